@@ -1,0 +1,287 @@
+"""The only file that says ``njit``: decorators, kernel cache, threading layer, fork guard.
+
+Contract
+--------
+* ``kernel`` compiles a serial function; ``driver`` compiles one body twice, with
+  ``prange`` over threads and without, and picks at each call.
+* Nothing here compiles, starts threads or writes to disk at import.
+* A kernel cache that cannot be read or written costs a recompilation, never an error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import os
+import pickle
+import platform
+import stat
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import config, prange
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+from numba.extending import overload
+
+__all__ = ["FAST", "DISABLED", "Driver", "by_dtype", "driver", "kernel", "prange", "threads"]
+
+#: The only fast-math flags in use. ``nnan`` and ``ninf`` would make isnan lie.
+FAST = frozenset({"reassoc", "contract"})
+#: Fused multiply-add without reassociation, for compensated arithmetic.
+CONTRACT = frozenset({"contract"})
+#: True under ``NUMBA_DISABLE_JIT=1``: every kernel is then plain Python.
+DISABLED = bool(config.DISABLE_JIT)
+
+
+# --- the kernel cache ---------------------------------------------------------------
+
+
+@functools.cache
+def _cache_dir() -> Path | None:
+    """Private directory for this version of the sources, Numba and CPU, or None.
+
+    ``FASTBP_CACHE_DIR`` moves its parent; an empty value turns caching off.
+    """
+    parent = os.environ.get("FASTBP_CACHE_DIR")
+    if parent == "":
+        return None
+    if parent is None:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        parent = os.path.join(base, "fastbp")
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for source in sorted(root.rglob("*.py")):
+        digest.update(str(source.relative_to(root)).encode() + b"\0" + source.read_bytes())
+    import llvmlite.binding as llvm
+
+    host = (numba.__version__, sys.version, platform.machine(), llvm.get_host_cpu_name(),
+            llvm.get_host_cpu_features().flatten(), str(config.CPU_NAME), str(config.OPT))
+    digest.update(repr(host).encode())
+    path = Path(parent) / digest.hexdigest()[:20]
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = path.stat()
+        if hasattr(os, "getuid"):  # somebody else's files would be code we run
+            if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o022:
+                return None
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        return None
+    return path
+
+
+class _KernelCache(_Cache):  # type: ignore[misc]
+    """One checked file per function, options and signature.
+
+    Numba's own cache leaves compile options out of its key, trusts file times, and
+    raises on a damaged file. Here the directory names the sources, and a SHA-256 in
+    front of the data turns damage into a miss.
+    """
+
+    def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
+        if func.__closure__:
+            raise TypeError(f"{func.__qualname__} closes over variables: two such kernels "
+                            "would share one cache entry")
+        self._name = func.__name__
+        flags = sorted((k, sorted(v) if isinstance(v, frozenset) else v)
+                       for k, v in options.items())
+        self._identity = f"{func.__module__}.{func.__qualname__}:{flags}"
+        self._enabled = True
+
+    @property
+    def cache_path(self) -> str | None:
+        path = _cache_dir()
+        return None if path is None else str(path)
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def flush(self) -> None:
+        path = _cache_dir()
+        for entry in path.glob(f"{self._name}-*") if path else ():
+            entry.unlink(missing_ok=True)
+
+    def _file(self, sig: Any, codegen: Any) -> Path | None:
+        path = _cache_dir()
+        if path is None or not self._enabled:
+            return None
+        key = f"{self._identity}|{sig}|{codegen.magic_tuple()}"
+        return path / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        target_context.refresh()
+        file = self._file(sig, target_context.codegen())
+        if file is None:
+            return None
+        try:
+            data = file.read_bytes()
+            if hashlib.sha256(data[32:]).digest() != data[:32]:
+                return None
+            return CompileResult._rebuild(target_context, *pickle.loads(data[32:]))
+        except Exception:  # whatever is wrong with a cache entry, compiling again is right
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        file = self._file(sig, data.codegen)
+        if file is None or data.library.has_dynamic_globals or data.lifted:
+            return
+        payload = dumps(data._reduce())
+        scratch = f"{file}.{os.getpid()}.tmp"
+        try:
+            with open(scratch, "xb") as out:
+                out.write(hashlib.sha256(payload).digest() + payload)
+            os.replace(scratch, file)
+        except OSError:
+            Path(scratch).unlink(missing_ok=True)
+
+
+def _compile(func: Callable[..., Any], **options: Any) -> Any:
+    if DISABLED:
+        return func
+    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(func)
+    dispatcher._cache = _KernelCache(func, options)
+    return dispatcher
+
+
+# --- decorators ---------------------------------------------------------------------
+
+
+def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset()) -> Any:
+    """Compile a serial kernel: no exceptions, no allocation, no unchecked index."""
+    if func is None:
+        return functools.partial(kernel, fastmath=fastmath)
+    if not fastmath <= FAST:
+        raise ValueError(f"fastmath={set(fastmath)} is not within {set(FAST)}")
+    return _compile(func, fastmath=set(fastmath)) if fastmath else _compile(func)
+
+
+class Driver:
+    """One body compiled with and without threads; calls pick the one that is safe."""
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, func)
+        self.serial = _compile(func)
+        self.parallel = _compile(func, parallel=True)
+
+    def __call__(self, *args: Any) -> Any:
+        return (self.parallel if parallel_allowed() else self.serial)(*args)
+
+
+def driver(func: Callable[..., Any]) -> Driver:
+    """Compile a function whose ``prange`` loops run over threads where that is safe."""
+    return Driver(func)
+
+
+def by_dtype(float32: Callable[..., Any], float64: Callable[..., Any]) -> Any:
+    """Make one function of two kernels, chosen by the dtype of the first argument."""
+
+    def choose(x):  # overload compares bare signatures: no hints
+        return (float32 if isinstance(x, np.float32) else float64)(x)
+
+    if DISABLED:
+        return choose
+
+    def typed(x):
+        if x == numba.types.float32:
+            return lambda x: float32(x)
+        if x == numba.types.float64:
+            return lambda x: float64(x)
+        return None
+
+    overload(choose)(typed)
+    return choose
+
+
+# --- threads ------------------------------------------------------------------------
+
+_forked = False
+
+
+def _mark_forked() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_forked)
+
+
+def _has_layer(name: str) -> bool:
+    if importlib.util.find_spec(f"numba.np.ufunc.{name}pool") is None:
+        return False
+    try:
+        importlib.import_module(f"numba.np.ufunc.{name}pool")
+    except ImportError:
+        return False
+    return True
+
+
+def _preload_tbb() -> None:
+    """pip's tbb sits in the environment's lib/, where the loader does not look."""
+    library = Path(sys.prefix) / "lib" / "libtbb.so.12"
+    if sys.platform == "linux" and library.exists():
+        try:
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            warnings.warn(f"{library} cannot be loaded: {error}", RuntimeWarning, stacklevel=2)
+
+
+@functools.cache
+def threading_layer() -> str:
+    """Name of the layer that Numba uses or would use: tbb, omp or workqueue."""
+    try:
+        return numba.threading_layer()
+    except ValueError:  # no parallel region has run yet
+        pass
+    wanted = str(config.THREADING_LAYER).lower()
+    if wanted in ("tbb", "omp", "workqueue"):
+        order = [wanted]
+    else:
+        order = {"safe": ["tbb"], "forksafe": ["tbb", "workqueue"],
+                 "threadsafe": ["tbb", "omp"]}.get(wanted, list(config.THREADING_LAYER_PRIORITY))
+    if "tbb" in order and (order == ["tbb"] or not _has_layer("omp")):
+        _preload_tbb()
+    for name in order:
+        if name == "workqueue" or _has_layer(name):
+            return name
+    return "workqueue"
+
+
+def parallel_allowed() -> bool:
+    """Whether a parallel region may start here.
+
+    Not in a forked child (GNU OpenMP kills it), and not on workqueue (two Python
+    threads that launch at once abort the process, and a launch costs 125 us). The
+    serial twin runs the same blocks in the same order and gives the same bits.
+    """
+    return not _forked and not DISABLED and threading_layer() != "workqueue"
+
+
+@contextmanager
+def threads(n_threads: int | None) -> Iterator[int]:
+    """Run the body with at most ``n_threads`` Numba threads; yields the number in force."""
+    limit = config.NUMBA_NUM_THREADS if parallel_allowed() else 1
+    count = limit if n_threads is None else max(1, min(int(n_threads), limit))
+    if count == 1:
+        yield 1
+        return
+    before = numba.get_num_threads()
+    numba.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        numba.set_num_threads(before)

@@ -1,0 +1,134 @@
+"""Input checks. Arrays come in as users have them; kernels see checked, contiguous ones."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
+    """float32 or float64 as a native NumPy dtype."""
+    try:
+        found = np.dtype(dtype).newbyteorder("=")
+    except TypeError:
+        raise TypeError(f"{name} must be 'float32' or 'float64', got {dtype!r}") from None
+    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"{name} must be 'float32' or 'float64', got {dtype!r}")
+    return found
+
+
+def check_size(value: Any, name: str, minimum: int = 1) -> int:
+    """An integer of at least ``minimum``; bools do not count."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+    return int(value)
+
+
+def check_real(value: Any, name: str, low: float = 0.0, high: float = np.inf, *,
+               open_low: bool = False, open_high: bool = True) -> float:
+    """A finite number in the interval from ``low`` to ``high``."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    number = float(value)
+    below = number <= low if open_low else number < low
+    above = number >= high if open_high else number > high
+    if not np.isfinite(number) or below or above:
+        left, right = "(" if open_low else "[", ")" if open_high else "]"
+        raise ValueError(f"{name} must be in {left}{low}, {high}{right}, got {value!r}")
+    return number
+
+
+def check_bool(value: Any, name: str) -> bool:
+    """A true bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_choice(value: Any, name: str, choices: Any) -> str:
+    """One of ``choices``, by exact name."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}")
+    return value
+
+
+def as_array(X: Any, name: str) -> Array:
+    """``X`` as a numeric array, refusing what only looks like one."""
+    if hasattr(X, "toarray") and hasattr(X, "nnz"):
+        raise TypeError(f"{name} is a sparse matrix ({type(X).__name__}); "
+                        f"pass {name}.toarray() if it fits in memory")
+    try:
+        array = np.asarray(X)
+    except ValueError:
+        raise ValueError(f"{name} is not a rectangular array of numbers") from None
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}") from None
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def as_matrix(X: Any, name: str, dtype: np.dtype[Any], n_columns: int | None = None, *,
+              allow_nonfinite: bool = False) -> Array:
+    """``X`` as C-contiguous (rows, columns) of ``dtype``; a copy only where needed."""
+    array = as_array(X, name)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be 2-D (rows, columns), got shape {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"{name} is empty: shape {array.shape}")
+    if n_columns is not None and array.shape[1] != n_columns:
+        raise ValueError(f"{name} must have {n_columns} columns, got shape {array.shape}")
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(array, dtype=dtype)
+    if not allow_nonfinite:
+        check_finite(result, name)
+    return result
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Refuse NaN and infinity, naming the first."""
+    # One pass without a temporary: a finite sum proves it, anything else looks closer.
+    if np.isfinite(np.sum(array, dtype=np.float64)):
+        return
+    bad = ~np.isfinite(array)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(f"{name} holds {array[where]} at {where} "
+                         f"(after conversion to {array.dtype}); allow_nonfinite=True lets it in")
+
+
+def as_labels(T: Any, name: str, n_classes: int) -> Array:
+    """Class indices as int64, each within [0, n_classes)."""
+    array = as_array(T, name)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name} as class indices must be 1-D, got shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: shape {array.shape}")
+    if array.dtype.kind not in "bui":
+        if not np.array_equal(array, np.floor(array)):
+            raise TypeError(f"{name} as class indices must be integers, got dtype {array.dtype}")
+    low, high = array.min(), array.max()
+    if low < 0 or high >= n_classes:
+        worst = low if low < 0 else high
+        raise ValueError(f"{name} holds label {worst}, outside [0, {n_classes})")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def same_length(X: Array, T: Array, x_name: str = "X", t_name: str = "T") -> None:
+    """Refuse pairs of different length."""
+    if len(X) != len(T):
+        raise ValueError(f"{x_name} has {len(X)} rows, {t_name} has {len(T)}")

@@ -1,0 +1,178 @@
+"""The compiled training step, in two phases over the op table.
+
+Rows: one thread takes a block of rows all the way, gather, forward, loss, backward; no
+barrier inside, the block stays in its cache. Parameters: each strip of a weight gradient
+is owned by one thread, summed over the whole batch in the order of the rows, and used for
+the update while it is hot. Nothing depends on the number of threads, so neither do bits.
+"""
+
+from __future__ import annotations
+
+from . import dispatch
+from ._jit import driver, kernel, prange
+from .kernels.matmul import transpose
+from .kernels.random import shuffle
+from .layers.dense import dense_bias_grad, dense_weight_grad
+
+#: What the row phase does: forward through every op, forward to the loss, or there and back.
+PREDICT, ERROR, GRADIENT = 0, 1, 2
+#: Fields of the cursor, the engine's whole position: next step (from 0), epoch, first row
+#: of the next batch in the epoch, seed, whether to shuffle.
+STEP, EPOCH, POSITION, SEED, SHUFFLE = 0, 1, 2, 3, 4
+
+
+@kernel
+def load_targets(h, ws, lo, hi, source, T, labels, scale):
+    """Targets of rows lo to hi as rows of numbers, and their weight ``scale``."""
+    n, ld = h["n"], h["ld"]
+    for r in range(lo, hi):
+        row = ws[h["target"] + r * ld:h["target"] + (r + 1) * ld]
+        if labels.size > 0:
+            for i in range(n):
+                row[i] = 0
+            row[labels[source[r]]] = 1
+        else:
+            for i in range(n):
+                row[i] = T[source[r], i]
+        ws[h["weight"] + r] = scale
+
+
+@kernel
+def rows_phase(mode, ops, head, params, ws, X, T, labels, source, lo, hi, scale):  # noqa: E501
+    """Rows ``lo`` to ``hi`` of a batch whose row r is X[source[r]]."""
+    h = head[0]
+    m, ld = h["n_features"], h["ld_features"]
+    x0 = ops[0]["x"]
+    for r in range(lo, hi):
+        row, given = ws[x0 + r * ld:x0 + r * ld + m], X[source[r]]
+        for i in range(m):
+            row[i] = given[i]
+    n_ops = ops.size if mode == PREDICT else h["n_train"]
+    for k in range(n_ops):
+        op = ops[k]
+        dispatch.forward(op, params, ws[op["x"] + lo * op["ld_in"]:op["x"] + hi * op["ld_in"]],
+                         ws[op["y"] + lo * op["ld_out"]:op["y"] + hi * op["ld_out"]])
+    if mode == PREDICT:
+        return
+    load_targets(h, ws, lo, hi, source, T, labels, scale)
+    n, ld = h["n"], h["ld"]
+    dispatch.loss(h["loss"], ws[h["x"] + lo * ld:h["x"] + hi * ld],
+                  ws[h["target"] + lo * ld:h["target"] + hi * ld],
+                  ws[h["weight"] + lo:h["weight"] + hi], n, ld,
+                  ws[h["error"] + lo:h["error"] + hi],
+                  ws[h["dx"] + lo * ld:h["dx"] + hi * ld])
+    if mode == ERROR:
+        return
+    for k in range(n_ops - 1, 0, -1):
+        op = ops[k]
+        i0, i1 = lo * op["ld_in"], hi * op["ld_in"]
+        o0, o1 = lo * op["ld_out"], hi * op["ld_out"]
+        dispatch.backward(op, ws[max(op["mirror"], 0):], ws[op["y"] + o0:op["y"] + o1],
+                          ws[op["dy"] + o0:op["dy"] + o1], ws[op["dx"] + i0:op["dx"] + i1])
+
+
+@kernel
+def strip_gradient(op, task, last_of_op, ws, grads, rows):
+    """Gradient of one strip over all ``rows``; returns its range in the flat parameters."""
+    ldy, first, last = op["ld_out"], task["first"], task["last"]
+    dparams = grads[op["param"]:]
+    x, dy = ws[op["x"]:], ws[op["dy"]:]
+    dense_weight_grad(x, op["ld_in"], dy, ldy, rows, first, last, dparams)
+    end = last
+    if last_of_op and op["bias"]:
+        dense_bias_grad(dy, ldy, rows, dparams[last * ldy:(last + 1) * ldy])
+        end = last + 1
+    return op["param"] + first * ldy, op["param"] + end * ldy
+
+
+@kernel
+def refresh_mirror(op, first, last, params, ws):
+    """Copy inputs ``first`` to ``last`` of W into its other layout, where there is one."""
+    if op["mirror"] >= 0:
+        ldy = op["ld_out"]
+        transpose(last - first, op["n_out"], params[op["param"] + first * ldy:], ldy,
+                  ws[op["mirror"] + first:], op["ld_in"])
+
+
+@kernel
+def refresh_mirrors(ops, head, params, ws):
+    for k in range(head[0]["n_train"]):
+        refresh_mirror(ops[k], 0, ops[k]["n_in"], params, ws)
+
+
+@kernel
+def param_phase(t, ops, tasks, params, grads, slots, ws, rows, kind, rate, step, hyper):  # noqa: E501
+    """Gradient, update and mirror of the strip of task ``t``."""
+    task = tasks[t]
+    op = ops[task["op"]]
+    last_of_op = task["last"] == op["n_in"]
+    lo, hi = strip_gradient(op, task, last_of_op, ws, grads, rows)
+    dispatch.update(kind, params, grads, slots, lo, hi, rate, step, hyper)
+    refresh_mirror(op, task["first"], task["last"], params, ws)
+
+
+@kernel
+def total_error(head, ws, rows):
+    """Sum of the weighted row errors, in order, in float64."""
+    total, at = 0.0, head[0]["error"]
+    for r in range(rows):
+        total += ws[at + r]
+    return total
+
+
+@driver
+def gradient(ops, tasks, head, params, grads, ws, X, T, labels, source, scale):  # noqa: E501
+    """Error of the rows ``source`` of X, and its gradient into ``grads``."""
+    rows, size = source.size, head[0]["row_block"]
+    refresh_mirrors(ops, head, params, ws)
+    for block in prange((rows + size - 1) // size):
+        rows_phase(GRADIENT, ops, head, params, ws, X, T, labels, source, block * size,
+                   min((block + 1) * size, rows), scale)
+    for t in prange(tasks.size):
+        task = tasks[t]
+        op = ops[task["op"]]
+        strip_gradient(op, task, task["last"] == op["n_in"], ws, grads, rows)
+    return total_error(head, ws, rows)
+
+
+@driver
+def evaluate(mode, ops, head, params, ws, X, T, labels, source, scale):  # noqa: E501
+    """Forward only: outputs stay in the workspace; the error with ``mode`` ERROR."""
+    rows, size = source.size, head[0]["row_block"]
+    for block in prange((rows + size - 1) // size):
+        rows_phase(mode, ops, head, params, ws, X, T, labels, source, block * size,
+                   min((block + 1) * size, rows), scale)
+    return total_error(head, ws, rows) if mode == ERROR else 0.0
+
+
+@driver
+def run_steps(ops, tasks, head, params, grads, slots, ws, X, T, labels, order, batch, mean,  # noqa: E501
+              kind, hyper, rates, cursor, errors):
+    """One training step for each of ``rates``, from where ``cursor`` stands.
+
+    ``errors[0]`` gathers the error times rows of the epoch under way; an epoch that ends
+    moves on to the next place. The cursor is left at the next step.
+    """
+    n, size, epoch = X.shape[0], head[0]["row_block"], 0
+    refresh_mirrors(ops, head, params, ws)
+    for s in range(rates.size):
+        start = cursor[POSITION]
+        if start == 0 and cursor[SHUFFLE] != 0:
+            shuffle(order, cursor[SEED], cursor[EPOCH])
+        rows = min(batch, n - start)
+        source = order[start:start + rows]
+        scale = 1.0 / rows if mean else 1.0
+        for block in prange((rows + size - 1) // size):
+            rows_phase(GRADIENT, ops, head, params, ws, X, T, labels, source, block * size,
+                       min((block + 1) * size, rows), scale)
+        errors[epoch] += total_error(head, ws, rows) * (rows if mean else 1)
+        step = cursor[STEP] + 1
+        for t in prange(tasks.size):
+            param_phase(t, ops, tasks, params, grads, slots, ws, rows, kind, rates[s], step,
+                        hyper)
+        cursor[STEP] = step
+        cursor[POSITION] = start + rows
+        if start + rows == n:
+            cursor[POSITION] = 0
+            cursor[EPOCH] += 1
+            epoch += 1

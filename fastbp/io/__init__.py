@@ -1,0 +1,5 @@
+"""Files: models in and out."""
+
+from .safetensors import load, save
+
+__all__ = ["load", "save"]

@@ -1,0 +1,121 @@
+"""One safetensors file a model: tensors as (out, in), architecture as JSON metadata.
+
+No pickle, no importable names: layers and losses come from fixed tables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..layers import LAYERS
+from ..losses import LOSSES
+from ..network import Network
+
+FORMAT = "fastbp-network-1"
+
+
+def save(network: Network, path: str | os.PathLike[str]) -> None:
+    """Write ``network`` to ``path``, whole or not at all.
+
+    Raises
+    ------
+    TypeError
+        If a layer or loss is not one of fastbp's own.
+    OSError
+        If the file cannot be written; an earlier one stays as it was.
+    """
+    from safetensors.numpy import save as encode
+
+    for part, table in [*((layer, LAYERS) for layer in network.layers),
+                        (network.loss_function, LOSSES)]:
+        if table.get(type(part).__name__) is not type(part):  # type: ignore[attr-defined]
+            raise TypeError(f"{part!r} is not one of fastbp's own and cannot be saved")
+    description = {
+        "format": FORMAT,
+        "layers": [{"type": type(x).__name__, **x.config()} for x in network.layers],
+        "loss": {"type": type(network.loss_function).__name__, **network.loss_function.config()},
+        "dtype": network.dtype.name, "n_in": network.n_in, "seed": network.seed,
+        "allow_nonfinite": network.allow_nonfinite,
+    }
+    # safetensors writes wrong bytes for arrays that are not C-contiguous.
+    tensors = {k: np.ascontiguousarray(v) for k, v in network.named_parameters().items()}
+    _replace(Path(path), encode(tensors, metadata={"fastbp": json.dumps(description)}))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside ``path``, then move over it: no moment without a whole file."""
+    folder = path.parent
+    handle, scratch = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(scratch, 0o666 & ~_umask())
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the name itself is durable only with its directory
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """The network in ``path``, as ``Network.save`` wrote it.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or not a fastbp model.
+    OSError
+        If it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):  # a missing file is an OSError that names it
+        pass
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        description = json.loads(metadata["fastbp"])
+        if description["format"] != FORMAT:
+            raise ValueError(f"format {description['format']!r}, expected {FORMAT!r}")
+        return _build(description, tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} is not a fastbp model: {error}") from error
+
+
+def _make(table: dict[str, Any], entry: dict[str, Any]) -> Any:
+    arguments = dict(entry)
+    return table[arguments.pop("type")](**arguments)
+
+
+def _build(description: dict[str, Any], tensors: dict[str, Any]) -> Network:
+    layers = [_make(LAYERS, entry) for entry in description["layers"]]
+    network = Network(layers, _make(LOSSES, description["loss"]), description["dtype"],
+                      description["seed"], allow_nonfinite=description["allow_nonfinite"])
+    own = network.named_parameters()
+    if own.keys() != tensors.keys():
+        raise ValueError(f"tensors {sorted(tensors)}, expected {sorted(own)}")
+    for name, value in tensors.items():
+        if value.shape != own[name].shape:
+            raise ValueError(f"{name} has shape {value.shape}, expected {own[name].shape}")
+        own[name][...] = value
+    return network

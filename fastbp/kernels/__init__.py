@@ -1,0 +1,1 @@
+"""Numbers in, numbers out: kernels that know nothing of layers or networks."""

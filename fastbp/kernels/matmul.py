@@ -1,0 +1,52 @@
+"""Matrix products on the register tile. One routine serves all three:
+
+    forward            Y  = X W' + bias    A = X  (by rows),     B = W stored (m, n_pad)
+    input gradient     dX = dY W           A = dY (by rows),     B = W' stored (n, m_pad)
+    weight gradient    dW = X' dY          A = X  (by columns),  B = dY
+
+Only B and C need rows padded to whole vectors; pads of C receive what pads of B hold.
+"""
+
+from __future__ import annotations
+
+from .._jit import kernel
+from .tile import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, narrow_tile, wide_tile
+
+
+@kernel
+def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row):  # noqa: E741,E501
+    """C[r, j] = I[r, j] + sum over k < K of A[r * a_row + k * a_k] * B[k * b_k + j].
+
+    Parameters
+    ----------
+    rows, cols, K : int
+        Sizes; ``cols`` is a multiple of the vector length, ``K`` at least 1.
+    A, B, C : 1-D arrays of one dtype
+        Operands; strides ``a_row``, ``a_k``, ``b_k``, ``c_row`` are in elements.
+    I : 1-D array or None
+        Where the sums start, with row stride ``i_row`` (0 for a bias row). May be ``C``.
+    """
+    lanes = VECTOR_BYTES // A.itemsize
+    width = TILE_VECTORS * lanes
+    j = 0
+    while j + width <= cols:
+        for r in range(0, rows, TILE_ROWS):
+            wide_tile(min(TILE_ROWS, rows - r), K, A, r * a_row, a_row, a_k, B, j, b_k,
+                      C, r * c_row + j, c_row, I, r * i_row + j, i_row)
+        j += width
+    while j < cols:
+        for r in range(0, rows, TILE_ROWS):
+            narrow_tile(min(TILE_ROWS, rows - r), K, A, r * a_row, a_row, a_k, B, j, b_k,
+                        C, r * c_row + j, c_row, I, r * i_row + j, i_row)
+        j += lanes
+
+
+@kernel
+def transpose(rows, cols, A, a_row, B, b_row):
+    """B[j, i] = A[i, j] for i < rows, j < cols, in blocks that stay in the L1 cache."""
+    for i0 in range(0, rows, 16):
+        i1 = min(i0 + 16, rows)
+        for j0 in range(0, cols, 16):
+            for j in range(j0, min(j0 + 16, cols)):
+                for i in range(i0, i1):
+                    B[j * b_row + i] = A[i * a_row + j]

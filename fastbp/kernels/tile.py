@@ -1,0 +1,158 @@
+"""Register-tile micro-kernel: a few rows of vector accumulators, kept in registers over k.
+
+    C[r, j] = I[r, j] + sum over k of A[r, k] * B[k, j]      r < rows, j < width
+
+A is read one scalar at a time (broadcast), B and C by vectors of 64 bytes whatever the
+host: LLVM splits them on narrower machines, so memory layouts never depend on the CPU.
+Every variant adds the products in the order of k with fused multiply-add, starting
+from I, so all tile shapes give the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .._jit import DISABLED
+
+#: Bytes in the vector that every padded row is a multiple of.
+VECTOR_BYTES = 64
+
+#: (rows, vectors) of the accumulator tile by instruction set: as many as its registers hold.
+SHAPES = {"avx512": (8, 2), "avx2": (6, 1), "neon": (6, 1), "generic": (2, 1)}
+
+
+def host_isa() -> str:
+    """Instruction set by LLVM's report of the host; ``FASTBP_ISA`` forces one."""
+    forced = os.environ.get("FASTBP_ISA")
+    if forced:
+        if forced not in SHAPES:
+            raise ValueError(f"FASTBP_ISA={forced!r} is not one of {sorted(SHAPES)}")
+        return forced
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return "avx512"
+    if features.get("avx2") and features.get("fma"):
+        return "avx2"
+    return "neon" if features.get("neon") else "generic"
+
+
+def pad(n: int, dtype: Any) -> int:
+    """Round ``n`` up to whole vectors of ``dtype``."""
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    return -(-int(n) // lanes) * lanes
+
+
+def _build(tile_rows: int, vectors: int) -> Any:
+    """Make the micro-kernel with ``tile_rows`` x ``vectors`` accumulators.
+
+    The result takes (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row):
+    flat arrays, offsets and strides in elements. ``rows`` may be fewer than the tile
+    has: the surplus repeats the last row, into the same place. ``I`` may be None.
+    """
+
+    @intrinsic
+    def tile(tyctx, rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row):  # noqa: E741,E501
+        n = types.intp
+        sig = types.void(n, n, A, n, n, n, B, n, n, C, n, n, I, n, n)
+
+        def codegen(context, bld, sig, args):
+            rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row = args  # noqa: E741
+            element = context.get_data_type(sig.args[2].dtype)
+            bits = sig.args[2].dtype.bitwidth
+            lanes = VECTOR_BYTES * 8 // bits
+            size = bits // 8
+            int64, int32 = ir.IntType(64), ir.IntType(32)
+            vec = ir.VectorType(element, lanes)
+            zero, undef = ir.Constant(vec, None), ir.Constant(vec, ir.Undefined)
+            splat = ir.Constant(ir.VectorType(int32, lanes), None)
+            fma = cgutils.get_or_insert_function(
+                bld.module, ir.FunctionType(vec, [vec] * 3), f"llvm.fma.v{lanes}f{bits}")
+
+            def base(position, array, offset):
+                data = context.make_array(sig.args[position])(context, bld, array).data
+                return bld.gep(data, [offset])
+
+            def vector_at(pointer, v):
+                moved = bld.gep(pointer, [int64(v * lanes)])
+                return bld.bitcast(moved, vec.as_pointer())
+
+            last = bld.sub(rows, int64(1))
+            row = [int64(0)]
+            for r in range(1, tile_rows):
+                inside = bld.icmp_signed("<", int64(r), last)
+                row.append(bld.select(inside, int64(r), last))
+            a_base, b_base, c_base = base(2, A, a), base(6, B, b), base(9, C, c)
+            a_rows = [bld.gep(a_base, [bld.mul(a_row, r)]) for r in row]
+            c_rows = [bld.gep(c_base, [bld.mul(c_row, r)]) for r in row]
+            if isinstance(sig.args[12], types.NoneType):
+                start = [[zero] * vectors for _ in row]
+            else:
+                i_base = base(12, I, i)
+                i_rows = [bld.gep(i_base, [bld.mul(i_row, r)]) for r in row]
+                start = [[bld.load(vector_at(p, v), align=size) for v in range(vectors)]
+                         for p in i_rows]
+
+            entry = bld.block
+            loop, done = bld.append_basic_block(), bld.append_basic_block()
+            bld.branch(loop)
+            bld.position_at_end(loop)
+            k = bld.phi(int64)
+            k.add_incoming(int64(0), entry)
+            acc = [[bld.phi(vec) for _ in range(vectors)] for _ in row]
+            b_row = bld.gep(b_base, [bld.mul(k, b_k)])
+            b_vec = [bld.load(vector_at(b_row, v), align=size) for v in range(vectors)]
+            a_at = bld.mul(k, a_k)
+            total = []
+            for r in range(tile_rows):
+                scalar = bld.load(bld.gep(a_rows[r], [a_at]))
+                one = bld.insert_element(undef, scalar, int32(0))
+                wide = bld.shuffle_vector(one, undef, splat)
+                total.append([bld.call(fma, [wide, b_vec[v], acc[r][v]])
+                              for v in range(vectors)])
+                for v in range(vectors):
+                    acc[r][v].add_incoming(start[r][v], entry)
+                    acc[r][v].add_incoming(total[r][v], loop)
+            after = bld.add(k, int64(1))
+            k.add_incoming(after, loop)
+            bld.cbranch(bld.icmp_signed("<", after, K), loop, done)
+            bld.position_at_end(done)
+            for r in range(tile_rows):
+                for v in range(vectors):
+                    bld.store(total[r][v], vector_at(c_rows[r], v), align=size)
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+    return tile
+
+
+def _build_python(tile_rows: int, vectors: int) -> Any:
+    """The same contract in plain Python, for ``NUMBA_DISABLE_JIT=1``."""
+
+    def tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row):  # noqa: E741,E501
+        width = vectors * VECTOR_BYTES // A.itemsize
+        for r in range(min(rows, tile_rows)):
+            total = np.zeros(width, A.dtype)
+            if I is not None:
+                total[:] = I[i + r * i_row:i + r * i_row + width]
+            for k in range(K):
+                at = b + k * b_k
+                total += A[a + r * a_row + k * a_k] * B[at:at + width]
+            C[c + r * c_row:c + r * c_row + width] = total
+
+    return tile
+
+
+TILE_ROWS, TILE_VECTORS = SHAPES[host_isa()]
+_make = _build_python if DISABLED else _build
+wide_tile = _make(TILE_ROWS, TILE_VECTORS)
+narrow_tile = _make(TILE_ROWS, 1)

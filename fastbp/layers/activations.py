@@ -1,0 +1,166 @@
+"""Element-wise layers. One row block is a flat run of elements: x, y, dy, dx alike.
+
+    Sigmoid   y = 1 / (1 + e^-x)   dx = dy * y * (1 - y)
+    Tanh      y = tanh x           dx = dy * (1 - y^2)
+    ReLU      y = max(x, 0)        dx = dy where y > 0, else 0 (0 at 0)
+
+Source: seed text, section "Sigmoid layer"; tanh and ReLU likewise by the chain rule.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._jit import Driver, driver, kernel, prange
+from .._validation import Array
+from ..kernels.vmath import select, sigmoid, tanh
+from .base import Layer
+
+#: Elements that one thread takes at a time in the drivers below.
+BLOCK = 8192
+
+
+@kernel
+def sigmoid_forward(x, y):
+    for i in range(y.size):
+        y[i] = sigmoid(x[i])
+
+
+@kernel
+def sigmoid_backward(y, dy, dx):
+    one = y.dtype.type(1)
+    for i in range(dx.size):
+        dx[i] = dy[i] * (y[i] * (one - y[i]))
+
+
+@kernel
+def tanh_forward(x, y):
+    for i in range(y.size):
+        y[i] = tanh(x[i])
+
+
+@kernel
+def tanh_backward(y, dy, dx):
+    one = y.dtype.type(1)
+    for i in range(dx.size):
+        dx[i] = dy[i] * ((one - y[i]) * (one + y[i]))
+
+
+@kernel
+def relu_forward(x, y):
+    zero = y.dtype.type(0)
+    for i in range(y.size):
+        y[i] = select(x[i] < zero, zero, x[i])  # this way round NaN passes
+
+
+@kernel
+def relu_backward(y, dy, dx):
+    zero = y.dtype.type(0)
+    for i in range(dx.size):
+        # y == 0 is what was clipped; a NaN in y is kept.
+        dx[i] = select(y[i] == zero, zero, select(y[i] == y[i], dy[i], y[i]))
+
+
+@driver
+def sigmoid_forward_rows(x, y):
+    for block in prange((y.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, y.size))
+        sigmoid_forward(x[part], y[part])
+
+
+@driver
+def sigmoid_backward_rows(y, dy, dx):
+    for block in prange((dx.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, dx.size))
+        sigmoid_backward(y[part], dy[part], dx[part])
+
+
+@driver
+def tanh_forward_rows(x, y):
+    for block in prange((y.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, y.size))
+        tanh_forward(x[part], y[part])
+
+
+@driver
+def tanh_backward_rows(y, dy, dx):
+    for block in prange((dx.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, dx.size))
+        tanh_backward(y[part], dy[part], dx[part])
+
+
+@driver
+def relu_forward_rows(x, y):
+    for block in prange((y.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, y.size))
+        relu_forward(x[part], y[part])
+
+
+@driver
+def relu_backward_rows(y, dy, dx):
+    for block in prange((dx.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, dx.size))
+        relu_backward(y[part], dy[part], dx[part])
+
+
+class _Activation(Layer):
+    """An element-wise layer whose derivative is a function of its output."""
+
+    _forward: ClassVar[Driver]
+    _backward: ClassVar[Driver]
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Array:
+        """Apply the function to each element of X (b, n).
+
+        Parameters
+        ----------
+        X : array_like, shape (b, n)
+            Numbers; float32 stays float32, all else becomes float64.
+        allow_nonfinite : bool
+            False refuses NaN and infinity.
+
+        Returns
+        -------
+        ndarray, shape (b, n)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is not a matrix of numbers of the expected width.
+        """
+        X = self._take_input(X, allow_nonfinite)
+        Y = np.empty_like(X)
+        type(self)._forward(X.ravel(), Y.ravel())
+        self._x, self._y = X, Y
+        return Y
+
+    def backward(self, dY: Any) -> Array:
+        """dX (b, n) for dY (b, n), by the output of the last ``forward``."""
+        dY = self._take_gradient(dY)
+        assert self._y is not None
+        dX = np.empty_like(dY)
+        type(self)._backward(self._y.ravel(), dY.ravel(), dX.ravel())
+        return dX
+
+
+class Sigmoid(_Activation):
+    """y = 1 / (1 + e^-x), element by element; dX = dY * Y * (1 - Y)."""
+
+    kind = 2
+    _forward, _backward = sigmoid_forward_rows, sigmoid_backward_rows
+
+
+class Tanh(_Activation):
+    """y = tanh x, element by element; dX = dY * (1 - Y^2)."""
+
+    kind = 3
+    _forward, _backward = tanh_forward_rows, tanh_backward_rows
+
+
+class ReLU(_Activation):
+    """y = max(x, 0), element by element; dX = dY where x > 0, else 0."""
+
+    kind = 4
+    _forward, _backward = relu_forward_rows, relu_backward_rows

@@ -1,0 +1,260 @@
+"""Dense (fully connected): every output sees every input.
+
+    Y = X W' + bias        dX = dY W        dW = dY' X        dbias = sum of the rows of dY
+
+W is (n, m); w_ji joins input i to output j. Source: seed text, section "Fully connected
+layer", where dy_j/dx_i = w_ji (the text writes dy_i/dx_i).
+
+In memory W stands transposed, (m, n_pad) with the bias as row m: the layout in which the
+forward product reads whole vectors. ``weight`` shows it as (n, m).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._jit import driver, kernel, prange
+from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
+from ..initializers import Initializer, get
+from ..kernels.matmul import matmul, transpose
+from ..kernels.tile import pad
+from .base import ROW_BLOCK, Layer, Tensor
+
+
+@kernel
+def dense_forward(x, ldx, m, params, y, ldy):
+    """y = x W' + bias for the rows of one block."""
+    bias = params[m * ldy:(m + 1) * ldy]
+    matmul(y.size // ldy, ldy, m, x, ldx, 1, params, ldy, y, ldy, bias, 0)
+
+
+@kernel
+def dense_backward(dy, ldy, n, mirror, dx, ldx):
+    """dx = dy W for the rows of one block; ``mirror`` is W as (n, ldx)."""
+    matmul(dx.size // ldx, ldx, n, dy, ldy, 1, mirror, ldx, dx, ldx, None, 0)
+
+
+@kernel
+def dense_weight_grad(x, ldx, dy, ldy, rows, first, last, dparams):
+    """dW' for inputs ``first`` to ``last``, summed over all rows in order."""
+    matmul(last - first, ldy, rows, x[first:], 1, ldx, dy, ldy,
+           dparams[first * ldy:last * ldy], ldy, None, 0)
+
+
+@kernel
+def dense_bias_grad(dy, ldy, rows, dbias):
+    """Column sums of dy, in the order of the rows."""
+    for j in range(ldy):
+        dbias[j] = 0
+    for r in range(rows):
+        row = dy[r * ldy:(r + 1) * ldy]
+        for j in range(ldy):
+            dbias[j] += row[j]
+
+
+@driver
+def dense_forward_rows(x, ldx, m, params, y, ldy):
+    rows = y.size // ldy
+    for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
+        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
+        dense_forward(x[lo * ldx:hi * ldx], ldx, m, params, y[lo * ldy:hi * ldy], ldy)
+
+
+@driver
+def dense_backward_rows(dy, ldy, n, mirror, dx, ldx):
+    rows = dx.size // ldx
+    for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
+        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
+        dense_backward(dy[lo * ldy:hi * ldy], ldy, n, mirror, dx[lo * ldx:hi * ldx], ldx)
+
+
+@driver
+def dense_param_grad_rows(x, ldx, m, dy, ldy, bias, dparams):
+    rows = dy.size // ldy
+    for block in prange((m + ROW_BLOCK - 1) // ROW_BLOCK):
+        first, last = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, m)
+        dense_weight_grad(x, ldx, dy, ldy, rows, first, last, dparams)
+    if bias:
+        dense_bias_grad(dy, ldy, rows, dparams[m * ldy:])
+
+
+def _padded(X: Array, columns: int) -> Array:
+    """X with zero columns added up to ``columns``; X itself when it has as many."""
+    if X.shape[1] == columns:
+        return X
+    wide = np.zeros((X.shape[0], columns), X.dtype)
+    wide[:, :X.shape[1]] = X
+    return wide
+
+
+class Dense(Layer):
+    """Fully connected layer, Y = X W' + bias.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Length of a row of input (m) and of output (n).
+    bias : bool
+        False gives the text's layer, Y = X W'.
+    weight_init : str or callable
+        Name in ``fastbp.initializers`` or a function (rng, n_in, n_out) -> (n_out, n_in).
+        The bias starts at zero.
+    dtype : str, keyword only
+        For a layer used by itself, "float32" or "float64"; a network brings its own.
+    seed : int, keyword only
+        For a layer used by itself; a network brings its own.
+
+    Attributes
+    ----------
+    weight, weight_grad : ndarray, shape (n_out, n_in)
+        Writable views. Parameters are drawn at the first look; a network keeps the
+        values of a layer that was looked at before.
+    bias, bias_grad : ndarray, shape (n_out,), or None
+        Writable views; None with ``bias=False``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For sizes below 1, a ``bias`` that is no bool, an unknown initializer or dtype.
+    """
+
+    kind = 1
+
+    def __init__(self, n_in: int, n_out: int, bias: bool = True, *,
+                 weight_init: str | Initializer = "glorot_uniform",
+                 dtype: Any = "float32", seed: int = 0) -> None:
+        super().__init__()
+        self.n_in: int = check_size(n_in, "n_in")
+        self.n_out: int = check_size(n_out, "n_out")
+        self.use_bias = check_bool(bias, "bias")
+        self.weight_init = weight_init
+        self._draw = get(weight_init, "weight_init")
+        self._dtype = check_dtype(dtype)
+        self._seed = check_size(seed, "seed", 0)
+
+    def connect(self, n_in: int) -> int:
+        """Accept rows of length ``n_in``; return ``n_out``."""
+        if n_in != self.n_in:
+            raise ValueError(f"{self!r} takes {self.n_in} inputs, the layer below gives {n_in}")
+        return self.n_out
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """``weight`` (n_out, n_in) and, unless off, ``bias`` (n_out,)."""
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.n_out, self.n_in)}
+        return shapes | ({"bias": (self.n_out,)} if self.use_bias else {})
+
+    def layout(self, dtype: np.dtype[Any]) -> tuple[tuple[Tensor, ...], int]:
+        """(m + 1) rows of n_pad: W transposed, then the bias (zeros without one)."""
+        ld = pad(self.n_out, dtype)
+        tensors = [Tensor("weight", (self.n_out, self.n_in), 0, (1, ld))]
+        if self.use_bias:
+            tensors.append(Tensor("bias", (self.n_out,), self.n_in * ld, (1,)))
+        return tuple(tensors), (self.n_in + 1) * ld
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Draw the weight, zero the bias."""
+        weight = np.asarray(self._draw(rng, self.n_in, self.n_out))
+        if weight.shape != (self.n_out, self.n_in):
+            raise ValueError(f"weight_init must give shape {(self.n_out, self.n_in)}, "
+                             f"got {weight.shape}")
+        self.weight[...] = weight
+        if self.use_bias:
+            self.bias[...] = 0
+
+    def _own(self) -> None:
+        """Give a layer outside of networks buffers of its own, at the first look."""
+        if self._flat is None:
+            size = self.layout(self._dtype)[1]
+            self.bind(np.zeros(size, self._dtype), np.zeros(size, self._dtype))
+            self.initialize(np.random.default_rng(self._seed))
+
+    @property
+    def weight(self) -> Array:
+        """W (n_out, n_in), a writable view."""
+        self._own()
+        return self.parameters()["weight"]
+
+    @weight.setter
+    def weight(self, value: Any) -> None:
+        self.weight[...] = as_matrix(value, "weight", self.weight.dtype, self.n_in)
+
+    @property
+    def weight_grad(self) -> Array:
+        """dW (n_out, n_in), a writable view."""
+        self._own()
+        return self.gradients()["weight"]
+
+    @property
+    def bias(self) -> Any:
+        """The bias (n_out,), a writable view; None with ``bias=False``."""
+        self._own()
+        return self.parameters().get("bias")
+
+    @bias.setter
+    def bias(self, value: Any) -> None:
+        if not self.use_bias:
+            raise ValueError("bias cannot be set: the layer was made with bias=False")
+        self.bias[...] = as_matrix(np.reshape(value, (1, -1)), "bias", self.weight.dtype,
+                                   self.n_out)[0]
+
+    @property
+    def bias_grad(self) -> Any:
+        """dbias (n_out,), a writable view; None with ``bias=False``."""
+        self._own()
+        return self.gradients().get("bias")
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Array:
+        """Y = X W' + bias.
+
+        Parameters
+        ----------
+        X : array_like, shape (b, n_in)
+        allow_nonfinite : bool
+            False refuses NaN and infinity.
+
+        Returns
+        -------
+        ndarray, shape (b, n_out)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is not a matrix of numbers with n_in columns.
+        """
+        self._own()
+        assert self._flat is not None
+        X = self._take_input(X, allow_nonfinite)
+        ld = pad(self.n_out, X.dtype)
+        Y = np.empty((len(X), ld), X.dtype)
+        dense_forward_rows(X.ravel(), self.n_in, self.n_in, self._flat, Y.ravel(), ld)
+        self._x, self._y = X, np.ascontiguousarray(Y[:, :self.n_out])
+        return self._y
+
+    def backward(self, dY: Any) -> Array:
+        """dX = dY W of shape (b, n_in); sets ``weight_grad`` and ``bias_grad``."""
+        dY = self._take_gradient(dY)
+        assert self._x is not None and self._flat is not None and self._flat_grad is not None
+        ldx, ldy = pad(self.n_in, dY.dtype), pad(self.n_out, dY.dtype)
+        wide = _padded(dY, ldy).ravel()
+        dense_param_grad_rows(self._x.ravel(), self.n_in, self.n_in, wide, ldy, self.use_bias,
+                              self._flat_grad)
+        mirror = np.zeros(self.n_out * ldx, dY.dtype)
+        transpose(self.n_in, self.n_out, self._flat, ldy, mirror, ldx)
+        dX = np.empty((len(dY), ldx), dY.dtype)
+        dense_backward_rows(wide, ldy, self.n_out, mirror, dX.ravel(), ldx)
+        return np.ascontiguousarray(dX[:, :self.n_in])
+
+    def config(self) -> dict[str, Any]:
+        """Sizes, bias, initializer."""
+        config: dict[str, Any] = {"n_in": self.n_in, "n_out": self.n_out}
+        if not self.use_bias:
+            config["bias"] = False
+        if self.weight_init != "glorot_uniform" and isinstance(self.weight_init, str):
+            config["weight_init"] = self.weight_init
+        return config
+
+    def __repr__(self) -> str:
+        extra = "".join(f", {k}={v!r}" for k, v in list(self.config().items())[2:])
+        return f"Dense({self.n_in}, {self.n_out}{extra})"

@@ -1,0 +1,116 @@
+"""The generic loss: sits on top, takes prediction and target, starts the way back.
+
+The error of a batch is sum_r w_r E_r with w_r = 1/b (mean) or 1 (sum): one kernel gives
+both the reported value and the gradient that is descended.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._jit import Driver
+from .._validation import Array, as_labels, as_matrix, check_choice, same_length
+from ..layers.base import Layer, _float_dtype
+
+
+class Loss:
+    """Base of all losses. A subclass over NumPy alone trains through the textbook loop.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        Mean over the rows of a batch, or the text's bare sum.
+
+    Attributes
+    ----------
+    kind : int
+        Number in the engine's table; 0 for losses that only Python knows.
+    labels : bool
+        Whether a 1-D target holds class indices.
+    probabilities : str or None
+        "softmax" or "sigmoid" where predictions become probabilities through it,
+        "identity" where they are probabilities, None for regression.
+    """
+
+    kind: ClassVar[int] = 0
+    labels: ClassVar[bool] = False
+    probabilities: ClassVar[str | None] = None
+    _rows: ClassVar[Driver]
+
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = check_choice(reduction, "reduction", ("mean", "sum"))
+        self._dx: Array | None = None
+
+    def fuse(self, layer: Layer) -> Loss | None:
+        """The loss that does the work of ``layer`` and this one, or None."""
+        return None
+
+    def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
+                     allow_nonfinite: bool = False) -> Array:
+        """Targets as int64 class indices (b,) or as rows (b, n_out) of ``dtype``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a wrong shape, a label out of range, non-finite or non-numeric values.
+        """
+        array = np.asarray(T)
+        if self.labels and n_out > 1 and (array.ndim == 1 or array.shape[1:] == (1,)):
+            return as_labels(T, name, n_out)
+        if array.ndim == 1 and n_out == 1:
+            array = array[:, None]
+        return as_matrix(array, name, dtype, n_out, allow_nonfinite=allow_nonfinite)
+
+    def forward(self, X: Any, T: Any, *, allow_nonfinite: bool = True) -> float:
+        """The error E of predictions X (b, n) against targets T; keeps the gradient.
+
+        Parameters
+        ----------
+        X : array_like, shape (b, n)
+        T : array_like, shape (b, n), or class indices (b,) where the loss takes them
+        allow_nonfinite : bool
+            False refuses NaN and infinity in X.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError, TypeError
+            For mismatched shapes, labels out of range, or what is not numbers.
+        """
+        X = as_matrix(X, "X", _float_dtype(X), allow_nonfinite=allow_nonfinite)
+        n = X.shape[1]
+        T = self.check_target(T, n, X.dtype, allow_nonfinite=allow_nonfinite)
+        same_length(X, T)
+        weight = np.full(len(X), 1.0 / len(X) if self.reduction == "mean" else 1.0, X.dtype)
+        error, dX = np.empty(len(X), X.dtype), np.empty_like(X)
+        type(self)._rows(X.ravel(), one_hot(T, n, X.dtype).ravel(), weight, n, error, dX.ravel())
+        self._dx = dX
+        return float(np.sum(error, dtype=np.float64))
+
+    def backward(self) -> Array:
+        """dX (b, n) at the predictions of the last ``forward``."""
+        if self._dx is None:
+            raise ValueError(f"{type(self).__name__}.backward needs a forward before it")
+        return self._dx
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that make a loss like this one."""
+        return {} if self.reduction == "mean" else {"reduction": self.reduction}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def one_hot(T: Array, n: int, dtype: np.dtype[Any]) -> Array:
+    """Class indices (b,) as rows of 0 and 1 (b, n); rows pass unchanged."""
+    if T.ndim == 2:
+        return T
+    rows = np.zeros((len(T), n), dtype)
+    rows[np.arange(len(T)), T] = 1
+    return rows

@@ -1,0 +1,215 @@
+"""Cross-entropy, on probabilities and fused with the layer that makes them.
+
+    CrossEntropyLoss                   E = -sum_i t_i log x_i            dx = -t / x
+    SoftmaxCrossEntropyLoss            E = sum_i t_i (lse(x) - x_i)      dx = y sum(t) - t
+    BinaryCrossEntropyLoss             E = -sum_i t_i log x_i + (1 - t_i) log(1 - x_i)
+                                                        dx = (x - t) / (x (1 - x))
+    SigmoidBinaryCrossEntropyLoss      the same of x = sigmoid(z)        dz = sigmoid(z) - t
+
+per row, with y = softmax(x). lse(x) = max + log1p(sum of e^(x_k - max) over the other k):
+for a confident row a plain log of the sum would lose every digit. Source: seed text,
+section "Loss layer for discrete values".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._jit import driver, kernel, prange
+from .._validation import Array
+from ..kernels.vmath import select, sigmoid, softplus
+from ..layers.activations import Sigmoid
+from ..layers.base import ROW_BLOCK, Layer
+from ..layers.softmax import Softmax, exp_row
+from .base import Loss
+
+
+@kernel
+def cross_entropy(x, t, weight, n, ld, error, dx):
+    """One block; a term with t = 0 counts 0 even at x = 0, and stays NaN at NaN."""
+    for r in range(weight.size):
+        w, total = weight[r], x.dtype.type(0)
+        for i in range(r * ld, r * ld + n):
+            if t[i] == 0:
+                total += x[i] - x[i]
+                dx[i] = x[i] - x[i]
+            else:
+                total -= t[i] * x.dtype.type(math.log(x[i]))
+                dx[i] = -w * t[i] / x[i]
+        for i in range(r * ld + n, r * ld + ld):
+            dx[i] = 0
+        error[r] = w * total
+
+
+@kernel
+def softmax_cross_entropy(x, t, weight, n, ld, error, dx):
+    """One block on logits."""
+    zero = x.dtype.type(0)
+    for r in range(weight.size):
+        z, p = x[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
+        target, w = t[r * ld:(r + 1) * ld], weight[r]
+        top = exp_row(z, p, n)
+        rest, mass = zero, zero
+        for i in range(n):
+            rest += zero if i == top else p[i]
+            mass += target[i]
+        log_rest = x.dtype.type(math.log1p(rest))
+        total = p[top] - p[top]  # 0, or NaN where the row holds one
+        for i in range(n):
+            if target[i] != 0:
+                gap = zero if z[i] == z[top] else z[top] - z[i]
+                total += target[i] * (gap + log_rest)
+        scale = mass / (p[top] + rest)
+        for i in range(ld):
+            p[i] = w * (p[i] * scale - target[i])
+        for i in range(n, ld):
+            p[i] = zero
+        error[r] = w * total
+
+
+@kernel
+def binary_cross_entropy(x, t, weight, n, ld, error, dx):
+    """One block on probabilities; terms with weight 0 count 0."""
+    one = x.dtype.type(1)
+    for r in range(weight.size):
+        w, total = weight[r], x.dtype.type(0)
+        for i in range(r * ld, r * ld + n):
+            p, g = x[i], x[i] - x[i]
+            total += g
+            if t[i] != 0:
+                total -= t[i] * x.dtype.type(math.log(p))
+                g -= t[i] / p
+            if t[i] != 1:
+                total -= (one - t[i]) * x.dtype.type(math.log1p(-p))
+                g += (one - t[i]) / (one - p)
+            dx[i] = w * g
+        for i in range(r * ld + n, r * ld + ld):
+            dx[i] = 0
+        error[r] = w * total
+
+
+@kernel
+def sigmoid_binary_cross_entropy(x, t, weight, n, ld, error, dx):
+    """One block on logits: t softplus(-z) + (1 - t) softplus(z)."""
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for r in range(weight.size):
+        w, total = weight[r], zero
+        for i in range(r * ld, r * ld + n):
+            z = x[i]
+            up = select(t[i] == zero, zero, t[i] * softplus(-z))
+            down = select(t[i] == one, zero, (one - t[i]) * softplus(z))
+            total += up + down
+            dx[i] = w * (sigmoid(z) - t[i])
+        for i in range(r * ld + n, r * ld + ld):
+            dx[i] = zero
+        error[r] = w * total
+
+
+@driver
+def cross_entropy_rows(x, t, weight, n, error, dx):
+    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
+        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
+        cross_entropy(x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi], n, n,
+                      error[lo:hi], dx[lo * n:hi * n])
+
+
+@driver
+def softmax_cross_entropy_rows(x, t, weight, n, error, dx):
+    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
+        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
+        softmax_cross_entropy(x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi], n, n,
+                              error[lo:hi], dx[lo * n:hi * n])
+
+
+@driver
+def binary_cross_entropy_rows(x, t, weight, n, error, dx):
+    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
+        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
+        binary_cross_entropy(x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi], n, n,
+                             error[lo:hi], dx[lo * n:hi * n])
+
+
+@driver
+def sigmoid_binary_cross_entropy_rows(x, t, weight, n, error, dx):
+    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
+        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
+        sigmoid_binary_cross_entropy(x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi], n, n,
+                                     error[lo:hi], dx[lo * n:hi * n])
+
+
+class SoftmaxCrossEntropyLoss(Loss):
+    """Cross-entropy of softmax(X) for logits X, as one safe operation.
+
+    Targets are class indices (b,) or rows of probabilities (b, n). With sum(t) = 1 per
+    row, dX = (softmax(X) - T) / b.
+    """
+
+    kind = 3
+    labels = True
+    probabilities = "softmax"
+    _rows = softmax_cross_entropy_rows
+
+
+class CrossEntropyLoss(Loss):
+    """E = -sum_i t_i log x_i per row on probabilities X, mean over rows; dX = -T / X / b.
+
+    Targets are class indices (b,) or rows of probabilities (b, n). After ``Softmax`` a
+    network fuses the two.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        "sum" gives the text's bare formulas.
+    """
+
+    kind = 2
+    labels = True
+    probabilities = "identity"
+    _rows = cross_entropy_rows
+
+    def fuse(self, layer: Layer) -> Loss | None:
+        """Softmax below makes it ``SoftmaxCrossEntropyLoss``."""
+        return SoftmaxCrossEntropyLoss(self.reduction) if type(layer) is Softmax else None
+
+
+class _Binary(Loss):
+    def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
+                     allow_nonfinite: bool = False) -> Array:
+        """Rows (b, n_out) of probabilities; each output is a yes or no of its own."""
+        T = super().check_target(T, n_out, dtype, name, allow_nonfinite=allow_nonfinite)
+        if (bad := (T < 0) | (T > 1)).any():
+            raise ValueError(f"{name} must be in [0, 1], got {T[bad][0]}")
+        return T
+
+
+class SigmoidBinaryCrossEntropyLoss(_Binary):
+    """Binary cross-entropy of sigmoid(Z) for logits Z, as one safe operation.
+
+    dZ = (sigmoid(Z) - T) / b.
+    """
+
+    kind = 5
+    probabilities = "sigmoid"
+    _rows = sigmoid_binary_cross_entropy_rows
+
+
+class BinaryCrossEntropyLoss(_Binary):
+    """E = -sum_i t_i log x_i + (1 - t_i) log(1 - x_i) per row on probabilities X.
+
+    Targets are (b, n), or (b,) where n is 1. After ``Sigmoid`` a network fuses the two.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+    """
+
+    kind = 4
+    probabilities = "identity"
+    _rows = binary_cross_entropy_rows
+
+    def fuse(self, layer: Layer) -> Loss | None:
+        """Sigmoid below makes it ``SigmoidBinaryCrossEntropyLoss``."""
+        return SigmoidBinaryCrossEntropyLoss(self.reduction) if type(layer) is Sigmoid else None

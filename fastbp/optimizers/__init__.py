@@ -1,0 +1,26 @@
+"""Optimizers. A new one is a file here, a line below and a branch in ``dispatch``."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .._validation import check_choice
+from .adam import Adam
+from .base import Optimizer
+from .sgd import SGD
+
+#: Every optimizer by the name that model files and tests use.
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    c.__name__: c for c in (SGD, Adam)}
+
+
+def get(optimizer: Any) -> Optimizer:
+    """The optimizer itself, or one with default settings by its name ("sgd", "adam")."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str):
+        by_name = {name.lower(): c for name, c in OPTIMIZERS.items()}
+        return by_name[check_choice(optimizer.lower(), "optimizer", by_name)]()
+    raise TypeError(f"optimizer must be an Optimizer or a name, got {optimizer!r}")
+
+
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer"]
