@@ -21,8 +21,7 @@ import stat
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.extending import overload
 
-__all__ = ["FAST", "DISABLED", "Driver", "by_dtype", "driver", "kernel", "prange", "threads"]
+__all__ = ["FAST", "DISABLED", "Driver", "by_dtype", "driver", "kernel", "prange", "thread_count"]
 
 #: The only fast-math flags in use. ``nnan`` and ``ninf`` would make isnan lie.
 FAST = frozenset({"reassoc", "contract"})
@@ -72,9 +71,10 @@ def _cache_dir() -> Path | None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = path.stat()
-        if hasattr(os, "getuid"):  # somebody else's files would be code we run
-            if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o022:
-                return None
+        # Somebody else's files would be code that we run.
+        foreign = hasattr(os, "getuid") and info.st_uid != os.getuid()
+        if foreign or (os.name == "posix" and stat.S_IMODE(info.st_mode) & 0o022):
+            return None
         tempfile.TemporaryFile(dir=path).close()
     except OSError:
         return None
@@ -94,7 +94,7 @@ class _KernelCache(_Cache):  # type: ignore[misc]
             raise TypeError(f"{func.__qualname__} closes over variables: two such kernels "
                             "would share one cache entry")
         self._name = func.__name__
-        flags = sorted((k, sorted(v) if isinstance(v, frozenset) else v)
+        flags = sorted((k, sorted(v) if isinstance(v, (set, frozenset)) else v)
                        for k, v in options.items())
         self._identity = f"{func.__module__}.{func.__qualname__}:{flags}"
         self._enabled = True
@@ -160,13 +160,19 @@ def _compile(func: Callable[..., Any], **options: Any) -> Any:
 # --- decorators ---------------------------------------------------------------------
 
 
-def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset()) -> Any:
-    """Compile a serial kernel: no exceptions, no allocation, no unchecked index."""
+def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
+           inline: bool = False) -> Any:
+    """Compile a serial kernel: no exceptions, no allocation, no unchecked index.
+
+    ``inline`` copies the body into each caller before LLVM sees it: for thin layers
+    between kernels, which would otherwise be optimised once more at every level.
+    """
     if func is None:
-        return functools.partial(kernel, fastmath=fastmath)
+        return functools.partial(kernel, fastmath=fastmath, inline=inline)
     if not fastmath <= FAST:
         raise ValueError(f"fastmath={set(fastmath)} is not within {set(FAST)}")
-    return _compile(func, fastmath=set(fastmath)) if fastmath else _compile(func)
+    options: dict[str, Any] = {"inline": "always"} if inline else {}
+    return _compile(func, **options, **({"fastmath": set(fastmath)} if fastmath else {}))
 
 
 class Driver:
@@ -271,17 +277,7 @@ def parallel_allowed() -> bool:
     return not _forked and not DISABLED and threading_layer() != "workqueue"
 
 
-@contextmanager
-def threads(n_threads: int | None) -> Iterator[int]:
-    """Run the body with at most ``n_threads`` Numba threads; yields the number in force."""
-    limit = config.NUMBA_NUM_THREADS if parallel_allowed() else 1
-    count = limit if n_threads is None else max(1, min(int(n_threads), limit))
-    if count == 1:
-        yield 1
-        return
-    before = numba.get_num_threads()
-    numba.set_num_threads(count)
-    try:
-        yield count
-    finally:
-        numba.set_num_threads(before)
+def thread_count(n_threads: int | None) -> int:
+    """Threads to use: at most ``n_threads`` and at most ``NUMBA_NUM_THREADS``."""
+    limit = int(config.NUMBA_NUM_THREADS)
+    return limit if n_threads is None else max(1, min(n_threads, limit))

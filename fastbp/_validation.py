@@ -118,9 +118,8 @@ def as_labels(T: Any, name: str, n_classes: int) -> Array:
         raise ValueError(f"{name} as class indices must be 1-D, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"{name} is empty: shape {array.shape}")
-    if array.dtype.kind not in "bui":
-        if not np.array_equal(array, np.floor(array)):
-            raise TypeError(f"{name} as class indices must be integers, got dtype {array.dtype}")
+    if array.dtype.kind not in "bui" and not np.array_equal(array, np.floor(array)):
+        raise TypeError(f"{name} as class indices must be integers, got {array[:3]}")
     low, high = array.min(), array.max()
     if low < 0 or high >= n_classes:
         worst = low if low < 0 else high

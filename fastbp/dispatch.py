@@ -43,7 +43,7 @@ L2, CROSS_ENTROPY, SOFTMAX_CE, BINARY_CE, SIGMOID_BCE = (
 SGD_KIND, ADAM_KIND = (c.kind for c in (SGD, Adam))
 
 
-@kernel
+@kernel(inline=True)
 def forward(op, params, x, y):
     kind, ldx, ldy = op["kind"], op["ld_in"], op["ld_out"]
     if kind == DENSE:
@@ -58,7 +58,7 @@ def forward(op, params, x, y):
         softmax_forward(x, y, op["n_out"], ldy)
 
 
-@kernel
+@kernel(inline=True)
 def backward(op, mirror, y, dy, dx):
     kind = op["kind"]
     if kind == DENSE:
@@ -73,7 +73,7 @@ def backward(op, mirror, y, dy, dx):
         softmax_backward(y, dy, dx, op["n_out"], op["ld_out"])
 
 
-@kernel
+@kernel(inline=True)
 def loss(kind, x, t, weight, n, ld, error, dx):
     if kind == L2:
         l2(x, t, weight, n, ld, error, dx)
@@ -87,7 +87,7 @@ def loss(kind, x, t, weight, n, ld, error, dx):
         sigmoid_binary_cross_entropy(x, t, weight, n, ld, error, dx)
 
 
-@kernel
+@kernel(inline=True)
 def update(kind, params, grads, slots, lo, hi, rate, step, hyper):
     """Correct elements ``lo`` to ``hi``; slot k starts at k times the parameters' length."""
     p, g, n = params[lo:hi], grads[lo:hi], params.size

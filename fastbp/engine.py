@@ -4,14 +4,18 @@ Rows: one thread takes a block of rows all the way, gather, forward, loss, backw
 barrier inside, the block stays in its cache. Parameters: each strip of a weight gradient
 is owned by one thread, summed over the whole batch in the order of the rows, and used for
 the update while it is hot. Nothing depends on the number of threads, so neither do bits.
+
+``evaluate`` and ``run_steps`` are what each member of a team of threads runs (see
+``kernels.team``); a team of one is the serial engine, in the same code.
 """
 
 from __future__ import annotations
 
 from . import dispatch
-from ._jit import driver, kernel, prange
+from ._jit import kernel
 from .kernels.matmul import transpose
 from .kernels.random import shuffle
+from .kernels.team import assemble, barrier, claim
 from .layers.dense import dense_bias_grad, dense_weight_grad
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
@@ -37,8 +41,8 @@ def load_targets(h, ws, lo, hi, source, T, labels, scale):
         ws[h["weight"] + r] = scale
 
 
-@kernel
-def rows_phase(mode, ops, head, params, ws, X, T, labels, source, lo, hi, scale):  # noqa: E501
+@kernel(inline=True)
+def rows_phase(mode, ops, head, params, ws, X, T, labels, source, lo, hi, scale):
     """Rows ``lo`` to ``hi`` of a batch whose row r is X[source[r]]."""
     h = head[0]
     m, ld = h["n_features"], h["ld_features"]
@@ -71,7 +75,7 @@ def rows_phase(mode, ops, head, params, ws, X, T, labels, source, lo, hi, scale)
                           ws[op["dy"] + o0:op["dy"] + o1], ws[op["dx"] + i0:op["dx"] + i1])
 
 
-@kernel
+@kernel(inline=True)
 def strip_gradient(op, task, last_of_op, ws, grads, rows):
     """Gradient of one strip over all ``rows``; returns its range in the flat parameters."""
     ldy, first, last = op["ld_out"], task["first"], task["last"]
@@ -85,7 +89,7 @@ def strip_gradient(op, task, last_of_op, ws, grads, rows):
     return op["param"] + first * ldy, op["param"] + end * ldy
 
 
-@kernel
+@kernel(inline=True)
 def refresh_mirror(op, first, last, params, ws):
     """Copy inputs ``first`` to ``last`` of W into its other layout, where there is one."""
     if op["mirror"] >= 0:
@@ -100,8 +104,8 @@ def refresh_mirrors(ops, head, params, ws):
         refresh_mirror(ops[k], 0, ops[k]["n_in"], params, ws)
 
 
-@kernel
-def param_phase(t, ops, tasks, params, grads, slots, ws, rows, kind, rate, step, hyper):  # noqa: E501
+@kernel(inline=True)
+def param_phase(t, ops, tasks, params, grads, slots, ws, rows, kind, rate, step, hyper):
     """Gradient, update and mirror of the strip of task ``t``."""
     task = tasks[t]
     op = ops[task["op"]]
@@ -120,59 +124,92 @@ def total_error(head, ws, rows):
     return total
 
 
-@driver
-def gradient(ops, tasks, head, params, grads, ws, X, T, labels, source, scale):  # noqa: E501
-    """Error of the rows ``source`` of X, and its gradient into ``grads``."""
-    rows, size = source.size, head[0]["row_block"]
-    refresh_mirrors(ops, head, params, ws)
-    for block in prange((rows + size - 1) // size):
-        rows_phase(GRADIENT, ops, head, params, ws, X, T, labels, source, block * size,
-                   min((block + 1) * size, rows), scale)
-    for t in prange(tasks.size):
-        task = tasks[t]
-        op = ops[task["op"]]
-        strip_gradient(op, task, task["last"] == op["n_in"], ws, grads, rows)
-    return total_error(head, ws, rows)
+@kernel
+def share_rows(size, sync, base, mode, ops, head, params, ws, X, T, labels, source, scale):
+    """The row phase of a batch, block by block as they are claimed; returns the next base."""
+    rows, height, own = source.size, head[0]["row_block"], 0
+    blocks = (rows + height - 1) // height
+    block = claim(sync, size, base, own)
+    while block < blocks:
+        rows_phase(mode, ops, head, params, ws, X, T, labels, source, block * height,
+                   min((block + 1) * height, rows), scale)
+        own += 1
+        block = claim(sync, size, base, own)
+    return base + blocks + size
 
 
-@driver
-def evaluate(mode, ops, head, params, ws, X, T, labels, source, scale):  # noqa: E501
-    """Forward only: outputs stay in the workspace; the error with ``mode`` ERROR."""
-    rows, size = source.size, head[0]["row_block"]
-    for block in prange((rows + size - 1) // size):
-        rows_phase(mode, ops, head, params, ws, X, T, labels, source, block * size,
-                   min((block + 1) * size, rows), scale)
-    return total_error(head, ws, rows) if mode == ERROR else 0.0
+@kernel
+def evaluate(worker, size, sync, mode, ops, tasks, head, params, grads, ws, X, T, labels,
+             source, scale):
+    """One batch, the rows ``source`` of X, without update; returns its error.
+
+    ``mode`` PREDICT leaves outputs in the workspace, GRADIENT gradients in ``grads``.
+    """
+    if not assemble(sync, size):
+        if worker > 0:
+            return 0.0
+        size = 1
+    if mode == GRADIENT:
+        if worker == 0:
+            refresh_mirrors(ops, head, params, ws)
+        barrier(sync, size, 1)
+    base = share_rows(size, sync, 0, mode, ops, head, params, ws, X, T, labels, source, scale)
+    barrier(sync, size, 2 if mode == GRADIENT else 1)
+    if mode == GRADIENT:
+        own = 0
+        share = claim(sync, size, base, own)
+        while share < tasks.size:
+            task = tasks[share]
+            op = ops[task["op"]]
+            strip_gradient(op, task, task["last"] == op["n_in"], ws, grads, source.size)
+            own += 1
+            share = claim(sync, size, base, own)
+        barrier(sync, size, 3)
+    return 0.0 if mode == PREDICT else total_error(head, ws, source.size)
 
 
-@driver
-def run_steps(ops, tasks, head, params, grads, slots, ws, X, T, labels, order, batch, mean,  # noqa: E501
-              kind, hyper, rates, cursor, errors):
+@kernel
+def run_steps(worker, size, sync, mode, ops, tasks, head, params, grads, slots, ws, X, T, labels,
+              order, batch, mean, kind, hyper, rates, cursor, errors):
     """One training step for each of ``rates``, from where ``cursor`` stands.
 
     ``errors[0]`` gathers the error times rows of the epoch under way; an epoch that ends
     moves on to the next place. The cursor is left at the next step.
     """
-    n, size, epoch = X.shape[0], head[0]["row_block"], 0
-    refresh_mirrors(ops, head, params, ws)
+    if not assemble(sync, size):
+        if worker > 0:
+            return
+        size = 1
+    n = X.shape[0]
+    step, epoch, position = cursor[STEP], cursor[EPOCH], cursor[POSITION]
+    first_epoch, meeting, base = epoch, 0, 0
+    if worker == 0:
+        refresh_mirrors(ops, head, params, ws)
     for s in range(rates.size):
-        start = cursor[POSITION]
-        if start == 0 and cursor[SHUFFLE] != 0:
-            shuffle(order, cursor[SEED], cursor[EPOCH])
-        rows = min(batch, n - start)
-        source = order[start:start + rows]
-        scale = 1.0 / rows if mean else 1.0
-        for block in prange((rows + size - 1) // size):
-            rows_phase(GRADIENT, ops, head, params, ws, X, T, labels, source, block * size,
-                       min((block + 1) * size, rows), scale)
-        errors[epoch] += total_error(head, ws, rows) * (rows if mean else 1)
-        step = cursor[STEP] + 1
-        for t in prange(tasks.size):
-            param_phase(t, ops, tasks, params, grads, slots, ws, rows, kind, rates[s], step,
-                        hyper)
-        cursor[STEP] = step
-        cursor[POSITION] = start + rows
-        if start + rows == n:
-            cursor[POSITION] = 0
-            cursor[EPOCH] += 1
-            epoch += 1
+        if worker == 0 and position == 0 and cursor[SHUFFLE] != 0:
+            shuffle(order, cursor[SEED], epoch)
+        if s == 0 or position == 0:
+            meeting += 1
+            barrier(sync, size, meeting)
+        rows = min(batch, n - position)
+        base = share_rows(size, sync, base, mode, ops, head, params, ws, X, T, labels,
+                          order[position:position + rows], 1.0 / rows if mean else 1.0)
+        meeting += 1
+        barrier(sync, size, meeting)
+        step, own = step + 1, 0
+        share = claim(sync, size, base, own)
+        while share < tasks.size:
+            param_phase(share, ops, tasks, params, grads, slots, ws, rows, kind, rates[s],
+                        step, hyper)
+            own += 1
+            share = claim(sync, size, base, own)
+        base += tasks.size + size
+        if worker == 0:
+            errors[epoch - first_epoch] += total_error(head, ws, rows) * (rows if mean else 1)
+        meeting += 1
+        barrier(sync, size, meeting)
+        position += rows
+        if position == n:
+            position, epoch = 0, epoch + 1
+    if worker == 0:
+        cursor[STEP], cursor[EPOCH], cursor[POSITION] = step, epoch, position

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import engine
-from ._jit import threads
+from ._jit import thread_count
 from ._validation import Array, as_matrix, check_bool, check_dtype, check_size, same_length
+from .kernels.team import launch
 from .kernels.tile import pad
 from .layers import Layer
 from .losses import LOSSES, Loss
@@ -187,8 +188,7 @@ class Network:
             return self._forward(X, len(self.layers))
         Y = np.empty((len(X), self.n_out), self.dtype)
         for rows, plan in self._chunks(len(X)):
-            engine.evaluate(engine.PREDICT, plan.ops, plan.head, self.params, plan.workspace,
-                            X, *self.split_target(Y), np.arange(rows.start, rows.stop), 1.0)
+            self._evaluate(engine.PREDICT, plan, X, Y, rows, 1.0)
             ld, at = int(plan.ops["ld_out"][-1]), int(plan.ops["y"][-1])
             count = rows.stop - rows.start
             out = plan.workspace[at:at + count * ld].reshape(count, ld)
@@ -243,9 +243,7 @@ class Network:
             return self._head_loss.forward(self._forward(X, self._n_train), T)
         total = 0.0
         for rows, plan in self._chunks(len(X)):
-            total += engine.evaluate(engine.ERROR, plan.ops, plan.head, self.params,
-                                     plan.workspace, X, *self.split_target(T),
-                                     np.arange(rows.start, rows.stop), self._scale(len(X)))
+            total += self._evaluate(engine.ERROR, plan, X, T, rows, self._scale(len(X)))
         return total
 
     def loss_and_grad(self, X: Any, T: Any) -> tuple[float, Array]:
@@ -263,10 +261,7 @@ class Network:
             return self.textbook(X, T), self.grads.copy()
         total, summed = 0.0, np.zeros_like(self.params)
         for rows, plan in self._chunks(len(X)):
-            run = engine.gradient if plan.parallel else engine.gradient.serial
-            total += run(plan.ops, plan.tasks, plan.head, self.params, self.grads,
-                         plan.workspace, X, *self.split_target(T),
-                         np.arange(rows.start, rows.stop), self._scale(len(X)))
+            total += self._evaluate(engine.GRADIENT, plan, X, T, rows, self._scale(len(X)))
             summed += self.grads
         self.grads[...] = summed
         return total, summed
@@ -288,6 +283,13 @@ class Network:
         for layer in self.layers[:n_layers]:
             X = layer.forward(X)
         return X
+
+    def _evaluate(self, mode: int, plan: Plan, X: Array, T: Array, rows: slice,
+                  scale: float) -> float:
+        size = thread_count(None) if plan.parallel else 1
+        return launch(engine.evaluate, size, mode, plan.ops, plan.tasks, plan.head, self.params,
+                      self.grads, plan.workspace, X, *self.split_target(T),
+                      np.arange(rows.start, rows.stop), scale)
 
     def _scale(self, rows: int) -> float:
         return 1.0 / rows if self._head_loss.reduction == "mean" else 1.0
@@ -348,5 +350,3 @@ def _check_loss(loss: Any) -> Loss:
         return LOSSES[loss]()
     raise TypeError(f"loss must be a Loss or a name, got {loss!r}")
 
-
-__all__ = ["Network", "threads"]

@@ -37,8 +37,8 @@ HEAD = np.dtype([(name, np.int64) for name in (
 TASK = np.dtype([(name, np.int64) for name in ("op", "first", "last")])
 
 ROW_BLOCK = 64
-#: A step of less work than this (multiply-adds) runs faster on one thread: two launches
-#: cost about 3 us.
+#: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
+#: and caches cost more than a second core brings.
 PARALLEL_THRESHOLD = 400_000
 _STRIP_BYTES = 128 * 1024
 

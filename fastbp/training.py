@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from . import engine
-from ._jit import threads
+from ._jit import thread_count
 from ._validation import Array, check_bool, check_size, same_length
 from .callbacks import Callback, PrintEpoch
 from .kernels.random import shuffle as shuffle_rows
+from .kernels.team import launch
 from .network import Network
 from .optimizers import Optimizer
 from .optimizers import get as get_optimizer
@@ -88,8 +89,7 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     validation = _check_validation(network, validation_data)
     run = _Run(network, X, T, batch_size, optimizer, shuffle)
     hooks = [*callbacks, *([PrintEpoch()] if verbose else [])]
-    with threads(n_threads) as count:
-        return _loop(run, epochs, validation, hooks, count)
+    return _loop(run, epochs, validation, hooks, thread_count(n_threads))
 
 
 def _check_validation(network: Network, data: Any) -> tuple[Array, Array] | None:
@@ -129,11 +129,11 @@ class _Run:
     def _engine(self, n_steps: int, n_threads: int) -> None:
         net, plan = self.network, self.network.plan(self.batch_size)
         rates = np.full(n_steps, self.optimizer.learning_rate)
-        run = engine.run_steps if plan.parallel and n_threads > 1 else engine.run_steps.serial
         errors = np.zeros(2)
-        run(plan.ops, plan.tasks, plan.head, net.params, net.grads, self.slots, plan.workspace,
-            self.X, *net.split_target(self.T), self.order, self.batch_size, self.mean,
-            self.optimizer.kind, self.optimizer.hyper(), rates, self.cursor, errors)
+        launch(engine.run_steps, n_threads if plan.parallel else 1, engine.GRADIENT, plan.ops,
+               plan.tasks, plan.head, net.params, net.grads, self.slots, plan.workspace,
+               self.X, *net.split_target(self.T), self.order, self.batch_size, self.mean,
+               self.optimizer.kind, self.optimizer.hyper(), rates, self.cursor, errors)
         self.errors[0] += errors[0]
 
     def _textbook(self) -> None:

@@ -23,20 +23,20 @@ from ..kernels.tile import pad
 from .base import ROW_BLOCK, Layer, Tensor
 
 
-@kernel
+@kernel(inline=True)
 def dense_forward(x, ldx, m, params, y, ldy):
     """y = x W' + bias for the rows of one block."""
     bias = params[m * ldy:(m + 1) * ldy]
     matmul(y.size // ldy, ldy, m, x, ldx, 1, params, ldy, y, ldy, bias, 0)
 
 
-@kernel
+@kernel(inline=True)
 def dense_backward(dy, ldy, n, mirror, dx, ldx):
     """dx = dy W for the rows of one block; ``mirror`` is W as (n, ldx)."""
     matmul(dx.size // ldx, ldx, n, dy, ldy, 1, mirror, ldx, dx, ldx, None, 0)
 
 
-@kernel
+@kernel(inline=True)
 def dense_weight_grad(x, ldx, dy, ldy, rows, first, last, dparams):
     """dW' for inputs ``first`` to ``last``, summed over all rows in order."""
     matmul(last - first, ldy, rows, x[first:], 1, ldx, dy, ldy,

@@ -1,0 +1,181 @@
+"""A team of threads: start together, share out blocks, wait for each other.
+
+Two launches of a parallel region a step would cost 3 us; a team is launched once for many
+steps and meets at barriers that cost a tenth of that. Shares are claimed one by one, so a
+core that is held up by others takes fewer; no result depends on who took what.
+
+The threads are Python's, with the GIL released: a team works in forked children, beside
+other teams and without any threading layer, and its code is compiled once, not again for
+a parallel region.
+
+All state is in ``sync``, int64, zero at the start, one cache line a counter. Counters only
+grow, so nothing is reset between phases.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .._jit import DISABLED, kernel
+
+_SYNC_SIZE = 64
+_ARRIVED, _DECISION, _BARRIER, _CLAIMED = 0, 8, 16, 24
+_TOGETHER, _ALONE = 1, 2
+#: Spins before a team that is not complete gives up and one thread does all: some ms.
+_PATIENCE = 200_000
+#: Spins before a waiting thread offers its core to others.
+_POLITE = 4_000
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+def _fetch_add(typingctx, sync, index, value):
+    """Add ``value`` to sync[index], atomically; returns what was there."""
+
+    def codegen(context, builder, signature, args):
+        at = _pointer(context, builder, signature.args[0], args[0], args[1])
+        return builder.atomic_rmw("add", at, args[2], "seq_cst")
+
+    return types.int64(sync, types.int64, types.int64), codegen
+
+
+def _decide(typingctx, sync, index, value):
+    """Set sync[index] to ``value`` if it is 0; returns what it is afterwards."""
+
+    def codegen(context, builder, signature, args):
+        at = _pointer(context, builder, signature.args[0], args[0], args[1])
+        zero = ir.Constant(ir.IntType(64), 0)
+        found = builder.cmpxchg(at, zero, args[2], "seq_cst", "seq_cst")
+        return builder.select(builder.extract_value(found, 1), args[2],
+                              builder.extract_value(found, 0))
+
+    return types.int64(sync, types.int64, types.int64), codegen
+
+
+def _load(typingctx, sync, index):
+    """sync[index] as other threads left it."""
+
+    def codegen(context, builder, signature, args):
+        at = _pointer(context, builder, signature.args[0], args[0], args[1])
+        return builder.load_atomic(at, "acquire", 8)
+
+    return types.int64(sync, types.int64), codegen
+
+
+def _breathe(typingctx, polite):
+    """Tell the core that this is a spin; if ``polite``, let another thread have it."""
+
+    def codegen(context, builder, signature, args):
+        module, void, i32 = builder.module, ir.VoidType(), ir.IntType(32)
+        machine = platform.machine().lower()
+        if machine in ("x86_64", "amd64", "i386", "i686"):
+            pause = cgutils.get_or_insert_function(
+                module, ir.FunctionType(void, []), "llvm.x86.sse2.pause")
+            builder.call(pause, [])
+        elif machine in ("aarch64", "arm64"):
+            hint = cgutils.get_or_insert_function(
+                module, ir.FunctionType(void, [i32]), "llvm.aarch64.hint")
+            builder.call(hint, [i32(1)])
+        if sys.platform != "win32":
+            give_way = cgutils.get_or_insert_function(
+                module, ir.FunctionType(i32, []), "sched_yield")
+            with builder.if_then(args[0]):
+                builder.call(give_way, [])
+        return context.get_dummy_value()
+
+    return types.void(types.boolean), codegen
+
+
+fetch_add: Any = intrinsic(_fetch_add)
+decide: Any = intrinsic(_decide)
+load: Any = intrinsic(_load)
+breathe: Any = intrinsic(_breathe)
+
+
+@kernel
+def assemble(sync, size):
+    """Whether all ``size`` threads run at once. All get the same answer.
+
+    A thread that other work holds up may start late or never; waiting for it could last
+    forever. If the answer is no, thread 0 does everything.
+    """
+    if size == 1:
+        return True
+    fetch_add(sync, _ARRIVED, 1)
+    spins = 0
+    while load(sync, _ARRIVED) < size:
+        breathe(False)
+        spins += 1
+        if spins > _PATIENCE:
+            return decide(sync, _DECISION, _ALONE) == _TOGETHER
+    return decide(sync, _DECISION, _TOGETHER) == _TOGETHER
+
+
+@kernel
+def barrier(sync, size, meeting):
+    """Wait until all ``size`` threads have come to meeting number ``meeting`` (from 1)."""
+    if size == 1:
+        return
+    fetch_add(sync, _BARRIER, 1)
+    spins = 0
+    while load(sync, _BARRIER) < size * meeting:
+        breathe(spins > _POLITE)
+        spins += 1
+
+
+@kernel
+def claim(sync, size, base, own):
+    """The next share of a phase whose claims start at ``base``; ``own`` when alone.
+
+    A phase of n shares takes n claims and one in vain by each thread, so the next phase
+    starts at base + n + size.
+    """
+    if size == 1:
+        return own
+    return fetch_add(sync, _CLAIMED, 1) - base
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+_lock = Lock()
+
+
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    """This process's threads, at least so many; a forked child starts its own."""
+    with _lock:
+        pool = _pools.get(os.getpid())
+        if pool is None or pool._max_workers < n_threads:
+            pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastbp")
+            _pools[os.getpid()] = pool
+        return pool
+
+
+def launch(function: Callable[..., Any], size: int, *args: Any) -> Any:
+    """Call ``function(worker, size, sync, *args)`` in ``size`` threads at once.
+
+    The caller is thread 0; what it returns is returned.
+    """
+    sync = np.zeros(_SYNC_SIZE, np.int64)
+    if size == 1 or DISABLED:
+        return function(0, 1, sync, *args)
+    pool = _pool(size - 1)
+    others = [pool.submit(function, worker, size, sync, *args) for worker in range(1, size)]
+    try:
+        return function(0, size, sync, *args)
+    finally:
+        for other in others:
+            other.result()
