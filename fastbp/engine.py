@@ -11,6 +11,8 @@ the update while it is hot. Nothing depends on the number of threads, so neither
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import dispatch
 from ._jit import kernel
 from .kernels.matmul import transpose
@@ -20,6 +22,8 @@ from .layers.dense import dense_bias_grad, dense_weight_grad
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
 PREDICT, ERROR, GRADIENT = 0, 1, 2
+#: A zero of type int64: a literal 0 would compile what it is passed to once more.
+ZERO = np.int64(0)
 #: Fields of the cursor, the engine's whole position: next step (from 0), epoch, first row
 #: of the next batch in the epoch, seed, whether to shuffle.
 STEP, EPOCH, POSITION, SEED, SHUFFLE = 0, 1, 2, 3, 4
@@ -127,7 +131,7 @@ def total_error(head, ws, rows):
 @kernel
 def share_rows(size, sync, base, mode, ops, head, params, ws, X, T, labels, source, scale):
     """The row phase of a batch, block by block as they are claimed; returns the next base."""
-    rows, height, own = source.size, head[0]["row_block"], 0
+    rows, height, own = source.size, head[0]["row_block"], ZERO
     blocks = (rows + height - 1) // height
     block = claim(sync, size, base, own)
     while block < blocks:
@@ -153,10 +157,10 @@ def evaluate(worker, size, sync, mode, ops, tasks, head, params, grads, ws, X, T
         if worker == 0:
             refresh_mirrors(ops, head, params, ws)
         barrier(sync, size, 1)
-    base = share_rows(size, sync, 0, mode, ops, head, params, ws, X, T, labels, source, scale)
+    base = share_rows(size, sync, ZERO, mode, ops, head, params, ws, X, T, labels, source, scale)
     barrier(sync, size, 2 if mode == GRADIENT else 1)
     if mode == GRADIENT:
-        own = 0
+        own = ZERO
         share = claim(sync, size, base, own)
         while share < tasks.size:
             task = tasks[share]
@@ -182,7 +186,7 @@ def run_steps(worker, size, sync, mode, ops, tasks, head, params, grads, slots, 
         size = 1
     n = X.shape[0]
     step, epoch, position = cursor[STEP], cursor[EPOCH], cursor[POSITION]
-    first_epoch, meeting, base = epoch, 0, 0
+    first_epoch, meeting, base = epoch, ZERO, ZERO
     if worker == 0:
         refresh_mirrors(ops, head, params, ws)
     for s in range(rates.size):
@@ -196,7 +200,7 @@ def run_steps(worker, size, sync, mode, ops, tasks, head, params, grads, slots, 
                           order[position:position + rows], 1.0 / rows if mean else 1.0)
         meeting += 1
         barrier(sync, size, meeting)
-        step, own = step + 1, 0
+        step, own = step + 1, ZERO
         share = claim(sync, size, base, own)
         while share < tasks.size:
             param_phase(share, ops, tasks, params, grads, slots, ws, rows, kind, rates[s],

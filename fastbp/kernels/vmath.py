@@ -104,36 +104,44 @@ def _exp64(x):
     return p * a.view(np.float64) * b.view(np.float64)
 
 
-# --- log1p on [0, 1]: ln(1 + u) = c + 2 atanh(s) ------------------------------------
-# s = u / (2 + u) with c = 0 below sqrt(2) - 1, s = (u - 1) / (u + 3) with c = ln 2 above,
+# --- log1p for u >= 0: ln(1 + u) = k ln 2 + 2 atanh(s), s = f / (2 + f) ---------------
+# 2**k is the power of two next to 1 + u, and f = u / 2**k - (1 - 2**-k), both parts exact,
 # so |s| <= 0.172 and 2 atanh(s) = 2 s + 2 s (s^2/3 + s^4/5 + ...) ends after a few terms.
 
-_F_SPLIT, _D_SPLIT = _f(0.41421356), _d(0.4142135623730951)
-_F_THREE, _F_LN2 = _f(3), _f(0.6931471805599453)
-_D_LN2 = _d(0.6931471805599453)
+_F_SQRT2, _D_SQRT2 = _f(1.4142135), _d(1.4142135623730951)
+_F_LN2, _D_LN2 = _f(0.6931471805599453), _d(0.6931471805599453)
+_F_BIG, _D_BIG = _f(2.0**126), _d(2.0**1022)  # above: k would leave the exponent range
 _G3, _G5, _G7, _G9 = (_f(1 / v) for v in (3, 5, 7, 9))
 _H3, _H5, _H7, _H9, _H11, _H13, _H15, _H17, _H19, _H21 = (
     _d(1 / v) for v in range(3, 22, 2))
 
 
 @kernel(fastmath=CONTRACT)
-def _log1p_unit32(u):
-    high = u > _F_SPLIT
-    s = select(high, u - _F_ONE, u) / select(high, u + _F_THREE, u + _F_TWO)
+def _log1p32(u):
+    v = np.float32((_F_ONE + u) * _F_SQRT2)  # floor(log2 v) is the k wanted
+    k = np.int32((v.view(np.int32) >> _I23) - _I127)
+    scale = np.int32((_I127 - k) << _I23)
+    scale = scale.view(np.float32)
+    f = u * scale - (_F_ONE - scale)
+    s = f / (_F_TWO + f)
     z = s * s
     p = _G9
     p = p * z + _G7
     p = p * z + _G5
     p = p * z + _G3
     two_s = s + s
-    tail = two_s * (p * z)
-    return two_s + select(high, tail + _F_LN2, tail)
+    y = np.float32(k) * _F_LN2 + (two_s + two_s * (p * z))
+    return select(u < _F_BIG, y, u)  # inf and NaN pass
 
 
 @kernel(fastmath=CONTRACT)
-def _log1p_unit64(u):
-    high = u > _D_SPLIT
-    s = select(high, u - 1.0, u) / select(high, u + 3.0, u + 2.0)
+def _log1p64(u):
+    v = np.float64((1.0 + u) * _D_SQRT2)
+    k = np.int64((v.view(np.int64) >> _L52) - _L1023)
+    scale = np.int64((_L1023 - k) << _L52)
+    scale = scale.view(np.float64)
+    f = u * scale - (1.0 - scale)
+    s = f / (2.0 + f)
     z = s * s
     p = _H21
     p = p * z + _H19
@@ -146,8 +154,8 @@ def _log1p_unit64(u):
     p = p * z + _H5
     p = p * z + _H3
     two_s = s + s
-    tail = two_s * (p * z)
-    return two_s + select(high, tail + _D_LN2, tail)
+    y = np.float64(k) * _D_LN2 + (two_s + two_s * (p * z))
+    return select(u < _D_BIG, y, u)
 
 
 # --- tanh: below 0.55 Lambert's fraction, above (1 - e) / (1 + e), e = exp(-2 |x|) ------
@@ -204,17 +212,17 @@ def _sigmoid64(x):
 @kernel(fastmath=CONTRACT)
 def _softplus32(x):
     e = _exp32(select(x < _F_ZERO, x, -x))
-    return select(x < _F_ZERO, _F_ZERO, x) + _log1p_unit32(e)
+    return select(x < _F_ZERO, _F_ZERO, x) + _log1p32(e)
 
 
 @kernel(fastmath=CONTRACT)
 def _softplus64(x):
     e = _exp64(select(x < 0.0, x, -x))
-    return select(x < 0.0, 0.0, x) + _log1p_unit64(e)
+    return select(x < 0.0, 0.0, x) + _log1p64(e)
 
 
 exp = by_dtype(_exp32, _exp64)
-log1p_unit = by_dtype(_log1p_unit32, _log1p_unit64)
+log1p = by_dtype(_log1p32, _log1p64)
 tanh = by_dtype(_tanh32, _tanh64)
 sigmoid = by_dtype(_sigmoid32, _sigmoid64)
 softplus = by_dtype(_softplus32, _softplus64)

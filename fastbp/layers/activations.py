@@ -59,8 +59,7 @@ def relu_forward(x, y):
 def relu_backward(y, dy, dx):
     zero = y.dtype.type(0)
     for i in range(dx.size):
-        # y == 0 is what was clipped; a NaN in y is kept.
-        dx[i] = select(y[i] == zero, zero, select(y[i] == y[i], dy[i], y[i]))
+        dx[i] = select(y[i] == zero, zero, dy[i])
 
 
 @driver

@@ -20,19 +20,17 @@ from .base import ROW_BLOCK, Layer
 
 @kernel
 def exp_row(x, y, n):
-    """y = e^(x - max) over one row; returns the place of the maximum.
+    """y = e^(x - max) over one row; returns the maximum.
 
     Equal infinities differ by nothing here: +inf takes the row, -inf gives 0. The whole
     padded row is computed, so that the loop has no tail.
     """
-    top = 0
+    high, zero = x[0], x.dtype.type(0)
     for i in range(1, n):
-        if x[i] > x[top]:
-            top = i
-    high, zero = x[top], x.dtype.type(0)
+        high = select(x[i] > high, x[i], high)
     for i in range(y.size):
         y[i] = exp(select(x[i] == high, zero, x[i] - high))
-    return top
+    return high
 
 
 @kernel

@@ -20,7 +20,7 @@ import numpy as np
 
 from .._jit import driver, kernel, prange
 from .._validation import Array
-from ..kernels.vmath import select, sigmoid, softplus
+from ..kernels.vmath import log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
 from ..layers.base import ROW_BLOCK, Layer
 from ..layers.softmax import Softmax, exp_row
@@ -47,27 +47,25 @@ def cross_entropy(x, t, weight, n, ld, error, dx):
 @kernel
 def softmax_cross_entropy(x, t, weight, n, ld, error, dx):
     """One block on logits."""
-    zero = x.dtype.type(0)
+    zero, one = x.dtype.type(0), x.dtype.type(1)
     for r in range(weight.size):
         z, p = x[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
         target, w = t[r * ld:(r + 1) * ld], weight[r]
-        top = exp_row(z, p, n)
-        rest, mass = zero, zero
+        high = exp_row(z, p, n)
+        rest, mass, tops, gaps = zero, zero, zero, zero
         for i in range(n):
-            rest += zero if i == top else p[i]
+            top = z[i] == high  # e^0 = 1 is left out of the rest, exactly
+            rest += select(top, zero, p[i])
+            tops += select(top, one, zero)
             mass += target[i]
-        log_rest = x.dtype.type(math.log1p(rest))
-        total = p[top] - p[top]  # 0, or NaN where the row holds one
-        for i in range(n):
-            if target[i] != 0:
-                gap = zero if z[i] == z[top] else z[top] - z[i]
-                total += target[i] * (gap + log_rest)
-        scale = mass / (p[top] + rest)
+            gaps += select((target[i] == zero) | top, zero, target[i] * (high - z[i]))
+        rest += tops - one
+        error[r] = w * (gaps + mass * log1p(rest))
+        scale = mass / (one + rest)
         for i in range(ld):
             p[i] = w * (p[i] * scale - target[i])
         for i in range(n, ld):
             p[i] = zero
-        error[r] = w * total
 
 
 @kernel
