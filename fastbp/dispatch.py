@@ -32,7 +32,7 @@ from .losses.cross_entropy import (
 )
 from .losses.squared import l2
 from .optimizers import SGD, Adam
-from .optimizers.adam import adam_update
+from .optimizers.adam import adam_step_sizes, adam_update
 from .optimizers.sgd import sgd_update
 
 DENSE, SIGMOID, TANH, RELU, SOFTMAX = (
@@ -47,7 +47,7 @@ SGD_KIND, ADAM_KIND = (c.kind for c in (SGD, Adam))
 def forward(op, params, x, y):
     kind, ldx, ldy = op["kind"], op["ld_in"], op["ld_out"]
     if kind == DENSE:
-        dense_forward(x, ldx, op["n_in"], params[op["param"]:], y, ldy)
+        dense_forward(x, ldx, op["n_in"], op["n_out"], params[op["param"]:], y, ldy)
     elif kind == SIGMOID:
         sigmoid_forward(x, y)
     elif kind == TANH:
@@ -62,7 +62,7 @@ def forward(op, params, x, y):
 def backward(op, mirror, y, dy, dx):
     kind = op["kind"]
     if kind == DENSE:
-        dense_backward(dy, op["ld_out"], op["n_out"], mirror, dx, op["ld_in"])
+        dense_backward(dy, op["ld_out"], op["n_in"], op["n_out"], mirror, dx, op["ld_in"])
     elif kind == SIGMOID:
         sigmoid_backward(y, dy, dx)
     elif kind == TANH:
@@ -88,10 +88,17 @@ def loss(kind, x, t, weight, n, ld, error, dx):
 
 
 @kernel(inline=True)
-def update(kind, params, grads, slots, lo, hi, rate, step, hyper):
-    """Correct elements ``lo`` to ``hi``; slot k starts at k times the parameters' length."""
-    p, g, n = params[lo:hi], grads[lo:hi], params.size
+def step_sizes(kind, rate, step, hyper):
+    """What of a step's size is the same for all parameters."""
+    if kind == ADAM_KIND:
+        return adam_step_sizes(rate, step, hyper)
+    return rate, 0.0
+
+
+@kernel(inline=True)
+def update(kind, p, g, s0, s1, sizes, hyper):
+    """Correct the piece ``p`` of the parameters; s0 and s1 are its slots."""
     if kind == SGD_KIND:
-        sgd_update(p, g, slots[lo:hi], rate, hyper)
+        sgd_update(p, g, s0, sizes[0], hyper)
     elif kind == ADAM_KIND:
-        adam_update(p, g, slots[lo:hi], slots[n + lo:n + hi], rate, step, hyper)
+        adam_update(p, g, s0, s1, sizes[0], sizes[1], hyper)

@@ -1,7 +1,7 @@
 """The compiled training step, in two phases over the op table.
 
 Rows: one thread takes a block of rows all the way, gather, forward, loss, backward; no
-barrier inside, the block stays in its cache. Parameters: each strip of a weight gradient
+barrier inside, the block stays in its cache. Parameters: each tile of a weight gradient
 is owned by one thread, summed over the whole batch in the order of the rows, and used for
 the update while it is hot. Nothing depends on the number of threads, so neither do bits.
 
@@ -80,43 +80,55 @@ def rows_phase(mode, ops, head, params, ws, X, T, labels, source, lo, hi, scale)
 
 
 @kernel(inline=True)
-def strip_gradient(op, task, last_of_op, ws, grads, rows):
-    """Gradient of one strip over all ``rows``; returns its range in the flat parameters."""
-    ldy, first, last = op["ld_out"], task["first"], task["last"]
-    dparams = grads[op["param"]:]
-    x, dy = ws[op["x"]:], ws[op["dy"]:]
-    dense_weight_grad(x, op["ld_in"], dy, ldy, rows, first, last, dparams)
-    end = last
-    if last_of_op and op["bias"]:
-        dense_bias_grad(dy, ldy, rows, dparams[last * ldy:(last + 1) * ldy])
-        end = last + 1
-    return op["param"] + first * ldy, op["param"] + end * ldy
+def tile_gradient(op, task, ws, rows, grad, ld):
+    """Gradient of one tile of a weight over all ``rows``, and under it of its bias.
+
+    Rows of ``grad`` are ``ld`` apart. Returns how many it has.
+    """
+    inputs, columns = task["last"] - task["first"], task["right"] - task["left"]
+    dy, ldy = ws[op["dy"] + task["left"]:], op["ld_out"]
+    dense_weight_grad(ws[op["x"] + task["first"]:], op["ld_in"], dy, ldy, rows, inputs, columns,
+                      grad, ld)
+    if task["last"] < op["n_in"] or op["bias"] == 0:
+        return inputs
+    dense_bias_grad(dy, ldy, rows, grad[inputs * ld:inputs * ld + columns])
+    return inputs + 1
 
 
-@kernel(inline=True)
-def refresh_mirror(op, first, last, params, ws):
-    """Copy inputs ``first`` to ``last`` of W into its other layout, where there is one."""
+@kernel
+def refresh_mirror(op, first, last, left, right, params, ws):
+    """Copy a tile of W into the other layout, where there is one."""
     if op["mirror"] >= 0:
-        ldy = op["ld_out"]
-        transpose(last - first, op["n_out"], params[op["param"] + first * ldy:], ldy,
-                  ws[op["mirror"] + first:], op["ld_in"])
+        ld = op["ld_out"]
+        transpose(last - first, right - left, params[op["param"] + first * ld + left:], ld,
+                  ws[op["mirror"] + left * op["ld_in"] + first:], op["ld_in"])
 
 
 @kernel
 def refresh_mirrors(ops, head, params, ws):
     for k in range(head[0]["n_train"]):
-        refresh_mirror(ops[k], 0, ops[k]["n_in"], params, ws)
+        refresh_mirror(ops[k], 0, ops[k]["n_in"], 0, ops[k]["n_out"], params, ws)
 
 
 @kernel(inline=True)
-def param_phase(t, ops, tasks, params, grads, slots, ws, rows, kind, rate, step, hyper):
-    """Gradient, update and mirror of the strip of task ``t``."""
-    task = tasks[t]
+def param_phase(worker, t, ops, tasks, head, params, slots, ws, rows, kind, sizes, hyper):
+    """Gradient, update and mirror of the tile of task ``t``: the gradient stays in cache."""
+    task, h, n = tasks[t], head[0], params.size
     op = ops[task["op"]]
-    last_of_op = task["last"] == op["n_in"]
-    lo, hi = strip_gradient(op, task, last_of_op, ws, grads, rows)
-    dispatch.update(kind, params, grads, slots, lo, hi, rate, step, hyper)
-    refresh_mirror(op, task["first"], task["last"], params, ws)
+    grad = ws[h["scratch"] + worker * h["scratch_size"]:]
+    columns, ld = task["right"] - task["left"], op["ld_out"]
+    whole = columns == op["n_out"]
+    step = ld if whole else columns
+    count = tile_gradient(op, task, ws, rows, grad, step)
+    at = op["param"] + task["first"] * ld + task["left"]
+    if whole:  # rows follow each other: one run
+        columns, count = columns + (count - 1) * ld, 1
+    for i in range(count):
+        lo = at + i * ld
+        hi = lo + columns
+        dispatch.update(kind, params[lo:hi], grad[i * step:i * step + columns], slots[lo:hi],
+                        slots[n + lo:n + hi], sizes, hyper)
+    refresh_mirror(op, task["first"], task["last"], task["left"], task["right"], params, ws)
 
 
 @kernel
@@ -165,7 +177,8 @@ def evaluate(worker, size, sync, mode, ops, tasks, head, params, grads, ws, X, T
         while share < tasks.size:
             task = tasks[share]
             op = ops[task["op"]]
-            strip_gradient(op, task, task["last"] == op["n_in"], ws, grads, source.size)
+            at = op["param"] + task["first"] * op["ld_out"] + task["left"]
+            tile_gradient(op, task, ws, source.size, grads[at:], op["ld_out"])
             own += 1
             share = claim(sync, size, base, own)
         barrier(sync, size, 3)
@@ -173,8 +186,8 @@ def evaluate(worker, size, sync, mode, ops, tasks, head, params, grads, ws, X, T
 
 
 @kernel
-def run_steps(worker, size, sync, mode, ops, tasks, head, params, grads, slots, ws, X, T, labels,
-              order, batch, mean, kind, hyper, rates, cursor, errors):
+def run_steps(worker, size, sync, mode, ops, tasks, head, params, slots, ws, X, T, labels, order,
+              batch, mean, kind, hyper, rates, cursor, errors):
     """One training step for each of ``rates``, from where ``cursor`` stands.
 
     ``errors[0]`` gathers the error times rows of the epoch under way; an epoch that ends
@@ -201,10 +214,11 @@ def run_steps(worker, size, sync, mode, ops, tasks, head, params, grads, slots, 
         meeting += 1
         barrier(sync, size, meeting)
         step, own = step + 1, ZERO
+        sizes = dispatch.step_sizes(kind, rates[s], step, hyper)
         share = claim(sync, size, base, own)
         while share < tasks.size:
-            param_phase(share, ops, tasks, params, grads, slots, ws, rows, kind, rates[s],
-                        step, hyper)
+            param_phase(worker, share, ops, tasks, head, params, slots, ws, rows, kind, sizes,
+                        hyper)
             own += 1
             share = claim(sync, size, base, own)
         base += tasks.size + size

@@ -85,7 +85,7 @@ class Network:
         self._head_loss = fused or self.loss_function
         self._n_train = len(self.layers) - (fused is not None)
         self._allocate()
-        self._plans: dict[int, Plan] = {}
+        self._plans: dict[tuple[int, int], Plan] = {}
 
     def _allocate(self) -> None:
         self._offsets, at = [], 0
@@ -138,15 +138,16 @@ class Network:
 
     # -- running it -------------------------------------------------------------------
 
-    def plan(self, capacity: int) -> Plan:
+    def plan(self, capacity: int, n_threads: int | None = None) -> Plan:
         """The op table and workspace for batches of up to ``capacity`` rows."""
-        found = self._plans.get(capacity)
+        key = capacity, thread_count(n_threads)
+        found = self._plans.get(key)
         if found is None:
             found = make_plan(self.layers, self._n_train, self._head_loss, self._offsets,
-                              self.dtype, capacity)
+                              self.dtype, *key)
             while len(self._plans) >= 4:
                 del self._plans[next(iter(self._plans))]
-            self._plans[capacity] = found
+            self._plans[key] = found
         return found
 
     def check_input(self, X: Any, name: str = "X") -> Array:
@@ -286,9 +287,8 @@ class Network:
 
     def _evaluate(self, mode: int, plan: Plan, X: Array, T: Array, rows: slice,
                   scale: float) -> float:
-        size = thread_count(None) if plan.parallel else 1
-        return launch(engine.evaluate, size, mode, plan.ops, plan.tasks, plan.head, self.params,
-                      self.grads, plan.workspace, X, *self.split_target(T),
+        return launch(engine.evaluate, plan.n_threads, mode, plan.ops, plan.tasks, plan.head,
+                      self.params, self.grads, plan.workspace, X, *self.split_target(T),
                       np.arange(rows.start, rows.stop), scale)
 
     def _scale(self, rows: int) -> float:

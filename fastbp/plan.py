@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array
-from .kernels.tile import VECTOR_BYTES, pad
+from .kernels.tile import TILE_ROWS, VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
 from .losses import Loss
 
@@ -26,21 +26,28 @@ OP = np.dtype([(name, np.int64) for name in (
     "bias")])
 
 #: What there is once: the loss on output x (n of ld, gradient to dx), the workspace
-#: offsets of targets, row weights and row errors, and the sizes of blocks. ``n_train``
-#: counts the ops under the loss; a fused last layer only runs in ``predict``.
+#: offsets of targets, row weights, row errors and of each thread's scratch for a gradient
+#: tile, and the sizes of blocks. ``n_train`` counts the ops under the loss; a fused last
+#: layer only runs in ``predict``.
 HEAD = np.dtype([(name, np.int64) for name in (
-    "loss", "n", "ld", "x", "dx", "target", "weight", "error", "n_train", "n_features",
-    "ld_features", "capacity", "row_block")])
+    "loss", "n", "ld", "x", "dx", "target", "weight", "error", "scratch", "scratch_size",
+    "n_train", "n_features", "ld_features", "capacity", "row_block")])
 
-#: A strip of one weight: inputs ``first`` to ``last`` of op ``op``; the last strip of an
-#: op takes the bias too. One thread owns it: gradient, update, mirror.
-TASK = np.dtype([(name, np.int64) for name in ("op", "first", "last")])
+#: A tile of one weight: inputs ``first`` to ``last``, outputs ``left`` to ``right`` of op
+#: ``op``; the tile with the last inputs takes their bias too. One thread at a time owns
+#: it: gradient, update, mirror.
+TASK = np.dtype([(name, np.int64) for name in ("op", "first", "last", "left", "right")])
 
-ROW_BLOCK = 64
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
 #: and caches cost more than a second core brings.
 PARALLEL_THRESHOLD = 400_000
-_STRIP_BYTES = 128 * 1024
+#: Most rows in a block: activations should stay in the L2 cache, but weights larger than
+#: it are read once a block.
+_ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
+#: Largest gradient tile: what stays in the L2 cache beside its operands.
+_TILE_BYTES = 128 * 1024
+#: Shares a thread in the parameter phase, at least: so that none waits long for the rest.
+_SHARES = 3
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,12 @@ class Plan:
     head: Array
     tasks: Array
     workspace: Array
-    work: int
+    n_threads: int
 
     @property
     def capacity(self) -> int:
         """Rows that the workspace holds."""
         return int(self.head["capacity"][0])
-
-    @property
-    def parallel(self) -> bool:
-        """Whether a full batch is work enough for threads."""
-        return self.work >= PARALLEL_THRESHOLD
 
 
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
@@ -72,7 +74,7 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
 
 
 def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequence[int],
-              dtype: np.dtype[Any], capacity: int) -> Plan:
+              dtype: np.dtype[Any], capacity: int, n_threads: int) -> Plan:
     """Lay out a network for batches of up to ``capacity`` rows.
 
     Parameters
@@ -87,6 +89,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         Place of each layer's buffer in the flat parameters.
     dtype : dtype
     capacity : int
+    n_threads : int
+        Threads to share the work among.
     """
     at = 0
 
@@ -97,26 +101,51 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
 
     widths = [layers[0].n_in] + [layer.n_out for layer in layers]
     sizes = [int(w) for w in widths if w is not None]
-    lds = [pad(w, dtype) for w in sizes]
+    lds = [row_length(w, dtype) for w in sizes]
+    dense = [isinstance(layer, Dense) for layer in layers]
     values = [take(capacity * ld) for ld in lds]
     deltas = [-1] + [take(capacity * ld) for ld in lds[1:n_train + 1]]
     deltas += [-1] * (len(layers) - n_train)
 
-    ops = np.zeros(len(layers), OP)
-    tasks, work = [], 0
+    ops, work = np.zeros(len(layers), OP), 0
     for k, layer in enumerate(layers):
-        dense, bias = isinstance(layer, Dense), "bias" in layer.shapes()
-        mirror = take(sizes[k + 1] * lds[k]) if dense and 0 < k < n_train else -1
+        mirror = take(sizes[k + 1] * lds[k]) if dense[k] and 0 < k < n_train else -1
         ops[k] = (layer.kind, sizes[k], sizes[k + 1], lds[k], lds[k + 1], values[k],
                   values[k + 1], deltas[k], deltas[k + 1], offsets[k], mirror,
-                  bias)
-        work += capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if dense else 4)
-        if dense and k < n_train:
-            strip = min(max(_STRIP_BYTES // (lds[k + 1] * dtype.itemsize) // 8 * 8, 32), 256)
-            tasks += [(k, i, min(i + strip, sizes[k])) for i in range(0, sizes[k], strip)]
+                  "bias" in layer.shapes())
+        work += capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if dense[k] else 4)
+    if work < PARALLEL_THRESHOLD:
+        n_threads = 1
 
+    trained = [k for k in range(n_train) if dense[k]]
+    tasks = _share_parameters([(k, sizes[k], sizes[k + 1]) for k in trained], dtype, n_threads)
+    weights = [sizes[k] * lds[k + 1] * dtype.itemsize for k in trained]
+    most = _ROWS_LARGE if max(weights, default=0) > _LARGE_WEIGHT else _ROWS_SMALL
+    rounds = -(-capacity // (n_threads * most))
+    row_block = -(-capacity // (n_threads * rounds) // TILE_ROWS) * TILE_ROWS
+
+    scratch = pad(max(((t["last"] - t["first"] + 1) * row_length(t["right"] - t["left"], dtype)
+                       for t in tasks), default=1), dtype)
     head = np.zeros(1, HEAD)
     n, ld = sizes[n_train], lds[n_train]
     head[0] = (loss.kind, n, ld, values[n_train], deltas[n_train], take(capacity * ld),
-               take(capacity), take(capacity), n_train, sizes[0], lds[0], capacity, ROW_BLOCK)
-    return Plan(ops, head, np.array(tasks, TASK), aligned_zeros(at, dtype), work)
+               take(capacity), take(capacity), take(scratch * n_threads), scratch, n_train,
+               sizes[0], lds[0], capacity, row_block)
+    return Plan(ops, head, tasks, aligned_zeros(at, dtype), n_threads)
+
+
+def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[Any],
+                      n_threads: int) -> Array:
+    """Cut weights (op, n_in, n_out) into tasks of about equal work, in cache-size tiles."""
+    columns = VECTOR_BYTES * 16 // dtype.itemsize
+    fair = sum(m * n for _, m, n in weights) // (_SHARES * n_threads) if n_threads > 1 else 0
+    tasks = []
+    for k, m, n in weights:
+        width = n if n <= 2 * columns else columns
+        height = _TILE_BYTES // (pad(width, dtype) * dtype.itemsize)
+        if fair:
+            height = min(height, max(fair // width, TILE_ROWS))
+        height = max(height // TILE_ROWS, 1) * TILE_ROWS
+        tasks += [(k, i, min(i + height, m), j, min(j + width, n))
+                  for i in range(0, m, height) for j in range(0, n, width)]
+    return np.array(tasks, TASK)

@@ -127,12 +127,11 @@ class _Run:
                 self._textbook()
 
     def _engine(self, n_steps: int, n_threads: int) -> None:
-        net, plan = self.network, self.network.plan(self.batch_size)
-        rates = np.full(n_steps, self.optimizer.learning_rate)
-        errors = np.zeros(2)
-        launch(engine.run_steps, n_threads if plan.parallel else 1, engine.GRADIENT, plan.ops,
-               plan.tasks, plan.head, net.params, net.grads, self.slots, plan.workspace,
-               self.X, *net.split_target(self.T), self.order, self.batch_size, self.mean,
+        net, plan = self.network, self.network.plan(self.batch_size, n_threads)
+        rates, errors = np.full(n_steps, self.optimizer.learning_rate), np.zeros(2)
+        launch(engine.run_steps, plan.n_threads, engine.GRADIENT, plan.ops, plan.tasks,
+               plan.head, net.params, self.slots, plan.workspace, self.X,
+               *net.split_target(self.T), self.order, self.batch_size, self.mean,
                self.optimizer.kind, self.optimizer.hyper(), rates, self.cursor, errors)
         self.errors[0] += errors[0]
 

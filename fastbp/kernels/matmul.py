@@ -1,10 +1,13 @@
 """Matrix products on the register tile. One routine serves all three:
 
-    forward            Y  = X W' + bias    A = X  (by rows),     B = W stored (m, n_pad)
-    input gradient     dX = dY W           A = dY (by rows),     B = W' stored (n, m_pad)
-    weight gradient    dW = X' dY          A = X  (by columns),  B = dY
+    forward            Y  = X W' + bias    A = X  (by rows),     B = W' stored by inputs
+    input gradient     dX = dY W           A = dY (by rows),     B = W stored by outputs
+    weight gradient    dW' = X' dY         A = X  (by columns),  B = dY
 
-Only B and C need rows padded to whole vectors; pads of C receive what pads of B hold.
+Only B, C and I need rows padded to whole vectors; pads of C receive what pads of B hold.
+
+No operand is packed: with rows that are not whole pages apart (``tile.row_length``) the
+tile reads B in place faster than a copy of it pays, up to 2048 x 2048.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row):  # noqa: E
     Parameters
     ----------
     rows, cols, K : int
-        Sizes; ``cols`` is a multiple of the vector length, ``K`` at least 1.
+        Sizes; ``cols`` is rounded up to whole vectors, ``K`` at least 1.
     A, B, C : 1-D arrays of one dtype
         Operands; strides ``a_row``, ``a_k``, ``b_k``, ``c_row`` are in elements.
     I : 1-D array or None

@@ -5,8 +5,8 @@
 W is (n, m); w_ji joins input i to output j. Source: seed text, section "Fully connected
 layer", where dy_j/dx_i = w_ji (the text writes dy_i/dx_i).
 
-In memory W stands transposed, (m, n_pad) with the bias as row m: the layout in which the
-forward product reads whole vectors. ``weight`` shows it as (n, m).
+In memory W stands transposed, m rows of n (padded) and the bias as row m: the layout in
+which the forward product reads whole vectors. ``weight`` shows it as (n, m).
 """
 
 from __future__ import annotations
@@ -19,55 +19,57 @@ from .._jit import driver, kernel, prange
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
 from ..kernels.matmul import matmul, transpose
-from ..kernels.tile import pad
+from ..kernels.tile import row_length
 from .base import ROW_BLOCK, Layer, Tensor
 
 
 @kernel(inline=True)
-def dense_forward(x, ldx, m, params, y, ldy):
+def dense_forward(x, ldx, m, n, params, y, ldy):
     """y = x W' + bias for the rows of one block."""
     bias = params[m * ldy:(m + 1) * ldy]
-    matmul(y.size // ldy, ldy, m, x, ldx, 1, params, ldy, y, ldy, bias, 0)
+    matmul(y.size // ldy, n, m, x, ldx, 1, params, ldy, y, ldy, bias, 0)
 
 
 @kernel(inline=True)
-def dense_backward(dy, ldy, n, mirror, dx, ldx):
+def dense_backward(dy, ldy, m, n, mirror, dx, ldx):
     """dx = dy W for the rows of one block; ``mirror`` is W as (n, ldx)."""
-    matmul(dx.size // ldx, ldx, n, dy, ldy, 1, mirror, ldx, dx, ldx, None, 0)
+    matmul(dx.size // ldx, m, n, dy, ldy, 1, mirror, ldx, dx, ldx, None, 0)
 
 
 @kernel(inline=True)
-def dense_weight_grad(x, ldx, dy, ldy, rows, first, last, dparams):
-    """dW' for inputs ``first`` to ``last``, summed over all rows in order."""
-    matmul(last - first, ldy, rows, x[first:], 1, ldx, dy, ldy,
-           dparams[first * ldy:last * ldy], ldy, None, 0)
+def dense_weight_grad(x, ldx, dy, ldy, rows, inputs, columns, grad, ld):
+    """grad = dW' of the first ``inputs`` columns of x and ``columns`` of dy.
+
+    Summed over all ``rows`` in order; rows of ``grad`` are ``ld`` apart.
+    """
+    matmul(inputs, columns, rows, x, 1, ldx, dy, ldy, grad, ld, None, 0)
 
 
 @kernel
 def dense_bias_grad(dy, ldy, rows, dbias):
-    """Column sums of dy, in the order of the rows."""
-    for j in range(ldy):
+    """Column sums of dy, as many as ``dbias`` is long, in the order of the rows."""
+    for j in range(dbias.size):
         dbias[j] = 0
     for r in range(rows):
-        row = dy[r * ldy:(r + 1) * ldy]
-        for j in range(ldy):
+        row = dy[r * ldy:r * ldy + dbias.size]
+        for j in range(dbias.size):
             dbias[j] += row[j]
 
 
 @driver
-def dense_forward_rows(x, ldx, m, params, y, ldy):
+def dense_forward_rows(x, ldx, m, n, params, y, ldy):
     rows = y.size // ldy
     for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
         lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
-        dense_forward(x[lo * ldx:hi * ldx], ldx, m, params, y[lo * ldy:hi * ldy], ldy)
+        dense_forward(x[lo * ldx:hi * ldx], ldx, m, n, params, y[lo * ldy:hi * ldy], ldy)
 
 
 @driver
-def dense_backward_rows(dy, ldy, n, mirror, dx, ldx):
+def dense_backward_rows(dy, ldy, m, n, mirror, dx, ldx):
     rows = dx.size // ldx
     for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
         lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
-        dense_backward(dy[lo * ldy:hi * ldy], ldy, n, mirror, dx[lo * ldx:hi * ldx], ldx)
+        dense_backward(dy[lo * ldy:hi * ldy], ldy, m, n, mirror, dx[lo * ldx:hi * ldx], ldx)
 
 
 @driver
@@ -75,7 +77,8 @@ def dense_param_grad_rows(x, ldx, m, dy, ldy, bias, dparams):
     rows = dy.size // ldy
     for block in prange((m + ROW_BLOCK - 1) // ROW_BLOCK):
         first, last = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, m)
-        dense_weight_grad(x, ldx, dy, ldy, rows, first, last, dparams)
+        dense_weight_grad(x[first:], ldx, dy, ldy, rows, last - first, ldy,
+                          dparams[first * ldy:last * ldy], ldy)
     if bias:
         dense_bias_grad(dy, ldy, rows, dparams[m * ldy:])
 
@@ -146,8 +149,8 @@ class Dense(Layer):
         return shapes | ({"bias": (self.n_out,)} if self.use_bias else {})
 
     def layout(self, dtype: np.dtype[Any]) -> tuple[tuple[Tensor, ...], int]:
-        """(m + 1) rows of n_pad: W transposed, then the bias (zeros without one)."""
-        ld = pad(self.n_out, dtype)
+        """m + 1 rows of n, padded: W transposed, then the bias (zeros without one)."""
+        ld = row_length(self.n_out, dtype)
         tensors = [Tensor("weight", (self.n_out, self.n_in), 0, (1, ld))]
         if self.use_bias:
             tensors.append(Tensor("bias", (self.n_out,), self.n_in * ld, (1,)))
@@ -226,9 +229,9 @@ class Dense(Layer):
         self._own()
         assert self._flat is not None
         X = self._take_input(X, allow_nonfinite)
-        ld = pad(self.n_out, X.dtype)
+        ld = row_length(self.n_out, X.dtype)
         Y = np.empty((len(X), ld), X.dtype)
-        dense_forward_rows(X.ravel(), self.n_in, self.n_in, self._flat, Y.ravel(), ld)
+        dense_forward_rows(X.ravel(), self.n_in, self.n_in, self.n_out, self._flat, Y.ravel(), ld)
         self._x, self._y = X, np.ascontiguousarray(Y[:, :self.n_out])
         return self._y
 
@@ -236,14 +239,14 @@ class Dense(Layer):
         """dX = dY W of shape (b, n_in); sets ``weight_grad`` and ``bias_grad``."""
         dY = self._take_gradient(dY)
         assert self._x is not None and self._flat is not None and self._flat_grad is not None
-        ldx, ldy = pad(self.n_in, dY.dtype), pad(self.n_out, dY.dtype)
+        ldx, ldy = row_length(self.n_in, dY.dtype), row_length(self.n_out, dY.dtype)
         wide = _padded(dY, ldy).ravel()
         dense_param_grad_rows(self._x.ravel(), self.n_in, self.n_in, wide, ldy, self.use_bias,
                               self._flat_grad)
         mirror = np.zeros(self.n_out * ldx, dY.dtype)
         transpose(self.n_in, self.n_out, self._flat, ldy, mirror, ldx)
         dX = np.empty((len(dY), ldx), dY.dtype)
-        dense_backward_rows(wide, ldy, self.n_out, mirror, dX.ravel(), ldx)
+        dense_backward_rows(wide, ldy, self.n_in, self.n_out, mirror, dX.ravel(), ldx)
         return np.ascontiguousarray(dX[:, :self.n_in])
 
     def config(self) -> dict[str, Any]:

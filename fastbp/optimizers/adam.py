@@ -19,14 +19,19 @@ from .base import Optimizer
 from .sgd import BLOCK
 
 
+@kernel
+def adam_step_sizes(rate, step, hyper):
+    """lr / (1 - b1^t) and 1 / sqrt(1 - b2^t); ``step`` t counts from 1."""
+    return rate / (1.0 - hyper[0] ** step), 1.0 / math.sqrt(1.0 - hyper[1] ** step)
+
+
 @kernel(fastmath=FAST)
-def adam_update(p, g, m, v, rate, step, hyper):
-    """One piece of the parameters and of both moments; ``step`` counts from 1."""
+def adam_update(p, g, m, v, size, spread, hyper):
+    """One piece of the parameters and of both moments."""
     one = p.dtype.type(1)
     b1, b2 = p.dtype.type(hyper[0]), p.dtype.type(hyper[1])
     epsilon = p.dtype.type(hyper[2])
-    size = p.dtype.type(rate / (1.0 - hyper[0] ** step))
-    spread = p.dtype.type(1.0 / math.sqrt(1.0 - hyper[1] ** step))
+    size, spread = p.dtype.type(size), p.dtype.type(spread)
     c1, c2 = one - b1, one - b2
     for i in range(p.size):
         m[i] = b1 * m[i] + c1 * g[i]
@@ -36,9 +41,10 @@ def adam_update(p, g, m, v, rate, step, hyper):
 
 @driver
 def adam_update_all(p, g, m, v, rate, step, hyper):
+    size, spread = adam_step_sizes(rate, step, hyper)
     for block in prange((p.size + BLOCK - 1) // BLOCK):
         part = slice(block * BLOCK, min((block + 1) * BLOCK, p.size))
-        adam_update(p[part], g[part], m[part], v[part], rate, step, hyper)
+        adam_update(p[part], g[part], m[part], v[part], size, spread, hyper)
 
 
 class Adam(Optimizer):
