@@ -19,30 +19,34 @@ from .base import ROW_BLOCK, Layer
 
 
 @kernel
-def exp_row(x, y, n):
-    """y = e^(x - max) over one row; returns the maximum.
+def exp_rows(x, y, n, ld):
+    """y = e^(x - max of the row), by rows of ``n`` numbers ``ld`` apart.
 
-    Equal infinities differ by nothing here: +inf takes the row, -inf gives 0. The whole
-    padded row is computed, so that the loop has no tail.
+    Equal infinities differ by nothing here: +inf takes the row, -inf gives 0. Pads are
+    computed too: one long run through exp vectorises, many short ones do not.
     """
-    high, zero = x[0], x.dtype.type(0)
-    for i in range(1, n):
-        high = select(x[i] > high, x[i], high)
+    zero = x.dtype.type(0)
+    for r in range(y.size // ld):
+        row, out = x[r * ld:(r + 1) * ld], y[r * ld:(r + 1) * ld]
+        high = row[0]
+        for i in range(1, n):
+            high = select(row[i] > high, row[i], high)
+        for i in range(ld):
+            out[i] = select(row[i] == high, zero, row[i] - high)
     for i in range(y.size):
-        y[i] = exp(select(x[i] == high, zero, x[i] - high))
-    return high
+        y[i] = exp(y[i])
 
 
 @kernel
 def softmax_forward(x, y, n, ld):
     """Rows of ``n`` numbers, ``ld`` apart; pads of y become 0."""
+    exp_rows(x, y, n, ld)
     for r in range(y.size // ld):
         row = y[r * ld:(r + 1) * ld]
-        exp_row(x[r * ld:(r + 1) * ld], row, n)
         total = y.dtype.type(0)
         for i in range(n):
             total += row[i]
-        for i in range(ld):
+        for i in range(n):
             row[i] = row[i] / total
         for i in range(n, ld):
             row[i] = 0

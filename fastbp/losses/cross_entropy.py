@@ -23,7 +23,7 @@ from .._validation import Array
 from ..kernels.vmath import log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
 from ..layers.base import ROW_BLOCK, Layer
-from ..layers.softmax import Softmax, exp_row
+from ..layers.softmax import Softmax, exp_rows
 from .base import Loss
 
 
@@ -48,10 +48,13 @@ def cross_entropy(x, t, weight, n, ld, error, dx):
 def softmax_cross_entropy(x, t, weight, n, ld, error, dx):
     """One block on logits."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
+    exp_rows(x, dx, n, ld)
     for r in range(weight.size):
         z, p = x[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
         target, w = t[r * ld:(r + 1) * ld], weight[r]
-        high = exp_row(z, p, n)
+        high = z[0]
+        for i in range(1, n):
+            high = select(z[i] > high, z[i], high)
         rest, mass, tops, gaps = zero, zero, zero, zero
         for i in range(n):
             top = z[i] == high  # e^0 = 1 is left out of the rest, exactly
@@ -61,9 +64,9 @@ def softmax_cross_entropy(x, t, weight, n, ld, error, dx):
             gaps += select((target[i] == zero) | top, zero, target[i] * (high - z[i]))
         rest += tops - one
         error[r] = w * (gaps + mass * log1p(rest))
-        scale = mass / (one + rest)
-        for i in range(ld):
-            p[i] = w * (p[i] * scale - target[i])
+        scale = w * mass / (one + rest)
+        for i in range(n):
+            p[i] = p[i] * scale - w * target[i]
         for i in range(n, ld):
             p[i] = zero
 
