@@ -1,0 +1,1 @@
+"""The airspeed-velocity suite; see README.md here."""

@@ -1,0 +1,67 @@
+"""Training steps of every workload, fastbp against plain NumPy."""
+
+from __future__ import annotations
+
+from .backends import BACKENDS, FastbpBackend
+from .grid import GRID
+from .numpy_baseline import NumpyBackend
+from .timing import peak_flops, seconds_per_step, steps_for
+
+
+class Training:
+    """Time of a slice of training: as many epochs as fill 50 ms, the same on each run."""
+
+    params = (list(GRID), list(BACKENDS))
+    param_names = ("row", "backend")
+    timeout = 300
+    warmup_time = 0.1
+    sample_time = 0.1
+
+    def setup(self, row: str, backend: str) -> None:
+        self.work = GRID[row]
+        self.run = BACKENDS[backend](self.work)
+        self.run.epochs(1)
+
+    def time_epoch(self, row: str, backend: str) -> None:
+        self.run.epochs(1)
+
+
+class Step:
+    """Microseconds of a step."""
+
+    params = (list(GRID), list(BACKENDS))
+    param_names = ("row", "backend")
+    timeout = 300
+
+    def track_step(self, row: str, backend: str) -> float:
+        run = BACKENDS[backend](GRID[row])
+        return seconds_per_step(run.epochs, run.steps) * 1e6
+
+    track_step.unit = "us"  # type: ignore[attr-defined]
+
+
+class Ratios:
+    """Figures of one process, in which both sides alternate."""
+
+    params = (list(GRID),)
+    param_names = ("row",)
+    timeout = 300
+
+    def track_share_of_peak(self, row: str) -> float:
+        """Share of the multiply-add peak of all cores that the products reach."""
+        work = GRID[row]
+        run = FastbpBackend(work)
+        spent = seconds_per_step(run.epochs, run.steps)
+        return work.flops / spent / peak_flops(work.dtype)
+
+    def track_numpy_over_fastbp(self, row: str) -> float:
+        """How many times longer NumPy takes; median over alternating pairs."""
+        ours, theirs = FastbpBackend(GRID[row]), NumpyBackend(GRID[row])
+        counts = [steps_for(b.epochs, b.steps, 0.05) for b in (ours, theirs)]
+        ratios = []
+        for _ in range(5):
+            times = [seconds_per_step(lambda n, b=b, c=c: b.epochs(n * c), b.steps * c,
+                                      budget=0, repeat=1)
+                     for b, c in zip((ours, theirs), counts, strict=True)]
+            ratios.append(times[1] / times[0])
+        return sorted(ratios)[2]

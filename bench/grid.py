@@ -1,0 +1,86 @@
+"""The workloads of grid.json: their data, their network, their arithmetic."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastbp
+
+HIDDEN = {"relu": fastbp.ReLU, "tanh": fastbp.Tanh, "sigmoid": fastbp.Sigmoid}
+LEARNING_RATE = {"sgd": 0.01, "adam": 1e-3}
+#: Most bytes of input in a workload's data, and most batches.
+_DATA_BYTES, _BATCHES = 32e6, 256
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One row of the grid."""
+
+    name: str
+    sizes: tuple[int, ...]
+    batch: int
+    hidden: str
+    optimizer: str
+    loss: str = "softmax_cross_entropy"
+    dtype: str = "float32"
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the products in one step."""
+        products = [m * n for m, n in zip(self.sizes, self.sizes[1:], strict=False)]
+        return self.batch * (6 * sum(products) - 2 * products[0])
+
+    @property
+    def batches(self) -> int:
+        """Batches in the data, which is one epoch."""
+        bytes_each = self.batch * self.sizes[0] * np.dtype(self.dtype).itemsize
+        return int(max(2, min(_BATCHES, _DATA_BYTES // bytes_each)))
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size of the optimizer."""
+        return LEARNING_RATE[self.optimizer]
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets (class indices, or rows for the L2 loss)."""
+        rng = np.random.default_rng(0)
+        n = self.batch * self.batches
+        X = rng.normal(size=(n, self.sizes[0])).astype(self.dtype)
+        if self.loss == "l2":
+            return X, rng.normal(size=(n, self.sizes[-1])).astype(self.dtype)
+        return X, rng.integers(0, self.sizes[-1], n)
+
+    def network(self) -> fastbp.Network:
+        """The network, at its initial weights."""
+        layers: list[fastbp.Layer] = []
+        for m, n in zip(self.sizes, self.sizes[1:], strict=False):
+            layers += [fastbp.Dense(m, n), HIDDEN[self.hidden]()]
+        loss: fastbp.Loss = fastbp.L2Loss()
+        layers.pop()
+        if self.loss != "l2":
+            layers.append(fastbp.Softmax())
+            loss = fastbp.CrossEntropyLoss()
+        return fastbp.Network(layers, loss, dtype=self.dtype)
+
+    def make_optimizer(self) -> fastbp.Optimizer:
+        """fastbp's optimizer."""
+        make: Any = {"sgd": fastbp.SGD, "adam": fastbp.Adam}[self.optimizer]
+        return make(self.learning_rate)
+
+
+def read(rows: list[dict[str, Any]]) -> dict[str, Workload]:
+    """Workloads by name from rows as grid.json has them."""
+    found = {}
+    for row in rows:
+        row = {k: v for k, v in row.items() if k != "why"}
+        row["sizes"] = tuple(row["sizes"])
+        found[row["name"]] = Workload(**row)
+    return found
+
+
+GRID = read(json.loads((Path(__file__).parent / "grid.json").read_text())["rows"])

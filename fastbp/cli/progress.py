@@ -1,0 +1,59 @@
+"""Progress of a fit: a bar on a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..callbacks import Callback, PrintEpoch
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+def progress() -> Callback:
+    """A bar where stdout is a terminal and rich is installed, else lines."""
+    if not sys.stdout.isatty():
+        return PrintEpoch()
+    try:
+        import rich.progress  # noqa: F401
+    except ImportError:
+        print('for a progress bar: pip install "fastbp[cli]"', file=sys.stderr)
+        return PrintEpoch()
+    return ProgressBar()
+
+
+class ProgressBar(Callback):
+    """Samples done, time, and the last epoch's figures, drawn by rich."""
+
+    def __init__(self, console: Any = None) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"), BarColumn(bar_width=16),
+            TimeRemainingColumn(compact=True), TextColumn("{task.fields[figures]}"),
+            console=console)
+        self._task = self._bar.add_task("", total=None, epoch="", figures="")
+        self._epochs, self._n = 0, 0
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Show the empty bar."""
+        self._epochs, self._n = epochs, n_samples
+        self._bar.update(self._task, total=epochs * n_samples, epoch=f"0/{epochs}")
+        self._bar.start()
+
+    def on_chunk_end(self, epoch: int, samples: int) -> None:
+        """Move on."""
+        self._bar.update(self._task, completed=epoch * self._n + samples)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Show the epoch's figures."""
+        names = {"loss": "loss {:.4f}", "val_accuracy": "held-out accuracy {:.2%}",
+                 "samples_per_s": "{:,.0f} samples/s"}
+        figures = [text.format(logs[name]) for name, text in names.items() if name in logs]
+        self._bar.update(self._task, epoch=f"{epoch + 1}/{self._epochs}",
+                         figures="  ".join(figures))
+
+    def on_train_end(self) -> None:
+        """Leave the last state on the screen."""
+        self._bar.stop()
