@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-
-import fastbp
-
 from .grid import Workload
 from .numpy_baseline import NumpyBackend
 
@@ -43,9 +39,3 @@ class FastbpBackend:
 
 
 BACKENDS: dict[str, type[Backend]] = {"numpy": NumpyBackend, "fastbp": FastbpBackend}
-
-
-def same_start(work: Workload) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Initial (W as (m, n), bias) of each layer: every backend starts from these."""
-    return [(layer.weight.T.copy(), layer.bias.copy()) for layer in work.network().layers
-            if isinstance(layer, fastbp.Dense)]

@@ -11,19 +11,18 @@ from fastbp.kernels.tile import row_length
 from .grid import GRID
 from .timing import peak_flops, seconds_per_step
 
-#: (batch, inputs, outputs) of every layer in the grid, each once, by size.
-SHAPES = sorted({(w.batch, m, n) for w in GRID.values()
-                 for m, n in zip(w.sizes, w.sizes[1:], strict=False)},
-                key=lambda s: s[0] * s[1] * s[2])
+#: (batch, inputs, outputs) of the largest layer of each workload.
+SHAPES = {name: max(((w.batch, m, n) for m, n in zip(w.sizes, w.sizes[1:], strict=False)),
+                    key=lambda shape: shape[1] * shape[2]) for name, w in GRID.items()}
 PRODUCTS = ("forward", "input_gradient", "weight_gradient")
 
 
 class Products:
-    params = ([f"{b}x{m}x{n}" for b, m, n in SHAPES], PRODUCTS, ["numpy", "fastbp"])
-    param_names = ("batch x in x out", "product", "backend")
+    params = (list(SHAPES), PRODUCTS, ["numpy", "fastbp"])
+    param_names = ("row", "product", "backend")
 
-    def setup(self, shape: str, product: str, backend: str) -> None:
-        b, m, n = map(int, shape.split("x"))
+    def setup(self, row: str, product: str, backend: str) -> None:
+        b, m, n = SHAPES[row]
         rows, cols, inner = {"forward": (b, n, m), "input_gradient": (b, m, n),
                              "weight_gradient": (m, n, b)}[product]
         rng = np.random.default_rng(0)
@@ -46,7 +45,7 @@ class Products:
         self.flops = 2 * b * m * n
         self.multiply()
 
-    def time_product(self, shape: str, product: str, backend: str) -> None:
+    def time_product(self, row: str, product: str, backend: str) -> None:
         self.multiply()
 
 
@@ -56,9 +55,9 @@ class Share:
     params = Products.params[:2]
     param_names = Products.param_names[:2]
 
-    def track_share_of_peak(self, shape: str, product: str) -> float:
+    def track_share_of_peak(self, row: str, product: str) -> float:
         work = Products()
-        work.setup(shape, product, "fastbp")
+        work.setup(row, product, "fastbp")
 
         def many(n: int) -> None:
             for _ in range(n):

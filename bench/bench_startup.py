@@ -21,8 +21,18 @@ class Startup:
     def timeraw_import_fastbp(self) -> str:
         return "import fastbp"
 
-    def timeraw_first_fit_cached(self) -> tuple[str, str]:
-        return _FIT, _FIT
+
+class Cached:
+    """Fresh processes that find their kernels on disk."""
+
+    timeout = 300
+    number = 1
+
+    def setup(self) -> None:
+        exec(_FIT, {})
+
+    def timeraw_first_fit_cached(self) -> str:
+        return _FIT
 
 
 class Compile:

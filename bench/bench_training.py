@@ -9,7 +9,7 @@ from .timing import peak_flops, seconds_per_step, steps_for
 
 
 class Training:
-    """Time of a slice of training: as many epochs as fill 50 ms, the same on each run."""
+    """One epoch, from the call of ``fit`` to its return."""
 
     params = (list(GRID), list(BACKENDS))
     param_names = ("row", "backend")
@@ -18,26 +18,11 @@ class Training:
     sample_time = 0.1
 
     def setup(self, row: str, backend: str) -> None:
-        self.work = GRID[row]
-        self.run = BACKENDS[backend](self.work)
+        self.run = BACKENDS[backend](GRID[row])
         self.run.epochs(1)
 
     def time_epoch(self, row: str, backend: str) -> None:
         self.run.epochs(1)
-
-
-class Step:
-    """Microseconds of a step."""
-
-    params = (list(GRID), list(BACKENDS))
-    param_names = ("row", "backend")
-    timeout = 300
-
-    def track_step(self, row: str, backend: str) -> float:
-        run = BACKENDS[backend](GRID[row])
-        return seconds_per_step(run.epochs, run.steps) * 1e6
-
-    track_step.unit = "us"  # type: ignore[attr-defined]
 
 
 class Ratios:

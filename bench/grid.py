@@ -67,6 +67,11 @@ class Workload:
             loss = fastbp.CrossEntropyLoss()
         return fastbp.Network(layers, loss, dtype=self.dtype)
 
+    def initial_weights(self) -> list[np.ndarray]:
+        """W as (m, n) and bias of each layer in turn: every backend starts from these."""
+        dense = [x for x in self.network().layers if isinstance(x, fastbp.Dense)]
+        return [a for x in dense for a in (np.ascontiguousarray(x.weight.T), x.bias.copy())]
+
     def make_optimizer(self) -> fastbp.Optimizer:
         """fastbp's optimizer."""
         make: Any = {"sgd": fastbp.SGD, "adam": fastbp.Adam}[self.optimizer]

@@ -22,12 +22,9 @@ class NumpyBackend:
     """One network with its data, buffers and optimizer state."""
 
     def __init__(self, work: Workload, n_threads: int | None = None) -> None:
-        from .backends import same_start
-
         self.work, self.steps = work, work.batches
         self.X, self.T = work.data()
-        weights = same_start(work)
-        self.params = [a.copy() for pair in weights for a in pair]
+        self.params = work.initial_weights()
         self.grads = [np.empty_like(a) for a in self.params]
         self.m, self.v, self.scratch = ([np.zeros_like(a) for a in self.params]
                                         for _ in range(3))
@@ -40,7 +37,7 @@ class NumpyBackend:
         self.rng, self.step_count = np.random.default_rng(1), 0
         self.threads = self._best_threads() if n_threads is None else n_threads
         self.step_count = 0
-        for p, start in zip(self.params, (a for pair in weights for a in pair), strict=True):
+        for p, start in zip(self.params, work.initial_weights(), strict=True):
             p[...] = start
         for moment in (*self.m, *self.v):
             moment[...] = 0
