@@ -33,11 +33,11 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.extending import overload
 
-__all__ = ["FAST", "DISABLED", "Driver", "by_dtype", "driver", "kernel", "prange", "thread_count"]
+__all__ = ["CONTRACT", "DISABLED", "Driver", "by_dtype", "driver", "kernel", "prange",
+           "thread_count"]
 
-#: The only fast-math flags in use. ``nnan`` and ``ninf`` would make isnan lie.
-FAST = frozenset({"reassoc", "contract"})
-#: Fused multiply-add without reassociation, for compensated arithmetic.
+#: The only fast-math set in use: fused multiply-add. ``reassoc`` would let a vector loop
+#: and its tail differ, ``nnan`` and ``ninf`` would make isnan lie.
 CONTRACT = frozenset({"contract"})
 #: True under ``NUMBA_DISABLE_JIT=1``: every kernel is then plain Python.
 DISABLED = bool(config.DISABLE_JIT)
@@ -65,7 +65,8 @@ def _cache_dir() -> Path | None:
     import llvmlite.binding as llvm
 
     host = (numba.__version__, sys.version, platform.machine(), llvm.get_host_cpu_name(),
-            llvm.get_host_cpu_features().flatten(), str(config.CPU_NAME), str(config.OPT))
+            llvm.get_host_cpu_features().flatten(), str(config.CPU_NAME), str(config.OPT),
+            os.environ.get("FASTBP_ISA"))
     digest.update(repr(host).encode())
     path = Path(parent) / digest.hexdigest()[:20]
     try:
@@ -169,8 +170,8 @@ def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
     """
     if func is None:
         return functools.partial(kernel, fastmath=fastmath, inline=inline)
-    if not fastmath <= FAST:
-        raise ValueError(f"fastmath={set(fastmath)} is not within {set(FAST)}")
+    if not fastmath <= CONTRACT:
+        raise ValueError(f"fastmath={set(fastmath)} is not within {set(CONTRACT)}")
     options: dict[str, Any] = {"inline": "always"} if inline else {}
     return _compile(func, **options, **({"fastmath": set(fastmath)} if fastmath else {}))
 

@@ -66,6 +66,8 @@ def as_array(X: Any, name: str) -> Array:
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise TypeError(f"{name} is a sparse matrix ({type(X).__name__}); "
                         f"pass {name}.toarray() if it fits in memory")
+    if X is None:
+        raise TypeError(f"{name} must hold real numbers, got None")
     try:
         array = np.asarray(X)
     except ValueError:

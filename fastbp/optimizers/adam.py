@@ -1,6 +1,6 @@
 """Adam: steps scaled by running moments of the gradient.
 
-    m <- b1 m + (1 - b1) g          v <- b2 v + (1 - b2) g^2
+    m <- m + (1 - b1) (g - m)       v <- v + (1 - b2) (g^2 - v)
     p <- p - lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)
 
 Source: Kingma & Ba, Adam, 2015, algorithm 1; epsilon stands where PyTorch puts it.
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import FAST, driver, kernel, prange
+from .._jit import CONTRACT, driver, kernel, prange
 from .._validation import Array, check_real
 from .base import Optimizer
 from .sgd import BLOCK
@@ -25,17 +25,19 @@ def adam_step_sizes(rate, step, hyper):
     return rate / (1.0 - hyper[0] ** step), 1.0 / math.sqrt(1.0 - hyper[1] ** step)
 
 
-@kernel(fastmath=FAST)
+@kernel(fastmath=CONTRACT)
 def adam_update(p, g, m, v, size, spread, hyper):
-    """One piece of the parameters and of both moments."""
-    one = p.dtype.type(1)
-    b1, b2 = p.dtype.type(hyper[0]), p.dtype.type(hyper[1])
+    """One piece of the parameters and of both moments.
+
+    No sum of two products: which of them is fused could differ between the vector loop
+    and its tail, and with it the result by where a piece ends.
+    """
+    c1, c2 = p.dtype.type(1.0 - hyper[0]), p.dtype.type(1.0 - hyper[1])
     epsilon = p.dtype.type(hyper[2])
     size, spread = p.dtype.type(size), p.dtype.type(spread)
-    c1, c2 = one - b1, one - b2
     for i in range(p.size):
-        m[i] = b1 * m[i] + c1 * g[i]
-        v[i] = b2 * v[i] + c2 * (g[i] * g[i])
+        m[i] += c1 * (g[i] - m[i])
+        v[i] += c2 * (g[i] * g[i] - v[i])
         p[i] -= size * m[i] / (np.sqrt(v[i]) * spread + epsilon)
 
 

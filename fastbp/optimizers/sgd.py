@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import FAST, driver, kernel, prange
+from .._jit import CONTRACT, driver, kernel, prange
 from .._validation import Array, check_bool, check_real
 from .base import Optimizer
 
@@ -21,7 +21,7 @@ from .base import Optimizer
 BLOCK = 16384
 
 
-@kernel(fastmath=FAST)
+@kernel(fastmath=CONTRACT)
 def sgd_update(p, g, v, rate, hyper):
     """One piece of the parameters; ``v`` is not touched without momentum."""
     lr, mu = p.dtype.type(rate), p.dtype.type(hyper[0])

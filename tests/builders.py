@@ -1,0 +1,55 @@
+"""Networks and data that several tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import fastbp
+
+#: name -> (layers, loss): every layer and loss, fused and apart, on 5 inputs and 3 outputs.
+CHAINS: dict[str, Any] = {
+    "relu-softmax": (lambda: [fastbp.Dense(5, 9), fastbp.ReLU(), fastbp.Dense(9, 3),
+                              fastbp.Softmax()], fastbp.CrossEntropyLoss),
+    "tanh-l2": (lambda: [fastbp.Dense(5, 17), fastbp.Tanh(), fastbp.Dense(17, 3)],
+                fastbp.L2Loss),
+    "sigmoid-bce": (lambda: [fastbp.Dense(5, 6), fastbp.Sigmoid(), fastbp.Dense(6, 3),
+                             fastbp.Sigmoid()], fastbp.BinaryCrossEntropyLoss),
+    "no-bias-logits": (lambda: [fastbp.Dense(5, 33, bias=False), fastbp.Tanh(),
+                                fastbp.Dense(33, 3)], fastbp.SoftmaxCrossEntropyLoss),
+    "binary-logits": (lambda: [fastbp.Dense(5, 3)], fastbp.SigmoidBinaryCrossEntropyLoss),
+    "softmax-l2": (lambda: [fastbp.Dense(5, 4), fastbp.Softmax(), fastbp.Dense(4, 3),
+                            fastbp.Softmax()], fastbp.L2Loss),
+    "sigmoid-ce": (lambda: [fastbp.Dense(5, 3), fastbp.Sigmoid()], fastbp.CrossEntropyLoss),
+    "softmax-bce": (lambda: [fastbp.Dense(5, 3), fastbp.Softmax()],
+                    fastbp.BinaryCrossEntropyLoss),
+}
+
+
+def network(chain: str, dtype: str = "float64", reduction: str = "mean",
+            seed: int = 0) -> fastbp.Network:
+    layers, loss = CHAINS[chain]
+    return fastbp.Network(layers(), loss(reduction), dtype, seed)
+
+
+def data(chain: str, rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """X and T, rows of probabilities where the loss wants them."""
+    rng = np.random.default_rng(seed)
+    X, loss = rng.normal(size=(rows, 5)), CHAINS[chain][1]
+    if loss is fastbp.L2Loss:
+        return X, rng.normal(size=(rows, 3))
+    return X, rng.dirichlet(np.ones(3), rows)
+
+
+def classifier(dtype: str = "float32", seed: int = 0, **options: Any) -> fastbp.Network:
+    return fastbp.Network([fastbp.Dense(6, 20), fastbp.ReLU(), fastbp.Dense(20, 4),
+                           fastbp.Softmax()], fastbp.CrossEntropyLoss(), dtype, seed, **options)
+
+
+def clusters(rows: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Four separable classes of 6 features."""
+    rng = np.random.default_rng(seed)
+    T = rng.integers(0, 4, rows)
+    centres = np.random.default_rng(7).normal(size=(4, 6)) * 3
+    return centres[T] + rng.normal(size=(rows, 6)), T

@@ -1,0 +1,136 @@
+"""The equations in plain loops, one number at a time. Slow, obvious, and complex-capable.
+
+Nothing here comes from fastbp. Arrays are (rows, columns) of float64 or complex128; with a
+complex argument x + ih the imaginary part of a result over h is its derivative to rounding
+(no difference is taken, so no digits cancel).
+"""
+
+from __future__ import annotations
+
+import cmath
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def dense(X: Array, weight: Array, bias: Array | None = None) -> Array:
+    Y = np.zeros((len(X), len(weight)), np.result_type(X, weight, 0.0 if bias is None else bias))
+    for r in range(len(X)):
+        for j in range(len(weight)):
+            total = 0 if bias is None else bias[j]
+            for i in range(X.shape[1]):
+                total = total + weight[j, i] * X[r, i]
+            Y[r, j] = total
+    return Y
+
+
+def _each(f: Callable[[complex], complex]) -> Callable[..., Array]:
+    def apply(X: Array) -> Array:
+        values = [f(complex(v)) for v in X.ravel()]
+        Y = np.array(values).reshape(X.shape)
+        return Y if np.iscomplexobj(X) else Y.real
+
+    return apply
+
+
+def _sigmoid(z: complex) -> complex:
+    return 1 / (1 + cmath.exp(-z)) if z.real >= 0 else cmath.exp(z) / (1 + cmath.exp(z))
+
+
+sigmoid = _each(_sigmoid)
+tanh = _each(cmath.tanh)
+relu = _each(lambda z: z if z.real > 0 else 0j)
+
+
+def softmax(X: Array) -> Array:
+    Y = np.zeros_like(X)
+    for r in range(len(X)):
+        high = max(v.real for v in X[r])
+        e = [cmath.exp(v - high) for v in X[r]]
+        total = sum(e)
+        for i in range(X.shape[1]):
+            Y[r, i] = e[i] / total if np.iscomplexobj(X) else (e[i] / total).real
+    return Y
+
+
+#: Every registered layer's forward: (X, *parameters in order) -> Y.
+LAYERS: dict[str, Callable[..., Array]] = {
+    "Dense": dense, "Sigmoid": sigmoid, "Tanh": tanh, "ReLU": relu, "Softmax": softmax}
+
+
+def l2(x: Sequence[complex], t: Sequence[float]) -> complex:
+    return sum((a - b) ** 2 for a, b in zip(x, t, strict=True)) / 2
+
+
+def cross_entropy(x: Sequence[complex], t: Sequence[float]) -> complex:
+    return -sum(b * cmath.log(a) for a, b in zip(x, t, strict=True) if b != 0)
+
+
+def softmax_cross_entropy(x: Sequence[complex], t: Sequence[float]) -> complex:
+    return cross_entropy(softmax(np.array([x]))[0], t)
+
+
+def binary_cross_entropy(x: Sequence[complex], t: Sequence[float]) -> complex:
+    total = 0j
+    for a, b in zip(x, t, strict=True):
+        total -= (b * cmath.log(a) if b != 0 else 0) + ((1 - b) * cmath.log(1 - a)
+                                                        if b != 1 else 0)
+    return total
+
+
+def sigmoid_binary_cross_entropy(x: Sequence[complex], t: Sequence[float]) -> complex:
+    return binary_cross_entropy([_sigmoid(complex(a)) for a in x], t)
+
+
+#: Every registered loss of one row.
+LOSSES: dict[str, Callable[..., complex]] = {
+    "L2Loss": l2, "CrossEntropyLoss": cross_entropy,
+    "SoftmaxCrossEntropyLoss": softmax_cross_entropy,
+    "BinaryCrossEntropyLoss": binary_cross_entropy,
+    "SigmoidBinaryCrossEntropyLoss": sigmoid_binary_cross_entropy}
+
+
+def mean_loss(name: str, X: Array, T: Array, reduction: str = "mean") -> complex:
+    """Error of a batch; T as rows."""
+    total = sum(LOSSES[name](x, t) for x, t in zip(X, T, strict=True))
+    return total / len(X) if reduction == "mean" else total
+
+
+def complex_step(f: Callable[[Array], complex], x: Array, h: float = 1e-30) -> Array:
+    """df/dx of a real f, element by element."""
+    grad = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        moved = x.astype(complex)
+        moved[index] += 1j * h
+        grad[index] = complex(f(moved)).imag / h
+    return grad
+
+
+def network_error(names: Sequence[str], params: Sequence[Sequence[Array]], loss: str, X: Array,
+                  T: Array, reduction: str = "mean") -> complex:
+    """Error of a chain of layers closed by a loss."""
+    for name, own in zip(names, params, strict=True):
+        X = LAYERS[name](X, *own)
+    return mean_loss(loss, X, T, reduction)
+
+
+def sgd(p: float, g: float, state: dict[str, float], t: int, learning_rate: float = 0.01,
+        momentum: float = 0.0, nesterov: bool = False) -> float:
+    if momentum == 0:
+        return p - learning_rate * g
+    state["v"] = momentum * state.get("v", 0.0) + g
+    return p - learning_rate * (g + momentum * state["v"] if nesterov else state["v"])
+
+
+def adam(p: float, g: float, state: dict[str, float], t: int, learning_rate: float = 1e-3,
+         beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> float:
+    state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    state["v"] = beta2 * state.get("v", 0.0) + (1 - beta2) * g * g
+    mean, square = state["m"] / (1 - beta1**t), state["v"] / (1 - beta2**t)
+    return p - learning_rate * mean / (square**0.5 + epsilon)
+
+
+#: Every registered optimizer: (p, g, state, step from 1, **arguments) -> new p.
+OPTIMIZERS: dict[str, Callable[..., float]] = {"SGD": sgd, "Adam": adam}

@@ -1,0 +1,183 @@
+"""What makes no sense is refused by name, before anything has changed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import fastbp
+from fastbp import Dense, L2Loss, Network, ReLU, Softmax
+
+from .builders import classifier, clusters
+
+X, T = clusters(20)
+NAN = X.copy()
+NAN[3, 2] = np.nan
+
+CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
+    (lambda: Dense(0, 3), ValueError, "n_in must be at least 1, got 0"),
+    (lambda: Dense(3, -1), ValueError, "n_out must be at least 1, got -1"),
+    (lambda: Dense(2.5, 3), TypeError, "n_in must be an integer, got 2.5"),
+    (lambda: Dense(True, 3), TypeError, "n_in must be an integer, got True"),
+    (lambda: Dense("3", 3), TypeError, "n_in must be an integer, got '3'"),
+    (lambda: Dense(3, 3, bias="no"), TypeError, "bias must be True or False, got 'no'"),
+    (lambda: Dense(3, 3, dtype="int32"), ValueError, "dtype must be .* got 'int32'"),
+    (lambda: Dense(3, 3, dtype="quick"), TypeError, "dtype must be .* got 'quick'"),
+    (lambda: Dense(3, 3, seed=-1), ValueError, "seed must be at least 0, got -1"),
+    (lambda: Dense(3, 3, weight_init="best"), ValueError, "weight_init .* got 'best'"),
+    (lambda: L2Loss("median"), ValueError, "reduction must be .* got 'median'"),
+    (lambda: L2Loss(None), TypeError, "reduction must be .* got None"),
+    (lambda: Network([], L2Loss()), ValueError, "layers is empty"),
+    (lambda: Network(Dense(3, 3), L2Loss()), TypeError, "layers must be a sequence"),
+    (lambda: Network(["relu"], L2Loss()), TypeError, r"layers\[0\] must be a Layer, got 'relu'"),
+    (lambda: Network([ReLU()], L2Loss()), ValueError, r"layers\[0\], ReLU\(\), must know"),
+    (lambda: Network([Dense(3, 4), Dense(5, 2)], L2Loss()), ValueError,
+     r"layers\[1\], Dense\(5, 2\), takes 5 inputs, the layer below gives 4"),
+    (lambda: Network([d := Dense(3, 3), d], L2Loss()), ValueError, r"layers\[1\].* already"),
+    (lambda: Network([Dense(3, 3)], "hinge"), ValueError, "loss must be one of .* got 'hinge'"),
+    (lambda: Network([Dense(3, 3)], 5), TypeError, "loss must be .* got 5"),
+    (lambda: Network([Dense(3, 3)], L2Loss(), "float16"), ValueError, "dtype .* got 'float16'"),
+    (lambda: Network([Dense(3, 3)], L2Loss(), seed=1.5), TypeError, "seed .* got 1.5"),
+    (lambda: Network([Dense(3, 3)], L2Loss(), allow_nonfinite=1), TypeError,
+     "allow_nonfinite .* got 1"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "message"), CONSTRUCTORS,
+                         ids=[m for _, _, m in CONSTRUCTORS])
+def test_constructors(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_refused_network_leaves_its_layers_free() -> None:
+    first, second = Dense(3, 4), Dense(5, 2)
+    with pytest.raises(ValueError, match="takes 5"):
+        Network([first, second], L2Loss())
+    Network([first], L2Loss())
+    with pytest.raises(ValueError, match="already"):
+        Network([first], L2Loss())
+
+
+INPUTS: list[tuple[Any, type[Exception], str]] = [
+    (X[0], ValueError, "X must be 2-D .* shape (6,)"),
+    (X[None], ValueError, "X must be 2-D .* shape (1, 20, 6)"),
+    (X[:, :5], ValueError, "X must have 6 columns, got shape (20, 5)"),
+    (X[:0], ValueError, "X is empty: shape (0, 6)"),
+    (NAN, ValueError, "X holds nan at (3, 2)"),
+    (np.where(np.isnan(NAN), -np.inf, NAN), ValueError, "X holds -inf at (3, 2)"),
+    (np.where(np.isnan(NAN), 1e300, NAN), ValueError, "X holds inf at (3, 2)"),
+    (X.astype(complex), TypeError, "X must hold real numbers, got dtype complex128"),
+    (X.astype(str), TypeError, "X must hold real numbers"),
+    ([["a"] * 6], TypeError, "X must hold real numbers"),
+    ([[1, 2], [3]], ValueError, "X is not a rectangular array"),
+    (None, TypeError, "X must hold real numbers"),
+    (scipy.sparse.csr_matrix(X), TypeError, "X is a sparse matrix"),
+    (np.zeros((2, 6), "datetime64[s]"), TypeError, "X must hold real numbers"),
+]
+TARGETS: list[tuple[Any, type[Exception], str]] = [
+    (T[:-1], ValueError, "X has 20 rows, T has 19"),
+    (np.where(T[0] == T, 4, T), ValueError, "T holds label 4, outside [0, 4)"),
+    (np.where(T[0] == T, -1, T), ValueError, "T holds label -1, outside [0, 4)"),
+    (T + 0.5, TypeError, "T as class indices must be integers"),
+    (T.astype(float) * np.nan, TypeError, "T as class indices must be integers"),
+    (np.eye(5)[T], ValueError, "T must have 4 columns, got shape (20, 5)"),
+    (np.eye(4)[T] * np.nan, ValueError, "T holds nan at (0, 0)"),
+    (T.astype(str), TypeError, "T must hold real numbers"),
+    (T[:0], ValueError, "T is empty"),
+    (np.eye(4)[T][None], ValueError, "T must be 2-D"),
+]
+
+
+def pattern(message: str) -> str:
+    return ".*".join(map(re.escape, message.split(".*")))
+
+
+@pytest.mark.parametrize(("bad", "error", "message"), INPUTS, ids=[m for _, _, m in INPUTS])
+def test_inputs(bad: Any, error: type[Exception], message: str) -> None:
+    net = classifier()
+    before = net.params.copy()
+    for call in (lambda: net.predict(bad), lambda: net.fit(bad, T), lambda: net.loss(bad, T),
+                 lambda: net.loss_and_grad(bad, T), lambda: net.textbook(bad, T),
+                 lambda: net.predict_classes(bad)):
+        with pytest.raises(error, match=pattern(message)):
+            call()
+    np.testing.assert_array_equal(net.params, before)
+
+
+@pytest.mark.parametrize(("bad", "error", "message"), TARGETS, ids=[m for _, _, m in TARGETS])
+def test_targets(bad: Any, error: type[Exception], message: str) -> None:
+    net = classifier()
+    before = net.params.copy()
+    for call in (lambda: net.fit(X, bad), lambda: net.loss(X, bad),
+                 lambda: net.loss_and_grad(X, bad)):
+        with pytest.raises(error, match=pattern(message)):
+            call()
+    np.testing.assert_array_equal(net.params, before)
+
+
+FITS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"epochs": -1}, ValueError, "epochs must be at least 0, got -1"),
+    ({"epochs": 2.0}, TypeError, "epochs must be an integer, got 2.0"),
+    ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+    ({"batch_size": "all"}, TypeError, "batch_size must be an integer, got 'all'"),
+    ({"optimizer": "newton"}, ValueError, "optimizer must be one of .* got 'newton'"),
+    ({"optimizer": 0.1}, TypeError, "optimizer must be .* got 0.1"),
+    ({"shuffle": "yes"}, TypeError, "shuffle must be True or False, got 'yes'"),
+    ({"n_threads": 0}, ValueError, "n_threads must be at least 1, got 0"),
+    ({"callbacks": [print]}, TypeError, "callbacks must hold Callback objects"),
+    ({"validation_data": X}, TypeError, "validation_data must be a pair"),
+    ({"validation_data": (NAN, T)}, ValueError, "validation_data[0] holds nan at (3, 2)"),
+    ({"validation_data": (X, T + 9)}, ValueError, "validation_data[1] holds label"),
+    ({"validation_data": (X, T[:3])}, ValueError, "validation_data[0] has 20 rows"),
+    ({"verbose": -1}, ValueError, "verbose must be at least 0, got -1"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "message"), FITS, ids=[m for _, _, m in FITS])
+def test_fit_options(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    net = classifier()
+    before = net.params.copy()
+    with pytest.raises(error, match=pattern(message)):
+        net.fit(X, T, **options)
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_layers_and_losses_by_themselves() -> None:
+    dense, softmax, loss = Dense(6, 2), Softmax(), fastbp.CrossEntropyLoss()
+    for bad, error, message in INPUTS:
+        if "nan" in message or "inf" in message:
+            with pytest.raises(ValueError, match="X holds"):
+                dense.forward(bad, allow_nonfinite=False)
+        else:
+            with pytest.raises(error, match=pattern(message)):
+                dense.forward(bad)
+    for layer in (Dense(6, 2), softmax, fastbp.Tanh()):
+        with pytest.raises(ValueError, match="needs a forward before"):
+            layer.backward(X)
+    dense.forward(X)
+    with pytest.raises(ValueError, match=r"dY must have 2 columns"):
+        dense.backward(X)
+    with pytest.raises(ValueError, match="dY has 3 rows, the forward before it had 20"):
+        dense.backward(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="needs a forward before"):
+        loss.backward()
+    with pytest.raises(ValueError, match="label 6"):
+        loss.forward(np.ones((2, 6)), [0, 6])
+    with pytest.raises(ValueError, match="X has 2 rows, T has 1"):
+        loss.forward(np.ones((2, 6)), [0])
+    with pytest.raises(ValueError, match=r"T must be in \[0, 1\], got 2.0"):
+        fastbp.BinaryCrossEntropyLoss().forward([[0.5]], [[2]])
+    with pytest.raises(ValueError, match="weight must have 6 columns"):
+        dense.weight = np.ones((2, 5))
+    with pytest.raises(ValueError, match="bias=False"):
+        Dense(2, 2, bias=False).bias = [1, 2]
+
+
+def test_gradcheck_target() -> None:
+    with pytest.raises(TypeError, match="target must be"):
+        fastbp.gradcheck("net", X, T)  # type: ignore[arg-type]

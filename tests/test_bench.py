@@ -1,0 +1,89 @@
+"""The benchmark suite covers every part and measures the right thing."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("threadpoolctl")
+
+from bench import bench_layers, bench_losses, bench_optimizers, bench_predict, bench_training
+from bench.backends import BACKENDS
+from bench.grid import GRID, Workload
+from bench.timing import peak_flops, seconds_per_step
+from fastbp.layers import LAYERS
+from fastbp.losses import LOSSES
+from fastbp.optimizers import OPTIMIZERS
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_registered_part_has_a_benchmark() -> None:
+    assert set(bench_layers.CASES) == set(LAYERS)
+    assert set(bench_losses.CASES) == set(LOSSES)
+    assert set(bench_optimizers.CASES) == set(OPTIMIZERS)
+
+
+def test_the_grid_is_the_agreed_one() -> None:
+    assert len(GRID) == 16
+    assert bench_training.Training.params == (list(GRID), ["numpy", "fastbp"])
+    digits = GRID["digits"]
+    assert digits.flops == 32 * (6 * (64 * 100 + 100 * 10) - 2 * 64 * 100)
+    for work in GRID.values():
+        assert work.batches >= 2
+
+
+SMALL = [w for w in GRID.values() if w.flops < 3e7 and w.batch < 1000]
+
+@pytest.mark.parametrize("work", SMALL, ids=[w.name for w in SMALL])
+def test_both_sides_start_alike_and_learn_alike(work: Workload) -> None:
+    sides = [make(work) for make in BACKENDS.values()]
+    start = sides[0].loss()
+    assert sides[1].loss() == pytest.approx(start, rel=1e-5)
+    for side in sides:
+        side.epochs(2)
+    assert sides[0].loss() < start
+    assert sides[1].loss() == pytest.approx(sides[0].loss(), rel=0.02)
+
+
+@pytest.mark.parametrize("hidden", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("loss", ["l2", "softmax_cross_entropy"])
+def test_the_baseline_takes_the_same_steps(hidden: str, optimizer: str, loss: str,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one batch an epoch the order of rows does not matter: weights must agree."""
+    monkeypatch.setattr(Workload, "batches", property(lambda self: 1))
+    work = Workload("t", (5, 7, 6, 3), 8, hidden, optimizer, loss, "float64")
+    ours, baseline = BACKENDS["fastbp"](work), BACKENDS["numpy"](work)
+    ours.epochs(1)
+    baseline.epochs(1)
+    weights: Any = list(ours.network.named_parameters().values())  # type: ignore[attr-defined]
+    for a, b in zip(weights, baseline.params, strict=True):  # type: ignore[attr-defined]
+        np.testing.assert_allclose(a.T if a.ndim == 2 else a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_timing_and_peak() -> None:
+    calls: list[int] = []
+    assert seconds_per_step(calls.append, 10, 0.01, 3) > 0 and len(calls) == 5
+    assert peak_flops("float32", 1) > 1.3 * peak_flops("float64", 1) > 0
+
+
+def test_predict_benchmark_checks_its_answer() -> None:
+    bench = bench_predict.Predict()
+    for backend in ("numpy", "fastbp"):
+        bench.setup(3, backend)
+        bench.time_predict(3, backend)
+
+
+def test_asv_finds_the_suite() -> None:
+    config = json.loads((ROOT / "asv.conf.json").read_text())
+    assert config["benchmark_dir"] == "bench" and config["branches"] == ["HEAD"]
+    names = {n.name for path in (ROOT / "bench").glob("bench_*.py")
+             for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)}
+    for prefix in ("time_", "timeraw_", "track_", "peakmem_"):
+        assert any(n.startswith(prefix) for n in names), prefix

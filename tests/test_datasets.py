@@ -1,0 +1,52 @@
+"""The bundled data: real, scaled, split with care."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from fastbp import datasets
+
+
+@pytest.mark.parametrize(("name", "shape"), [("digits", (1797, 64)), ("mnist", (5000, 784))])
+def test_load(name: str, shape: tuple[int, int]) -> None:
+    data = datasets.load(name)
+    assert data.X.shape == shape and data.X.dtype == np.float32
+    assert data.X.min() == 0 and data.X.max() == 1
+    assert data.T.dtype == np.int64 and set(data.T.tolist()) == set(range(10))
+    assert data.n_classes == 10
+
+
+def test_every_dataset_is_tested() -> None:
+    assert set(datasets.DATASETS) == {"digits", "mnist"}
+    with pytest.raises(ValueError, match="cats"):
+        datasets.load("cats")
+    with pytest.raises(TypeError, match="got 3"):
+        datasets.load(3)  # type: ignore[arg-type]
+
+
+def test_split_keeps_rows_together_and_classes_level() -> None:
+    data = datasets.load("digits")
+    s = datasets.split(data, 0.25, seed=1)
+    assert len(s.X_train) + len(s.X_test) == 1797 and len(s.X_test) == 450
+    whole = {x.tobytes(): t for x, t in zip(data.X, data.T, strict=True)}
+    assert all(whole[x.tobytes()] == t for x, t in zip(s.X_test, s.T_test, strict=True))
+    assert not {x.tobytes() for x in s.X_test} & {x.tobytes() for x in s.X_train}
+    assert np.ptp(np.bincount(s.T_test)) <= 4
+    again, other = datasets.split(data, 0.25, seed=1), datasets.split(data, 0.25, seed=2)
+    np.testing.assert_array_equal(s.X_test, again.X_test)
+    assert (s.T_test != other.T_test).any()
+
+
+def test_bad_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = datasets.load("digits")
+    for size in (0.0, 1.0, -0.1):
+        with pytest.raises(ValueError, match="test_size"):
+            datasets.split(data, size)
+    with pytest.raises(ValueError, match="seed"):
+        datasets.split(data, seed=-1)
+    monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
+    with pytest.raises(ImportError, match=r"fastbp\[sklearn\]"):
+        datasets.split(data)

@@ -1,0 +1,119 @@
+"""One seed, one result: threads, layouts, chunks and repeats change no bit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import plan as planning
+
+from .builders import classifier, clusters
+
+_MANY = """
+import hashlib, sys
+import numpy as np
+import fastbp
+from fastbp import plan, _jit
+plan.PARALLEL_THRESHOLD = 0
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(333, 30)), rng.integers(0, 5, 333)
+found = set()
+for threads in (1, 2, 3, 8):
+    for repeat in range(int(sys.argv[1])):
+        digest = hashlib.sha256()
+        for optimizer in (fastbp.SGD(0.1), fastbp.SGD(0.1, 0.9, True), fastbp.Adam()):
+            net = fastbp.Network([fastbp.Dense(30, 70), fastbp.Tanh(), fastbp.Dense(70, 5),
+                                  fastbp.Softmax()], fastbp.CrossEntropyLoss(), "float32")
+            net.fit(X, T, epochs=2, batch_size=100, optimizer=optimizer, n_threads=threads)
+            assert net.plan(100, threads).n_threads == threads
+            digest.update(net.params.tobytes())
+        found.add(digest.hexdigest())
+print(_jit.threading_layer(), *found)
+"""
+
+
+def _many(layer: str, repeats: int) -> list[str]:
+    env = {**os.environ, "NUMBA_NUM_THREADS": "8", "NUMBA_THREADING_LAYER": layer}
+    out = subprocess.run([sys.executable, "-c", _MANY, str(repeats)], env=env,
+                         capture_output=True, text=True, check=True)
+    return out.stdout.split()
+
+
+def test_threads_and_layers_give_the_same_bits() -> None:
+    omp, workqueue = _many("omp", 5), _many("workqueue", 1)
+    assert omp[0] == "omp" and workqueue[0] == "workqueue"
+    assert len(omp) == 2 and omp[1:] == workqueue[1:]
+
+
+def weights(net: fastbp.Network) -> str:
+    return hashlib.sha256(net.params.tobytes()).hexdigest()
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
+
+
+def fitted(X: object, T: object, **options: object) -> str:
+    net = classifier()
+    net.fit(X, T, epochs=3, batch_size=17, **options)  # type: ignore[arg-type]
+    return weights(net)
+
+
+@pytest.mark.usefixtures("shared")
+def test_repeats_and_memory_layouts() -> None:
+    X, T = clusters(101)
+    X = X.astype(np.float32)
+    first = fitted(X, T)
+    strided = np.zeros((202, 13), np.float32)
+    strided[::2, 1:13:2] = X
+    offset = np.zeros(X.size + 1, np.float32)[1:].reshape(X.shape)
+    offset[...] = X
+    for other in (X.copy(), np.asfortranarray(X), strided[::2, 1:13:2], offset,
+                  X.astype(np.float64), X.tolist(), X.astype(">f4")):
+        assert fitted(other, T) == first
+    for _ in range(5):
+        assert fitted(X, T, n_threads=2) == first
+    assert fitted(X, T.astype(np.int8), n_threads=1) == first
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_chunks_change_nothing(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, T = clusters(300)
+    first = fitted(X, T)
+    monkeypatch.setattr("fastbp.training.CHUNK_SECONDS", seconds)
+    assert fitted(X, T) == first
+
+
+def test_shuffling_depends_on_the_seed_alone() -> None:
+    X, T = clusters(60)
+    nets = [classifier(seed=s) for s in (0, 0, 1)]
+    start = nets[0].params.copy()
+    for net in nets:
+        net.params[...] = start
+        net.fit(X, T, epochs=1, batch_size=7)
+    assert weights(nets[0]) == weights(nets[1]) != weights(nets[2])
+    assert fitted(X, T, shuffle=False) != fitted(X, T)
+
+
+@pytest.mark.usefixtures("shared")
+def test_concurrent_fits_do_not_meet() -> None:
+    X, T = clusters(400)
+    alone, found = fitted(X, T), []
+
+    def run() -> None:
+        found.append(fitted(X, T, n_threads=2))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert found == [alone] * 4

@@ -1,0 +1,125 @@
+"""The compiled engine against the textbook loop, and against NumPy written out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import plan as planning
+from fastbp.optimizers import OPTIMIZERS
+from fastbp.training import _Run
+
+from . import naive
+from .builders import CHAINS, data, network
+from .test_optimizers import CASES
+
+OPTIMIZER_CASES = [(name, arguments) for name in OPTIMIZERS for arguments in CASES[name]]
+
+
+def train(net: fastbp.Network, X: Any, T: Any, batch: int, optimizer: fastbp.Optimizer,
+          steps: int, *, compiled: bool, shuffle: bool = True) -> float:
+    """Steps within one epoch after another; returns the last epoch's error so far."""
+    run = _Run(net, net.check_input(X), net.check_target(T), batch, optimizer, shuffle)
+    run.compiled = compiled
+    for _ in range(steps):
+        run.advance(1, 2)
+    return float(run.errors[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_engine_and_textbook_agree(chain: str, dtype: str) -> None:
+    X, T = data(chain, 70)
+    tolerance = 1e-12 if dtype == "float64" else 2e-5
+    nets = [network(chain, dtype) for _ in range(2)]
+    errors = [train(net, X, T, 32, fastbp.SGD(0.05, 0.9), 7, compiled=i == 0)
+              for i, net in enumerate(nets)]
+    assert errors[0] == pytest.approx(errors[1], rel=tolerance)
+    np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_one_gradient_both_ways(chain: str) -> None:
+    X, T = data(chain, 130)
+    net = network(chain)
+    error, grad = net.loss_and_grad(X, T)
+    net.grads[...] = np.nan
+    for layer in net.layers:
+        for value in layer.gradients().values():
+            assert np.isnan(value).all()
+    assert net.textbook(X, T) == pytest.approx(error, rel=1e-13)
+    pads = np.isnan(net.grads)
+    np.testing.assert_allclose(net.grads[~pads], grad[~pads], atol=1e-13)
+    assert (grad[pads] == 0).all()
+
+
+@pytest.mark.parametrize(("name", "arguments"), OPTIMIZER_CASES)
+def test_training_is_the_formula_step_by_step(name: str, arguments: dict[str, Any]) -> None:
+    """Whole steps against plain loops and complex steps: shares no code with fastbp."""
+    net = fastbp.Network([fastbp.Dense(3, 4), fastbp.Tanh(), fastbp.Dense(4, 2)],
+                         fastbp.L2Loss(), "float64")
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(7, 3)), rng.normal(size=(7, 2))
+    names = ["Dense", "Tanh", "Dense"]
+    own = [[p.copy() for p in layer.parameters().values()] for layer in net.layers]
+    states: dict[Any, dict[str, float]] = {}
+    train(net, X, T, 4, OPTIMIZERS[name](**arguments), 6, compiled=True, shuffle=False)
+    for step in range(1, 7):
+        rows = slice(0, 4) if step % 2 else slice(4, 7)
+        new = [[p.copy() for p in params] for params in own]
+        for k, params in enumerate(own):
+            for i in range(len(params)):
+                def error(p: np.ndarray, k: int = k, i: int = i) -> complex:
+                    changed = [list(v) for v in own]
+                    changed[k][i] = p
+                    return naive.network_error(names, changed, "L2Loss", X[rows], T[rows])
+
+                grad = naive.complex_step(error, params[i])
+                for at in np.ndindex(grad.shape):
+                    state = states.setdefault((k, i, at), {})
+                    new[k][i][at] = naive.OPTIMIZERS[name](params[i][at], grad[at], state, step,
+                                                           **arguments)
+        own = new
+    for layer, params in zip(net.layers, own, strict=True):
+        for found, expected in zip(layer.parameters().values(), params, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_nothing_depends_on_what_the_workspace_held(chain: str) -> None:
+    X, T = data(chain, 70)
+    net = network(chain)
+    error, grad = net.loss_and_grad(X, T)
+    for plan in net._plans.values():
+        keep = np.zeros(plan.workspace.size, bool)  # copies of W have pads that stay zero
+        for op in plan.ops[plan.ops["mirror"] >= 0]:
+            keep[op["mirror"]:op["mirror"] + op["n_out"] * op["ld_in"]] = True
+        plan.workspace[~keep] = np.nan
+    again, grad_again = net.loss_and_grad(X, T)
+    assert again == error
+    np.testing.assert_array_equal(grad_again, grad)
+
+
+def test_tiles_and_blocks_cover_everything_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
+    net = fastbp.Network([fastbp.Dense(300, 700), fastbp.ReLU(), fastbp.Dense(700, 10)],
+                         fastbp.L2Loss())
+    for threads in (1, 2, 3, 16):
+        plan = planning.make_plan(net.layers, 3, fastbp.L2Loss(), net._offsets, net.dtype, 1000,
+                                  threads)
+        for k, (m, n) in {0: (300, 700), 2: (700, 10)}.items():
+            count = np.zeros((m, n), int)
+            for task in plan.tasks[plan.tasks["op"] == k]:
+                count[task["first"]:task["last"], task["left"]:task["right"]] += 1
+            assert (count == 1).all()
+        assert plan.head["row_block"][0] * threads * 100 >= 1000
+        assert plan.n_threads == threads
+
+
+def test_small_work_runs_on_one_thread() -> None:
+    small, large = network("relu-softmax"), fastbp.Network([fastbp.Dense(500, 500)], "L2Loss")
+    assert small.plan(4, 2).n_threads == 1
+    assert large.plan(256, None).n_threads == fastbp._jit.thread_count(None)

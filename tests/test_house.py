@@ -1,0 +1,193 @@
+"""The rules of the house: floors, one place that compiles, kernels that cannot fail."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastbp
+from fastbp.layers import LAYERS
+from fastbp.losses import LOSSES
+from fastbp.optimizers import OPTIMIZERS
+
+ROOT = Path(fastbp.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
+#: First match names the floor; machinery and network stand on steps of their own.
+FLOORS = [("_jit", 0.0), ("_validation", 0.0), ("kernels", 1.0), ("initializers", 2.0),
+          ("layers", 2.1), ("losses", 2.2), ("optimizers", 2.1), ("dispatch", 3.0),
+          ("plan", 3.1), ("engine", 3.2), ("callbacks", 4.0), ("network", 4.1),
+          ("training", 4.2), ("gradcheck", 4.2), ("io", 5.0), ("datasets", 5.0), ("cli", 5.1),
+          ("__init__", 6.0), ("__main__", 6.0)]
+#: Methods of Network that open doors to the floors above, when called.
+UPWARD = {("network", "training"), ("network", "io")}
+HEAVY = ("sklearn", "rich", "mlxtend", "pandas", "scipy", "torch", "onnx", "mpi4py", "asv",
+         "matplotlib", "argparse")
+
+
+def floor(module: str) -> float:
+    return next(level for name, level in FLOORS if module.split(".")[0] == name)
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Modules of fastbp that a file imports, and whether only inside a function."""
+    tree, found = TREES[path], []
+    package = ["fastbp", *path.relative_to(ROOT).parent.parts]
+    typing = [n for n in ast.walk(tree) if isinstance(n, ast.If)
+              and "TYPE_CHECKING" in ast.unparse(n.test)]
+    skip = {id(x) for n in typing for x in ast.walk(n)}
+    lazy = {id(x) for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.Lambda))
+            for x in ast.walk(n)}
+    for node in ast.walk(tree):
+        if id(node) in skip or not isinstance(node, ast.ImportFrom) or node.level == 0:
+            continue
+        base = package[1:len(package) - node.level + 1]
+        names = [node.module] if node.module else [a.name for a in node.names]
+        found += [(".".join([*base, n]) or "__init__", id(node) in lazy) for n in names]
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_imports_point_down_the_floors(path: Path) -> None:
+    own = module_of(path)
+    for other, lazy in imports(path):
+        if other.startswith("__version__"):
+            continue
+        if lazy and (own.split(".")[0], other.split(".")[0]) in UPWARD:
+            continue
+        assert floor(other) <= floor(own), f"{own} imports {other}"
+
+
+def test_the_import_rule_sees_something() -> None:
+    assert ("kernels.tile", False) in imports(ROOT / "layers" / "base.py")
+    assert ("training", True) in imports(ROOT / "network.py")
+    assert floor("network") > floor("engine") > floor("plan") > floor("layers.dense")
+
+
+def test_only_jit_compiles() -> None:
+    for path, tree in TREES.items():
+        if path.name == "_jit.py":
+            continue
+        names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        names |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        names |= {a.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))
+                  for a in n.names}
+        assert not names & {"njit", "jit", "vectorize", "guvectorize", "cfunc"}, path
+
+
+def decorated(tree: ast.AST, *names: str) -> list[ast.FunctionDef]:
+    def is_one(d: ast.expr) -> bool:
+        d = d.func if isinstance(d, ast.Call) else d
+        return isinstance(d, ast.Name) and d.id in names
+
+    return [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)
+            and any(map(is_one, n.decorator_list))]
+
+
+KERNELS = [(path, f) for path, tree in TREES.items() for f in decorated(tree, "kernel", "driver")]
+
+
+@pytest.mark.parametrize(("path", "function"), KERNELS, ids=[f.name for _, f in KERNELS])
+def test_kernels_neither_raise_nor_allocate(path: Path, function: ast.FunctionDef) -> None:
+    assert not any(isinstance(n, (ast.Raise, ast.Assert, ast.Try, ast.ListComp, ast.List))
+                   for n in ast.walk(function))
+    calls = {ast.unparse(n.func) for n in ast.walk(function) if isinstance(n, ast.Call)}
+    assert not calls & {"np.empty", "np.zeros", "np.ones", "np.full", "np.copy", "np.dot"}
+    if function in decorated(TREES[path], "driver"):  # no reduction over prange
+        for loop in (n for n in ast.walk(function) if isinstance(n, ast.For)):
+            assert not any(isinstance(n, ast.AugAssign) for n in ast.walk(loop))
+
+
+def test_fast_math_is_contraction_and_only_where_it_is_safe() -> None:
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "fastmath":
+                text = ast.unparse(node.value)
+                if path.name == "_jit.py":
+                    continue
+                assert text == "CONTRACT", path
+                assert path.parent.name in ("optimizers", "kernels"), path
+    from fastbp._jit import CONTRACT, kernel
+
+    assert frozenset({"contract"}) == CONTRACT
+    with pytest.raises(ValueError, match="nnan"):
+        kernel(lambda x: x, fastmath=frozenset({"nnan"}))
+
+
+@pytest.mark.parametrize("table", [LAYERS, LOSSES, OPTIMIZERS], ids=["layers", "losses", "opt"])
+def test_kinds_are_numbers_of_their_own(table: dict[str, type]) -> None:
+    kinds = [c.kind for c in table.values()]  # type: ignore[attr-defined]
+    assert len(set(kinds)) == len(kinds) and min(kinds) >= 1
+    assert all(name == c.__name__ for name, c in table.items())
+    for name in table:
+        assert getattr(fastbp, name) is table[name]
+
+
+def public_functions() -> list[tuple[str, ast.FunctionDef]]:
+    found = []
+    for path, tree in TREES.items():
+        kernels = set(map(id, decorated(tree, "kernel", "driver", "overload", "intrinsic")))
+        scopes: list[tuple[str, ast.AST]] = [(module_of(path), tree)]
+        scopes += [(f"{module_of(path)}.{n.name}", n) for n in tree.body
+                   if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
+        for prefix, scope in scopes:
+            for n in ast.iter_child_nodes(scope):
+                if isinstance(n, ast.FunctionDef) and id(n) not in kernels and (
+                        not n.name.startswith("_")):
+                    found.append((f"{prefix}.{n.name}", n))
+    return found
+
+
+@pytest.mark.parametrize(("name", "f"), public_functions(), ids=[n for n, _ in public_functions()])
+def test_public_functions_are_typed_and_described(name: str, f: ast.FunctionDef) -> None:
+    if any("setter" in ast.unparse(d) for d in f.decorator_list):
+        return
+    arguments = [*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs]
+    missing = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+    assert not missing and f.returns is not None, f"{name}: {missing}"
+    assert ast.get_docstring(f), name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_files_are_one_concept(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 360
+    assert ast.get_docstring(TREES[path])
+    assert not re.search(r"\b(eval|exec|pickle\.load)\(", text)
+
+
+def test_import_is_light_and_does_nothing() -> None:
+    code = f"""
+import sys, threading
+from numba.core import event
+compiled = []
+class Listener(event.Listener):
+    def on_start(self, e): compiled.append(e)
+    def on_end(self, e): pass
+event.register("numba:compile", Listener())
+import numba
+before = set(sys.modules)
+import fastbp
+heavy = [m for m in set(sys.modules) - before if m.split(".")[0] in {HEAVY!r}]
+assert not heavy, heavy
+assert not compiled and threading.active_count() == 1
+assert "safetensors" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_public_names() -> None:
+    assert sorted(fastbp.__all__) == sorted(set(fastbp.__all__))
+    for name in fastbp.__all__:
+        assert getattr(fastbp, name).__doc__, name
+    assert (ROOT / "py.typed").exists()

@@ -1,0 +1,97 @@
+"""Arrays as users have them: every kind that means the same numbers works, unchanged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastbp
+
+from .builders import classifier, clusters
+
+
+def strided(X: np.ndarray) -> np.ndarray:
+    wide = np.full((2 * len(X), 3 * X.shape[1]), 99.0, X.dtype)
+    wide[::2, ::3] = X
+    return wide[::2, ::3]
+
+
+def read_only(X: np.ndarray) -> np.ndarray:
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+FORMS: dict[str, Any] = {
+    "fortran": np.asfortranarray, "strided": strided, "reversed": lambda X: X[::-1][::-1],
+    "negative strides": lambda X: np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1],
+    "read-only": read_only, "big-endian": lambda X: X.astype(">f8"), "list": np.ndarray.tolist,
+    "tuples": lambda X: tuple(map(tuple, X.tolist())), "DataFrame": pd.DataFrame,
+    "object": lambda X: X.astype(object), "float32": lambda X: X.astype(np.float32),
+    "memory-mapped": None,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_numbers_give_the_same_result(form: str, tmp_path: Any) -> None:
+    X, T = clusters(40)
+    X = X.astype(np.float32).astype(np.float64)
+    if form == "memory-mapped":
+        np.save(tmp_path / "X.npy", X)
+        other = np.load(tmp_path / "X.npy", mmap_mode="r")
+    else:
+        other = FORMS[form](X)
+    kept = np.array(other, dtype=float, copy=True)
+    net, same = classifier("float64"), classifier("float64")
+    net.fit(X, T, epochs=2)
+    same.fit(other, pd.Series(T) if form == "DataFrame" else T, epochs=2)
+    np.testing.assert_array_equal(net.params, same.params)
+    np.testing.assert_array_equal(net.predict(X), same.predict(other))
+    assert net.loss_and_grad(X, T)[0] == same.loss_and_grad(other, T)[0]
+    np.testing.assert_array_equal(np.array(other, dtype=float), kept)
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f not in ("float32", "memory-mapped")])
+def test_layers_take_them_too(form: str) -> None:
+    X = np.random.default_rng(0).normal(size=(7, 4))
+    other = FORMS[form](X)
+    dense = fastbp.Dense(4, 4, dtype="float64")
+    for layer in (dense, fastbp.Sigmoid(), fastbp.Softmax()):
+        Y = layer.forward(X)
+        np.testing.assert_array_equal(layer.forward(other), Y)
+        np.testing.assert_array_equal(layer.backward(other), layer.backward(X))
+    loss = fastbp.L2Loss()
+    assert loss.forward(other, X * 2) == loss.forward(X, FORMS[form](X * 2))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64, np.float16, bool])
+def test_integers_bools_and_half_floats(dtype: Any) -> None:
+    X = np.random.default_rng(0).integers(0, 2, (5, 6)).astype(dtype)
+    net = classifier("float64")
+    np.testing.assert_array_equal(net.predict(X), net.predict(X.astype(float)))
+
+
+@given(st.integers(1, 9), st.sampled_from(["C", "F"]), st.booleans())
+def test_sliced_targets(rows: int, order: Any, labels: bool) -> None:
+    X, T = clusters(20)
+    P = np.asarray(np.eye(4)[T], order=order)
+    net = classifier("float64")
+    expected = net.loss(X[:rows], T[:rows])
+    assert net.loss(X[:rows], P[:rows]) == pytest.approx(expected, rel=1e-12)
+    wide = np.zeros((40, 2), int)
+    wide[::2, 1] = T
+    if labels:
+        assert net.loss(X[:rows], wide[::2, 1][:rows]) == expected
+
+
+def test_nonfinite_is_let_in_when_asked() -> None:
+    X = np.zeros((3, 6))
+    X[1] = np.nan
+    X[2, 0] = np.inf
+    P = classifier(allow_nonfinite=True).predict(X)
+    assert np.isfinite(P[0]).all() and np.isnan(P[1]).all()

@@ -1,0 +1,180 @@
+"""The ground floor: a cache that cannot hurt, threads that cannot hang."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastbp import _jit
+
+_SMALL = """
+import numpy as np
+from fastbp.kernels.random import shuffle
+order = np.empty(9, np.int64)
+shuffle(order, 1, 2)
+print(*order)
+"""
+
+
+def run(code: str, **env: str) -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True,
+                          text=True, env={**os.environ, **env}, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def entries(parent: Path) -> dict[Path, bytes]:
+    return {p: p.read_bytes() for p in parent.rglob("*") if p.is_file()}
+
+
+def test_kernels_are_cached_privately_and_reused(tmp_path: Path) -> None:
+    first = run(_SMALL, FASTBP_CACHE_DIR=str(tmp_path / "a"))
+    saved = entries(tmp_path)
+    assert saved and not [p for p in saved if p.suffix == ".tmp"]
+    (folder,) = {p.parent for p in saved}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    times = {p: p.stat().st_mtime_ns for p in saved}
+    assert run(_SMALL, FASTBP_CACHE_DIR=str(tmp_path / "a")) == first
+    assert {p: p.stat().st_mtime_ns for p in entries(tmp_path)} == times
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "garbage"])
+def test_a_damaged_cache_is_compiled_again(tmp_path: Path, damage: str) -> None:
+    first = run(_SMALL, FASTBP_CACHE_DIR=str(tmp_path))
+    whole = entries(tmp_path)
+    for path, data in whole.items():
+        path.write_bytes({"truncate": data[:len(data) // 2], "empty": b"", "garbage": b"x" * 99,
+                          "flip": data[:-5] + bytes([data[-5] ^ 1]) + data[-4:]}[damage])
+    assert run(_SMALL, FASTBP_CACHE_DIR=str(tmp_path)) == first
+    assert all(path.read_bytes() != b"" for path in whole)
+    assert run(_SMALL, FASTBP_CACHE_DIR=str(tmp_path)) == first
+
+
+def test_no_place_for_a_cache_is_no_error(tmp_path: Path) -> None:
+    first = run(_SMALL, FASTBP_CACHE_DIR="")
+    blocked = tmp_path / "file"
+    blocked.write_text("not a directory")
+    assert run(_SMALL, FASTBP_CACHE_DIR=str(blocked)) == first
+    assert run(_SMALL, FASTBP_CACHE_DIR=str(blocked / "below")) == first
+    assert blocked.read_text() == "not a directory"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path) -> None:
+    run(_SMALL, FASTBP_CACHE_DIR=str(tmp_path))
+    (folder,) = {p.parent for p in entries(tmp_path)}
+    for path in entries(tmp_path):
+        path.unlink()
+    folder.chmod(0o777)
+    run(_SMALL, FASTBP_CACHE_DIR=str(tmp_path))
+    assert not entries(tmp_path)
+
+
+def test_the_key_names_sources_and_instruction_set(monkeypatch: pytest.MonkeyPatch,
+                                                   tmp_path: Path) -> None:
+    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+    find = _jit._cache_dir.__wrapped__
+    first = find()
+    monkeypatch.setenv("FASTBP_ISA", "generic")
+    assert first and find() != first and find() == find()
+    monkeypatch.delenv("FASTBP_ISA")
+    monkeypatch.setattr(_jit.numba, "__version__", "0.0")
+    assert find() != first
+
+
+def test_kernels_with_closures_are_refused() -> None:
+    inner = 3
+    with pytest.raises(TypeError, match="closes over"):
+        _jit.kernel(lambda x: x + inner)
+
+
+_FIT = """
+import numpy as np, fastbp
+from fastbp import plan
+plan.PARALLEL_THRESHOLD = 0
+def fit():
+    net = fastbp.Network([fastbp.Dense(4, 40), fastbp.Sigmoid(), fastbp.Dense(40, 2)], "L2Loss")
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    net.fit(X, X[:, :2], epochs=3, n_threads=2)
+    return net.params.tobytes(), net.textbook(X, X[:, :2])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_forked_children_train(tmp_path: Path) -> None:
+    out = run(_FIT + """
+import os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of any fork with threads
+here = fit()
+child = os.fork()
+if child == 0:
+    same = fit() == here
+    os._exit(0 if same else 1)
+print(os.waitpid(child, 0)[1], fit() == here)
+""", NUMBA_THREADING_LAYER="omp")
+    assert out.split() == ["0", "True"]
+
+
+def test_workqueue_alone_is_enough() -> None:
+    """Two threads at once: Numba's workqueue would abort the process."""
+    out = run(_FIT + """
+import threading
+from fastbp._jit import parallel_allowed, threading_layer
+results = []
+threads = [threading.Thread(target=lambda: results.append(fit())) for _ in range(3)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(threading_layer(), parallel_allowed(), len(set(results)))
+""", NUMBA_THREADING_LAYER="workqueue")
+    assert out.split() == ["workqueue", "False", "1"]
+
+
+def test_thread_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_jit.config, "NUMBA_NUM_THREADS", 4)
+    assert [_jit.thread_count(n) for n in (None, 1, 3, 4, 99)] == [4, 1, 3, 4, 4]
+
+
+_PLAIN = """
+import warnings
+import numpy as np, fastbp
+from fastbp.layers import LAYERS
+from fastbp.losses import LOSSES
+def numbers():
+    rng = np.random.default_rng(0)
+    for dtype in ("float32", "float64"):
+        X = rng.uniform(0.1, 0.9, (5, 4)).astype(dtype)
+        for name, make in LAYERS.items():
+            layer = make(4, 3, dtype=dtype) if name == "Dense" else make()
+            Y = layer.forward(X)
+            yield from (Y, layer.backward(Y), *layer.gradients().values())
+        for make in LOSSES.values():
+            loss = make()
+            yield np.array(loss.forward(X, X[::-1] / 2))
+            yield loss.backward()
+        for optimizer in (fastbp.SGD(0.1), fastbp.SGD(0.1, 0.9, True), fastbp.Adam(0.01)):
+            net = fastbp.Network([fastbp.Dense(4, 5), fastbp.Tanh(), fastbp.Dense(5, 3),
+                                  fastbp.Softmax()], fastbp.CrossEntropyLoss(), dtype)
+            net.fit(X, [0, 1, 2, 1, 0], epochs=2, batch_size=3, optimizer=optimizer)
+            yield from (net.params.copy(), net.predict(X), net.loss_and_grad(X, [0] * 5)[1])
+for value in numbers():
+    print(value.dtype.name, *value.ravel().astype(float).tolist())
+"""
+
+
+def test_kernels_are_right_as_plain_python() -> None:
+    """NUMBA_DISABLE_JIT=1: the same numbers but for fused rounding; one can debug."""
+    import numpy as np
+
+    plain = run(_PLAIN, NUMBA_DISABLE_JIT="1").splitlines()
+    compiled = run(_PLAIN).splitlines()
+    assert len(plain) == len(compiled) > 40
+    for a, b in zip(plain, compiled, strict=True):
+        (dtype, *x), (other, *y) = a.split(), b.split()
+        tolerance = 1e-12 if dtype == "float64" else 1e-5
+        assert dtype == other
+        np.testing.assert_allclose(np.array(x, float), np.array(y, float), rtol=tolerance,
+                                   atol=tolerance)

@@ -1,0 +1,113 @@
+"""The products against plain loops; every shape of tile gives the same bits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastbp.kernels.matmul import matmul, transpose
+from fastbp.kernels.tile import SHAPES, host_isa, pad, row_length
+
+SIZES = st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+DTYPES = st.sampled_from(["float32", "float64"])
+
+
+def product(A: np.ndarray, B: np.ndarray, *, by_columns: bool = False,
+            start: np.ndarray | None = None) -> np.ndarray:
+    """A B (+ start) through the kernel, into memory full of NaN; guards must stay."""
+    (rows, K), cols = A.shape, B.shape[1]
+    ld = row_length(cols, A.dtype)
+    wide, C = np.zeros((K, ld), A.dtype), np.full((rows + 1) * ld, np.nan, A.dtype)
+    wide[:, :cols] = B
+    flat = np.ascontiguousarray(A.T if by_columns else A).ravel()
+    strides = (1, rows) if by_columns else (K, 1)
+    I, step = None, 0
+    if start is not None:
+        I, step = np.zeros(ld, A.dtype), 0
+        I[:cols] = start
+    matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step)
+    assert np.isnan(C[rows * ld:]).all(), "wrote past the last row"
+    result = C[:rows * ld].reshape(rows, ld)
+    assert (result[:, cols:pad(cols, A.dtype)] == 0).all(), "padding leaked"
+    return result[:, :cols]
+
+
+@given(rows=SIZES, cols=SIZES, K=SIZES, dtype=DTYPES, by_columns=st.booleans(),
+       bias=st.booleans(), seed=st.integers(0, 99))
+def test_product_is_the_sum_in_order(rows: int, cols: int, K: int, dtype: str, by_columns: bool,
+                                     bias: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    A, B = rng.normal(size=(rows, K)).astype(dtype), rng.normal(size=(K, cols)).astype(dtype)
+    start = rng.normal(size=cols).astype(dtype) if bias else None
+    expected = np.zeros((rows, cols)) if start is None else np.tile(start.astype(float), (rows, 1))
+    for k in range(K):
+        expected += np.outer(A[:, k].astype(float), B[k].astype(float))
+    tolerance = 1e-13 if dtype == "float64" else 1e-5
+    np.testing.assert_allclose(product(A, B, by_columns=by_columns, start=start), expected,
+                               rtol=tolerance, atol=tolerance * K)
+
+
+@given(rows=SIZES, cols=SIZES, dtype=DTYPES)
+def test_transpose(rows: int, cols: int, dtype: str) -> None:
+    A = np.random.default_rng(0).normal(size=(rows, cols)).astype(dtype)
+    wide, B = row_length(cols, dtype), row_length(rows, dtype)
+    source = np.zeros((rows, wide), dtype)
+    source[:, :cols] = A
+    target = np.full((cols, B), np.nan, dtype)
+    transpose(rows, cols, source.ravel(), wide, target.ravel(), B)
+    np.testing.assert_array_equal(target[:, :rows], A.T)
+    assert np.isnan(target[:, rows:]).all()
+
+
+def test_rows_never_lie_whole_pages_apart() -> None:
+    for n in (1, 16, 1000, 1024, 2048, 4096):
+        for dtype in ("float32", "float64"):
+            length = row_length(n, dtype)
+            assert length >= n and length % pad(1, dtype) == 0
+            assert length * np.dtype(dtype).itemsize % 4096 != 0
+
+
+_PROBE = """
+import hashlib, numpy as np
+from tests.test_matmul import product
+from fastbp.kernels.tile import host_isa
+rng, digest = np.random.default_rng(0), hashlib.sha256()
+for dtype in ("float32", "float64"):
+    for rows, cols, K in [(1, 1, 1), (3, 17, 5), (8, 32, 64), (13, 50, 33), (64, 100, 70)]:
+        A = rng.normal(size=(rows, K)).astype(dtype)
+        B = rng.normal(size=(K, cols)).astype(dtype)
+        for by_columns in (False, True):
+            digest.update(product(A, B, by_columns=by_columns, start=B[0]).tobytes())
+print(host_isa(), digest.hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def digests() -> Iterator[dict[str, str]]:
+    yield {isa: _digest(isa) for isa in SHAPES}
+
+
+def _digest(isa: str) -> str:
+    out = subprocess.run([sys.executable, "-c", _PROBE], env={**os.environ, "FASTBP_ISA": isa},
+                         capture_output=True, text=True, check=True).stdout.split()
+    assert out[0] == isa
+    return out[1]
+
+
+def test_every_instruction_set_gives_the_same_bits(digests: dict[str, str]) -> None:
+    assert len(set(digests.values())) == 1, digests
+
+
+def test_unknown_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTBP_ISA", "mmx")
+    with pytest.raises(ValueError, match="mmx"):
+        host_isa()
+    monkeypatch.delenv("FASTBP_ISA")
+    assert host_isa() in SHAPES

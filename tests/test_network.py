@@ -1,0 +1,185 @@
+"""The chain of layers: gradients, buffers, prediction, what it says about itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.layers import LAYERS
+from fastbp.losses import LOSSES
+
+from . import naive
+from .builders import CHAINS, classifier, clusters, data, network
+
+
+def test_chains_cover_every_layer_and_loss() -> None:
+    nets = [network(chain) for chain in CHAINS]
+    assert {type(x).__name__ for net in nets for x in net.layers} == set(LAYERS)
+    heads = {type(loss).__name__ for net in nets
+             for loss in (net.loss_function, net._head_loss)}
+    assert heads == set(LOSSES)
+    assert {type(net._head_loss).__name__ for net in nets} == set(LOSSES)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_gradient_is_the_complex_step(chain: str, reduction: str) -> None:
+    net = network(chain, reduction=reduction)
+    X, T = data(chain, 7)
+    error, grad = net.loss_and_grad(X, T)
+    names = [type(layer).__name__ for layer in net.layers]
+    loss = type(net.loss_function).__name__
+    values = [[p.copy() for p in layer.parameters().values()] for layer in net.layers]
+    expected = naive.network_error(names, values, loss, X, T, reduction)
+    assert error == pytest.approx(complex(expected).real, rel=1e-12)
+    assert net.loss(X, T) == pytest.approx(error, rel=1e-14)
+    for k, (layer, offset) in enumerate(zip(net.layers, net._offsets, strict=True)):
+        for i, tensor in enumerate(layer.layout(net.dtype)[0]):
+            def moved(p: np.ndarray, k: int = k, i: int = i) -> complex:
+                own = [list(v) for v in values]
+                own[k][i] = p
+                return naive.network_error(names, own, loss, X, T, reduction)
+
+            numeric = naive.complex_step(moved, values[k][i])
+            found = tensor.view(grad[offset:])
+            assert np.abs(found - numeric).max() <= 1e-11 * max(np.abs(numeric).max(), 1e-3)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_gradcheck(chain: str) -> None:
+    assert fastbp.gradcheck(network(chain), *data(chain, 5)) <= 1e-6
+
+
+def test_gradcheck_sees_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = fastbp.Tanh.backward
+    monkeypatch.setattr(fastbp.Tanh, "backward", lambda self, dY: 1.01 * right(self, dY))
+    X = np.array([[0.3, -0.2]])
+    assert fastbp.gradcheck(fastbp.Tanh(), X, np.ones((1, 2))) > 1e-3
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_float32_follows_float64(chain: str) -> None:
+    single, double = network(chain, "float32"), network(chain)
+    for name, value in double.named_parameters().items():
+        value[...] = single.named_parameters()[name]
+    X, T = data(chain, 100)
+    (e, g), (error, _) = single.loss_and_grad(X, T), double.loss_and_grad(X, T)
+    assert e == pytest.approx(error, rel=1e-4)
+    for a, b in zip(single.layers, double.layers, strict=True):
+        for name, grad in b.gradients().items():
+            gap = np.abs(a.gradients()[name] - grad).max()
+            assert gap <= 1e-4 * max(np.abs(grad).max(), 1e-2)
+    np.testing.assert_allclose(single.predict(X), double.predict(X), rtol=1e-4, atol=1e-5)
+    assert g.dtype == np.float32
+
+
+def test_buffers_are_flat_and_tensors_are_views() -> None:
+    net = classifier()
+    first = net.layers[0]
+    assert isinstance(first, fastbp.Dense)
+    assert net.params.ndim == 1 and net.params.ctypes.data % 64 == 0
+    for owner, views in [(net.params, net.named_parameters()),
+                         (net.grads, {"w": first.weight_grad, "b": first.bias_grad})]:
+        assert all(np.shares_memory(owner, v) and v.flags.writeable for v in views.values())
+    first.weight[...] = 7
+    assert (net.named_parameters()["0.weight"] == 7).all()
+    net.params[...] = 0
+    assert (first.weight == 0).all()
+    np.testing.assert_allclose(net.predict(np.ones((2, 6))), 0.25)
+    for layer, offset in zip(net.layers, net._offsets, strict=True):
+        for value in layer.parameters().values():
+            assert (value.ctypes.data - net.params.ctypes.data) // 4 >= offset
+
+
+def test_a_gradient_step_descends() -> None:
+    net = classifier("float64")
+    X, T = clusters()
+    error, grad = net.loss_and_grad(X, T)
+    kept = grad.copy()
+    net.params -= 0.01 * grad
+    assert net.loss(X, T) < error
+    net.loss_and_grad(X[:5], T[:5])
+    np.testing.assert_array_equal(grad, kept)  # what was returned is the caller's own
+
+
+def test_pads_stay_zero() -> None:
+    net = classifier()
+    X, T = clusters()
+    net.fit(X, T, epochs=3)
+    before = net.params.copy()
+    for value in net.named_parameters().values():
+        value[...] = 0
+    assert (net.params == 0).all() and (before != 0).any()
+
+
+def test_chunks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, T = clusters(500)
+    net = classifier("float64")
+    whole, error, (_, grad) = net.predict(X), net.loss(X, T), net.loss_and_grad(X, T)
+    monkeypatch.setattr("fastbp.network.CHUNK_ROWS", 64)
+    np.testing.assert_array_equal(net.predict(X), whole)
+    assert net.loss(X, T) == pytest.approx(error, rel=1e-13)
+    np.testing.assert_allclose(net.loss_and_grad(X, T)[1], grad, atol=1e-14)
+
+
+def test_predictions() -> None:
+    X, T = clusters(30)
+    net = classifier()
+    P = net.predict(X)
+    assert P.shape == (30, 4) and P.dtype == np.float32
+    np.testing.assert_allclose(P.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(net.predict_proba(X), P)
+    np.testing.assert_array_equal(net.predict_classes(X), P.argmax(axis=1))
+    np.testing.assert_array_equal(net.predict(X[3:4]), P[3:4])
+
+
+@pytest.mark.parametrize(("loss", "link"), [(fastbp.SoftmaxCrossEntropyLoss, fastbp.Softmax),
+                                            (fastbp.SigmoidBinaryCrossEntropyLoss,
+                                             fastbp.Sigmoid)])
+def test_probabilities_of_logits(loss: type[fastbp.Loss], link: type[fastbp.Layer]) -> None:
+    net = fastbp.Network([fastbp.Dense(5, 3)], loss())
+    X = np.random.default_rng(0).normal(size=(9, 5))
+    np.testing.assert_allclose(net.predict_proba(X), link().forward(net.predict(X)), rtol=1e-6)
+
+
+def test_single_output_classes_and_regression() -> None:
+    net = fastbp.Network([fastbp.Dense(2, 1), fastbp.Sigmoid()], fastbp.BinaryCrossEntropyLoss())
+    net.params[...] = 0
+    net.layers[0].weight[...] = [[1, 0]]  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(net.predict_classes([[3, 0], [-3, 0]]), [1, 0])
+    regression = fastbp.Network([fastbp.Dense(2, 1)], fastbp.L2Loss())
+    with pytest.raises(ValueError, match="L2Loss"):
+        regression.predict_proba([[1, 2]])
+
+
+def test_seeds() -> None:
+    one, two, other = classifier(seed=1), classifier(seed=1), classifier(seed=2)
+    np.testing.assert_array_equal(one.params, two.params)
+    assert (one.params != other.params).any()
+    first, second = (x for x in one.layers if isinstance(x, fastbp.Dense))
+    assert first.weight.ravel()[0] != second.weight.ravel()[0]
+
+
+def test_a_layer_looked_at_before_keeps_its_weights() -> None:
+    dense = fastbp.Dense(3, 2)
+    dense.weight[...] = 5
+    net = fastbp.Network([dense], fastbp.L2Loss(), "float64")
+    assert (dense.weight == 5).all() and dense.weight.dtype == np.float64
+    assert np.shares_memory(dense.weight, net.params)
+
+
+def test_summary_and_repr() -> None:
+    net = classifier()
+    text = net.summary()
+    for part in ("Dense(6, 20)", "ReLU()", "Softmax()", "CrossEntropyLoss()", "140", "224"):
+        assert part in text
+    assert net.n_params == 224
+    assert len({len(line.rstrip()) for line in text.splitlines()[:2]}) == 1
+    assert repr(net) == ("Network(6 -> Dense(6, 20) -> ReLU() -> Dense(20, 4) -> Softmax(), "
+                         "loss=CrossEntropyLoss(), dtype='float32')")
+
+
+def test_loss_by_name() -> None:
+    net = fastbp.Network([fastbp.Dense(2, 1)], "L2Loss")
+    assert isinstance(net.loss_function, fastbp.L2Loss)

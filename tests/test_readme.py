@@ -1,0 +1,41 @@
+"""The README does what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_there_are_snippets() -> None:
+    assert len(BLOCKS) >= 3
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_snippets_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), scope)
+    if "XOR" in block:
+        assert len([line for line in block.splitlines() if line.strip()]) <= 10
+        assert (scope["net"].predict_classes(scope["X"]) == scope["T"].ravel()).all()
+
+
+def test_commands_and_extras_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extras in re.findall(r'pip install (?:-e )?"(?:\.|fastbp)\[([\w,]+)\]"', README):
+        assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    assert project["scripts"]["fastbp"] == "fastbp.cli:main"
+    script = (ROOT / ".ci" / "run").read_text()
+    assert 'pip install -e ".[test]" && pytest' in README
+    assert script.rstrip().splitlines()[-1] == "pytest"
+    for link in re.findall(r"\]\(([\w./]+)\)", README):
+        assert (ROOT / link).exists(), link
