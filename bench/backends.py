@@ -1,23 +1,28 @@
-"""Ways to train a workload: ``epochs(n)`` trains n epochs; each epoch is ``steps`` steps."""
+"""Ways to train a workload that the suite itself needs; peers.py adds the others."""
 
 from __future__ import annotations
 
 from typing import Protocol
+
+import numpy as np
+
+import fastbp
 
 from .grid import Workload
 from .numpy_baseline import NumpyBackend
 
 
 class Backend(Protocol):
-    """What a benchmark needs."""
+    """One network under training, from the workload's initial weights."""
 
+    #: Steps in an epoch.
     steps: int
 
-    def epochs(self, n: int) -> None:
-        """Train ``n`` epochs in new orders."""
+    def epochs(self, n: int, shuffle: bool = True) -> None:
+        """Train ``n`` epochs, in new orders or as the data lies."""
 
-    def loss(self) -> float:
-        """Error over all data at the present weights."""
+    def weights(self) -> list[np.ndarray]:
+        """W as (m, n) and bias of each layer in turn."""
 
 
 class FastbpBackend:
@@ -28,14 +33,15 @@ class FastbpBackend:
         self.X, self.T = work.data()
         self.work, self.steps = work, work.batches
 
-    def epochs(self, n: int) -> None:
+    def epochs(self, n: int, shuffle: bool = True) -> None:
         """Train; all checks and conversions of ``fit`` included."""
-        self.network.fit(self.X, self.T, epochs=n, batch_size=self.work.batch,
+        self.network.fit(self.X, self.T, epochs=n, batch_size=self.work.batch, shuffle=shuffle,
                          optimizer=self.work.make_optimizer(), n_threads=self.n_threads)
 
-    def loss(self) -> float:
-        """Error over all data."""
-        return self.network.loss(self.X, self.T)
+    def weights(self) -> list[np.ndarray]:
+        """Copies, as (m, n) and (n,)."""
+        dense = [x for x in self.network.layers if isinstance(x, fastbp.Dense)]
+        return [a for x in dense for a in (x.weight.T.copy(), x.bias.copy())]
 
 
 BACKENDS: dict[str, type[Backend]] = {"numpy": NumpyBackend, "fastbp": FastbpBackend}

@@ -72,6 +72,20 @@ class Workload:
         dense = [x for x in self.network().layers if isinstance(x, fastbp.Dense)]
         return [a for x in dense for a in (np.ascontiguousarray(x.weight.T), x.bias.copy())]
 
+    def error(self, weights: list[np.ndarray], rows: int = 2000) -> float:
+        """Error over the first rows of the data, in float64: one judge for every backend."""
+        X, T = (a[:rows] for a in self.data())
+        y = X.astype(np.float64)
+        for k in range(0, len(weights), 2):
+            y = y @ weights[k].astype(np.float64) + weights[k + 1]
+            if k + 2 < len(weights):
+                y = {"relu": lambda z: np.maximum(z, 0), "tanh": np.tanh,
+                     "sigmoid": lambda z: 1 / (1 + np.exp(-z))}[self.hidden](y)
+        if self.loss == "l2":
+            return float(np.sum((y - T) ** 2) / 2 / len(y))
+        y -= y.max(axis=1, keepdims=True)
+        return float(np.mean(np.log(np.exp(y).sum(axis=1)) - y[np.arange(len(y)), T]))
+
     def make_optimizer(self) -> fastbp.Optimizer:
         """fastbp's optimizer."""
         make: Any = {"sgd": fastbp.SGD, "adam": fastbp.Adam}[self.optimizer]

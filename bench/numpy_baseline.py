@@ -59,12 +59,12 @@ class NumpyBackend:
             times[count] = min(spent)
         return min(times, key=lambda count: times[count])
 
-    def epochs(self, n: int) -> None:
-        """Train ``n`` epochs, each in a new order."""
+    def epochs(self, n: int, shuffle: bool = True) -> None:
+        """Train ``n`` epochs, in new orders or as the data lies."""
         b = self.work.batch
         with _CONTROLLER.limit(limits=self.threads, user_api="blas"):
             for _ in range(n):
-                order = self.rng.permutation(len(self.X))
+                order = self.rng.permutation(len(self.X)) if shuffle else np.arange(len(self.X))
                 for i in range(0, len(order), b):
                     self.step(order[i:i + b])
 
@@ -152,14 +152,6 @@ class NumpyBackend:
             s *= size
             p -= s
 
-    def loss(self) -> float:
-        """Error over all data at the present weights."""
-        y = self.X
-        for k in range(0, len(self.params), 2):
-            y = y @ self.params[k] + self.params[k + 1]
-            if k + 2 < len(self.params):
-                self._activate(y)
-        if self.work.loss == "l2":
-            return float(np.sum((y - self.T) ** 2) / 2 / len(y))
-        y -= y.max(axis=1, keepdims=True)
-        return float(np.mean(np.log(np.exp(y).sum(axis=1)) - y[np.arange(len(y)), self.T]))
+    def weights(self) -> list[np.ndarray]:
+        """Copies of W as (m, n) and bias of each layer."""
+        return [p.copy() for p in self.params]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,8 @@ pytest.importorskip("threadpoolctl")
 
 from bench import bench_layers, bench_losses, bench_optimizers, bench_predict, bench_training
 from bench.backends import BACKENDS
-from bench.grid import GRID, Workload
+from bench.grid import GRID, Workload, read
+from bench.peers import AGREEMENT, PEERS, best, report, row_of
 from bench.timing import peak_flops, seconds_per_step
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
@@ -43,12 +43,15 @@ SMALL = [w for w in GRID.values() if w.flops < 3e7 and w.batch < 1000]
 @pytest.mark.parametrize("work", SMALL, ids=[w.name for w in SMALL])
 def test_both_sides_start_alike_and_learn_alike(work: Workload) -> None:
     sides = [make(work) for make in BACKENDS.values()]
-    start = sides[0].loss()
-    assert sides[1].loss() == pytest.approx(start, rel=1e-5)
+    start = [side.weights() for side in sides]
+    for a, b, c in zip(*start, work.initial_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
     for side in sides:
-        side.epochs(2)
-    assert sides[0].loss() < start
-    assert sides[1].loss() == pytest.approx(sides[0].loss(), rel=0.02)
+        side.epochs(1, shuffle=False)
+    ours, theirs = (work.error(side.weights()) for side in sides)
+    assert ours < work.error(start[0])
+    assert ours == pytest.approx(theirs, rel=AGREEMENT)
 
 
 @pytest.mark.parametrize("hidden", ["relu", "tanh", "sigmoid"])
@@ -56,15 +59,35 @@ def test_both_sides_start_alike_and_learn_alike(work: Workload) -> None:
 @pytest.mark.parametrize("loss", ["l2", "softmax_cross_entropy"])
 def test_the_baseline_takes_the_same_steps(hidden: str, optimizer: str, loss: str,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one batch an epoch the order of rows does not matter: weights must agree."""
+    """On one batch, for ten epochs, unshuffled: weights must agree."""
     monkeypatch.setattr(Workload, "batches", property(lambda self: 1))
     work = Workload("t", (5, 7, 6, 3), 8, hidden, optimizer, loss, "float64")
     ours, baseline = BACKENDS["fastbp"](work), BACKENDS["numpy"](work)
-    ours.epochs(1)
-    baseline.epochs(1)
-    weights: Any = list(ours.network.named_parameters().values())  # type: ignore[attr-defined]
-    for a, b in zip(weights, baseline.params, strict=True):  # type: ignore[attr-defined]
-        np.testing.assert_allclose(a.T if a.ndim == 2 else a, b, rtol=1e-9, atol=1e-12)
+    ours.epochs(10, shuffle=False)
+    baseline.epochs(10, shuffle=False)
+    for a, b in zip(ours.weights(), baseline.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_peers_report_leaves_out_what_differs() -> None:
+    def record(backend: str, threads: int, us: float, agrees: bool = True) -> dict[str, object]:
+        return {"row": "r", "backend": backend, "threads": threads, "us": us, "agrees": agrees,
+                "share_of_peak": 0.5}
+
+    records = [record("fastbp", 1, 10), record("fastbp", 2, 5), record("torch", 1, 20),
+               record("torch", 2, 30), record("jax", 1, 1, agrees=False), record("numpy", 1, 40)]
+    assert {k: v["us"] for k, v in best(records)["r"].items()} == {
+        "fastbp": 5, "torch": 20, "numpy": 40}
+    text = report({"records": records, "versions": {"numpy": "2"}, "cores": 2, "cpu": "c"})
+    assert "| r | 5.0 | 40.0 | 20.0 | 50% | 4.00 |" in text and "fastbp: 8.00" in text
+    assert set(PEERS) >= set(BACKENDS)
+
+
+def test_rows_from_the_command_line() -> None:
+    (work,) = read([row_of("20-50-3:64:tanh:adam")]).values()
+    assert (work.sizes, work.batch) == ((20, 50, 3), 64)
+    assert (work.hidden, work.optimizer) == ("tanh", "adam")
+    assert work.loss == "softmax_cross_entropy" and work.dtype == "float32"
 
 
 def test_timing_and_peak() -> None:
