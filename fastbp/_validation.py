@@ -17,9 +17,10 @@ def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
         found = np.dtype(dtype).newbyteorder("=")
     except TypeError:
         raise TypeError(f"{name} must be 'float32' or 'float64', got {dtype!r}") from None
-    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"{name} must be 'float32' or 'float64', got {dtype!r}")
-    return found
+    for known in (np.dtype(np.float32), np.dtype(np.float64)):
+        if found == known:
+            return known  # NumPy's own object: ``is`` finds it again
+    raise ValueError(f"{name} must be 'float32' or 'float64', got {dtype!r}")
 
 
 def check_size(value: Any, name: str, minimum: int = 1) -> int:

@@ -15,10 +15,10 @@ import numpy as np
 
 from . import dispatch
 from ._jit import kernel
-from .kernels.matmul import transpose
+from .kernels.matmul import matmul, transpose
 from .kernels.random import shuffle
 from .kernels.team import assemble, barrier, claim
-from .layers.dense import dense_bias_grad, dense_weight_grad
+from .layers.dense import add_rows, dense_bias_grad, dense_forward_row, dense_weight_grad
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
 PREDICT, ERROR, GRADIENT = 0, 1, 2
@@ -30,28 +30,29 @@ STEP, EPOCH, POSITION, SEED, SHUFFLE = 0, 1, 2, 3, 4
 
 
 @kernel
-def load_targets(h, ws, lo, hi, source, T, labels, scale):
-    """Targets of rows lo to hi as rows of numbers, and their weight ``scale``."""
+def load_targets(h, ws, at, source, T, labels, scale):
+    """Targets of ``source`` as rows of numbers from row ``at`` on, and their weight."""
     n, ld = h["n"], h["ld"]
-    for r in range(lo, hi):
-        row = ws[h["target"] + r * ld:h["target"] + (r + 1) * ld]
+    for r in range(source.size):
+        row = ws[h["target"] + (at + r) * ld:h["target"] + (at + r + 1) * ld]
         if labels.size > 0:
             for i in range(n):
                 row[i] = 0
             row[labels[source[r]]] = 1
         else:
+            given = T[source[r]]
             for i in range(n):
-                row[i] = T[source[r], i]
-        ws[h["weight"] + r] = scale
+                row[i] = given[i]
+        ws[h["weight"] + at + r] = scale
 
 
 @kernel(inline=True)
-def rows_phase(mode, ops, head, params, ws, X, T, labels, source, lo, hi, scale):
-    """Rows ``lo`` to ``hi`` of a batch whose row r is X[source[r]]."""
-    h = head[0]
+def rows_phase(mode, ops, head, params, ws, X, T, labels, source, at, error, scale):
+    """The rows ``source`` of X, in the workspace from row ``at`` on; errors to ``error``."""
+    h, lo, hi = head[0], at, at + source.size
     m, ld = h["n_features"], h["ld_features"]
-    x0 = ops[0]["x"]
-    for r in range(lo, hi):
+    x0 = ops[0]["x"] + lo * ld
+    for r in range(source.size):
         row, given = ws[x0 + r * ld:x0 + r * ld + m], X[source[r]]
         for i in range(m):
             row[i] = given[i]
@@ -62,12 +63,11 @@ def rows_phase(mode, ops, head, params, ws, X, T, labels, source, lo, hi, scale)
                          ws[op["y"] + lo * op["ld_out"]:op["y"] + hi * op["ld_out"]])
     if mode == PREDICT:
         return
-    load_targets(h, ws, lo, hi, source, T, labels, scale)
+    load_targets(h, ws, at, source, T, labels, scale)
     n, ld = h["n"], h["ld"]
     dispatch.loss(h["loss"], ws[h["x"] + lo * ld:h["x"] + hi * ld],
                   ws[h["target"] + lo * ld:h["target"] + hi * ld],
-                  ws[h["weight"] + lo:h["weight"] + hi], n, ld,
-                  ws[h["error"] + lo:h["error"] + hi],
+                  ws[h["weight"] + lo:h["weight"] + hi], n, ld, error,
                   ws[h["dx"] + lo * ld:h["dx"] + hi * ld])
     if mode == ERROR:
         return
@@ -111,6 +111,35 @@ def refresh_mirrors(ops, head, params, ws):
 
 
 @kernel(inline=True)
+def add_block_gradients(ops, head, ws, at, rows, partial):
+    """Add what a block of rows gives to the gradients of its shard."""
+    for k in range(head[0]["n_train"]):
+        op = ops[k]
+        if op["param"] >= 0:
+            m, n, ldx, ldy = op["n_in"], op["n_out"], op["ld_in"], op["ld_out"]
+            grad, dy = partial[op["param"]:], ws[op["dy"] + at * ldy:]
+            matmul(m, n, rows, ws[op["x"] + at * ldx:], 1, ldx, dy, ldy, grad, ldy, grad, ldy)
+            if op["bias"] != 0:
+                add_rows(dy, ldy, rows, grad[m * ldy:m * ldy + n])
+
+
+@kernel
+def sum_shards(op, task, head, ws, n, grad):
+    """Gradient of one tile of whole rows, summed over the shards in their order."""
+    h, ld = head[0], op["ld_out"]
+    count = task["last"] - task["first"]
+    if task["last"] == op["n_in"] and op["bias"] != 0:
+        count += 1
+    grad = grad[:count * ld]
+    at = h["partial"] + op["param"] + task["first"] * ld
+    for s in range(h["shards"]):
+        part = ws[at + s * n:at + s * n + grad.size]
+        for i in range(grad.size):
+            grad[i] = part[i] if s == 0 else grad[i] + part[i]
+    return count
+
+
+@kernel(inline=True)
 def param_phase(worker, t, ops, tasks, head, params, slots, ws, rows, kind, sizes, hyper):
     """Gradient, update and mirror of the tile of task ``t``: the gradient stays in cache."""
     task, h, n = tasks[t], head[0], params.size
@@ -119,7 +148,10 @@ def param_phase(worker, t, ops, tasks, head, params, slots, ws, rows, kind, size
     columns, ld = task["right"] - task["left"], op["ld_out"]
     whole = columns == op["n_out"]
     step = ld if whole else columns
-    count = tile_gradient(op, task, ws, rows, grad, step)
+    if h["shards"] > 0:
+        count = sum_shards(op, task, head, ws, n, grad)
+    else:
+        count = tile_gradient(op, task, ws, rows, grad, step)
     at = op["param"] + task["first"] * ld + task["left"]
     if whole:  # rows follow each other: one run
         columns, count = columns + (count - 1) * ld, 1
@@ -132,6 +164,27 @@ def param_phase(worker, t, ops, tasks, head, params, slots, ws, rows, kind, size
 
 
 @kernel
+def predict_row(ops, params, ws, X, Y):
+    """Outputs Y (1, n) of the one row of X (1, m); returns whether X is finite."""
+    total, last = ws.dtype.type(0), ops[ops.size - 1]
+    row, given = ws[ops[0]["x"]:], X[0]
+    for i in range(given.size):
+        row[i] = given[i]
+        total += given[i] - given[i]  # 0, or NaN for good
+    for k in range(ops.size):
+        op = ops[k]
+        x, y = ws[op["x"]:op["x"] + op["ld_in"]], ws[op["y"]:op["y"] + op["ld_out"]]
+        if op["kind"] == dispatch.DENSE:
+            dense_forward_row(x, op["n_in"], params[op["param"]:], y)
+        else:
+            dispatch.forward(op, params, x, y)
+    row, out = ws[last["y"]:], Y[0]
+    for i in range(out.size):
+        out[i] = row[i]
+    return total == 0
+
+
+@kernel
 def total_error(head, ws, rows):
     """Sum of the weighted row errors, in order, in float64."""
     total, at = 0.0, head[0]["error"]
@@ -141,17 +194,36 @@ def total_error(head, ws, rows):
 
 
 @kernel
-def share_rows(size, sync, base, mode, ops, head, params, ws, X, T, labels, source, scale):
-    """The row phase of a batch, block by block as they are claimed; returns the next base."""
-    rows, height, own = source.size, head[0]["row_block"], ZERO
-    blocks = (rows + height - 1) // height
-    block = claim(sync, size, base, own)
-    while block < blocks:
-        rows_phase(mode, ops, head, params, ws, X, T, labels, source, block * height,
-                   min((block + 1) * height, rows), scale)
+def share_rows(worker, size, sync, base, mode, shards, ops, head, params, ws, X, T, labels,
+               source, scale):
+    """The row phase of a batch, share by share as they are claimed; returns the next base.
+
+    Without shards a share is a block with a place of its own in the workspace. A shard is
+    many blocks, one after the other in the place of the thread, which leave the sum of
+    their gradients: nothing of a block outlives the cache.
+    """
+    h, rows, n, own = head[0], source.size, params.size, ZERO
+    block = h["row_block"]
+    height = block if shards == 0 else (rows + shards - 1) // shards
+    shares = (rows + height - 1) // height if shards == 0 else shards
+    share = claim(sync, size, base, own)
+    while share < shares:
+        lo, last = min(share * height, rows), min((share + 1) * height, rows)
+        partial = ws[h["partial"] + share * n:h["partial"] + (share + 1) * n]
+        if shards > 0:
+            for i in range(n):
+                partial[i] = 0
+        while lo < last:
+            hi = min(lo + block, last)
+            at = lo if shards == 0 else worker * block
+            rows_phase(mode, ops, head, params, ws, X, T, labels, source[lo:hi], at,
+                       ws[h["error"] + lo:h["error"] + hi], scale)
+            if shards > 0:
+                add_block_gradients(ops, head, ws, at, hi - lo, partial)
+            lo = hi
         own += 1
-        block = claim(sync, size, base, own)
-    return base + blocks + size
+        share = claim(sync, size, base, own)
+    return base + shares + size
 
 
 @kernel
@@ -169,7 +241,8 @@ def evaluate(worker, size, sync, mode, ops, tasks, head, params, grads, ws, X, T
         if worker == 0:
             refresh_mirrors(ops, head, params, ws)
         barrier(sync, size, 1)
-    base = share_rows(size, sync, ZERO, mode, ops, head, params, ws, X, T, labels, source, scale)
+    base = share_rows(worker, size, sync, ZERO, mode, ZERO, ops, head, params, ws, X, T, labels,
+                      source, scale)
     barrier(sync, size, 2 if mode == GRADIENT else 1)
     if mode == GRADIENT:
         own = ZERO
@@ -209,8 +282,9 @@ def run_steps(worker, size, sync, mode, ops, tasks, head, params, slots, ws, X, 
             meeting += 1
             barrier(sync, size, meeting)
         rows = min(batch, n - position)
-        base = share_rows(size, sync, base, mode, ops, head, params, ws, X, T, labels,
-                          order[position:position + rows], 1.0 / rows if mean else 1.0)
+        base = share_rows(worker, size, sync, base, mode, head[0]["shards"], ops, head, params,
+                          ws, X, T, labels, order[position:position + rows],
+                          1.0 / rows if mean else 1.0)
         meeting += 1
         barrier(sync, size, meeting)
         step, own = step + 1, ZERO

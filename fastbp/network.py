@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from ._validation import Array, as_matrix, check_bool, check_dtype, check_size, 
 from .kernels.team import launch
 from .kernels.tile import pad
 from .layers import Layer
-from .losses import LOSSES, Loss
+from .losses import Loss
+from .losses import get as get_loss
 from .plan import Plan, aligned_zeros, make_plan
+from .summary import table
 
 if TYPE_CHECKING:
     from .training import History
@@ -72,7 +75,7 @@ class Network:
     def __init__(self, layers: Sequence[Layer], loss: Loss | str, dtype: Any = "float32",
                  seed: int = 0, *, allow_nonfinite: bool = False) -> None:
         self.layers = _check_layers(layers)
-        self.loss_function = _check_loss(loss)
+        self.loss_function = get_loss(loss)
         self.dtype = check_dtype(dtype)
         self.seed = check_size(seed, "seed", 0)
         self.allow_nonfinite = check_bool(allow_nonfinite, "allow_nonfinite")
@@ -86,6 +89,8 @@ class Network:
         self._n_train = len(self.layers) - (fused is not None)
         self._allocate()
         self._plans: dict[tuple[int, int], Plan] = {}
+        self._one_row = 1, self.n_in
+        self._row_plan: tuple[Array, int] | None = None
 
     def _allocate(self) -> None:
         self._offsets, at = [], 0
@@ -110,7 +115,7 @@ class Network:
         """Number of parameters, pads not counted."""
         return sum(layer.n_params for layer in self.layers)
 
-    @property
+    @cached_property
     def compiled(self) -> bool:
         """Whether the engine knows every part; else the textbook loop runs."""
         return self._head_loss.kind > 0 and all(layer.kind > 0 for layer in self.layers)
@@ -122,15 +127,7 @@ class Network:
 
     def summary(self) -> str:
         """A table of the layers: output size and number of parameters."""
-        rows = [("", "layer", "output", "parameters"), ("", "input", f"{self.n_in}", "")]
-        rows += [(str(i), repr(layer), f"{layer.n_out}", f"{layer.n_params:,}")
-                 for i, layer in enumerate(self.layers)]
-        rows.append(("", repr(self.loss_function), "", f"{self.n_params:,}"))
-        widths = [max(len(row[c]) for row in rows) for c in range(4)]
-        lines = [f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
-                 for a, b, c, d in rows]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return table(self)
 
     def __repr__(self) -> str:
         chain = " -> ".join([str(self.n_in), *map(repr, self.layers)])
@@ -184,6 +181,10 @@ class Network:
         ValueError, TypeError
             If X is not a finite matrix of n_in columns.
         """
+        if type(X) is np.ndarray and X.shape == self._one_row and X.dtype is self.dtype:
+            flags = X.flags
+            if flags.c_contiguous and flags.writeable and self.compiled:
+                return self._predict_row(X)
         X = self.check_input(X)
         if not self.compiled:
             return self._forward(X, len(self.layers))
@@ -194,6 +195,17 @@ class Network:
             count = rows.stop - rows.start
             out = plan.workspace[at:at + count * ld].reshape(count, ld)
             Y[rows] = out[:, :self.n_out]
+        return Y
+
+    def _predict_row(self, X: Array) -> Array:
+        """The short way for one row that needs no conversion: microseconds count here."""
+        if self._row_plan is None:
+            plan = self.plan(1, 1)
+            self._row_plan = plan.ops, int(plan.ops["y"][-1] + plan.ops["ld_out"][-1])
+        ops, size = self._row_plan
+        Y = np.empty((1, self.n_out), self.dtype)
+        if not engine.predict_row(ops, self.params, np.empty(size, self.dtype), X, Y):
+            self.check_input(X)  # says what is wrong, unless it is allowed
         return Y
 
     def predict_proba(self, X: Any) -> Array:
@@ -339,14 +351,3 @@ def _check_layers(layers: Any) -> list[Layer]:
                              f"the layer below gives {width}")
         width = width if layer.n_out is None else layer.n_out
     return layers
-
-
-def _check_loss(loss: Any) -> Loss:
-    if isinstance(loss, Loss):
-        return loss
-    if isinstance(loss, str):
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {loss!r}")
-        return LOSSES[loss]()
-    raise TypeError(f"loss must be a Loss or a name, got {loss!r}")
-

@@ -19,8 +19,8 @@ from .layers import Dense, Layer
 from .losses import Loss
 
 #: One layer. Sizes in elements; x, y, dx, dy and mirror are offsets in the workspace of
-#: buffers with ``ld`` elements a row, -1 where there is none; param is an offset in the
-#: flat parameters. ``bias`` tells whether the bias row is trained.
+#: buffers with ``ld`` elements a row; param is an offset in the flat parameters; -1 where
+#: there is none. ``bias`` tells whether the bias row is trained.
 OP = np.dtype([(name, np.int64) for name in (
     "kind", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy", "param", "mirror",
     "bias")])
@@ -28,10 +28,11 @@ OP = np.dtype([(name, np.int64) for name in (
 #: What there is once: the loss on output x (n of ld, gradient to dx), the workspace
 #: offsets of targets, row weights, row errors and of each thread's scratch for a gradient
 #: tile, and the sizes of blocks. ``n_train`` counts the ops under the loss; a fused last
-#: layer only runs in ``predict``.
+#: layer only runs in ``predict``. With ``shards`` the batch is cut in so many, each with
+#: gradients of its own from ``partial`` on.
 HEAD = np.dtype([(name, np.int64) for name in (
     "loss", "n", "ld", "x", "dx", "target", "weight", "error", "scratch", "scratch_size",
-    "n_train", "n_features", "ld_features", "capacity", "row_block")])
+    "n_train", "n_features", "ld_features", "capacity", "row_block", "shards", "partial")])
 
 #: A tile of one weight: inputs ``first`` to ``last``, outputs ``left`` to ``right`` of op
 #: ``op``; the tile with the last inputs takes their bias too. One thread at a time owns
@@ -46,6 +47,10 @@ PARALLEL_THRESHOLD = 400_000
 _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
 #: Largest gradient tile: what stays in the L2 cache beside its operands.
 _TILE_BYTES = 128 * 1024
+#: Shards of a batch, fixed; and from where they pay: activations beyond the L2 cache, for
+#: weights so small that sixteen gradients fit in it.
+SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
+_SHARD_ROWS = 64
 #: Shares a thread in the parameter phase, at least: so that none waits long for the rest.
 _SHARES = 3
 
@@ -111,8 +116,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     for k, layer in enumerate(layers):
         mirror = take(sizes[k + 1] * lds[k]) if dense[k] and 0 < k < n_train else -1
         ops[k] = (layer.kind, sizes[k], sizes[k + 1], lds[k], lds[k + 1], values[k],
-                  values[k + 1], deltas[k], deltas[k + 1], offsets[k], mirror,
-                  "bias" in layer.shapes())
+                  values[k + 1], deltas[k], deltas[k + 1], offsets[k] if dense[k] else -1,
+                  mirror, "bias" in layer.shapes())
         work += capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if dense[k] else 4)
     if work < PARALLEL_THRESHOLD:
         n_threads = 1
@@ -124,13 +129,18 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     rounds = -(-capacity // (n_threads * most))
     row_block = -(-capacity // (n_threads * rounds) // TILE_ROWS) * TILE_ROWS
 
+    n_params = offsets[-1] + pad(layers[-1].layout(dtype)[1], dtype)
+    shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS and capacity >= 64 * SHARDS and
+                        n_params * dtype.itemsize <= SHARD_WEIGHTS) else 0
+    if shards:
+        row_block = _SHARD_ROWS
     scratch = pad(max(((t["last"] - t["first"] + 1) * row_length(t["right"] - t["left"], dtype)
                        for t in tasks), default=1), dtype)
     head = np.zeros(1, HEAD)
     n, ld = sizes[n_train], lds[n_train]
     head[0] = (loss.kind, n, ld, values[n_train], deltas[n_train], take(capacity * ld),
                take(capacity), take(capacity), take(scratch * n_threads), scratch, n_train,
-               sizes[0], lds[0], capacity, row_block)
+               sizes[0], lds[0], capacity, row_block, shards, take(shards * n_params))
     return Plan(ops, head, tasks, aligned_zeros(at, dtype), n_threads)
 
 

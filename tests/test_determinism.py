@@ -21,9 +21,10 @@ import hashlib, sys
 import numpy as np
 import fastbp
 from fastbp import plan, _jit
-plan.PARALLEL_THRESHOLD = 0
+plan.PARALLEL_THRESHOLD = plan.SHARD_ACTIVATIONS = 0
 rng = np.random.default_rng(0)
 X, T = rng.normal(size=(333, 30)), rng.integers(0, 5, 333)
+few, wide = np.repeat(X, 10, axis=0)[:, :4], np.repeat(X, 10, axis=0)[:, 4:7]
 found = set()
 for threads in (1, 2, 3, 8):
     for repeat in range(int(sys.argv[1])):
@@ -34,6 +35,10 @@ for threads in (1, 2, 3, 8):
             net.fit(X, T, epochs=2, batch_size=100, optimizer=optimizer, n_threads=threads)
             assert net.plan(100, threads).n_threads == threads
             digest.update(net.params.tobytes())
+        net = fastbp.Network([fastbp.Dense(4, 33), fastbp.Tanh(), fastbp.Dense(33, 3)], "L2Loss")
+        net.fit(few, wide, epochs=2, batch_size=1500, n_threads=threads)
+        assert net.plan(1500, threads).head["shards"] == plan.SHARDS
+        digest.update(net.params.tobytes())
         found.add(digest.hexdigest())
 print(_jit.threading_layer(), *found)
 """

@@ -119,6 +119,33 @@ def test_tiles_and_blocks_cover_everything_once(monkeypatch: pytest.MonkeyPatch)
         assert plan.n_threads == threads
 
 
+@pytest.mark.parametrize("chain", CHAINS)
+def test_shards_add_up_to_the_textbook(chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large batch, small weights: the other regime of gradients; a last batch of any size."""
+    monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 0)
+    X, T = data(chain, 2100)
+    nets = [network(chain) for _ in range(2)]
+    errors = [train(net, X, T, 1050, fastbp.Adam(), 3, compiled=i == 0)
+              for i, net in enumerate(nets)]
+    assert nets[0].plan(1050, 2).head["shards"][0] == planning.SHARDS
+    assert errors[0] == pytest.approx(errors[1], rel=1e-11)
+    np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-11)
+    small = network(chain)
+    small.fit(X[:1030], T[:1030], epochs=1, batch_size=1024)  # then a batch of 6
+    assert np.isfinite(small.params).all()
+
+
+def test_the_regime_follows_batch_and_weights() -> None:
+    def shards(sizes: tuple[int, ...], batch: int) -> int:
+        layers = [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
+        return int(fastbp.Network(layers, "L2Loss").plan(batch).head["shards"][0])
+
+    assert shards((4, 32, 16, 4), 10_000) == planning.SHARDS
+    assert shards((4, 32, 16, 4), 1_000) == 0  # fits the cache
+    assert shards((100, 256, 256, 2), 10_000) == 0  # weights too large to keep sixteen
+    assert shards((4, 32, 16, 4), 32) == 0
+
+
 def test_small_work_runs_on_one_thread() -> None:
     small, large = network("relu-softmax"), fastbp.Network([fastbp.Dense(500, 500)], "L2Loss")
     assert small.plan(4, 2).n_threads == 1

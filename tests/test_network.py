@@ -134,6 +134,29 @@ def test_predictions() -> None:
     np.testing.assert_array_equal(net.predict(X[3:4]), P[3:4])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_one_row_is_the_same_by_the_short_way(chain: str, dtype: str) -> None:
+    net, (X, _) = network(chain, dtype), data(chain, 9)
+    X = X.astype(dtype)
+    whole = net.predict(X)
+    for r in range(9):
+        row = X[r:r + 1].copy()
+        assert net._row_plan is None or r
+        found = net.predict(row)
+        np.testing.assert_allclose(found, whole[r:r + 1], rtol=1e-6 if dtype == "float32"
+                                   else 1e-14)
+        assert found.dtype == dtype and net._row_plan is not None
+        np.testing.assert_array_equal(net.predict(row.tolist()), found)
+    net.params *= 2  # nothing is remembered but the plan
+    assert (net.predict(X[:1].copy()) != whole[:1]).any()
+    row[0, 2] = np.inf
+    with pytest.raises(ValueError, match=r"X holds inf at \(0, 2\)"):
+        net.predict(row)
+    net.allow_nonfinite = True
+    assert not np.isfinite(net.predict(np.full_like(row, np.nan))).any()
+
+
 @pytest.mark.parametrize(("loss", "link"), [(fastbp.SoftmaxCrossEntropyLoss, fastbp.Softmax),
                                             (fastbp.SigmoidBinaryCrossEntropyLoss,
                                              fastbp.Sigmoid)])

@@ -12,7 +12,7 @@ tile reads B in place faster than a copy of it pays, up to 2048 x 2048.
 
 from __future__ import annotations
 
-from .._jit import kernel
+from .._jit import CONTRACT, kernel
 from .tile import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, narrow_tile, wide_tile
 
 
@@ -42,6 +42,18 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row):  # noqa: E
             narrow_tile(min(TILE_ROWS, rows - r), K, A, r * a_row, a_row, a_k, B, j, b_k,
                         C, r * c_row + j, c_row, I, r * i_row + j, i_row)
         j += lanes
+
+
+@kernel(fastmath=CONTRACT)
+def add_row_product(K, x, B, b_k, y):
+    """y[j] += sum over k < K of x[k] * B[k * b_k + j]: the product for one row.
+
+    The same order and roundings as the tile, which would do the work of all its rows.
+    """
+    for k in range(K):
+        a, row = x[k], B[k * b_k:k * b_k + y.size]
+        for j in range(y.size):
+            y[j] += a * row[j]
 
 
 @kernel

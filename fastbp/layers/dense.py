@@ -18,7 +18,7 @@ import numpy as np
 from .._jit import driver, kernel, prange
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
-from ..kernels.matmul import matmul, transpose
+from ..kernels.matmul import add_row_product, matmul, transpose
 from ..kernels.tile import row_length
 from .base import ROW_BLOCK, Layer, Tensor
 
@@ -28,6 +28,15 @@ def dense_forward(x, ldx, m, n, params, y, ldy):
     """y = x W' + bias for the rows of one block."""
     bias = params[m * ldy:(m + 1) * ldy]
     matmul(y.size // ldy, n, m, x, ldx, 1, params, ldy, y, ldy, bias, 0)
+
+
+@kernel
+def dense_forward_row(x, m, params, y):
+    """y = W x + bias for one row."""
+    ldy = y.size
+    for j in range(ldy):
+        y[j] = params[m * ldy + j]
+    add_row_product(m, x, params, ldy, y)
 
 
 @kernel(inline=True)
@@ -46,14 +55,27 @@ def dense_weight_grad(x, ldx, dy, ldy, rows, inputs, columns, grad, ld):
 
 
 @kernel
+def add_rows(dy, ldy, rows, dbias):
+    """Add the rows of dy, as long as ``dbias``, to it in order, four at a time."""
+    n, fours = dbias.size, rows - rows % 4
+    for r in range(0, fours, 4):
+        at = r * ldy
+        a, b = dy[at:at + n], dy[at + ldy:at + ldy + n]
+        c, d = dy[at + 2 * ldy:at + 2 * ldy + n], dy[at + 3 * ldy:at + 3 * ldy + n]
+        for j in range(n):
+            dbias[j] = (((dbias[j] + a[j]) + b[j]) + c[j]) + d[j]
+    for r in range(fours, rows):
+        row = dy[r * ldy:r * ldy + n]
+        for j in range(n):
+            dbias[j] += row[j]
+
+
+@kernel
 def dense_bias_grad(dy, ldy, rows, dbias):
     """Column sums of dy, as many as ``dbias`` is long, in the order of the rows."""
     for j in range(dbias.size):
         dbias[j] = 0
-    for r in range(rows):
-        row = dy[r * ldy:r * ldy + dbias.size]
-        for j in range(dbias.size):
-            dbias[j] += row[j]
+    add_rows(dy, ldy, rows, dbias)
 
 
 @driver

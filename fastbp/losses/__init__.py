@@ -1,5 +1,8 @@
 """Losses. A new one is a file here, a line below and a branch in ``dispatch``."""
 
+from typing import Any
+
+from .._validation import check_choice
 from .base import Loss
 from .cross_entropy import (
     BinaryCrossEntropyLoss,
@@ -13,6 +16,16 @@ from .squared import L2Loss
 LOSSES: dict[str, type[Loss]] = {c.__name__: c for c in (
     L2Loss, CrossEntropyLoss, SoftmaxCrossEntropyLoss, BinaryCrossEntropyLoss,
     SigmoidBinaryCrossEntropyLoss)}
+
+
+def get(loss: Any) -> Loss:
+    """The loss itself, or one with default settings by its name."""
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, str):
+        return LOSSES[check_choice(loss, "loss", LOSSES)]()
+    raise TypeError(f"loss must be a Loss or a name, got {loss!r}")
+
 
 __all__ = ["LOSSES", "BinaryCrossEntropyLoss", "CrossEntropyLoss", "L2Loss", "Loss",
            "SigmoidBinaryCrossEntropyLoss", "SoftmaxCrossEntropyLoss"]

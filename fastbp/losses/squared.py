@@ -6,6 +6,7 @@ Source: seed text, section "Loss layer for continuous values".
 from __future__ import annotations
 
 from .._jit import driver, kernel, prange
+from ..kernels.vmath import select
 from ..layers.base import ROW_BLOCK
 from .base import Loss
 
@@ -13,15 +14,16 @@ from .base import Loss
 @kernel
 def l2(x, t, weight, n, ld, error, dx):
     """One block: error[r] = weight[r] * E_r, dx = weight[r] * (x - t), pads of dx 0."""
-    half = x.dtype.type(0.5)
+    half, zero = x.dtype.type(0.5), x.dtype.type(0)
     for r in range(weight.size):
-        w, total = weight[r], x.dtype.type(0)
-        for i in range(r * ld, r * ld + n):
-            d = x[i] - t[i]
+        w, total = weight[r], zero
+        a, b = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld]
+        for i in range(n):
+            d = a[i] - b[i]
             total += d * d
-            dx[i] = w * d
-        for i in range(r * ld + n, r * ld + ld):
-            dx[i] = 0
+        out = dx[r * ld:(r + 1) * ld]
+        for i in range(ld):
+            out[i] = select(i < n, w * (a[i] - b[i]), zero)
         error[r] = w * (half * total)
 
 
