@@ -14,6 +14,7 @@ import numpy as np
 
 from .._jit import driver, kernel, prange
 from .._validation import Array
+from ..kernels.reduce import row_max, row_sum
 from ..kernels.vmath import exp, select
 from .base import ROW_BLOCK, Layer
 
@@ -28,9 +29,7 @@ def exp_rows(x, y, n, ld):
     zero = x.dtype.type(0)
     for r in range(y.size // ld):
         row, out = x[r * ld:(r + 1) * ld], y[r * ld:(r + 1) * ld]
-        high = row[0]
-        for i in range(1, n):
-            high = select(row[i] > high, row[i], high)
+        high = row_max(row, n)
         for i in range(ld):
             out[i] = select(row[i] == high, zero, row[i] - high)
     for i in range(y.size):
@@ -40,16 +39,13 @@ def exp_rows(x, y, n, ld):
 @kernel
 def softmax_forward(x, y, n, ld):
     """Rows of ``n`` numbers, ``ld`` apart; pads of y become 0."""
+    zero = y.dtype.type(0)
     exp_rows(x, y, n, ld)
     for r in range(y.size // ld):
         row = y[r * ld:(r + 1) * ld]
-        total = y.dtype.type(0)
-        for i in range(n):
-            total += row[i]
-        for i in range(n):
-            row[i] = row[i] / total
-        for i in range(n, ld):
-            row[i] = 0
+        total = row_sum(row, n)
+        for i in range(ld):
+            row[i] = select(i < n, row[i] / total, zero)
 
 
 @kernel

@@ -20,6 +20,7 @@ import numpy as np
 
 from .._jit import driver, kernel, prange
 from .._validation import Array
+from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.vmath import log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
 from ..layers.base import ROW_BLOCK, Layer
@@ -52,23 +53,13 @@ def softmax_cross_entropy(x, t, weight, n, ld, error, dx):
     for r in range(weight.size):
         z, p = x[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
         target, w = t[r * ld:(r + 1) * ld], weight[r]
-        high = z[0]
-        for i in range(1, n):
-            high = select(z[i] > high, z[i], high)
-        rest, mass, tops, gaps = zero, zero, zero, zero
-        for i in range(n):
-            top = z[i] == high  # e^0 = 1 is left out of the rest, exactly
-            rest += select(top, zero, p[i])
-            tops += select(top, one, zero)
-            mass += target[i]
-            gaps += select((target[i] == zero) | top, zero, target[i] * (high - z[i]))
+        # e^0 = 1 of the largest is left out of the rest, exactly
+        rest, tops, mass, gaps = entropy_terms(z, p, target, n, row_max(z, n))
         rest += tops - one
         error[r] = w * (gaps + mass * log1p(rest))
         scale = w * mass / (one + rest)
-        for i in range(n):
-            p[i] = p[i] * scale - w * target[i]
-        for i in range(n, ld):
-            p[i] = zero
+        for i in range(ld):
+            p[i] = select(i < n, p[i] * scale - w * target[i], zero)
 
 
 @kernel

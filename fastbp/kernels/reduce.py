@@ -1,0 +1,171 @@
+"""Reductions over one row as vectors: lanes side by side, then a fixed tree over the lanes.
+
+LLVM keeps the order of a float sum and so adds one number at a time; here the order is ours,
+and the same for every row. The last, partial vector is masked: a row may have any length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .._jit import DISABLED
+from .tile import VECTOR_BYTES
+
+
+class _Lanes:
+    """One loop over a row by vectors, with an accumulator for each result."""
+
+    def __init__(self, context: Any, builder: Any, row_type: Any) -> None:
+        self.context, self.builder = context, builder
+        self.element = context.get_data_type(row_type.dtype)
+        self.bits = row_type.dtype.bitwidth
+        self.n = VECTOR_BYTES * 8 // self.bits
+        self.vector = ir.VectorType(self.element, self.n)
+        self.zero = ir.Constant(self.vector, None)
+
+    def splat(self, value: Any) -> Any:
+        """``value`` in every lane."""
+        i32 = ir.IntType(32)
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(undefined, value, i32(0))
+        return self.builder.shuffle_vector(first, undefined,
+                                           ir.Constant(ir.VectorType(i32, self.n), None))
+
+    def load(self, data: Any, at: Any, mask: Any, other: Any) -> Any:
+        """Lanes of ``mask`` from data[at:], ``other`` elsewhere."""
+        pointer = self.builder.bitcast(self.builder.gep(data, [at]), self.vector.as_pointer())
+        f = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(self.vector, [pointer.type, ir.IntType(32), mask.type, self.vector]),
+            f"llvm.masked.load.v{self.n}f{self.bits}.p0")
+        return self.builder.call(f, [pointer, ir.IntType(32)(self.bits // 8), mask, other])
+
+    def run(self, count: Any, start: Sequence[Any],
+            step: Callable[..., Sequence[Any]]) -> list[Any]:
+        """Fold ``step(at, mask, accumulators)`` over the vectors of ``count`` elements."""
+        builder, i64 = self.builder, ir.IntType(64)
+        numbers = ir.Constant(ir.VectorType(i64, self.n), list(range(self.n)))
+        entry, loop, done = builder.block, *(builder.append_basic_block() for _ in range(2))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        at = builder.phi(i64)
+        at.add_incoming(i64(0), entry)
+        held = [builder.phi(self.vector) for _ in start]
+        left = builder.insert_element(ir.Constant(numbers.type, ir.Undefined),
+                                      builder.sub(count, at), ir.IntType(32)(0))
+        left = builder.shuffle_vector(left, left, ir.Constant(
+            ir.VectorType(ir.IntType(32), self.n), None))
+        new = step(at, builder.icmp_signed("<", numbers, left), held)
+        for phi, first, following in zip(held, start, new, strict=True):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(following, builder.block)
+        advanced = builder.add(at, i64(self.n))
+        at.add_incoming(advanced, builder.block)
+        builder.cbranch(builder.icmp_signed("<", advanced, count), loop, done)
+        builder.position_at_end(done)
+        return list(new)
+
+    def fold(self, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
+        """One number of all lanes: halves against halves."""
+        i32, width = ir.IntType(32), self.n // 2
+        while width:
+            order = [(i + width) % self.n for i in range(self.n)]
+            moved = self.builder.shuffle_vector(
+                value, value, ir.Constant(ir.VectorType(i32, self.n), order))
+            value, width = combine(value, moved), width // 2
+        return self.builder.extract_element(value, i32(0))
+
+
+def _data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def _row_max(typingctx, x, n):
+    """Largest of the first ``n`` numbers of x that are not NaN; -inf where there is none."""
+
+    def codegen(context, builder, signature, args):
+        lanes = _Lanes(context, builder, signature.args[0])
+        data = _data(context, builder, signature.args[0], args[0])
+        lowest = lanes.splat(ir.Constant(lanes.element, -math.inf))
+
+        def larger(a, b):
+            return builder.select(builder.fcmp_ordered(">", b, a), b, a)
+
+        (high,) = lanes.run(args[1], [lowest], lambda at, mask, held: [
+            larger(held[0], lanes.load(data, at, mask, lowest))])
+        return lanes.fold(high, larger)
+
+    return x.dtype(x, types.int64), codegen
+
+
+def _entropy_terms(typingctx, x, p, t, n, high):
+    """What the cross-entropy of one row of logits x is made of, with p = e^(x - high):
+
+    (sum of p, and number of x, where x < high and where x = high; sum of t; sum of
+    t (high - x) where t is not 0 and x not high).
+    """
+
+    def codegen(context, builder, signature, args):
+        lanes = _Lanes(context, builder, signature.args[0])
+        x, p, t = (_data(context, builder, signature.args[i], args[i]) for i in range(3))
+        top, one = lanes.splat(args[4]), lanes.splat(ir.Constant(lanes.element, 1.0))
+        zero = lanes.zero
+
+        def step(at, mask, held):
+            a, e, w = (lanes.load(d, at, mask, zero) for d in (x, p, t))
+            is_top = builder.and_(builder.fcmp_ordered("==", a, top), mask)
+            silent = builder.or_(builder.fcmp_ordered("==", w, zero), is_top)
+            gap = builder.fmul(w, builder.fsub(top, a))
+            new = (builder.select(is_top, zero, e), builder.select(is_top, one, zero), w,
+                   builder.select(silent, zero, gap))
+            return [builder.fadd(h, v) for h, v in zip(held, new, strict=True)]
+
+        sums = lanes.run(args[3], [zero] * 4, step)
+        return context.make_tuple(builder, signature.return_type,
+                                  [lanes.fold(s, builder.fadd) for s in sums])
+
+    return types.UniTuple(x.dtype, 4)(x, p, t, types.int64, x.dtype), codegen
+
+
+def _row_sum(typingctx, x, n):
+    """Sum of the first ``n`` numbers of x."""
+
+    def codegen(context, builder, signature, args):
+        lanes = _Lanes(context, builder, signature.args[0])
+        data = _data(context, builder, signature.args[0], args[0])
+        (total,) = lanes.run(args[1], [lanes.zero], lambda at, mask, held: [
+            builder.fadd(held[0], lanes.load(data, at, mask, lanes.zero))])
+        return lanes.fold(total, builder.fadd)
+
+    return x.dtype(x, types.int64), codegen
+
+
+row_max: Any = intrinsic(_row_max)
+row_sum: Any = intrinsic(_row_sum)
+entropy_terms: Any = intrinsic(_entropy_terms)
+
+if DISABLED:
+    import numpy as np
+
+    def row_max(x, n):  # noqa: F811
+        """The same in NumPy."""
+        return np.fmax.reduce(x[:n], initial=x.dtype.type(-np.inf))
+
+    def row_sum(x, n):  # noqa: F811
+        """The same in NumPy."""
+        return x[:n].sum()
+
+    def entropy_terms(x, p, t, n, high):  # noqa: F811
+        """The same in NumPy."""
+        x, p, t, zero = x[:n], p[:n], t[:n], x.dtype.type(0)
+        top = x == high
+        with np.errstate(invalid="ignore"):
+            gaps = np.where((t == 0) | top, zero, t * (high - x))
+        return np.where(top, zero, p).sum(), x.dtype.type(top.sum()), t.sum(), gaps.sum()
