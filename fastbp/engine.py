@@ -11,19 +11,15 @@ the update while it is hot. Nothing depends on the number of threads, so neither
 
 from __future__ import annotations
 
-import numpy as np
-
 from . import dispatch
 from ._jit import kernel
-from .kernels.matmul import matmul, transpose
+from .kernels.matmul import ONE, ZERO, matmul, transpose
 from .kernels.random import shuffle
 from .kernels.team import assemble, barrier, claim
 from .layers.dense import add_rows, dense_bias_grad, dense_forward_row, dense_weight_grad
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
 PREDICT, ERROR, GRADIENT = 0, 1, 2
-#: A zero of type int64: a literal 0 would compile what it is passed to once more.
-ZERO = np.int64(0)
 #: Fields of the cursor, the engine's whole position: next step (from 0), epoch, first row
 #: of the next batch in the epoch, seed, whether to shuffle.
 STEP, EPOCH, POSITION, SEED, SHUFFLE = 0, 1, 2, 3, 4
@@ -107,7 +103,7 @@ def refresh_mirror(op, first, last, left, right, params, ws):
 @kernel
 def refresh_mirrors(ops, head, params, ws):
     for k in range(head[0]["n_train"]):
-        refresh_mirror(ops[k], 0, ops[k]["n_in"], 0, ops[k]["n_out"], params, ws)
+        refresh_mirror(ops[k], ZERO, ops[k]["n_in"], ZERO, ops[k]["n_out"], params, ws)
 
 
 @kernel(inline=True)
@@ -118,7 +114,7 @@ def add_block_gradients(ops, head, ws, at, rows, partial):
         if op["param"] >= 0:
             m, n, ldx, ldy = op["n_in"], op["n_out"], op["ld_in"], op["ld_out"]
             grad, dy = partial[op["param"]:], ws[op["dy"] + at * ldy:]
-            matmul(m, n, rows, ws[op["x"] + at * ldx:], 1, ldx, dy, ldy, grad, ldy, grad, ldy)
+            matmul(m, n, rows, ws[op["x"] + at * ldx:], ONE, ldx, dy, ldy, grad, ldy, grad, ldy)
             if op["bias"] != 0:
                 add_rows(dy, ldy, rows, grad[m * ldy:m * ldy + n])
 

@@ -12,8 +12,14 @@ tile reads B in place faster than a copy of it pays, up to 2048 x 2048.
 
 from __future__ import annotations
 
+import numpy as np
+
 from .._jit import CONTRACT, kernel
 from .tile import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, narrow_tile, wide_tile
+
+#: Of type int64 where Numba would take a literal for a type of its own, and compile what
+#: it is passed to once more.
+ZERO, ONE = np.int64(0), np.int64(1)
 
 
 @kernel

@@ -18,7 +18,7 @@ import numpy as np
 from .._jit import driver, kernel, prange
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
-from ..kernels.matmul import add_row_product, matmul, transpose
+from ..kernels.matmul import ONE, ZERO, add_row_product, matmul, transpose
 from ..kernels.tile import row_length
 from .base import ROW_BLOCK, Layer, Tensor
 
@@ -27,7 +27,7 @@ from .base import ROW_BLOCK, Layer, Tensor
 def dense_forward(x, ldx, m, n, params, y, ldy):
     """y = x W' + bias for the rows of one block."""
     bias = params[m * ldy:(m + 1) * ldy]
-    matmul(y.size // ldy, n, m, x, ldx, 1, params, ldy, y, ldy, bias, 0)
+    matmul(y.size // ldy, n, m, x, ldx, ONE, params, ldy, y, ldy, bias, ZERO)
 
 
 @kernel
@@ -42,7 +42,7 @@ def dense_forward_row(x, m, params, y):
 @kernel(inline=True)
 def dense_backward(dy, ldy, m, n, mirror, dx, ldx):
     """dx = dy W for the rows of one block; ``mirror`` is W as (n, ldx)."""
-    matmul(dx.size // ldx, m, n, dy, ldy, 1, mirror, ldx, dx, ldx, None, 0)
+    matmul(dx.size // ldx, m, n, dy, ldy, ONE, mirror, ldx, dx, ldx, None, ZERO)
 
 
 @kernel(inline=True)
@@ -51,7 +51,7 @@ def dense_weight_grad(x, ldx, dy, ldy, rows, inputs, columns, grad, ld):
 
     Summed over all ``rows`` in order; rows of ``grad`` are ``ld`` apart.
     """
-    matmul(inputs, columns, rows, x, 1, ldx, dy, ldy, grad, ld, None, 0)
+    matmul(inputs, columns, rows, x, ONE, ldx, dy, ldy, grad, ld, None, ZERO)
 
 
 @kernel
