@@ -153,7 +153,7 @@ def numbers():
             yield from (Y, layer.backward(Y), *layer.gradients().values())
         for make in LOSSES.values():
             loss = make()
-            yield np.array(loss.forward(X, X[::-1] / 2))
+            yield np.array(loss.forward(X, X[::-1] / 2), dtype)
             yield loss.backward()
         for optimizer in (fastbp.SGD(0.1), fastbp.SGD(0.1, 0.9, True), fastbp.Adam(0.01)):
             net = fastbp.Network([fastbp.Dense(4, 5), fastbp.Tanh(), fastbp.Dense(5, 3),
