@@ -150,3 +150,24 @@ def test_small_work_runs_on_one_thread() -> None:
     small, large = network("relu-softmax"), fastbp.Network([fastbp.Dense(500, 500)], "L2Loss")
     assert small.plan(4, 2).n_threads == 1
     assert large.plan(256, None).n_threads == fastbp._jit.thread_count(None)
+
+
+@pytest.mark.parametrize("batch", [16, 1050])
+def test_training_allocates_nothing_in_a_step(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither Numba's allocator nor Python's grows with the number of steps."""
+    from numba.core.runtime import _nrt_python, rtsys
+
+    monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 0)
+    _nrt_python.memsys_enable_stats()
+    net, (X, T) = network("relu-softmax"), data("relu-softmax", 2100)
+    run = _Run(net, net.check_input(X), net.check_target(T), batch, fastbp.Adam(), True)
+    run.advance(1, 1)
+
+    def allocated(steps: int) -> int:
+        before = rtsys.get_allocation_stats()
+        run.advance(steps, 1)
+        after = rtsys.get_allocation_stats()
+        assert after.alloc - before.alloc == after.free - before.free
+        return after.alloc - before.alloc
+
+    assert allocated(1) == allocated(40)
