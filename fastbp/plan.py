@@ -122,6 +122,12 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     if work < PARALLEL_THRESHOLD:
         n_threads = 1
 
+    n_params = offsets[-1] + pad(layers[-1].layout(dtype)[1], dtype)
+    shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS
+                        and capacity >= _SHARD_ROWS * SHARDS
+                        and n_params * dtype.itemsize <= SHARD_WEIGHTS) else 0
+    if shards:  # each thread has a block's place in the workspace
+        n_threads = min(n_threads, shards)
     trained = [k for k in range(n_train) if dense[k]]
     tasks = _share_parameters([(k, sizes[k], sizes[k + 1]) for k in trained], dtype, n_threads)
     weights = [sizes[k] * lds[k + 1] * dtype.itemsize for k in trained]
@@ -129,9 +135,6 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     rounds = -(-capacity // (n_threads * most))
     row_block = -(-capacity // (n_threads * rounds) // TILE_ROWS) * TILE_ROWS
 
-    n_params = offsets[-1] + pad(layers[-1].layout(dtype)[1], dtype)
-    shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS and capacity >= 64 * SHARDS and
-                        n_params * dtype.itemsize <= SHARD_WEIGHTS) else 0
     if shards:
         row_block = _SHARD_ROWS
     scratch = pad(max(((t["last"] - t["first"] + 1) * row_length(t["right"] - t["left"], dtype)

@@ -119,7 +119,7 @@ class _Run:
         self.compiled = network.compiled and optimizer.kind > 0
 
     def advance(self, n_steps: int, n_threads: int) -> None:
-        """Take ``n_steps`` steps within the epoch."""
+        """Take ``n_steps`` steps; ``errors`` counts those up to the end of the epoch."""
         if self.compiled:
             self._engine(n_steps, n_threads)
         else:
@@ -128,7 +128,8 @@ class _Run:
 
     def _engine(self, n_steps: int, n_threads: int) -> None:
         net, plan = self.network, self.network.plan(self.batch_size, n_threads)
-        rates, errors = np.full(n_steps, self.optimizer.learning_rate), np.zeros(2)
+        rates = np.full(n_steps, self.optimizer.learning_rate)
+        errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         launch(engine.run_steps, plan.n_threads, engine.GRADIENT, plan.ops, plan.tasks,
                plan.head, net.params, self.slots, plan.workspace, self.X,
                *net.split_target(self.T), self.order, self.batch_size, self.mean,
