@@ -1,6 +1,7 @@
 """From the number of an op, loss or optimizer to its kernel. Nothing else.
 
-``op`` is a row of the op table (see ``plan``); x, y, dx, dy are flat row blocks.
+``op`` is a row of the op table (see ``plan``); x, y, dx, dy are flat row blocks, y the
+same memory as x and dx as dy for layers that work in place.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ def forward(op, params, x, y):
     if kind == DENSE:
         dense_forward(x, ldx, op["n_in"], op["n_out"], params[op["param"]:], y, ldy)
     elif kind == SIGMOID:
-        sigmoid_forward(x, y)
+        sigmoid_forward(y)
     elif kind == TANH:
-        tanh_forward(x, y)
+        tanh_forward(y)
     elif kind == RELU:
-        relu_forward(x, y)
+        relu_forward(y)
     elif kind == SOFTMAX:
         softmax_forward(x, y, op["n_out"], ldy)
 
@@ -64,11 +65,11 @@ def backward(op, mirror, y, dy, dx):
     if kind == DENSE:
         dense_backward(dy, op["ld_out"], op["n_in"], op["n_out"], mirror, dx, op["ld_in"])
     elif kind == SIGMOID:
-        sigmoid_backward(y, dy, dx)
+        sigmoid_backward(y, dy)
     elif kind == TANH:
-        tanh_backward(y, dy, dx)
+        tanh_backward(y, dy)
     elif kind == RELU:
-        relu_backward(y, dy, dx)
+        relu_backward(y, dy)
     elif kind == SOFTMAX:
         softmax_backward(y, dy, dx, op["n_out"], op["ld_out"])
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from . import dispatch
 from ._jit import kernel
-from .kernels.matmul import ONE, ZERO, matmul, transpose
+from .kernels.matmul import ONE, ZERO, matmul
+from .kernels.prefetch import prefetch_rows
 from .kernels.random import shuffle
 from .kernels.team import assemble, barrier, claim
+from .kernels.transpose import transpose
 from .layers.dense import add_rows, dense_bias_grad, dense_forward_row, dense_weight_grad
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
@@ -144,11 +146,18 @@ def param_phase(worker, t, ops, tasks, head, params, slots, ws, rows, kind, size
     columns, ld = task["right"] - task["left"], op["ld_out"]
     whole = columns == op["n_out"]
     step = ld if whole else columns
+    at = op["param"] + task["first"] * ld + task["left"]
+    height = task["last"] - task["first"]
+    prefetch_rows(params, at, height, columns, ld)
+    if kind == dispatch.ADAM_KIND:
+        prefetch_rows(slots, at, height, columns, ld)
+        prefetch_rows(slots, n + at, height, columns, ld)
+    if op["mirror"] >= 0:
+        prefetch_rows(ws, op["mirror"]+task["left"]*op["ld_in"]+task["first"], columns, height, op["ld_in"])
     if h["shards"] > 0:
         count = sum_shards(op, task, head, ws, n, grad)
     else:
         count = tile_gradient(op, task, ws, rows, grad, step)
-    at = op["param"] + task["first"] * ld + task["left"]
     if whole:  # rows follow each other: one run
         columns, count = columns + (count - 1) * ld, 1
     for i in range(count):

@@ -7,6 +7,7 @@ changes a result: each number is summed in one fixed order whatever the blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,9 +109,11 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     sizes = [int(w) for w in widths if w is not None]
     lds = [row_length(w, dtype) for w in sizes]
     dense = [isinstance(layer, Dense) for layer in layers]
-    values = [take(capacity * ld) for ld in lds]
-    deltas = [-1] + [take(capacity * ld) for ld in lds[1:n_train + 1]]
-    deltas += [-1] * (len(layers) - n_train)
+    values, deltas = [take(capacity * lds[0])], [-1]
+    for k, layer in enumerate(layers):
+        values.append(values[k] if layer.in_place else take(capacity * lds[k + 1]))
+        given = take(capacity * lds[k + 1]) if k < n_train and not (k and layer.in_place) else -1
+        deltas.append(deltas[k] if k and layer.in_place else given)
 
     ops, work = np.zeros(len(layers), OP), 0
     for k, layer in enumerate(layers):
@@ -151,14 +154,15 @@ def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[A
                       n_threads: int) -> Array:
     """Cut weights (op, n_in, n_out) into tasks of about equal work, in cache-size tiles."""
     columns = VECTOR_BYTES * 16 // dtype.itemsize
+    step = math.lcm(TILE_ROWS, VECTOR_BYTES // dtype.itemsize)  # whole vectors of a mirror
     fair = sum(m * n for _, m, n in weights) // (_SHARES * n_threads) if n_threads > 1 else 0
     tasks = []
     for k, m, n in weights:
         width = n if n <= 2 * columns else columns
         height = _TILE_BYTES // (pad(width, dtype) * dtype.itemsize)
         if fair:
-            height = min(height, max(fair // width, TILE_ROWS))
-        height = max(height // TILE_ROWS, 1) * TILE_ROWS
+            height = min(height, max(fair // width, step))
+        height = max(height // step, 1) * step
         tasks += [(k, i, min(i + height, m), j, min(j + width, n))
                   for i in range(0, m, height) for j in range(0, n, width)]
     return np.array(tasks, TASK)

@@ -18,6 +18,7 @@ from .kernels.team import launch
 from .network import Network
 from .optimizers import Optimizer
 from .optimizers import get as get_optimizer
+from .plan import aligned_zeros
 
 #: Seconds of compiled work after which control comes back to Python.
 CHUNK_SECONDS = 0.05
@@ -111,7 +112,7 @@ class _Run:
         self.network, self.X, self.T = network, X, T
         self.batch_size, self.optimizer = batch_size, optimizer
         self.steps_per_epoch = -(-len(X) // batch_size)
-        self.slots = np.zeros(optimizer.n_slots * network.params.size, network.dtype)
+        self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
         self.order = np.arange(len(X))
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
         self.errors = np.zeros(1)

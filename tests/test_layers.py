@@ -206,20 +206,13 @@ def test_dense_views_write_through() -> None:
 
 def test_outputs_do_not_depend_on_what_memory_held(rng: np.random.Generator) -> None:
     """Kernels overwrite: outputs full of NaN change nothing."""
-    from fastbp.layers import activations, dense, softmax
+    from fastbp.layers import dense, softmax
 
     x, dy = rng.normal(size=64), rng.normal(size=64)
 
     def fresh(size: int = 64) -> np.ndarray:
         return np.full(size, np.nan)
 
-    for forward, backward in [(activations.sigmoid_forward, activations.sigmoid_backward),
-                              (activations.tanh_forward, activations.tanh_backward),
-                              (activations.relu_forward, activations.relu_backward)]:
-        y, dx = fresh(), fresh()
-        forward(x, y)
-        backward(y, dy, dx)
-        assert np.isfinite(y).all() and np.isfinite(dx).all()
     y, dx = fresh(), fresh()
     softmax.softmax_forward(x, y, 6, 8)
     softmax.softmax_backward(y, dy, dx, 6, 8)

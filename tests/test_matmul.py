@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.kernels.matmul import matmul, transpose
+from fastbp.kernels.matmul import matmul
+from fastbp.kernels.transpose import transpose
 from fastbp.kernels.tile import SHAPES, host_isa, pad, row_length
 
 SIZES = st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65])
@@ -63,7 +64,8 @@ def test_transpose(rows: int, cols: int, dtype: str) -> None:
     target = np.full((cols, B), np.nan, dtype)
     transpose(rows, cols, source.ravel(), wide, target.ravel(), B)
     np.testing.assert_array_equal(target[:, :rows], A.T)
-    assert np.isnan(target[:, rows:]).all()
+    assert (target[:, rows:pad(rows, dtype)] == 0).all()
+    assert np.isnan(target[:, pad(rows, dtype):]).all()
 
 
 def test_rows_never_lie_whole_pages_apart() -> None:

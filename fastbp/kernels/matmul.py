@@ -60,14 +60,3 @@ def add_row_product(K, x, B, b_k, y):
         a, row = x[k], B[k * b_k:k * b_k + y.size]
         for j in range(y.size):
             y[j] += a * row[j]
-
-
-@kernel
-def transpose(rows, cols, A, a_row, B, b_row):
-    """B[j, i] = A[i, j] for i < rows, j < cols, in blocks that stay in the L1 cache."""
-    for i0 in range(0, rows, 16):
-        i1 = min(i0 + 16, rows)
-        for j0 in range(0, cols, 16):
-            for j in range(j0, min(j0 + 16, cols)):
-                for i in range(i0, i1):
-                    B[j * b_row + i] = A[i * a_row + j]

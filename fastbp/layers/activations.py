@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from .._jit import Driver, driver, kernel, prange
 from .._validation import Array
 from ..kernels.vmath import select, sigmoid, tanh
@@ -23,90 +21,88 @@ BLOCK = 8192
 
 
 @kernel
-def sigmoid_forward(x, y):
+def sigmoid_forward(y):
     for i in range(y.size):
-        y[i] = sigmoid(x[i])
+        y[i] = sigmoid(y[i])
 
 
 @kernel
-def sigmoid_backward(y, dy, dx):
+def sigmoid_backward(y, dy):
     one = y.dtype.type(1)
-    for i in range(dx.size):
-        dx[i] = dy[i] * (y[i] * (one - y[i]))
+    for i in range(dy.size):
+        dy[i] = dy[i] * (y[i] * (one - y[i]))
 
 
 @kernel
-def tanh_forward(x, y):
+def tanh_forward(y):
     for i in range(y.size):
-        y[i] = tanh(x[i])
+        y[i] = tanh(y[i])
 
 
 @kernel
-def tanh_backward(y, dy, dx):
+def tanh_backward(y, dy):
     one = y.dtype.type(1)
-    for i in range(dx.size):
-        dx[i] = dy[i] * ((one - y[i]) * (one + y[i]))
+    for i in range(dy.size):
+        dy[i] = dy[i] * ((one - y[i]) * (one + y[i]))
 
 
 @kernel
-def relu_forward(x, y):
+def relu_forward(y):
     zero = y.dtype.type(0)
     for i in range(y.size):
-        y[i] = select(x[i] < zero, zero, x[i])  # this way round NaN passes
+        y[i] = select(y[i] < zero, zero, y[i])  # this way round NaN passes
 
 
 @kernel
-def relu_backward(y, dy, dx):
+def relu_backward(y, dy):
     zero = y.dtype.type(0)
-    for i in range(dx.size):
-        dx[i] = select(y[i] == zero, zero, dy[i])
+    for i in range(dy.size):
+        dy[i] = select(y[i] == zero, zero, dy[i])
 
 
 @driver
-def sigmoid_forward_rows(x, y):
+def sigmoid_forward_rows(y):
     for block in prange((y.size + BLOCK - 1) // BLOCK):
-        part = slice(block * BLOCK, min((block + 1) * BLOCK, y.size))
-        sigmoid_forward(x[part], y[part])
+        sigmoid_forward(y[block * BLOCK:min((block + 1) * BLOCK, y.size)])
 
 
 @driver
-def sigmoid_backward_rows(y, dy, dx):
-    for block in prange((dx.size + BLOCK - 1) // BLOCK):
-        part = slice(block * BLOCK, min((block + 1) * BLOCK, dx.size))
-        sigmoid_backward(y[part], dy[part], dx[part])
+def sigmoid_backward_rows(y, dy):
+    for block in prange((dy.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, dy.size))
+        sigmoid_backward(y[part], dy[part])
 
 
 @driver
-def tanh_forward_rows(x, y):
+def tanh_forward_rows(y):
     for block in prange((y.size + BLOCK - 1) // BLOCK):
-        part = slice(block * BLOCK, min((block + 1) * BLOCK, y.size))
-        tanh_forward(x[part], y[part])
+        tanh_forward(y[block * BLOCK:min((block + 1) * BLOCK, y.size)])
 
 
 @driver
-def tanh_backward_rows(y, dy, dx):
-    for block in prange((dx.size + BLOCK - 1) // BLOCK):
-        part = slice(block * BLOCK, min((block + 1) * BLOCK, dx.size))
-        tanh_backward(y[part], dy[part], dx[part])
+def tanh_backward_rows(y, dy):
+    for block in prange((dy.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, dy.size))
+        tanh_backward(y[part], dy[part])
 
 
 @driver
-def relu_forward_rows(x, y):
+def relu_forward_rows(y):
     for block in prange((y.size + BLOCK - 1) // BLOCK):
-        part = slice(block * BLOCK, min((block + 1) * BLOCK, y.size))
-        relu_forward(x[part], y[part])
+        relu_forward(y[block * BLOCK:min((block + 1) * BLOCK, y.size)])
 
 
 @driver
-def relu_backward_rows(y, dy, dx):
-    for block in prange((dx.size + BLOCK - 1) // BLOCK):
-        part = slice(block * BLOCK, min((block + 1) * BLOCK, dx.size))
-        relu_backward(y[part], dy[part], dx[part])
+def relu_backward_rows(y, dy):
+    for block in prange((dy.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, dy.size))
+        relu_backward(y[part], dy[part])
 
 
 class _Activation(Layer):
     """An element-wise layer whose derivative is a function of its output."""
 
+    in_place = True
     _forward: ClassVar[Driver]
     _backward: ClassVar[Driver]
 
@@ -130,8 +126,8 @@ class _Activation(Layer):
             If X is not a matrix of numbers of the expected width.
         """
         X = self._take_input(X, allow_nonfinite)
-        Y = np.empty_like(X)
-        type(self)._forward(X.ravel(), Y.ravel())
+        Y = X.copy()
+        type(self)._forward(Y.ravel())
         self._x, self._y = X, Y
         return Y
 
@@ -139,8 +135,8 @@ class _Activation(Layer):
         """dX (b, n) for dY (b, n), by the output of the last ``forward``."""
         dY = self._take_gradient(dY)
         assert self._y is not None
-        dX = np.empty_like(dY)
-        type(self)._backward(self._y.ravel(), dY.ravel(), dX.ravel())
+        dX = dY.copy()
+        type(self)._backward(self._y.ravel(), dX.ravel())
         return dX
 
 

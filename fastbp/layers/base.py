@@ -44,11 +44,14 @@ class Layer:
     ----------
     kind : int
         Number in the engine's op table; 0 for layers that only Python knows.
+    in_place : bool
+        Whether the kernels turn x into y and dy into dx in one place; half the memory.
     n_in, n_out : int or None
         Length of a row of input and output; None until the layer is in a network.
     """
 
     kind: ClassVar[int] = 0
+    in_place: ClassVar[bool] = False
     n_in: int | None = None
     n_out: int | None = None
 

@@ -18,8 +18,9 @@ import numpy as np
 from .._jit import driver, kernel, prange
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
-from ..kernels.matmul import ONE, ZERO, add_row_product, matmul, transpose
+from ..kernels.matmul import ONE, ZERO, add_row_product, matmul
 from ..kernels.tile import row_length
+from ..kernels.transpose import transpose
 from .base import ROW_BLOCK, Layer, Tensor
 
 

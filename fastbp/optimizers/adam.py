@@ -36,9 +36,9 @@ def adam_update(p, g, m, v, size, spread, hyper):
     epsilon = p.dtype.type(hyper[2])
     size, spread = p.dtype.type(size), p.dtype.type(spread)
     for i in range(p.size):
-        m[i] += c1 * (g[i] - m[i])
-        v[i] += c2 * (g[i] * g[i] - v[i])
-        p[i] -= size * m[i] / (np.sqrt(v[i]) * spread + epsilon)
+        first, second = m[i] + c1 * (g[i] - m[i]), v[i] + c2 * (g[i] * g[i] - v[i])
+        m[i], v[i] = first, second  # no look back at what is on its way to memory
+        p[i] -= size * first / (np.sqrt(second) * spread + epsilon)
 
 
 @driver

@@ -30,12 +30,14 @@ def sgd_update(p, g, v, rate, hyper):
             p[i] -= lr * g[i]
     elif hyper[1] == 0:
         for i in range(p.size):
-            v[i] = mu * v[i] + g[i]
-            p[i] -= lr * v[i]
+            velocity = mu * v[i] + g[i]
+            v[i] = velocity
+            p[i] -= lr * velocity
     else:
         for i in range(p.size):
-            v[i] = mu * v[i] + g[i]
-            p[i] -= lr * (g[i] + mu * v[i])
+            velocity = mu * v[i] + g[i]
+            v[i] = velocity
+            p[i] -= lr * (g[i] + mu * velocity)
 
 
 @driver
