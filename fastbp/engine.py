@@ -14,7 +14,7 @@ from __future__ import annotations
 from . import dispatch
 from ._jit import kernel
 from .kernels.matmul import ONE, ZERO, matmul
-from .kernels.prefetch import prefetch_rows
+from .kernels.prefetch import prefetch, prefetch_rows
 from .kernels.random import shuffle
 from .kernels.team import assemble, barrier, claim
 from .kernels.transpose import transpose
@@ -199,6 +199,16 @@ def total_error(head, ws, rows):
 
 
 @kernel
+def prefetch_source(X, T, source):
+    """Ask for rows that come next: shuffled, they lie where no hardware expects them."""
+    for r in range(source.size):
+        row = X[source[r]]
+        prefetch_rows(row, ZERO, ONE, row.size, ZERO)
+        if T.shape[0] > 0:
+            prefetch(T[source[r]], ZERO)
+
+
+@kernel
 def share_rows(worker, size, sync, base, mode, shards, ops, head, params, ws, X, T, labels,
                source, scale):
     """The row phase of a batch, share by share as they are claimed; returns the next base.
@@ -221,6 +231,7 @@ def share_rows(worker, size, sync, base, mode, shards, ops, head, params, ws, X,
         while lo < last:
             hi = min(lo + block, last)
             at = lo if shards == 0 else worker * block
+            prefetch_source(X, T, source[hi:min(hi + block, last if shards > 0 else rows)])
             rows_phase(mode, ops, head, params, ws, X, T, labels, source[lo:hi], at,
                        ws[h["error"] + lo:h["error"] + hi], scale)
             if shards > 0:

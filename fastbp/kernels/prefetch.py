@@ -36,5 +36,7 @@ prefetch: Any = (lambda array, index: None) if DISABLED else intrinsic(_prefetch
 def prefetch_rows(array, at, count, columns, ld):
     """The lines of ``count`` rows of ``columns`` elements, ``ld`` apart, from ``at`` on."""
     for i in range(count):
-        for j in range(0, columns, VECTOR_BYTES // array.itemsize):
-            prefetch(array, at + i * ld + j)
+        line, end = at + i * ld, at + i * ld + columns
+        while line < end:
+            prefetch(array, line)
+            line += VECTOR_BYTES // array.itemsize
