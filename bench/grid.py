@@ -50,9 +50,9 @@ class Workload:
         """Inputs and targets (class indices, or rows for the L2 loss)."""
         rng = np.random.default_rng(0)
         n = self.batch * self.batches
-        X = rng.normal(size=(n, self.sizes[0])).astype(self.dtype)
+        X = rng.standard_normal((n, self.sizes[0]), np.dtype(self.dtype))
         if self.loss == "l2":
-            return X, rng.normal(size=(n, self.sizes[-1])).astype(self.dtype)
+            return X, rng.standard_normal((n, self.sizes[-1]), np.dtype(self.dtype))
         return X, rng.integers(0, self.sizes[-1], n)
 
     def network(self) -> fastbp.Network:

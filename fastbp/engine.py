@@ -153,7 +153,8 @@ def param_phase(worker, t, ops, tasks, head, params, slots, ws, rows, kind, size
         prefetch_rows(slots, at, height, columns, ld)
         prefetch_rows(slots, n + at, height, columns, ld)
     if op["mirror"] >= 0:
-        prefetch_rows(ws, op["mirror"]+task["left"]*op["ld_in"]+task["first"], columns, height, op["ld_in"])
+        mirror = op["mirror"] + task["left"] * op["ld_in"] + task["first"]
+        prefetch_rows(ws, mirror, columns, height, op["ld_in"])
     if h["shards"] > 0:
         count = sum_shards(op, task, head, ws, n, grad)
     else:

@@ -11,7 +11,15 @@ import pytest
 
 pytest.importorskip("threadpoolctl")
 
-from bench import bench_layers, bench_losses, bench_optimizers, bench_predict, bench_training
+from bench import (
+    bench_layers,
+    bench_losses,
+    bench_optimizers,
+    bench_predict,
+    bench_training,
+    growth,
+    latency,
+)
 from bench.backends import BACKENDS
 from bench.grid import GRID, Workload, read
 from bench.peers import AGREEMENT, PEERS, best, report, row_of
@@ -110,3 +118,23 @@ def test_asv_finds_the_suite() -> None:
              for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)}
     for prefix in ("time_", "timeraw_", "track_", "peakmem_"):
         assert any(n.startswith(prefix) for n in names), prefix
+
+
+def test_growth_changes_one_size_at_a_time() -> None:
+    for axis, smallest in growth.AXES.items():
+        flops = [growth.workload(axis, smallest * f)[0].flops for f in growth.FACTORS]
+        rows = [growth.workload(axis, smallest * f)[1] for f in growth.FACTORS]
+        grows = rows if axis == "rows" else flops
+        assert all(a < b for a, b in zip(grows, grows[1:], strict=False))
+        assert len(set(rows if axis != "rows" else flops)) == 1
+
+
+def test_onnx_runtime_computes_the_same_network() -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=s).astype("f4") for s in ((64, 100), 100, (100, 10), 10)]
+    X = rng.normal(size=(1, 64)).astype("f4")
+    z = np.maximum(X @ weights[0] + weights[1], 0) @ weights[2] + weights[3]
+    p = np.exp(z - z.max())
+    np.testing.assert_allclose(latency.onnx_session(weights)(X), p / p.sum(), atol=1e-5)

@@ -7,40 +7,53 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastbp
+from fastbp import _jit
 from fastbp import plan as planning
 
 from .builders import classifier, clusters
 
 _MANY = """
 import hashlib, sys
+import numba
 import numpy as np
 import fastbp
-from fastbp import plan, _jit
+from fastbp import optimizers, plan, _jit
 plan.PARALLEL_THRESHOLD = plan.SHARD_ACTIVATIONS = 0
+plan._SHARD_ROWS = 8
 rng = np.random.default_rng(0)
 X, T = rng.normal(size=(333, 30)), rng.integers(0, 5, 333)
-few, wide = np.repeat(X, 10, axis=0)[:, :4], np.repeat(X, 10, axis=0)[:, 4:7]
+few, wide = X[:, :4], X[:, 4:7]
+layer, expected = fastbp.Dense(30, 70, dtype="float64"), _jit.threading_layer()
 found = set()
-for threads in (1, 2, 3, 8):
+for threads in (1, 2, 4, 8):
+    numba.set_num_threads(threads)
     for repeat in range(int(sys.argv[1])):
         digest = hashlib.sha256()
-        for optimizer in (fastbp.SGD(0.1), fastbp.SGD(0.1, 0.9, True), fastbp.Adam()):
-            net = fastbp.Network([fastbp.Dense(30, 70), fastbp.Tanh(), fastbp.Dense(70, 5),
-                                  fastbp.Softmax()], fastbp.CrossEntropyLoss(), "float32")
-            net.fit(X, T, epochs=2, batch_size=100, optimizer=optimizer, n_threads=threads)
-            assert net.plan(100, threads).n_threads == threads
-            digest.update(net.params.tobytes())
-        net = fastbp.Network([fastbp.Dense(4, 33), fastbp.Tanh(), fastbp.Dense(33, 3)], "L2Loss")
-        net.fit(few, wide, epochs=2, batch_size=1500, n_threads=threads)
-        assert net.plan(1500, threads).head["shards"] == plan.SHARDS
-        digest.update(net.params.tobytes())
+        for name, optimizer in sorted(optimizers.OPTIMIZERS.items()):
+            momentum = [optimizer(0.01), optimizer(0.01, 0.9, True)] if name == "SGD" else []
+            for made in momentum or [optimizer(0.01)]:
+                net = fastbp.Network([fastbp.Dense(30, 70), fastbp.Tanh(), fastbp.Dense(70, 5),
+                                      fastbp.Softmax()], fastbp.CrossEntropyLoss(), "float32")
+                net.fit(X, T, epochs=2, batch_size=100, optimizer=made, n_threads=threads)
+                assert net.plan(100, threads).n_threads == threads
+                assert net.plan(100, threads).head["shards"] == 0
+                digest.update(net.params.tobytes())
+                net = fastbp.Network([fastbp.Dense(4, 33), fastbp.Tanh(), fastbp.Dense(33, 3)],
+                                     fastbp.L2Loss())
+                net.fit(few, wide, epochs=2, batch_size=150, optimizer=made, n_threads=threads)
+                assert net.plan(150, threads).head["shards"] == plan.SHARDS
+                digest.update(net.params.tobytes())
+        Y = layer.forward(X)
+        digest.update(Y.tobytes() + layer.backward(Y).tobytes() + layer.weight_grad.tobytes())
         found.add(digest.hexdigest())
-print(_jit.threading_layer(), *found)
+assert numba.threading_layer() == expected or expected == "workqueue"
+print(expected, *found)
 """
 
 
@@ -51,10 +64,14 @@ def _many(layer: str, repeats: int) -> list[str]:
     return out.stdout.split()
 
 
-def test_threads_and_layers_give_the_same_bits() -> None:
-    omp, workqueue = _many("omp", 5), _many("workqueue", 1)
-    assert omp[0] == "omp" and workqueue[0] == "workqueue"
-    assert len(omp) == 2 and omp[1:] == workqueue[1:]
+def test_threads_layers_and_repeats_give_the_same_bits() -> None:
+    """1, 2, 4 and 8 threads, both regimes, every optimizer, every threading layer there is."""
+    layers = [name for name in ("omp", "tbb", "workqueue") if _jit._has_layer(name)
+              or name == "tbb" and (Path(sys.prefix) / "lib" / "libtbb.so.12").exists()]
+    found = [_many(name, 20) for name in layers]
+    assert [f[0] for f in found] == layers
+    assert all(len(f) == 2 for f in found)
+    assert len({f[1] for f in found}) == 1
 
 
 def weights(net: fastbp.Network) -> str:

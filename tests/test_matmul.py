@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbp.kernels.matmul import matmul
-from fastbp.kernels.transpose import transpose
 from fastbp.kernels.tile import SHAPES, host_isa, pad, row_length
+from fastbp.kernels.transpose import transpose
 
 SIZES = st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65])
 DTYPES = st.sampled_from(["float32", "float64"])
