@@ -22,7 +22,7 @@ from bench import (
 )
 from bench.backends import BACKENDS
 from bench.grid import GRID, Workload, read
-from bench.peers import AGREEMENT, PEERS, best, report, row_of
+from bench.peers import AGREEMENT, PEERS, RESULTS, best, report, row_of
 from bench.timing import peak_flops, seconds_per_step
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
@@ -138,3 +138,9 @@ def test_onnx_runtime_computes_the_same_network() -> None:
     z = np.maximum(X @ weights[0] + weights[1], 0) @ weights[2] + weights[3]
     p = np.exp(z - z.max())
     np.testing.assert_allclose(latency.onnx_session(weights)(X), p / p.sum(), atol=1e-5)
+
+
+def test_the_readme_shows_the_figures_of_the_last_run() -> None:
+    readme = (ROOT / "README.md").read_text()
+    shown = readme.split("bench.peers --report -->\n")[1].split("\n<!-- end")[0]
+    assert shown == report(json.loads(RESULTS.read_text()))

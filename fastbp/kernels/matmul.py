@@ -14,8 +14,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._jit import CONTRACT, kernel
-from .tile import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, narrow_tile, wide_tile
+from .._jit import kernel
+from .tile import (
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    narrow_tile,
+    row_tile_1,
+    row_tile_4,
+    row_tile_8,
+    wide_tile,
+)
 
 #: Of type int64 where Numba would take a literal for a type of its own, and compile what
 #: it is passed to once more.
@@ -50,13 +59,23 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row):  # noqa: E
         j += lanes
 
 
-@kernel(fastmath=CONTRACT)
-def add_row_product(K, x, B, b_k, y):
-    """y[j] += sum over k < K of x[k] * B[k * b_k + j]: the product for one row.
+@kernel
+def row_product(K, x, B, b_k, y, I):  # noqa: E741
+    """y = I + sum over k < K of x[k] * B[k * b_k:], for one row of whole vectors.
 
-    The same order and roundings as the tile, which would do the work of all its rows.
+    The same order and roundings as the tile of many rows, which would do the work of all of
+    them. The last tile reaches back over the one before where columns are left over.
     """
-    for k in range(K):
-        a, row = x[k], B[k * b_k:k * b_k + y.size]
-        for j in range(y.size):
-            y[j] += a * row[j]
+    lanes = VECTOR_BYTES // x.itemsize
+    n = y.size
+    if n >= 8 * lanes:
+        for j in range(0, n, 8 * lanes):
+            at = min(j, n - 8 * lanes)
+            row_tile_8(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO)
+    elif n >= 4 * lanes:
+        for j in range(0, n, 4 * lanes):
+            at = min(j, n - 4 * lanes)
+            row_tile_4(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO)
+    else:
+        for at in range(0, n, lanes):
+            row_tile_1(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO)

@@ -167,3 +167,5 @@ TILE_ROWS, TILE_VECTORS = SHAPES[host_isa()]
 _make = _build_python if DISABLED else _build
 wide_tile = _make(TILE_ROWS, TILE_VECTORS)
 narrow_tile = _make(TILE_ROWS, 1)
+#: One row by 1, 4 or 8 vectors: sums enough in flight to hide what a multiply-add takes.
+row_tile_1, row_tile_4, row_tile_8 = (_make(1, vectors) for vectors in (1, 4, 8))

@@ -18,7 +18,7 @@ import numpy as np
 from .._jit import driver, kernel, prange
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
-from ..kernels.matmul import ONE, ZERO, add_row_product, matmul
+from ..kernels.matmul import ONE, ZERO, matmul, row_product
 from ..kernels.tile import row_length
 from ..kernels.transpose import transpose
 from .base import ROW_BLOCK, Layer, Tensor
@@ -34,10 +34,7 @@ def dense_forward(x, ldx, m, n, params, y, ldy):
 @kernel
 def dense_forward_row(x, m, params, y):
     """y = W x + bias for one row."""
-    ldy = y.size
-    for j in range(ldy):
-        y[j] = params[m * ldy + j]
-    add_row_product(m, x, params, ldy, y)
+    row_product(m, x, params, y.size, y, params[m * y.size:])
 
 
 @kernel(inline=True)
