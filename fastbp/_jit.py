@@ -33,8 +33,8 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.extending import overload
 
-__all__ = ["CONTRACT", "DISABLED", "Driver", "by_dtype", "driver", "kernel", "prange",
-           "thread_count"]
+__all__ = ["CONTRACT", "DISABLED", "Driver", "by_dtype", "driver", "entry_point", "kernel",
+           "prange", "thread_count"]
 
 #: The only fast-math set in use: fused multiply-add. ``reassoc`` would let a vector loop
 #: and its tail differ, ``nnan`` and ``ninf`` would make isnan lie.
@@ -153,9 +153,19 @@ class _KernelCache(_Cache):  # type: ignore[misc]
 def _compile(func: Callable[..., Any], **options: Any) -> Any:
     if DISABLED:
         return func
-    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(func)
+    dispatcher = numba.njit(nogil=True, error_model="numpy", _nrt=False, **options)(func)
     dispatcher._cache = _KernelCache(func, options)
     return dispatcher
+
+
+def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
+    """Address of the machine code of a kernel for these Numba types, under Numba's calls.
+
+    It holds as long as the dispatcher lives, in this process.
+    """
+    dispatcher.compile(argtypes)
+    compiled = dispatcher.overloads[argtypes]
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
 # --- decorators ---------------------------------------------------------------------

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 #: Rows that one pass of predict, loss or loss_and_grad holds in the workspace.
 CHUNK_ROWS = 4096
-_NO_TARGET, _NO_LABELS = {np.dtype(t): np.empty((0, 0), t) for t in ("f4", "f8")}, \
-    np.empty(0, np.int64)
+_NO_TARGET = {np.dtype(t): np.empty((0, 0), t) for t in ("f4", "f8")}
+_NO_WEIGHTS = {np.dtype(t): np.empty(0, t) for t in ("f4", "f8")}
+_NO_LABELS = np.empty(0, np.int64)
 
 
 class Network:
@@ -100,7 +101,9 @@ class Network:
         self.params = aligned_zeros(at, self.dtype)
         self.grads = aligned_zeros(at, self.dtype)
         streams = np.random.SeedSequence(self.seed).spawn(len(self.layers))
-        for layer, offset, stream in zip(self.layers, self._offsets, streams, strict=True):
+        for k, (layer, offset, stream) in enumerate(zip(self.layers, self._offsets, streams,
+                                                        strict=True)):
+            layer.index = k
             part = slice(offset, offset + layer.layout(self.dtype)[1])
             drawn = layer.initialized
             layer.bind(self.params[part], self.grads[part])
@@ -118,7 +121,8 @@ class Network:
     @cached_property
     def compiled(self) -> bool:
         """Whether the engine knows every part; else the textbook loop runs."""
-        return self._head_loss.kind > 0 and all(layer.kind > 0 for layer in self.layers)
+        return (type(self._head_loss).kernel is not None
+                and all(layer.kernels is not None for layer in self.layers))
 
     def named_parameters(self) -> dict[str, Array]:
         """Parameters as writable views by name: "0.weight" (n_out, n_in), "0.bias", ..."""
@@ -299,8 +303,9 @@ class Network:
 
     def _evaluate(self, mode: int, plan: Plan, X: Array, T: Array, rows: slice,
                   scale: float) -> float:
-        return launch(engine.evaluate, plan.n_threads, mode, plan.ops, plan.tasks, plan.head,
-                      self.params, self.grads, plan.workspace, X, *self.split_target(T),
+        return launch(engine.evaluate, plan.n_threads, mode, np.uint64(0), plan.one_pass,
+                      plan.ops, plan.tasks, plan.head, self.params, self.grads, plan.workspace,
+                      X, *self.split_target(T), _NO_WEIGHTS[self.dtype],
                       np.arange(rows.start, rows.stop), scale)
 
     def _scale(self, rows: int) -> float:

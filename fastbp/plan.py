@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,27 +19,7 @@ from ._validation import Array
 from .kernels.tile import TILE_ROWS, VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
 from .losses import Loss
-
-#: One layer. Sizes in elements; x, y, dx, dy and mirror are offsets in the workspace of
-#: buffers with ``ld`` elements a row; param is an offset in the flat parameters; -1 where
-#: there is none. ``bias`` tells whether the bias row is trained.
-OP = np.dtype([(name, np.int64) for name in (
-    "kind", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy", "param", "mirror",
-    "bias")])
-
-#: What there is once: the loss on output x (n of ld, gradient to dx), the workspace
-#: offsets of targets, row weights, row errors and of each thread's scratch for a gradient
-#: tile, and the sizes of blocks. ``n_train`` counts the ops under the loss; a fused last
-#: layer only runs in ``predict``. With ``shards`` the batch is cut in so many, each with
-#: gradients of its own from ``partial`` on.
-HEAD = np.dtype([(name, np.int64) for name in (
-    "loss", "n", "ld", "x", "dx", "target", "weight", "error", "scratch", "scratch_size",
-    "n_train", "n_features", "ld_features", "capacity", "row_block", "shards", "partial")])
-
-#: A tile of one weight: inputs ``first`` to ``last``, outputs ``left`` to ``right`` of op
-#: ``op``; the tile with the last inputs takes their bias too. One thread at a time owns
-#: it: gradient, update, mirror.
-TASK = np.dtype([(name, np.int64) for name in ("op", "first", "last", "left", "right")])
+from .table import HEAD, OP, PASS, TASK
 
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
 #: and caches cost more than a second core brings.
@@ -63,8 +44,14 @@ class Plan:
     ops: Array
     head: Array
     tasks: Array
+    passes: Array
     workspace: Array
     n_threads: int
+
+    @cached_property
+    def one_pass(self) -> Array:
+        """The way of a batch whose rows know nothing of each other: all but training."""
+        return _passes(int(self.head["n_train"][0]), ())
 
     @property
     def capacity(self) -> int:
@@ -105,54 +92,74 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         start, at = at, at + pad(size, dtype)
         return start
 
-    widths = [layers[0].n_in] + [layer.n_out for layer in layers]
-    sizes = [int(w) for w in widths if w is not None]
+    sizes = [int(layers[0].n_in or 0)] + [int(layer.n_out or 0) for layer in layers]
     lds = [row_length(w, dtype) for w in sizes]
-    dense = [isinstance(layer, Dense) for layer in layers]
     values, deltas = [take(capacity * lds[0])], [-1]
     for k, layer in enumerate(layers):
-        values.append(values[k] if layer.in_place else take(capacity * lds[k + 1]))
-        given = take(capacity * lds[k + 1]) if k < n_train and not (k and layer.in_place) else -1
-        deltas.append(deltas[k] if k and layer.in_place else given)
+        below = layers[k - 1] if k else None
+        alone = below is None or not below.keeps_output
+        values.append(values[k] if layer.in_place and alone else take(capacity * lds[k + 1]))
+        if k >= n_train:
+            deltas.append(-1)
+        else:
+            reuse = k > 0 and layer.in_place
+            deltas.append(deltas[k] if reuse else take(capacity * lds[k + 1]))
 
     ops, work = np.zeros(len(layers), OP), 0
     for k, layer in enumerate(layers):
-        mirror = take(sizes[k + 1] * lds[k]) if dense[k] and 0 < k < n_train else -1
-        ops[k] = (layer.kind, sizes[k], sizes[k + 1], lds[k], lds[k + 1], values[k],
-                  values[k + 1], deltas[k], deltas[k + 1], offsets[k] if dense[k] else -1,
-                  mirror, "bias" in layer.shapes())
-        work += capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if dense[k] else 4)
+        dense, ops[k] = isinstance(layer, Dense), layer.op(dtype, sizes[k], sizes[k + 1])[0]
+        op = ops[k]
+        op["ld_in"], op["ld_out"] = lds[k], lds[k + 1]
+        op["x"], op["y"], op["dx"], op["dy"] = values[k], values[k + 1], deltas[k], deltas[k + 1]
+        op["param"] = offsets[k] if layer.shapes() else -1
+        op["mirror"] = take(sizes[k + 1] * lds[k]) if dense and 0 < k < n_train else -1
+        op["extra"] = take(layer.extra_rows() * lds[k + 1]) if layer.extra_rows() else -1
+        work += capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if dense else 4)
     if work < PARALLEL_THRESHOLD:
         n_threads = 1
 
+    couplers = [k for k in range(n_train) if ops[k]["couple_forward"]]
     n_params = offsets[-1] + pad(layers[-1].layout(dtype)[1], dtype)
     shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS
-                        and capacity >= _SHARD_ROWS * SHARDS
+                        and capacity >= _SHARD_ROWS * SHARDS and not couplers
                         and n_params * dtype.itemsize <= SHARD_WEIGHTS) else 0
     if shards:  # each thread has a block's place in the workspace
         n_threads = min(n_threads, shards)
-    trained = [k for k in range(n_train) if dense[k]]
-    tasks = _share_parameters([(k, sizes[k], sizes[k + 1]) for k in trained], dtype, n_threads)
-    weights = [sizes[k] * lds[k + 1] * dtype.itemsize for k in trained]
+    trained = [(k, int(ops[k]["n_rows"]), sizes[k + 1]) for k in range(n_train)
+               if ops[k]["n_rows"]]
+    tasks = _share_parameters(trained, dtype, n_threads)
+    weights = [count * lds[k + 1] * dtype.itemsize for k, count, _ in trained]
     most = _ROWS_LARGE if max(weights, default=0) > _LARGE_WEIGHT else _ROWS_SMALL
     rounds = -(-capacity // (n_threads * most))
     row_block = -(-capacity // (n_threads * rounds) // TILE_ROWS) * TILE_ROWS
 
     if shards:
         row_block = _SHARD_ROWS
-    scratch = pad(max(((t["last"] - t["first"] + 1) * row_length(t["right"] - t["left"], dtype)
+    scratch = pad(max(((t["last"] - t["first"]) * row_length(t["right"] - t["left"], dtype)
                        for t in tasks), default=1), dtype)
-    head = np.zeros(1, HEAD)
     n, ld = sizes[n_train], lds[n_train]
-    head[0] = (loss.kind, n, ld, values[n_train], deltas[n_train], take(capacity * ld),
+    head = np.zeros(1, HEAD)
+    head[0] = (loss.address(dtype), n, ld, values[n_train], deltas[n_train], take(capacity * ld),
                take(capacity), take(capacity), take(scratch * n_threads), scratch, n_train,
-               sizes[0], lds[0], capacity, row_block, shards, take(shards * n_params))
-    return Plan(ops, head, tasks, aligned_zeros(at, dtype), n_threads)
+               sizes[0], lds[0], capacity, row_block, shards, take(shards * n_params),
+               *loss.constants())
+    return Plan(ops, head, tasks, _passes(n_train, couplers), aligned_zeros(at, dtype), n_threads)
+
+
+def _passes(n_train: int, couplers: Sequence[int]) -> Array:
+    """The way of a batch, cut before each layer that couples rows, there and back."""
+    cuts, passes = [0, *couplers, n_train], []
+    for i in range(len(cuts) - 1):
+        passes.append([cuts[i] if i else -1, -1, i == 0, cuts[i], cuts[i + 1], 0, 0, 1])
+    passes[-1][5:] = 1, n_train - 1, max(couplers[-1] + 1 if couplers else 1, 1)
+    for i, k in reversed(list(enumerate(couplers))):
+        passes.append([-1, k, 0, 0, 0, 0, k, max(couplers[i - 1] + 1 if i else 1, 1)])
+    return np.array([tuple(p) for p in passes], PASS)
 
 
 def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[Any],
                       n_threads: int) -> Array:
-    """Cut weights (op, n_in, n_out) into tasks of about equal work, in cache-size tiles."""
+    """Cut parameters (op, rows, n_out) into tasks of about equal work, in cache-size tiles."""
     columns = VECTOR_BYTES * 16 // dtype.itemsize
     step = math.lcm(TILE_ROWS, VECTOR_BYTES // dtype.itemsize)  # whole vectors of a mirror
     fair = sum(m * n for _, m, n in weights) // (_SHARES * n_threads) if n_threads > 1 else 0
@@ -163,6 +170,7 @@ def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[A
         if fair:
             height = min(height, max(fair // width, step))
         height = max(height // step, 1) * step
-        tasks += [(k, i, min(i + height, m), j, min(j + width, n))
-                  for i in range(0, m, height) for j in range(0, n, width)]
+        # A single row left over, the bias, goes with the tile before.
+        tasks += [(k, i, m if i + height >= m - 1 else i + height, j, min(j + width, n))
+                  for i in range(0, max(m - 1, 1), height) for j in range(0, n, width)]
     return np.array(tasks, TASK)

@@ -19,6 +19,7 @@ from .network import Network
 from .optimizers import Optimizer
 from .optimizers import get as get_optimizer
 from .plan import aligned_zeros
+from .table import RULES, address
 
 #: Seconds of compiled work after which control comes back to Python.
 CHUNK_SECONDS = 0.05
@@ -114,10 +115,12 @@ class _Run:
         self.steps_per_epoch = -(-len(X) // batch_size)
         self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
         self.order = np.arange(len(X))
+        self.rules = np.zeros(1, RULES)
+        self.weights = self.average = np.empty(0, network.dtype)
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
         self.errors = np.zeros(1)
         self.mean = network._head_loss.reduction == "mean"
-        self.compiled = network.compiled and optimizer.kind > 0
+        self.compiled = network.compiled and type(optimizer).kernel is not None
 
     def advance(self, n_steps: int, n_threads: int) -> None:
         """Take ``n_steps`` steps; ``errors`` counts those up to the end of the epoch."""
@@ -130,11 +133,15 @@ class _Run:
     def _engine(self, n_steps: int, n_threads: int) -> None:
         net, plan = self.network, self.network.plan(self.batch_size, n_threads)
         rates = np.full(n_steps, self.optimizer.learning_rate)
+        steps = self.cursor[engine.STEP] + 1 + np.arange(n_steps)
+        sizes = np.column_stack([self.optimizer.sizes(rates, steps), rates])
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
-        launch(engine.run_steps, plan.n_threads, engine.GRADIENT, plan.ops, plan.tasks,
-               plan.head, net.params, self.slots, plan.workspace, self.X,
-               *net.split_target(self.T), self.order, self.batch_size, self.mean,
-               self.optimizer.kind, self.optimizer.hyper(), rates, self.cursor, errors)
+        launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
+               net.params, net.grads, self.slots, self.average, plan.workspace, self.X,
+               *net.split_target(self.T), self.weights, self.order, self.batch_size, self.mean,
+               address("update", type(self.optimizer).kernel, net.dtype), sizes,
+               self.optimizer.hyper(), self.rules, np.zeros((len(plan.tasks), 2)),
+               np.empty(0), self.cursor, errors)
         self.errors[0] += errors[0]
 
     def _textbook(self) -> None:

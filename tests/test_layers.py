@@ -204,23 +204,27 @@ def test_dense_views_write_through() -> None:
     np.testing.assert_array_equal(dense.forward([[4, 5, 6]]), [[4, 5]])
 
 
-def test_outputs_do_not_depend_on_what_memory_held(rng: np.random.Generator) -> None:
-    """Kernels overwrite: outputs full of NaN change nothing."""
-    from fastbp.layers import dense, softmax
-
-    x, dy = rng.normal(size=64), rng.normal(size=64)
-
-    def fresh(size: int = 64) -> np.ndarray:
-        return np.full(size, np.nan)
-
-    y, dx = fresh(), fresh()
-    softmax.softmax_forward(x, y, 6, 8)
-    softmax.softmax_backward(y, dy, dx, 6, 8)
+@pytest.mark.parametrize("name", LAYERS)
+def test_outputs_do_not_depend_on_what_memory_held(name: str, rng: np.random.Generator) -> None:
+    """Kernels overwrite: outputs full of NaN change nothing, and pads of 0 stay 0."""
+    layer, rows, ld = make(name, 6), 8, 8
+    layer.connect(6)
+    op = layer.op(np.dtype("float64"), 6, 6)
+    op["ld_in"] = op["ld_out"] = ld
+    op["param"] = op["mirror"] = 0
+    params, x, dy = np.zeros(ld * 8), np.zeros((rows, ld)), np.zeros((rows, ld))
+    params.reshape(8, ld)[:, :6], x[:, :6], dy[:, :6] = rng.normal(size=(3, 8, 6))
+    y, dx, grad = (np.full(rows * ld, np.nan) for _ in range(3))
+    kernels, now = LAYERS[name].kernels, (np.uint64(0), np.uint64(0))
+    assert kernels is not None
+    if layer.in_place:
+        y[:], dx[:] = x.ravel(), dy.ravel()
+    kernels.forward(op[0], now, params, params, x.ravel(), y)
+    kernels.backward(op[0], now, params, params, x.ravel(), y, dy.ravel(), dx)
     assert np.isfinite(y).all() and np.isfinite(dx).all()
-    assert (y.reshape(8, 8)[:, 6:] == 0).all() and (dx.reshape(8, 8)[:, 6:] == 0).all()
-    y, dx, grad = fresh(), fresh(), fresh(72)
-    params = rng.normal(size=72)
-    dense.dense_forward_rows(x, 8, 8, 8, params, y, 8)
-    dense.dense_backward_rows(dy, 8, 8, 8, params, dx, 8)
-    dense.dense_param_grad_rows(x, 8, 8, dy, 8, True, grad)
-    assert np.isfinite(y).all() and np.isfinite(dx).all() and np.isfinite(grad).all()
+    assert (dx.reshape(rows, ld)[:, 6:] == 0).all()
+    if kernels.gradient is not None:
+        count = int(op["n_rows"][0])
+        kernels.gradient(op[0], now, params, params, x.ravel(), dy.ravel(), rows, 0, count, 0, 6,
+                         grad, ld, 0)
+        assert np.isfinite(grad[:count * ld].reshape(count, ld)[:, :6]).all()

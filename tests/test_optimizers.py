@@ -9,7 +9,7 @@ import pytest
 
 import fastbp
 from fastbp.optimizers import OPTIMIZERS, get
-from fastbp.optimizers.sgd import BLOCK
+from fastbp.optimizers.base import BLOCK
 
 from . import naive
 

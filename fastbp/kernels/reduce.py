@@ -147,9 +147,32 @@ def _row_sum(typingctx, x, n):
     return x.dtype(x, types.int64), codegen
 
 
+def _magnitudes(typingctx, x, n):
+    """(sum of |x|, sum of x^2) of the first ``n`` numbers of x."""
+
+    def codegen(context, builder, signature, args):
+        lanes = _Lanes(context, builder, signature.args[0])
+        data = _data(context, builder, signature.args[0], args[0])
+        size_of = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(lanes.vector, [lanes.vector]),
+            f"llvm.fabs.v{lanes.n}f{lanes.bits}")
+
+        def step(at, mask, held):
+            v = lanes.load(data, at, mask, lanes.zero)
+            return [builder.fadd(held[0], builder.call(size_of, [v])),
+                    builder.fadd(held[1], builder.fmul(v, v))]
+
+        sums = lanes.run(args[1], [lanes.zero] * 2, step)
+        return context.make_tuple(builder, signature.return_type,
+                                  [lanes.fold(s, builder.fadd) for s in sums])
+
+    return types.UniTuple(x.dtype, 2)(x, types.int64), codegen
+
+
 row_max: Any = intrinsic(_row_max)
 row_sum: Any = intrinsic(_row_sum)
 entropy_terms: Any = intrinsic(_entropy_terms)
+magnitudes: Any = intrinsic(_magnitudes)
 
 if DISABLED:
     import numpy as np
@@ -161,6 +184,10 @@ if DISABLED:
     def row_sum(x, n):  # noqa: F811
         """The same in NumPy."""
         return x[:n].sum()
+
+    def magnitudes(x, n):  # noqa: F811
+        """The same in NumPy."""
+        return np.abs(x[:n]).sum(), np.square(x[:n]).sum()
 
     def entropy_terms(x, p, t, n, high):  # noqa: F811
         """The same in NumPy."""

@@ -1,4 +1,4 @@
-"""Layers. A new one is a file here, a line below and a branch in ``dispatch``."""
+"""Layers. A new one is a file here, and a line below."""
 
 from .activations import ReLU, Sigmoid, Tanh
 from .base import Layer

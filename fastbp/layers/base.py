@@ -8,15 +8,61 @@ own parameters, if it has any. Each row is one example.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from .._jit import driver, prange
 from .._validation import Array, as_matrix, check_dtype
 from ..kernels.tile import pad
+from ..table import OP, address, call_backward, call_forward, call_gradient
 
 #: Rows that one thread takes at a time in the drivers. Fixed: it never depends on threads.
 ROW_BLOCK = 64
+
+
+class Kernels(NamedTuple):
+    """What the engine runs of a layer, by role; see ``table`` for the signatures."""
+
+    forward: Any
+    backward: Any
+    gradient: Any = None
+    #: Forward of one row, where there is a shorter way.
+    row: Any = None
+    #: Of layers that couple the rows of a batch: what they gather before their turn.
+    couple_forward: Any = None
+    couple_backward: Any = None
+
+
+@driver
+def forward_rows(ops, key, params, ws, x, y):
+    m, n = ops[0]["ld_in"], ops[0]["ld_out"]
+    rows = y.size // n
+    for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
+        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
+        call_forward(ops[0]["forward"], (ops[0], (key, np.uint64(lo)), params, ws,
+                                         x[lo * m:hi * m], y[lo * n:hi * n]))
+
+
+@driver
+def backward_rows(ops, key, params, ws, x, y, dy, dx):
+    m, n = ops[0]["ld_in"], ops[0]["ld_out"]
+    rows = dy.size // n
+    for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
+        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
+        call_backward(ops[0]["backward"], (ops[0], (key, np.uint64(lo)), params, ws,
+                                           x[lo * m:hi * m], y[lo * n:hi * n],
+                                           dy[lo * n:hi * n], dx[lo * m:hi * m]))
+
+
+@driver
+def gradient_rows(ops, key, params, ws, x, dy, grads):
+    ld, count = ops[0]["ld_out"], ops[0]["n_rows"]
+    for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
+        first, last = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, count)
+        call_gradient(ops[0]["gradient"], (ops[0], (key, np.uint64(0)), params, ws, x, dy,
+                                           dy.size // ld, first, last, 0, ops[0]["n_out"],
+                                           grads[first * ld:last * ld], ld, 0))
 
 
 @dataclass(frozen=True)
@@ -37,23 +83,32 @@ class Tensor:
 class Layer:
     """Base of all layers. A subclass over NumPy alone trains through the textbook loop.
 
-    Override ``forward`` and ``backward``; layers with parameters also ``shapes`` and
-    ``initialize``. A layer that the compiled engine knows sets ``kind``.
+    Override ``forward`` and ``backward``, or give ``kernels`` for the compiled engine;
+    layers with parameters also ``shapes`` and ``initialize``.
 
     Attributes
     ----------
-    kind : int
-        Number in the engine's op table; 0 for layers that only Python knows.
+    kernels : Kernels or None
+        Compiled block kernels; None for layers that only Python knows.
     in_place : bool
         Whether the kernels turn x into y and dy into dx in one place; half the memory.
+    keeps_output : bool
+        Whether ``backward`` reads y: the layer above must not write over it.
     n_in, n_out : int or None
         Length of a row of input and output; None until the layer is in a network.
+    key : int
+        0 outside of training; else what random parts of the layer derive from.
+    index : int
+        Place in the network.
     """
 
-    kind: ClassVar[int] = 0
+    kernels: ClassVar[Kernels | None] = None
     in_place: ClassVar[bool] = False
+    keeps_output: ClassVar[bool] = False
     n_in: int | None = None
     n_out: int | None = None
+    key: int = 0
+    index: int = 0
 
     def __init__(self) -> None:
         self._flat: Array | None = None
@@ -120,13 +175,77 @@ class Layer:
 
     # -- forward and backward ---------------------------------------------------------
 
+    def constants(self) -> tuple[float, float]:
+        """Numbers that the kernels find as ``a`` and ``b`` of the op."""
+        return 0.0, 0.0
+
+    def trained_rows(self) -> tuple[int, int]:
+        """Rows of the parameters that are trained, and how many of them are penalised."""
+        return 0, 0
+
+    def extra_rows(self) -> int:
+        """Rows of ``n_out`` numbers that the layer keeps in the workspace for itself."""
+        return 0
+
+    def op(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Array:
+        """The layer as a row of the op table, its place in memory left open."""
+        assert self.kernels is not None
+        op = np.zeros(1, OP)
+        for role, field in (("forward", "forward"), ("backward", "backward"),
+                            ("gradient", "gradient")):
+            op[field] = address(role, getattr(self.kernels, field), dtype)
+        for field in ("couple_forward", "couple_backward"):
+            op[field] = address("couple", getattr(self.kernels, field), dtype)
+        op["forward_row"] = address("forward", self.kernels.row or self.kernels.forward, dtype)
+        op["n_in"], op["ld_in"], op["n_out"], op["ld_out"] = n_in, n_in, n_out, n_out
+        op["dx"] = op["dy"] = op["param"] = op["mirror"] = op["extra"] = -1
+        op["n_rows"], op["n_decayed"] = self.trained_rows()
+        op["in_place"], op["index"] = self.in_place, self.index
+        op["a"], op["b"] = self.constants()
+        return op
+
     def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Array:
-        """Y of shape (b, n_out) for X of shape (b, n_in); keeps what ``backward`` needs."""
-        raise NotImplementedError(f"{type(self).__name__}.forward")
+        """Y of shape (b, n_out) for X of shape (b, n_in); keeps what ``backward`` needs.
+
+        Parameters
+        ----------
+        X : array_like, shape (b, n_in)
+            Numbers; a layer without parameters keeps float32, all else becomes float64.
+        allow_nonfinite : bool
+            False refuses NaN and infinity.
+
+        Returns
+        -------
+        ndarray, shape (b, n_out)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is not a matrix of numbers of the expected width.
+        """
+        if self.kernels is None:
+            raise NotImplementedError(f"{type(self).__name__}.forward")
+        X = self._take_input(X, allow_nonfinite)
+        Y = X.copy() if self.in_place else np.empty_like(X)
+        forward_rows(self.op(X.dtype, *[X.shape[1]] * 2), np.uint64(self.key), self._values(X),
+                     self._values(X)[:0], X.ravel(), Y.ravel())
+        self._x, self._y = X, Y
+        return Y
 
     def backward(self, dY: Any) -> Array:
         """dX of shape (b, n_in) for dY of shape (b, n_out); sets the gradients."""
-        raise NotImplementedError(f"{type(self).__name__}.backward")
+        if self.kernels is None:
+            raise NotImplementedError(f"{type(self).__name__}.backward")
+        dY = self._take_gradient(dY)
+        assert self._x is not None and self._y is not None
+        dX = dY.copy() if self.in_place else np.empty_like(dY)
+        backward_rows(self.op(dY.dtype, *[dY.shape[1]] * 2), np.uint64(self.key),
+                      self._values(dY), self._values(dY)[:0], self._x.ravel(), self._y.ravel(),
+                      dY.ravel(), dX.ravel())
+        return dX
+
+    def _values(self, like: Array) -> Array:
+        return np.empty(0, like.dtype) if self._flat is None else self._flat
 
     def _take_input(self, X: Any, allow_nonfinite: bool) -> Array:
         dtype = self._flat.dtype if self._flat is not None else _float_dtype(X)

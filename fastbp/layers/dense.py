@@ -15,41 +15,37 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import driver, kernel, prange
+from .._jit import kernel
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
 from ..kernels.matmul import ONE, ZERO, matmul, row_product
 from ..kernels.tile import row_length
 from ..kernels.transpose import transpose
-from .base import ROW_BLOCK, Layer, Tensor
-
-
-@kernel(inline=True)
-def dense_forward(x, ldx, m, n, params, y, ldy):
-    """y = x W' + bias for the rows of one block."""
-    bias = params[m * ldy:(m + 1) * ldy]
-    matmul(y.size // ldy, n, m, x, ldx, ONE, params, ldy, y, ldy, bias, ZERO)
+from .base import Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
 
 
 @kernel
-def dense_forward_row(x, m, params, y):
+def dense_forward(op, now, params, ws, x, y):
+    """y = x W' + bias for the rows of one block."""
+    m, ldy, at = op["n_in"], op["ld_out"], op["param"]
+    bias = params[at + m * ldy:at + (m + 1) * ldy]
+    matmul(y.size // ldy, op["n_out"], m, x, op["ld_in"], ONE, params[at:], ldy, y, ldy, bias,
+           ZERO)
+
+
+@kernel
+def dense_forward_row(op, now, params, ws, x, y):
     """y = W x + bias for one row."""
-    row_product(m, x, params, y.size, y, params[m * y.size:])
+    m, ldy, at = op["n_in"], op["ld_out"], op["param"]
+    row_product(m, x, params[at:], ldy, y, params[at + m * ldy:])
 
 
-@kernel(inline=True)
-def dense_backward(dy, ldy, m, n, mirror, dx, ldx):
-    """dx = dy W for the rows of one block; ``mirror`` is W as (n, ldx)."""
-    matmul(dx.size // ldx, m, n, dy, ldy, ONE, mirror, ldx, dx, ldx, None, ZERO)
-
-
-@kernel(inline=True)
-def dense_weight_grad(x, ldx, dy, ldy, rows, inputs, columns, grad, ld):
-    """grad = dW' of the first ``inputs`` columns of x and ``columns`` of dy.
-
-    Summed over all ``rows`` in order; rows of ``grad`` are ``ld`` apart.
-    """
-    matmul(inputs, columns, rows, x, ONE, ldx, dy, ldy, grad, ld, None, ZERO)
+@kernel
+def dense_backward(op, now, params, ws, x, y, dy, dx):
+    """dx = dy W for the rows of one block; the mirror is W as (n, ldx)."""
+    ldx = op["ld_in"]
+    matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE, ws[op["mirror"]:],
+           ldx, dx, ldx, None, ZERO)
 
 
 @kernel
@@ -69,38 +65,21 @@ def add_rows(dy, ldy, rows, dbias):
 
 
 @kernel
-def dense_bias_grad(dy, ldy, rows, dbias):
-    """Column sums of dy, as many as ``dbias`` is long, in the order of the rows."""
-    for j in range(dbias.size):
-        dbias[j] = 0
-    add_rows(dy, ldy, rows, dbias)
-
-
-@driver
-def dense_forward_rows(x, ldx, m, n, params, y, ldy):
-    rows = y.size // ldy
-    for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
-        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
-        dense_forward(x[lo * ldx:hi * ldx], ldx, m, n, params, y[lo * ldy:hi * ldy], ldy)
-
-
-@driver
-def dense_backward_rows(dy, ldy, m, n, mirror, dx, ldx):
-    rows = dx.size // ldx
-    for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
-        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
-        dense_backward(dy[lo * ldy:hi * ldy], ldy, m, n, mirror, dx[lo * ldx:hi * ldx], ldx)
-
-
-@driver
-def dense_param_grad_rows(x, ldx, m, dy, ldy, bias, dparams):
-    rows = dy.size // ldy
-    for block in prange((m + ROW_BLOCK - 1) // ROW_BLOCK):
-        first, last = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, m)
-        dense_weight_grad(x[first:], ldx, dy, ldy, rows, last - first, ldy,
-                          dparams[first * ldy:last * ldy], ldy)
-    if bias:
-        dense_bias_grad(dy, ldy, rows, dparams[m * ldy:])
+def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, add):
+    """dW' = X' dY of a tile, summed over all rows in order; under W' the row of the bias."""
+    ldx, ldy, columns = op["ld_in"], op["ld_out"], right - left
+    inputs = min(last, op["n_in"]) - first
+    tile, dy = x[first:], dy[left:]
+    if add == 0:
+        matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, None, ZERO)
+    else:
+        matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld)
+    if last > op["n_in"]:
+        dbias = grad[inputs * ld:inputs * ld + columns]
+        if add == 0:
+            for j in range(columns):
+                dbias[j] = 0
+        add_rows(dy, ldy, rows, dbias)
 
 
 def _padded(X: Array, columns: int) -> Array:
@@ -143,7 +122,7 @@ class Dense(Layer):
         For sizes below 1, a ``bias`` that is no bool, an unknown initializer or dtype.
     """
 
-    kind = 1
+    kernels = Kernels(dense_forward, dense_backward, dense_gradient, dense_forward_row)
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True, *,
                  weight_init: str | Initializer = "glorot_uniform",
@@ -175,6 +154,16 @@ class Dense(Layer):
         if self.use_bias:
             tensors.append(Tensor("bias", (self.n_out,), self.n_in * ld, (1,)))
         return tuple(tensors), (self.n_in + 1) * ld
+
+    def trained_rows(self) -> tuple[int, int]:
+        """W transposed, and the bias if there is one; the bias is not penalised."""
+        return self.n_in + self.use_bias, self.n_in
+
+    def op(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Array:
+        """As any layer's, in buffers whose rows of output are whole vectors."""
+        op = super().op(dtype, n_in, n_out)
+        op["ld_out"] = row_length(n_out, dtype)
+        return op
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the weight, zero the bias."""
@@ -249,9 +238,10 @@ class Dense(Layer):
         self._own()
         assert self._flat is not None
         X = self._take_input(X, allow_nonfinite)
-        ld = row_length(self.n_out, X.dtype)
-        Y = np.empty((len(X), ld), X.dtype)
-        dense_forward_rows(X.ravel(), self.n_in, self.n_in, self.n_out, self._flat, Y.ravel(), ld)
+        op = self.op(X.dtype, self.n_in, self.n_out)
+        op["param"] = 0
+        Y = np.empty((len(X), int(op["ld_out"][0])), X.dtype)
+        forward_rows(op, np.uint64(0), self._flat, self._flat[:0], X.ravel(), Y.ravel())
         self._x, self._y = X, np.ascontiguousarray(Y[:, :self.n_out])
         return self._y
 
@@ -260,13 +250,15 @@ class Dense(Layer):
         dY = self._take_gradient(dY)
         assert self._x is not None and self._flat is not None and self._flat_grad is not None
         ldx, ldy = row_length(self.n_in, dY.dtype), row_length(self.n_out, dY.dtype)
-        wide = _padded(dY, ldy).ravel()
-        dense_param_grad_rows(self._x.ravel(), self.n_in, self.n_in, wide, ldy, self.use_bias,
-                              self._flat_grad)
+        op, wide, none = self.op(dY.dtype, self.n_in, self.n_out), _padded(dY, ldy), dY[:0].ravel()
+        gradient_rows(op, np.uint64(0), self._flat, none, self._x.ravel(), wide.ravel(),
+                      self._flat_grad)
         mirror = np.zeros(self.n_out * ldx, dY.dtype)
         transpose(self.n_in, self.n_out, self._flat, ldy, mirror, ldx)
+        op["ld_in"], op["mirror"] = ldx, 0
         dX = np.empty((len(dY), ldx), dY.dtype)
-        dense_backward_rows(wide, ldy, self.n_in, self.n_out, mirror, dX.ravel(), ldx)
+        backward_rows(op, np.uint64(0), self._flat, mirror, dX.ravel(), wide.ravel(),
+                      wide.ravel(), dX.ravel())
         return np.ascontiguousarray(dX[:, :self.n_in])
 
     def config(self) -> dict[str, Any]:

@@ -8,15 +8,10 @@ section "Softmax layer", with the index mended (dE/dx_i sums over all outputs y_
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from .._jit import driver, kernel, prange
-from .._validation import Array
+from .._jit import kernel
 from ..kernels.reduce import row_max, row_sum
 from ..kernels.vmath import exp, select
-from .base import ROW_BLOCK, Layer
+from .base import Kernels, Layer
 
 
 @kernel
@@ -37,9 +32,9 @@ def exp_rows(x, y, n, ld):
 
 
 @kernel
-def softmax_forward(x, y, n, ld):
-    """Rows of ``n`` numbers, ``ld`` apart; pads of y become 0."""
-    zero = y.dtype.type(0)
+def softmax_forward(op, now, params, ws, x, y):
+    """Rows of n numbers, ld apart; pads of y become 0."""
+    n, ld, zero = op["n_out"], op["ld_out"], y.dtype.type(0)
     exp_rows(x, y, n, ld)
     for r in range(y.size // ld):
         row = y[r * ld:(r + 1) * ld]
@@ -49,8 +44,9 @@ def softmax_forward(x, y, n, ld):
 
 
 @kernel
-def softmax_backward(y, dy, dx, n, ld):
+def softmax_backward(op, now, params, ws, x, y, dy, dx):
     """dx = y * (dy - <dy, y>) by rows; pads of y are 0, so pads of dx are."""
+    n, ld = op["n_out"], op["ld_out"]
     for r in range(dx.size // ld):
         p, g = y[r * ld:(r + 1) * ld], dy[r * ld:(r + 1) * ld]
         out = dx[r * ld:(r + 1) * ld]
@@ -63,48 +59,11 @@ def softmax_backward(y, dy, dx, n, ld):
             out[i] = 0
 
 
-@driver
-def softmax_forward_rows(x, y, n):
-    size = ROW_BLOCK * n
-    for block in prange((y.size + size - 1) // size):
-        part = slice(block * size, min((block + 1) * size, y.size))
-        softmax_forward(x[part], y[part], n, n)
-
-
-@driver
-def softmax_backward_rows(y, dy, dx, n):
-    size = ROW_BLOCK * n
-    for block in prange((dx.size + size - 1) // size):
-        part = slice(block * size, min((block + 1) * size, dx.size))
-        softmax_backward(y[part], dy[part], dx[part], n, n)
-
-
 class Softmax(Layer):
     """y_i = e^x_i / sum_k e^x_k by rows; dX is the row-wise Jacobian product.
 
     Followed by ``CrossEntropyLoss`` the two are computed as one, without overflow.
     """
 
-    kind = 5
-
-    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Array:
-        """Probabilities (b, n) for logits X (b, n); each row sums to 1.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If X is not a matrix of numbers of the expected width.
-        """
-        X = self._take_input(X, allow_nonfinite)
-        Y = np.empty_like(X)
-        softmax_forward_rows(X.ravel(), Y.ravel(), X.shape[1])
-        self._x, self._y = X, Y
-        return Y
-
-    def backward(self, dY: Any) -> Array:
-        """dX (b, n) for dY (b, n): each row is J dy."""
-        dY = self._take_gradient(dY)
-        assert self._y is not None
-        dX = np.empty_like(dY)
-        softmax_backward_rows(self._y.ravel(), dY.ravel(), dX.ravel(), dY.shape[1])
-        return dX
+    kernels = Kernels(softmax_forward, softmax_backward)
+    keeps_output = True

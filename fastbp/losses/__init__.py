@@ -1,4 +1,4 @@
-"""Losses. A new one is a file here, a line below and a branch in ``dispatch``."""
+"""Losses. A new one is a file here, and a line below."""
 
 from typing import Any
 

@@ -10,9 +10,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._jit import Driver
+from .._jit import driver, prange
 from .._validation import Array, as_labels, as_matrix, check_choice, same_length
-from ..layers.base import Layer, _float_dtype
+from ..layers.base import ROW_BLOCK, Layer, _float_dtype
+from ..table import HEAD, address, call_loss
+
+
+@driver
+def loss_rows(head, x, t, weight, error, dx):
+    n = head[0]["n"]
+    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
+        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
+        call_loss(head[0]["loss"], (head[0], x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi],
+                                    error[lo:hi], dx[lo * n:hi * n]))
 
 
 class Loss:
@@ -25,8 +35,8 @@ class Loss:
 
     Attributes
     ----------
-    kind : int
-        Number in the engine's table; 0 for losses that only Python knows.
+    kernel : compiled function or None
+        Block kernel of role "loss" (see ``table``); None for losses that only Python knows.
     labels : bool
         Whether a 1-D target holds class indices.
     probabilities : str or None
@@ -34,14 +44,21 @@ class Loss:
         "identity" where they are probabilities, None for regression.
     """
 
-    kind: ClassVar[int] = 0
+    kernel: ClassVar[Any] = None
     labels: ClassVar[bool] = False
     probabilities: ClassVar[str | None] = None
-    _rows: ClassVar[Driver]
 
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = check_choice(reduction, "reduction", ("mean", "sum"))
         self._dx: Array | None = None
+
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Where the kernel for ``dtype`` is."""
+        return address("loss", type(self).kernel, dtype)
+
+    def constants(self) -> tuple[float, float]:
+        """Numbers that the kernel finds as ``a`` and ``b`` of the head."""
+        return 0.0, 0.0
 
     def fuse(self, layer: Layer) -> Loss | None:
         """The loss that does the work of ``layer`` and this one, or None."""
@@ -88,7 +105,10 @@ class Loss:
         same_length(X, T)
         weight = np.full(len(X), 1.0 / len(X) if self.reduction == "mean" else 1.0, X.dtype)
         error, dX = np.empty(len(X), X.dtype), np.empty_like(X)
-        type(self)._rows(X.ravel(), one_hot(T, n, X.dtype).ravel(), weight, n, error, dX.ravel())
+        head = np.zeros(1, HEAD)
+        head["loss"], head["n"], head["ld"] = self.address(X.dtype), n, n
+        head["a"], head["b"] = self.constants()
+        loss_rows(head, X.ravel(), one_hot(T, n, X.dtype).ravel(), weight, error, dX.ravel())
         self._dx = dX
         return float(np.sum(error, dtype=np.float64))
 

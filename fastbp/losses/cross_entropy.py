@@ -18,19 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import driver, kernel, prange
+from .._jit import kernel
 from .._validation import Array
 from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.vmath import log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
-from ..layers.base import ROW_BLOCK, Layer
+from ..layers.base import Layer
 from ..layers.softmax import Softmax, exp_rows
 from .base import Loss
 
 
 @kernel
-def cross_entropy(x, t, weight, n, ld, error, dx):
+def cross_entropy(h, x, t, weight, error, dx):
     """One block; a term with t = 0 counts 0 even at x = 0, and stays NaN at NaN."""
+    n, ld = h["n"], h["ld"]
     for r in range(weight.size):
         w, total = weight[r], x.dtype.type(0)
         for i in range(r * ld, r * ld + n):
@@ -46,8 +47,9 @@ def cross_entropy(x, t, weight, n, ld, error, dx):
 
 
 @kernel
-def softmax_cross_entropy(x, t, weight, n, ld, error, dx):
+def softmax_cross_entropy(h, x, t, weight, error, dx):
     """One block on logits."""
+    n, ld = h["n"], h["ld"]
     zero, one = x.dtype.type(0), x.dtype.type(1)
     exp_rows(x, dx, n, ld)
     for r in range(weight.size):
@@ -63,8 +65,9 @@ def softmax_cross_entropy(x, t, weight, n, ld, error, dx):
 
 
 @kernel
-def binary_cross_entropy(x, t, weight, n, ld, error, dx):
+def binary_cross_entropy(h, x, t, weight, error, dx):
     """One block on probabilities; terms with weight 0 count 0."""
+    n, ld = h["n"], h["ld"]
     one = x.dtype.type(1)
     for r in range(weight.size):
         w, total = weight[r], x.dtype.type(0)
@@ -84,8 +87,9 @@ def binary_cross_entropy(x, t, weight, n, ld, error, dx):
 
 
 @kernel
-def sigmoid_binary_cross_entropy(x, t, weight, n, ld, error, dx):
+def sigmoid_binary_cross_entropy(h, x, t, weight, error, dx):
     """One block on logits: t softplus(-z) + (1 - t) softplus(z)."""
+    n, ld = h["n"], h["ld"]
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for r in range(weight.size):
         w, total = weight[r], zero
@@ -100,38 +104,6 @@ def sigmoid_binary_cross_entropy(x, t, weight, n, ld, error, dx):
         error[r] = w * total
 
 
-@driver
-def cross_entropy_rows(x, t, weight, n, error, dx):
-    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
-        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
-        cross_entropy(x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi], n, n,
-                      error[lo:hi], dx[lo * n:hi * n])
-
-
-@driver
-def softmax_cross_entropy_rows(x, t, weight, n, error, dx):
-    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
-        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
-        softmax_cross_entropy(x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi], n, n,
-                              error[lo:hi], dx[lo * n:hi * n])
-
-
-@driver
-def binary_cross_entropy_rows(x, t, weight, n, error, dx):
-    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
-        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
-        binary_cross_entropy(x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi], n, n,
-                             error[lo:hi], dx[lo * n:hi * n])
-
-
-@driver
-def sigmoid_binary_cross_entropy_rows(x, t, weight, n, error, dx):
-    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
-        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
-        sigmoid_binary_cross_entropy(x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi], n, n,
-                                     error[lo:hi], dx[lo * n:hi * n])
-
-
 class SoftmaxCrossEntropyLoss(Loss):
     """Cross-entropy of softmax(X) for logits X, as one safe operation.
 
@@ -139,10 +111,9 @@ class SoftmaxCrossEntropyLoss(Loss):
     row, dX = (softmax(X) - T) / b.
     """
 
-    kind = 3
     labels = True
     probabilities = "softmax"
-    _rows = softmax_cross_entropy_rows
+    kernel = softmax_cross_entropy
 
 
 class CrossEntropyLoss(Loss):
@@ -157,10 +128,9 @@ class CrossEntropyLoss(Loss):
         "sum" gives the text's bare formulas.
     """
 
-    kind = 2
     labels = True
     probabilities = "identity"
-    _rows = cross_entropy_rows
+    kernel = cross_entropy
 
     def fuse(self, layer: Layer) -> Loss | None:
         """Softmax below makes it ``SoftmaxCrossEntropyLoss``."""
@@ -183,9 +153,8 @@ class SigmoidBinaryCrossEntropyLoss(_Binary):
     dZ = (sigmoid(Z) - T) / b.
     """
 
-    kind = 5
     probabilities = "sigmoid"
-    _rows = sigmoid_binary_cross_entropy_rows
+    kernel = sigmoid_binary_cross_entropy
 
 
 class BinaryCrossEntropyLoss(_Binary):
@@ -198,9 +167,8 @@ class BinaryCrossEntropyLoss(_Binary):
     reduction : {"mean", "sum"}
     """
 
-    kind = 4
     probabilities = "identity"
-    _rows = binary_cross_entropy_rows
+    kernel = binary_cross_entropy
 
     def fuse(self, layer: Layer) -> Loss | None:
         """Sigmoid below makes it ``SigmoidBinaryCrossEntropyLoss``."""

@@ -5,15 +5,15 @@ Source: seed text, section "Loss layer for continuous values".
 
 from __future__ import annotations
 
-from .._jit import driver, kernel, prange
+from .._jit import kernel
 from ..kernels.vmath import select
-from ..layers.base import ROW_BLOCK
 from .base import Loss
 
 
 @kernel
-def l2(x, t, weight, n, ld, error, dx):
+def l2(h, x, t, weight, error, dx):
     """One block: error[r] = weight[r] * E_r, dx = weight[r] * (x - t), pads of dx 0."""
+    n, ld = h["n"], h["ld"]
     half, zero = x.dtype.type(0.5), x.dtype.type(0)
     for r in range(weight.size):
         w, total = weight[r], zero
@@ -27,14 +27,6 @@ def l2(x, t, weight, n, ld, error, dx):
         error[r] = w * (half * total)
 
 
-@driver
-def l2_rows(x, t, weight, n, error, dx):
-    for block in prange((weight.size + ROW_BLOCK - 1) // ROW_BLOCK):
-        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, weight.size)
-        l2(x[lo * n:hi * n], t[lo * n:hi * n], weight[lo:hi], n, n, error[lo:hi],
-           dx[lo * n:hi * n])
-
-
 class L2Loss(Loss):
     """E = 1/2 sum_i (x_i - t_i)^2 per row, mean over rows; dX = (X - T) / b.
 
@@ -44,5 +36,4 @@ class L2Loss(Loss):
         "sum" gives the text's bare formulas.
     """
 
-    kind = 1
-    _rows = l2_rows
+    kernel = l2

@@ -1,4 +1,4 @@
-"""Optimizers. A new one is a file here, a line below and a branch in ``dispatch``."""
+"""Optimizers. A new one is a file here, and a line below."""
 
 from collections.abc import Callable
 from typing import Any

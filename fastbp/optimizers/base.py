@@ -11,14 +11,26 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .._jit import driver, prange
 from .._validation import Array, check_real
+from ..table import address, call_update
+
+#: Elements that one thread takes at a time in ``update_all``.
+BLOCK = 16384
+
+
+@driver
+def update_all(kernel, p, g, s0, s1, s2, size, spread, hyper):
+    for block in prange((p.size + BLOCK - 1) // BLOCK):
+        part = slice(block * BLOCK, min((block + 1) * BLOCK, p.size))
+        call_update(kernel, (p[part], g[part], s0[part], s1[part], s2[part], size, spread, hyper))
 
 
 class Optimizer:
     """Base of all optimizers. A subclass over NumPy alone trains through the textbook loop.
 
-    Override ``update``; an optimizer that the compiled engine knows sets ``kind`` and
-    gives its constants in ``hyper``.
+    Override ``update``, or give a ``kernel`` for the compiled engine with its constants in
+    ``hyper``.
 
     Parameters
     ----------
@@ -27,21 +39,33 @@ class Optimizer:
 
     Attributes
     ----------
-    kind : int
-        Number in the engine's table; 0 for optimizers that only Python knows.
+    kernel : compiled function or None
+        Of role "update" (see ``table``); None for optimizers that only Python knows.
     n_slots : int
-        State vectors.
+        State vectors, at most 3 for the engine.
     """
 
-    kind: ClassVar[int] = 0
+    kernel: ClassVar[Any] = None
     n_slots: int = 0
 
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate = check_real(learning_rate, "learning_rate", open_low=True)
 
     def hyper(self) -> Array:
-        """Constants for the update kernel, float64, shape (4,)."""
-        return np.zeros(4)
+        """Constants for the update kernel, float64."""
+        return np.zeros(1)
+
+    def sizes(self, rates: Array, steps: Array) -> Array:
+        """What of the steps is the same for all parameters: (size, spread) for each.
+
+        Parameters
+        ----------
+        rates : ndarray, shape (s,)
+            Learning rates.
+        steps : ndarray, shape (s,)
+            Numbers of the steps, from 1.
+        """
+        return np.stack([rates, np.zeros_like(rates)], axis=1)
 
     def update(self, params: Array, grads: Array, slots: Array, step: int,
                learning_rate: float) -> None:
@@ -52,7 +76,12 @@ class Optimizer:
         params, grads : ndarray, shape (n,)
         slots : ndarray, shape (n_slots, n)
         """
-        raise NotImplementedError(f"{type(self).__name__}.update")
+        if type(self).kernel is None:
+            raise NotImplementedError(f"{type(self).__name__}.update")
+        size, spread = self.sizes(np.array([learning_rate]), np.array([step]))[0]
+        state = [slots[i] if i < self.n_slots else params for i in range(3)]
+        update_all(address("update", type(self).kernel, params.dtype), params, grads, *state,
+                   size, spread, self.hyper())
 
     def config(self) -> dict[str, Any]:
         """Arguments that make an optimizer like this one."""

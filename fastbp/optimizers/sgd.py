@@ -13,18 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import CONTRACT, driver, kernel, prange
+from .._jit import CONTRACT, kernel
 from .._validation import Array, check_bool, check_real
 from .base import Optimizer
 
-#: Elements that one thread takes at a time in the drivers of optimizers.
-BLOCK = 16384
-
 
 @kernel(fastmath=CONTRACT)
-def sgd_update(p, g, v, rate, hyper):
+def sgd_update(p, g, v, s1, s2, size, spread, hyper):
     """One piece of the parameters; ``v`` is not touched without momentum."""
-    lr, mu = p.dtype.type(rate), p.dtype.type(hyper[0])
+    lr, mu = p.dtype.type(size), p.dtype.type(hyper[0])
     if hyper[0] == 0:
         for i in range(p.size):
             p[i] -= lr * g[i]
@@ -38,13 +35,6 @@ def sgd_update(p, g, v, rate, hyper):
             velocity = mu * v[i] + g[i]
             v[i] = velocity
             p[i] -= lr * (g[i] + mu * velocity)
-
-
-@driver
-def sgd_update_all(p, g, slots, rate, hyper):
-    for block in prange((p.size + BLOCK - 1) // BLOCK):
-        part = slice(block * BLOCK, min((block + 1) * BLOCK, p.size))
-        sgd_update(p[part], g[part], slots[part], rate, hyper)
 
 
 class SGD(Optimizer):
@@ -65,7 +55,7 @@ class SGD(Optimizer):
         For values outside these ranges, or ``nesterov`` without momentum.
     """
 
-    kind = 1
+    kernel = sgd_update
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0,
                  nesterov: bool = False) -> None:
@@ -77,14 +67,8 @@ class SGD(Optimizer):
         self.n_slots = int(self.momentum > 0)
 
     def hyper(self) -> Array:
-        """(momentum, nesterov, 0, 0)."""
-        return np.array([self.momentum, self.nesterov, 0.0, 0.0])
-
-    def update(self, params: Array, grads: Array, slots: Array, step: int,
-               learning_rate: float) -> None:
-        """Correct ``params`` in place by the formula above."""
-        sgd_update_all(params, grads, slots[0] if self.n_slots else params, learning_rate,
-                       self.hyper())
+        """(momentum, nesterov)."""
+        return np.array([self.momentum, self.nesterov])
 
     def config(self) -> dict[str, Any]:
         """Rate, momentum, nesterov."""

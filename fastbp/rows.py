@@ -1,0 +1,181 @@
+"""The row phase of the engine: blocks of rows, forward, loss, and backward.
+
+One thread takes a block of rows all the way: no barrier inside, the block stays in its
+cache. Layers that couple the rows of a batch (batch norm) cut the way into passes; between
+two of them the threads meet and share out what is gathered over all rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._jit import kernel
+from .kernels.matmul import ONE, ZERO
+from .kernels.prefetch import prefetch, prefetch_rows
+from .kernels.team import barrier, claim
+from .table import call_backward, call_couple, call_forward, call_gradient, call_loss
+
+#: What the row phase does: forward through every op, forward to the loss, or there and back.
+PREDICT, ERROR, GRADIENT = 0, 1, 2
+#: Columns that one thread gathers at a time in a layer that couples rows.
+_COLUMNS = 64
+
+
+@kernel
+def load_rows(h, op, ws, at, source, X):
+    """Rows ``source`` of X as the first op's input, from row ``at`` on."""
+    m, ld = h["n_features"], h["ld_features"]
+    x0 = op["x"] + at * ld
+    for r in range(source.size):
+        row, given = ws[x0 + r * ld:x0 + r * ld + m], X[source[r]]
+        for i in range(m):
+            row[i] = given[i]
+
+
+@kernel
+def load_targets(h, ws, at, source, T, labels, weights, scale):
+    """Targets of ``source`` as rows of numbers from row ``at`` on, and their weight."""
+    n, ld = h["n"], h["ld"]
+    for r in range(source.size):
+        row = ws[h["target"] + (at + r) * ld:h["target"] + (at + r + 1) * ld]
+        if labels.size > 0:
+            for i in range(n):
+                row[i] = 0
+            row[labels[source[r]]] = 1
+        else:
+            given = T[source[r]]
+            for i in range(n):
+                row[i] = given[i]
+        ws[h["weight"] + at + r] = scale * weights[source[r]] if weights.size > 0 else scale
+
+
+@kernel
+def forward(op, now, params, ws, lo, hi):
+    """One op for the rows ``lo`` to ``hi`` of the workspace."""
+    x = ws[op["x"] + lo * op["ld_in"]:op["x"] + hi * op["ld_in"]]
+    y = ws[op["y"] + lo * op["ld_out"]:op["y"] + hi * op["ld_out"]]
+    if op["in_place"] != 0 and op["x"] != op["y"]:
+        for i in range(y.size):
+            y[i] = x[i]
+    call_forward(op["forward"], (op, now, params, ws, x, y))
+
+
+@kernel
+def backward(op, now, params, ws, lo, hi):
+    """One op back for the rows ``lo`` to ``hi`` of the workspace."""
+    i0, i1, o0, o1 = lo * op["ld_in"], hi * op["ld_in"], lo * op["ld_out"], hi * op["ld_out"]
+    call_backward(op["backward"], (op, now, params, ws, ws[op["x"] + i0:op["x"] + i1],
+                                   ws[op["y"] + o0:op["y"] + o1],
+                                   ws[op["dy"] + o0:op["dy"] + o1],
+                                   ws[op["dx"] + i0:op["dx"] + i1]))
+
+
+@kernel
+def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, source, at, error,
+               scale):
+    """One pass over the rows ``source`` of X, in the workspace from row ``at`` on."""
+    h, lo, hi = head[0], at, at + source.size
+    if part["load"] != 0:
+        load_rows(h, ops[0], ws, at, source, X)
+    for k in range(part["first"], ops.size if mode == PREDICT else part["last"]):
+        forward(ops[k], now, params, ws, lo, hi)
+    if mode == PREDICT:
+        return
+    if part["loss"] != 0:
+        load_targets(h, ws, at, source, T, labels, weights, scale)
+        ld = h["ld"]
+        call_loss(h["loss"], (h, ws[h["x"] + lo * ld:h["x"] + hi * ld],
+                              ws[h["target"] + lo * ld:h["target"] + hi * ld],
+                              ws[h["weight"] + lo:h["weight"] + hi], error,
+                              ws[h["dx"] + lo * ld:h["dx"] + hi * ld]))
+    if mode == ERROR:
+        return
+    for k in range(part["top"], part["bottom"] - 1, -1):
+        backward(ops[k], now, params, ws, lo, hi)
+
+
+@kernel
+def add_block_gradients(ops, head, now, params, ws, at, rows, partial):
+    """Add what a block of rows gives to the gradients of its shard."""
+    for k in range(head[0]["n_train"]):
+        op = ops[k]
+        if op["n_rows"] > 0:
+            call_gradient(op["gradient"], (
+                op, now, params, ws, ws[op["x"] + at * op["ld_in"]:],
+                ws[op["dy"] + at * op["ld_out"]:], rows, ZERO, op["n_rows"], ZERO, op["n_out"],
+                partial[op["param"]:], op["ld_out"], ONE))
+
+
+@kernel
+def prefetch_source(X, T, source):
+    """Ask for rows that come next: shuffled, they lie where no hardware expects them."""
+    for r in range(source.size):
+        row = X[source[r]]
+        prefetch_rows(row, ZERO, ONE, row.size, ZERO)
+        if T.shape[0] > 0:
+            prefetch(T[source[r]], ZERO)
+
+
+@kernel
+def gather(worker, size, sync, base, part, now, ops, params, ws, rows):
+    """What a layer that couples rows gathers of all of them, shared out by columns."""
+    back = part["back"] >= 0
+    op = ops[part["back"] if back else part["couple"]]
+    shares, own = (op["n_out"] + _COLUMNS - 1) // _COLUMNS, ZERO
+    share = claim(sync, size, base, own)
+    while share < shares:
+        left, right = share * _COLUMNS, min((share + 1) * _COLUMNS, op["n_out"])
+        dy = ws[op["dy"]:] if back else ws[:0]
+        call_couple(op["couple_backward"] if back else op["couple_forward"],
+                    (op, now, params, ws, ws[op["x"]:], dy, rows, left, right))
+        own += 1
+        share = claim(sync, size, base, own)
+    return base + shares + size
+
+
+@kernel
+def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops, head, params,
+               ws, X, T, labels, weights, source, scale):
+    """The row phase of a batch, share by share as they are claimed.
+
+    Without shards a share is a block with a place of its own in the workspace. A shard is
+    many blocks, one after the other in the place of the thread, which leave the sum of
+    their gradients: nothing of a block outlives the cache. Returns where claims and
+    meetings stand.
+    """
+    h, rows, n = head[0], source.size, params.size
+    block = h["row_block"]
+    height = block if shards == 0 else (rows + shards - 1) // shards
+    shares = (rows + height - 1) // height if shards == 0 else shards
+    for p in range(passes.size):
+        part = passes[p]
+        if p > 0:
+            barrier(sync, size, meeting + 1)
+            base = gather(worker, size, sync, base, part, (key, np.uint64(0)), ops, params, ws,
+                          rows)
+            barrier(sync, size, meeting + 2)
+            meeting += 2
+        own = ZERO
+        share = claim(sync, size, base, own)
+        while share < shares:
+            lo, last = min(share * height, rows), min((share + 1) * height, rows)
+            partial = ws[h["partial"] + share * n:h["partial"] + (share + 1) * n]
+            if shards > 0:
+                for i in range(n):
+                    partial[i] = 0
+            while lo < last:
+                hi = min(lo + block, last)
+                at = lo if shards == 0 else worker * block
+                now = key, np.uint64(lo)
+                if part["load"] != 0:
+                    prefetch_source(X, T, source[hi:min(hi + block,
+                                                        last if shards > 0 else rows)])
+                pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights,
+                           source[lo:hi], at, ws[h["error"] + lo:h["error"] + hi], scale)
+                if shards > 0:
+                    add_block_gradients(ops, head, now, params, ws, at, hi - lo, partial)
+                lo = hi
+            own += 1
+            share = claim(sync, size, base, own)
+        base += shares + size
+    return base, meeting

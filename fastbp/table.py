@@ -1,0 +1,141 @@
+"""The op table, and how the engine calls the kernels that it points to.
+
+A network is data: each row of the table names its kernels by their machine addresses. The
+engine calls through them, so it is compiled once, whatever layers, losses and optimizers
+there are, and a kernel is compiled when a network first needs it. A user's own compiled
+layer or loss is one more address.
+
+Each role has one signature (``ROLES``); ``address`` compiles a kernel for it, ``call_...``
+calls from compiled code. Addresses hold for this process alone and are never saved.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ._jit import DISABLED, entry_point
+
+#: One layer. Sizes in elements; x, y, dx, dy, mirror (W in the other layout) and extra (the
+#: layer's own) are offsets in the workspace of buffers with ``ld`` elements a row; param is
+#: an offset in the flat parameters; -1 where there is none. Of the parameters the first
+#: ``n_rows`` rows of ``ld_out`` are trained, the first ``n_decayed`` of them penalised. ``a``
+#: and ``b`` are the layer's constants, ``index`` is its place in the network.
+OP = np.dtype([(name, np.int64) for name in (
+    "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
+    "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy", "param", "mirror", "extra",
+    "n_rows", "n_decayed", "in_place", "index")] + [("a", np.float64), ("b", np.float64)])
+
+#: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
+#: workspace offsets of targets, row weights, row errors and of each thread's scratch for a
+#: gradient tile, and the sizes of blocks. ``n_train`` counts the ops under the loss; a fused
+#: last layer only runs in ``predict``. With ``shards`` the batch is cut in so many, each with
+#: gradients of its own from ``partial`` on.
+HEAD = np.dtype([(name, np.int64) for name in (
+    "loss", "n", "ld", "x", "dx", "target", "weight", "error", "scratch", "scratch_size",
+    "n_train", "n_features", "ld_features", "capacity", "row_block", "shards", "partial")]
+    + [("a", np.float64), ("b", np.float64)])
+
+#: A tile of one layer's parameters: rows ``first`` to ``last``, columns ``left`` to ``right``
+#: of op ``op``. One thread at a time owns it: gradient, update, mirror.
+TASK = np.dtype([(name, np.int64) for name in ("op", "first", "last", "left", "right")])
+
+#: A pass over the rows of a batch: before it the layer ``couple`` (-1: none) gathers what it
+#: needs of all rows, ``back`` on the way back; rows are loaded if ``load``; then ops forward
+#: from ``first`` to ``last``, the loss if ``loss``, and backward from ``top`` down to
+#: ``bottom``.
+PASS = np.dtype([(name, np.int64) for name in (
+    "couple", "back", "load", "first", "last", "loss", "top", "bottom")])
+
+#: What else is done to gradients and parameters in a step; 0 where not. Penalties ``l1`` and
+#: ``l2`` (divided by the rows of the batch if ``by_rows``), gradients clipped by value and
+#: by global norm, weight decay (of the gradient, or of the parameters if ``decoupled``),
+#: largest norm of a unit's weights, decay of the moving average of the parameters.
+RULES = np.dtype([(name, np.float64) for name in (
+    "l1", "l2", "by_rows", "clip_value", "clip_norm", "weight_decay", "decoupled", "max_norm",
+    "average")])
+
+#: What a kernel may know of the moment: (key, row), unsigned. ``key`` is 0 outside of
+#: training, else drawn from seed and step; ``row`` is the block's first row in the batch.
+KEY, ROW = 0, 1
+
+
+def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
+    array, numbers = types.Array(element, 1, "C"), types.Array(types.float64, 1, "C")
+    n, real, now = types.int64, types.float64, types.UniTuple(types.uint64, 2)
+    op, head = numba.from_dtype(OP), numba.from_dtype(HEAD)
+    return {
+        # y of rows x; y holds x already where the layer works in place
+        "forward": (op, now, array, array, array, array),  # params, ws, x, y
+        # dx for dy; dx holds dy already where the layer works in place
+        "backward": (op, now, array, array, array, array, array, array),
+        # params, ws, x, y, dy, dx
+        # gradient of the tile of parameters first:last, left:right over all rows, written to
+        # grad with ld elements a row, or added to it
+        "gradient": (op, now, array, array, array, array, n, n, n, n, n, array, n, n),
+        # params, ws, x, dy, rows, first, last, left, right, grad, ld, add
+        # what columns left:right of all rows say, into ws[op["extra"]:]
+        "couple": (op, now, array, array, array, array, n, n, n),
+        # params, ws, x, dy, rows, left, right
+        # error[r] = weight[r] E_r, dx = weight[r] dE_r
+        "loss": (head, array, array, array, array, array),  # x, t, weight, error, dx
+        # one piece p of the parameters by its gradient g and state
+        "update": (array, array, array, array, array, real, real, numbers),
+        # p, g, slot 0, slot 1, slot 2, size, spread, hyper
+    }
+
+
+@functools.cache
+def signature(role: str, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Numba types of the arguments of ``role`` in a network of ``dtype``."""
+    return _roles(numba.from_dtype(dtype))[role]
+
+
+_python_kernels: list[Callable[..., Any]] = []
+
+
+@functools.cache
+def address(role: str, kernel: Any, dtype: np.dtype[Any]) -> int:
+    """Where the machine code of ``kernel`` lies, compiled for ``role``; 0 for None."""
+    if kernel is None:
+        return 0
+    if DISABLED:
+        _python_kernels.append(kernel)
+        return len(_python_kernels)
+    return entry_point(kernel, signature(role, dtype))
+
+
+def _caller(role: str) -> Any:
+    if DISABLED:
+        return lambda at, args: _python_kernels[at - 1](*args)
+
+    @intrinsic
+    def call(typingctx, at, args):
+        element = next(t for t in args.types if isinstance(t, types.Array)).dtype
+        wanted = _roles(element)[role]
+
+        def codegen(context, builder, sig, values):
+            given = sig.args[1].types
+            convention = context.call_conv
+            kind = convention.get_function_type(types.none, wanted)
+            code = builder.inttoptr(values[0], kind.as_pointer())
+            unpacked = cgutils.unpack_tuple(builder, values[1], len(given))
+            cast = [context.cast(builder, v, one, other)
+                    for v, one, other in zip(unpacked, given, wanted, strict=True)]
+            convention.call_function(builder, code, types.none, wanted, cast)
+            return context.get_dummy_value()
+
+        return types.none(types.int64, args), codegen
+
+    return call
+
+
+call_forward, call_backward, call_gradient, call_couple, call_loss, call_update = (
+    _caller(role) for role in ("forward", "backward", "gradient", "couple", "loss", "update"))

@@ -1,0 +1,239 @@
+"""The parameter phase of the engine: gradient, rules, update, tile by tile.
+
+Each tile of a gradient is owned by one thread, summed over the whole batch in the order of
+the rows, and used for the update while it is hot. Only a clip by the global norm needs all
+gradients first: then they are written out, and a second round updates.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ._jit import kernel
+from .kernels.matmul import ONE, ZERO
+from .kernels.prefetch import prefetch_rows
+from .kernels.reduce import magnitudes
+from .kernels.team import barrier, claim
+from .kernels.transpose import transpose
+from .table import call_gradient, call_update
+
+
+@kernel
+def refresh_mirror(op, first, last, left, right, params, ws):
+    """Copy a tile of W into the other layout, where there is one."""
+    if op["mirror"] >= 0:
+        ld = op["ld_out"]
+        transpose(last - first, right - left, params[op["param"] + first * ld + left:], ld,
+                  ws[op["mirror"] + left * op["ld_in"] + first:], op["ld_in"])
+
+
+@kernel
+def refresh_mirrors(ops, head, params, ws):
+    for k in range(head[0]["n_train"]):
+        refresh_mirror(ops[k], ZERO, ops[k]["n_in"], ZERO, ops[k]["n_out"], params, ws)
+
+
+@kernel
+def sum_shards(op, task, head, ws, n, grad):
+    """Gradient of one tile of whole rows, summed over the shards in their order."""
+    h, ld = head[0], op["ld_out"]
+    grad = grad[:(task["last"] - task["first"]) * ld]
+    at = h["partial"] + op["param"] + task["first"] * ld
+    for s in range(h["shards"]):
+        part = ws[at + s * n:at + s * n + grad.size]
+        for i in range(grad.size):
+            grad[i] = part[i] if s == 0 else grad[i] + part[i]
+
+
+@kernel
+def tile_gradient(op, task, now, head, params, ws, rows, shards, grad, ld):
+    """Gradient of one tile over all ``rows``; rows of ``grad`` are ``ld`` apart."""
+    if shards > 0:
+        sum_shards(op, task, head, ws, params.size, grad)
+    else:
+        call_gradient(op["gradient"], (op, now, params, ws, ws[op["x"]:], ws[op["dy"]:], rows,
+                                       task["first"], task["last"], task["left"], task["right"],
+                                       grad, ld, ZERO))
+
+
+@kernel
+def rule_out(p, g, n_decayed, l1, l2, clip_value):
+    """Penalties on the first ``n_decayed`` of p, then the clip of all g; returns penalties."""
+    zero, penalty = p.dtype.type(0), 0.0
+    if n_decayed > 0 and (l1 != 0 or l2 != 0):
+        size, square = magnitudes(p, n_decayed)
+        penalty = l1 * size + 0.5 * l2 * square
+        a, b = p.dtype.type(l1), p.dtype.type(l2)
+        for i in range(n_decayed):
+            sign = a if p[i] > zero else (-a if p[i] < zero else zero)
+            g[i] += b * p[i] + sign
+    if clip_value > 0:
+        high = p.dtype.type(clip_value)
+        for i in range(g.size):
+            g[i] = min(max(g[i], -high), high)
+    return penalty
+
+
+@kernel
+def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, rows, shards, rules,
+                 sums):
+    """Gradient of tile ``t`` with what the rules add to it; into ``grads`` if all of it is
+    needed before the first update, else into the scratch of the thread."""
+    task, h, rule, n = tasks[t], head[0], rules[0], params.size
+    op = ops[task["op"]]
+    columns, ld = task["right"] - task["left"], op["ld_out"]
+    at = op["param"] + task["first"] * ld + task["left"]
+    count = task["last"] - task["first"]
+    prefetch_rows(params, at, count, columns, ld)
+    for s in range(slots.size // n):
+        prefetch_rows(slots, s * n + at, count, columns, ld)
+    if op["mirror"] >= 0:
+        mirror = op["mirror"] + task["left"] * op["ld_in"] + task["first"]
+        prefetch_rows(ws, mirror, columns, min(task["last"], op["n_in"]) - task["first"],
+                      op["ld_in"])
+    whole = rule["clip_norm"] > 0
+    grad = grads[at:] if whole else ws[h["scratch"] + worker * h["scratch_size"]:]
+    step = ld if whole or columns == op["n_out"] else columns
+    tile_gradient(op, task, now, head, params, ws, rows, shards, grad, step)
+    l1, l2 = rule["l1"], rule["l2"]
+    if not (whole or l1 != 0 or l2 != 0 or rule["clip_value"] > 0):
+        return
+    share = 1.0 / rows if rule["by_rows"] != 0 else 1.0
+    decayed, penalty, square = op["n_decayed"] - task["first"], 0.0, 0.0
+    for i in range(count):
+        g, lo = grad[i * step:i * step + columns], at + i * ld
+        penalty += rule_out(params[lo:lo + columns], g, columns if i < decayed else ZERO,
+                            l1 * share, l2 * share, rule["clip_value"])
+        if whole:
+            square += magnitudes(g, columns)[1]
+    sums[t, 0], sums[t, 1] = penalty, square
+
+
+@kernel
+def decay(p, g, rate, weight_decay, decoupled):
+    """Weight decay of p, through the gradient or directly."""
+    if decoupled != 0:
+        keep = p.dtype.type(1.0 - rate * weight_decay)
+        for i in range(p.size):
+            p[i] *= keep
+    else:
+        share = p.dtype.type(weight_decay)
+        for i in range(p.size):
+            g[i] += share * p[i]
+
+
+@kernel
+def update_tile(worker, t, ops, tasks, head, params, grads, slots, ws, optimizer, rates, hyper,
+                rules, shrink):
+    """Update of tile ``t`` by the gradient that ``prepare_tile`` left, and its mirror."""
+    task, h, rule, n = tasks[t], head[0], rules[0], params.size
+    op = ops[task["op"]]
+    columns, ld = task["right"] - task["left"], op["ld_out"]
+    at = op["param"] + task["first"] * ld + task["left"]
+    count = task["last"] - task["first"]
+    whole = rule["clip_norm"] > 0
+    grad = grads[at:] if whole else ws[h["scratch"] + worker * h["scratch_size"]:]
+    step = ld if whole or columns == op["n_out"] else columns
+    if columns == op["n_out"]:  # rows follow each other: one run
+        columns, count = columns + (count - 1) * ld, ONE
+    for i in range(count):
+        lo, g = at + i * ld, grad[i * step:i * step + columns]
+        hi = lo + columns
+        if shrink < 1:
+            factor = params.dtype.type(shrink)
+            for j in range(columns):
+                g[j] *= factor
+        if rule["weight_decay"] != 0:
+            decay(params[lo:hi], g, rates[2], rule["weight_decay"], rule["decoupled"])
+        call_update(optimizer, (params[lo:hi], g, slots[lo:hi], slots[n + lo:n + hi],
+                                slots[2 * n + lo:2 * n + hi], rates[0], rates[1], hyper))
+    refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
+                   task["right"], params, ws)
+
+
+@kernel
+def limit_norms(op, task, params, ws, most, norms):
+    """Scale each unit of a tile's columns down to weights of norm ``most`` at most."""
+    ld, left = op["ld_out"], op["param"] + task["left"]
+    norms = norms[task["left"]:task["right"]]
+    for j in range(norms.size):
+        norms[j] = 0
+    for i in range(op["n_decayed"]):
+        row = params[left + i * ld:left + i * ld + norms.size]
+        for j in range(norms.size):
+            norms[j] += row[j] * row[j]
+    for j in range(norms.size):
+        norm = math.sqrt(norms[j])
+        norms[j] = most / norm if norm > most else 1.0
+    for i in range(op["n_decayed"]):
+        row = params[left + i * ld:left + i * ld + norms.size]
+        for j in range(norms.size):
+            row[j] = row[j] * params.dtype.type(norms[j])
+    refresh_mirror(op, ZERO, op["n_in"], task["left"], task["right"], params, ws)
+
+
+@kernel
+def after_update(worker, size, sync, base, meeting, ops, tasks, params, average, ws, rules,
+                 norms):
+    """What needs all of a step's updates: largest norms, moving average."""
+    rule = rules[0]
+    if rule["max_norm"] > 0:
+        barrier(sync, size, meeting + 1)
+        meeting += 1
+        share, own = claim(sync, size, base, ZERO), ZERO
+        while share < tasks.size:
+            task = tasks[share]
+            if task["first"] == 0 and ops[task["op"]]["n_decayed"] > 0:
+                limit_norms(ops[task["op"]], task, params, ws, rule["max_norm"],
+                            norms[ops[task["op"]]["param"]:])
+            own += 1
+            share = claim(sync, size, base, own)
+        base += tasks.size + size
+    if rule["average"] > 0:
+        barrier(sync, size, meeting + 1)
+        meeting += 1
+        block, own = 4096, ZERO
+        shares, fresh = (params.size + block - 1) // block, params.dtype.type(1 - rule["average"])
+        share = claim(sync, size, base, own)
+        while share < shares:
+            for i in range(share * block, min((share + 1) * block, params.size)):
+                average[i] += fresh * (params[i] - average[i])
+            own += 1
+            share = claim(sync, size, base, own)
+        base += shares + size
+    return base, meeting
+
+
+@kernel
+def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, params, grads,
+                    slots, average, ws, rows, shards, optimizer, rates, hyper, rules, sums,
+                    norms):
+    """Update every tile; returns where claims and meetings stand."""
+    most, shrink = rules[0]["clip_norm"], 1.0
+    share, own = claim(sync, size, base, ZERO), ZERO
+    while share < tasks.size:
+        prepare_tile(worker, share, now, ops, tasks, head, params, grads, slots, ws, rows,
+                     shards, rules, sums)
+        if most == 0:
+            update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
+                        rates, hyper, rules, shrink)
+        own += 1
+        share = claim(sync, size, base, own)
+    base += tasks.size + size
+    if most > 0:
+        barrier(sync, size, meeting + 1)
+        meeting += 1
+        square = 0.0
+        for t in range(tasks.size):
+            square += sums[t, 1]
+        norm = math.sqrt(square)
+        shrink = most / (norm + 1e-6) if norm > most else 1.0
+        share, own = claim(sync, size, base, ZERO), ZERO
+        while share < tasks.size:
+            update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
+                        rates, hyper, rules, shrink)
+            own += 1
+            share = claim(sync, size, base, own)
+        base += tasks.size + size
+    return after_update(worker, size, sync, base, meeting, ops, tasks, params, average, ws,
+                        rules, norms)
