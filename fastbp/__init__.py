@@ -1,7 +1,19 @@
 """fastbp: small and medium neural networks, trained fast on CPUs."""
 
-from .callbacks import Callback
+from .callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLog,
+    EarlyStopping,
+    JSONLines,
+    ProgressBar,
+    ReduceOnPlateau,
+    StopOnNaN,
+    TensorBoard,
+    TimeLimit,
+)
 from .gradcheck import gradcheck
+from .history import History
 from .io import load
 from .layers import Dense, Layer, ReLU, Sigmoid, Softmax, Tanh
 from .losses import (
@@ -14,13 +26,13 @@ from .losses import (
 )
 from .network import Network
 from .optimizers import SGD, Adam, Optimizer
-from .training import History
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "SGD", "Adam", "BinaryCrossEntropyLoss", "Callback", "CrossEntropyLoss", "Dense", "History",
-    "L2Loss", "Layer", "Loss", "Network", "Optimizer", "ReLU", "Sigmoid",
-    "SigmoidBinaryCrossEntropyLoss", "Softmax", "SoftmaxCrossEntropyLoss", "Tanh", "gradcheck",
-    "load",
+    "Adam", "BinaryCrossEntropyLoss", "CSVLog", "Callback", "Checkpoint", "CrossEntropyLoss",
+    "Dense", "EarlyStopping", "History", "JSONLines", "L2Loss", "Layer", "Loss", "Network",
+    "Optimizer", "ProgressBar", "ReLU", "ReduceOnPlateau", "SGD", "Sigmoid",
+    "SigmoidBinaryCrossEntropyLoss", "Softmax", "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh",
+    "TensorBoard", "TimeLimit", "gradcheck", "load",
 ]

@@ -132,6 +132,23 @@ def as_labels(T: Any, name: str, n_classes: int) -> Array:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
+def as_weights(weights: Any, rows: int, dtype: np.dtype[Any],
+               name: str = "sample_weight") -> Array | None:
+    """Weights of rows (n,) as ``dtype``: finite, at least 0, not all 0; None stays None."""
+    if weights is None:
+        return None
+    array = as_array(weights, name)
+    if array.shape != (rows,):
+        raise ValueError(f"{name} must have shape ({rows},), got {array.shape}")
+    result = np.ascontiguousarray(array, dtype=dtype)
+    check_finite(result, name)
+    if (result < 0).any():
+        raise ValueError(f"{name} must be at least 0, got {result.min()}")
+    if not result.any():
+        raise ValueError(f"{name} is 0 for every row")
+    return result
+
+
 def same_length(X: Array, T: Array, x_name: str = "X", t_name: str = "T") -> None:
     """Refuse pairs of different length."""
     if len(X) != len(T):

@@ -16,7 +16,16 @@ import numpy as np
 
 from . import engine
 from ._jit import thread_count
-from ._validation import Array, as_matrix, check_bool, check_dtype, check_size, same_length
+from ._validation import (
+    Array,
+    as_matrix,
+    as_weights,
+    check_bool,
+    check_dtype,
+    check_size,
+    same_length,
+)
+from .chain import check_layers
 from .kernels.team import launch
 from .kernels.tile import pad
 from .layers import Layer
@@ -26,7 +35,8 @@ from .plan import Plan, aligned_zeros, make_plan
 from .summary import table
 
 if TYPE_CHECKING:
-    from .training import History
+    from .history import History
+    from .run import Run
 
 #: Rows that one pass of predict, loss or loss_and_grad holds in the workspace.
 CHUNK_ROWS = 4096
@@ -60,6 +70,8 @@ class Network:
         padded to vectors; pads stay zero. ``named_parameters`` shows the tensors.
     n_params : int
         Number of parameters, pads not counted.
+    last_run : Run or None
+        Where the last fit ended: optimizer state, step and epoch counts.
 
     Raises
     ------
@@ -75,7 +87,7 @@ class Network:
 
     def __init__(self, layers: Sequence[Layer], loss: Loss | str, dtype: Any = "float32",
                  seed: int = 0, *, allow_nonfinite: bool = False) -> None:
-        self.layers = _check_layers(layers)
+        self.layers = check_layers(layers)
         self.loss_function = get_loss(loss)
         self.dtype = check_dtype(dtype)
         self.seed = check_size(seed, "seed", 0)
@@ -92,6 +104,7 @@ class Network:
         self._plans: dict[tuple[int, int], Plan] = {}
         self._one_row = 1, self.n_in
         self._row_plan: tuple[Array, int] | None = None
+        self.last_run: Run | None = None
 
     def _allocate(self) -> None:
         self._offsets, at = [], 0
@@ -191,7 +204,7 @@ class Network:
                 return self._predict_row(X)
         X = self.check_input(X)
         if not self.compiled:
-            return self._forward(X, len(self.layers))
+            return self.forward(X)
         Y = np.empty((len(X), self.n_out), self.dtype)
         for rows, plan in self._chunks(len(X)):
             self._evaluate(engine.PREDICT, plan, X, Y, rows, 1.0)
@@ -242,31 +255,37 @@ class Network:
         P = self.predict_proba(X)
         return (P[:, 0] > 0.5).astype(np.int64) if self.n_out == 1 else P.argmax(axis=1)
 
-    def loss(self, X: Any, T: Any) -> float:
+    def loss(self, X: Any, T: Any, *, sample_weight: Any = None) -> float:
         """The error E of targets T given X: the number that training descends.
 
         Parameters
         ----------
         X : array_like, shape (b, n_in)
         T : array_like, shape (b, n_out), or class indices (b,) where the loss takes them
+        sample_weight : array_like, shape (b,), optional
+            Weights of the rows; the mean is weighted.
 
         Raises
         ------
         ValueError, TypeError
-            For unfit X or T, or lengths that differ.
+            For unfit X, T or weights, or lengths that differ.
         """
         X, T = self._check_pair(X, T)
+        weights = as_weights(sample_weight, len(X), self.dtype)
         if not self.compiled:
-            return self._head_loss.forward(self._forward(X, self._n_train), T)
-        total = 0.0
+            return self._head_loss.forward(self.forward(X, self._n_train), T,
+                                           **_given(weights))
+        total, scale = 0.0, self._scale(len(X), weights)
         for rows, plan in self._chunks(len(X)):
-            total += self._evaluate(engine.ERROR, plan, X, T, rows, self._scale(len(X)))
+            total += self._evaluate(engine.ERROR, plan, X, T, rows, scale, weights)
         return total
 
-    def loss_and_grad(self, X: Any, T: Any) -> tuple[float, Array]:
+    def loss_and_grad(self, X: Any, T: Any, *,
+                      sample_weight: Any = None) -> tuple[float, Array]:
         """The error E and its gradient, flat and laid out as ``params``.
 
-        Also left in ``grads``; what is returned is a copy.
+        Also left in ``grads``; what is returned is a copy. Dropout is off and normalisation
+        uses its running statistics, as in ``predict``.
 
         Raises
         ------
@@ -274,42 +293,67 @@ class Network:
             As ``loss``.
         """
         X, T = self._check_pair(X, T)
+        weights = as_weights(sample_weight, len(X), self.dtype)
         if not self.compiled:
-            return self.textbook(X, T), self.grads.copy()
+            return self.textbook(X, T, sample_weight=weights), self.grads.copy()
         total, summed = 0.0, np.zeros_like(self.params)
+        scale = self._scale(len(X), weights)
         for rows, plan in self._chunks(len(X)):
-            total += self._evaluate(engine.GRADIENT, plan, X, T, rows, self._scale(len(X)))
+            total += self._evaluate(engine.GRADIENT, plan, X, T, rows, scale, weights)
             summed += self.grads
         self.grads[...] = summed
         return total, summed
 
-    def textbook(self, X: Any, T: Any) -> float:
+    def textbook(self, X: Any, T: Any, *, sample_weight: Array | None = None,
+                 key: int = 0) -> float:
         """The same step as the text writes it: layer by layer, in Python.
 
         Returns E and leaves the gradients in the layers. The engine's oracle, and the way
-        that networks with layers of the user's own run.
+        that networks with layers of the user's own run. ``key`` above 0 makes it a step of
+        training, from which dropout draws.
         """
         X, T = self._check_pair(X, T)
-        error = self._head_loss.forward(self._forward(X, self._n_train), T)
-        delta = self._head_loss.backward()
-        for layer in reversed(self.layers[:self._n_train]):
-            delta = layer.backward(delta)
+        error = self._head_loss.forward(self.forward(X, self._n_train, key), T,
+                                        **_given(sample_weight))
+        self.backward(self._head_loss.backward())
         return error
 
-    def _forward(self, X: Array, n_layers: int) -> Array:
+    def forward(self, X: Array, n_layers: int | None = None, key: int = 0) -> Array:
+        """Through the first ``n_layers`` layers, all by default, as the text writes it."""
         for layer in self.layers[:n_layers]:
+            layer.key = key
             X = layer.forward(X)
         return X
 
+    def backward(self, delta: Array) -> Array:
+        """From the gradient at the loss back to the input; leaves the layers' gradients."""
+        for layer in reversed(self.layers[:self._n_train]):
+            delta = layer.backward(delta)
+        return delta
+
+    def input_gradient(self, X: Any, T: Any) -> Array:
+        """dE/dX; see ``fastbp.sensitivity``."""
+        from .sensitivity import input_gradient
+
+        return input_gradient(self, X, T)
+
+    def jacobian(self, X: Any) -> Array:
+        """dY/dX of each row; see ``fastbp.sensitivity``."""
+        from .sensitivity import jacobian
+
+        return jacobian(self, X)
+
     def _evaluate(self, mode: int, plan: Plan, X: Array, T: Array, rows: slice,
-                  scale: float) -> float:
+                  scale: float, weights: Array | None = None) -> float:
+        own = _NO_WEIGHTS[self.dtype] if weights is None else weights
         return launch(engine.evaluate, plan.n_threads, mode, np.uint64(0), plan.one_pass,
                       plan.ops, plan.tasks, plan.head, self.params, self.grads, plan.workspace,
-                      X, *self.split_target(T), _NO_WEIGHTS[self.dtype],
-                      np.arange(rows.start, rows.stop), scale)
+                      X, *self.split_target(T), own, np.arange(rows.start, rows.stop), scale)
 
-    def _scale(self, rows: int) -> float:
-        return 1.0 / rows if self._head_loss.reduction == "mean" else 1.0
+    def _scale(self, rows: int, weights: Array | None = None) -> float:
+        if self._head_loss.reduction != "mean":
+            return 1.0
+        return 1.0 / (rows if weights is None else float(weights.sum(dtype=np.float64)))
 
     def _chunks(self, n: int) -> list[tuple[slice, Plan]]:
         plan = self.plan(min(n, CHUNK_ROWS))
@@ -318,15 +362,17 @@ class Network:
 
     # -- training and files -----------------------------------------------------------
 
-    def fit(self, X: Any, T: Any, *, epochs: int = 10, batch_size: int = 32,
-            optimizer: Any = "adam", shuffle: bool = True, validation_data: Any = None,
-            callbacks: Any = (), verbose: int = 0, n_threads: int | None = None) -> History:
-        """Train; see ``fastbp.training.fit``."""
+    def fit(self, X: Any, T: Any, **options: Any) -> History:
+        """Train on X and T; see ``fastbp.training.fit`` for the options."""
         from .training import fit
 
-        return fit(self, X, T, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-                   shuffle=shuffle, validation_data=validation_data, callbacks=callbacks,
-                   verbose=verbose, n_threads=n_threads)
+        return fit(self, X, T, **options)
+
+    def partial_fit(self, X: Any, T: Any, **options: Any) -> History:
+        """One more epoch with the optimizer state of the last; see ``fit``."""
+        from .training import partial_fit
+
+        return partial_fit(self, X, T, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write layers, loss and parameters to one safetensors file; see ``fastbp.load``."""
@@ -335,24 +381,6 @@ class Network:
         save(self, path)
 
 
-def _check_layers(layers: Any) -> list[Layer]:
-    if isinstance(layers, Layer):
-        raise TypeError(f"layers must be a sequence of layers, got {layers!r}")
-    layers = list(layers)
-    if not layers:
-        raise ValueError("layers is empty: a network needs at least one")
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{i}] must be a Layer, got {layer!r}")
-        if layer._owner is not None or any(layer is other for other in layers[:i]):
-            raise ValueError(f"layers[{i}], {layer!r}, is in a network already")
-    if layers[0].n_in is None:
-        raise ValueError(f"layers[0], {layers[0]!r}, must know its number of inputs; "
-                         "start with a Dense layer")
-    width = layers[0].n_in
-    for i, layer in enumerate(layers):  # before anything is changed
-        if layer.n_in is not None and layer.n_in != width:
-            raise ValueError(f"layers[{i}], {layer!r}, takes {layer.n_in} inputs, "
-                             f"the layer below gives {width}")
-        width = width if layer.n_out is None else layer.n_out
-    return layers
+def _given(weights: Array | None) -> dict[str, Any]:
+    """Weights as an argument, if there are any: losses of the user's own need not take it."""
+    return {} if weights is None else {"sample_weight": weights}

@@ -1,47 +1,39 @@
-"""fit: epochs, shuffling, chunks of compiled steps, validation, history."""
+"""fit: arguments, epochs, chunks of compiled steps, validation, history."""
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import engine
 from ._jit import thread_count
-from ._validation import Array, check_bool, check_size, same_length
-from .callbacks import Callback, PrintEpoch
-from .kernels.random import shuffle as shuffle_rows
-from .kernels.team import launch
+from ._validation import Array, as_weights, check_bool, check_real, check_size, same_length
+from .callbacks import Callback, Checkpoint, PrintEpoch
+from .engine import EPOCH, POSITION
+from .history import History
+from .metrics import Metric, get_metrics, measure
 from .network import Network
-from .optimizers import Optimizer
 from .optimizers import get as get_optimizer
-from .plan import aligned_zeros
-from .table import RULES, address
+from .rules import Rules
+from .run import Run
+from .weights import class_weights
 
 #: Seconds of compiled work after which control comes back to Python.
 CHUNK_SECONDS = 0.05
 
 
-class History(dict[str, list[float]]):
-    """Figures by name, one entry an epoch: "loss", "samples_per_s", "val_loss", ..."""
-
-    @property
-    def history(self) -> dict[str, list[float]]:
-        """The same dict, under the name that Keras gives it."""
-        return self
-
-    def append(self, logs: dict[str, float]) -> None:
-        """Add the figures of an epoch."""
-        for name, value in logs.items():
-            self.setdefault(name, []).append(value)
-
-
 def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int = 32,
-        optimizer: Any = "adam", shuffle: bool = True, validation_data: Any = None,
-        callbacks: Sequence[Callback] = (), verbose: int = 0,
+        optimizer: Any = "adam", shuffle: bool = True, sample_weight: Any = None,
+        class_weight: Any = None, validation_data: Any = None, validation_split: float = 0.0,
+        metrics: Sequence[str | Callable[..., float]] = (), l1: float = 0.0, l2: float = 0.0,
+        clip_value: float = 0.0, clip_norm: float = 0.0, max_norm: float = 0.0,
+        average: float = 0.0, callbacks: Sequence[Callback] = (), verbose: int = 0,
+        warm_start: bool = False, resume: str | os.PathLike[str] | None = None,
         n_threads: int | None = None) -> History:
     """Train ``network`` on X and T.
 
@@ -55,22 +47,41 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     batch_size : int
         Rows a step; the last batch of an epoch may be smaller.
     optimizer : Optimizer or str
-        An optimizer, or the name of one with default settings: "sgd", "adam".
+        An optimizer, or the name of one with default settings: "sgd", "adam", ...
     shuffle : bool
         New order each epoch, by the network's seed.
-    validation_data : (X, T), optional
+    sample_weight : array_like, shape (n,), optional
+        Weight of each row, at least 0; the mean over a batch is weighted.
+    class_weight : dict or "balanced", optional
+        Weight of each class, times ``sample_weight``; "balanced" is n / (classes * count).
+    validation_data : (X, T) or (X, T, sample_weight), optional
         Evaluated after each epoch.
+    validation_split : float
+        Share of the rows, drawn by the network's seed, to hold out and evaluate instead.
+    metrics : sequence of str or callable
+        Names in ``fastbp.metrics`` or functions (T, output) -> number, measured each epoch
+        on the validation data as "val_NAME", without any on the training data as "NAME".
+    l1, l2, clip_value, clip_norm, max_norm : float
+        Penalties and limits, 0 for none; see ``fastbp.rules``.
+    average : float
+        Decay of a moving average of the parameters, which is validated and what the network
+        holds at the end; 0 for none.
     callbacks : sequence of Callback
     verbose : int
         0 is silent, 1 prints a line an epoch.
+    warm_start : bool
+        Go on with optimizer state, step and epoch counts of the last fit.
+    resume : path, optional
+        A checkpoint of this very run: go on from there, up to ``epochs`` in all.
     n_threads : int, optional
         At most so many threads; the result does not depend on it.
 
     Returns
     -------
     History
-        Per epoch: ``loss`` (mean over the batches as they were trained),
-        ``samples_per_s``, and ``val_loss``, ``val_accuracy`` with validation data.
+        Per epoch: ``loss`` (mean over the batches as they were trained, penalties
+        included), ``learning_rate``, ``samples_per_s``, and ``val_loss``, ``val_accuracy``
+        and metrics.
 
     Raises
     ------
@@ -79,123 +90,133 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     """
     X, T = network._check_pair(X, T)
     epochs = check_size(epochs, "epochs", 0)
-    batch_size = min(check_size(batch_size, "batch_size"), len(X))
-    shuffle = check_bool(shuffle, "shuffle")
+    batch_size = check_size(batch_size, "batch_size")
+    shuffle, warm_start = check_bool(shuffle, "shuffle"), check_bool(warm_start, "warm_start")
     verbose = check_size(int(verbose) if isinstance(verbose, bool) else verbose, "verbose", 0)
     optimizer = get_optimizer(optimizer)
+    rules = Rules(l1, l2, clip_value, clip_norm, max_norm, average, optimizer.weight_decay,
+                  type(optimizer).decoupled)
+    found = get_metrics(metrics)
     if n_threads is not None:
         n_threads = check_size(n_threads, "n_threads")
     for hook in callbacks:
         if not isinstance(hook, Callback):
             raise TypeError(f"callbacks must hold Callback objects, got {hook!r}")
+    weights = as_weights(sample_weight, len(X), network.dtype)
+    if class_weight is not None:
+        weights = class_weights(T, class_weight, network.n_out, weights, network.dtype)
     validation = _check_validation(network, validation_data)
-    run = _Run(network, X, T, batch_size, optimizer, shuffle)
-    hooks = [*callbacks, *([PrintEpoch()] if verbose else [])]
-    return _loop(run, epochs, validation, hooks, thread_count(n_threads))
+    split = check_real(validation_split, "validation_split", 0.0, 1.0)
+    if split:
+        if validation is not None:
+            raise ValueError("validation_split and validation_data cannot both be given, got "
+                             f"validation_split={validation_split!r}")
+        X, T, weights, validation = _hold_out(network, X, T, weights, split)
+    run = Run(network, X, T, min(batch_size, len(X)), optimizer, shuffle, weights=weights,
+              rules=rules, epochs=epochs)
+    return train(run, epochs, validation=validation, metrics=found,
+                 hooks=[*callbacks, *([PrintEpoch()] if verbose else [])],
+                 warm_start=warm_start, resume=resume, n_threads=n_threads)
 
 
-def _check_validation(network: Network, data: Any) -> tuple[Array, Array] | None:
+@dataclass(frozen=True)
+class Validation:
+    """Held-out rows."""
+
+    X: Array
+    T: Array
+    weights: Array | None
+
+
+def _check_validation(network: Network, data: Any) -> Validation | None:
     if data is None:
         return None
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"validation_data must be a pair (X, T), got {type(data).__name__}")
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise TypeError("validation_data must be a pair (X, T) or (X, T, sample_weight), got "
+                        f"{type(data).__name__}")
     X, T = (network.check_input(data[0], "validation_data[0]"),
             network.check_target(data[1], "validation_data[1]"))
     same_length(X, T, "validation_data[0]", "validation_data[1]")
-    return X, T
+    weights = as_weights(data[2] if len(data) == 3 else None, len(X), network.dtype,
+                         "validation_data[2]")
+    return Validation(X, T, weights)
 
 
-class _Run:
-    """One training run: where it stands, and how to take the next steps."""
-
-    def __init__(self, network: Network, X: Array, T: Array, batch_size: int,
-                 optimizer: Optimizer, shuffle: bool) -> None:
-        self.network, self.X, self.T = network, X, T
-        self.batch_size, self.optimizer = batch_size, optimizer
-        self.steps_per_epoch = -(-len(X) // batch_size)
-        self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
-        self.order = np.arange(len(X))
-        self.rules = np.zeros(1, RULES)
-        self.weights = self.average = np.empty(0, network.dtype)
-        self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
-        self.errors = np.zeros(1)
-        self.mean = network._head_loss.reduction == "mean"
-        self.compiled = network.compiled and type(optimizer).kernel is not None
-
-    def advance(self, n_steps: int, n_threads: int) -> None:
-        """Take ``n_steps`` steps; ``errors`` counts those up to the end of the epoch."""
-        if self.compiled:
-            self._engine(n_steps, n_threads)
-        else:
-            for _ in range(n_steps):
-                self._textbook()
-
-    def _engine(self, n_steps: int, n_threads: int) -> None:
-        net, plan = self.network, self.network.plan(self.batch_size, n_threads)
-        rates = np.full(n_steps, self.optimizer.learning_rate)
-        steps = self.cursor[engine.STEP] + 1 + np.arange(n_steps)
-        sizes = np.column_stack([self.optimizer.sizes(rates, steps), rates])
-        errors = np.zeros(n_steps // self.steps_per_epoch + 2)
-        launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
-               net.params, net.grads, self.slots, self.average, plan.workspace, self.X,
-               *net.split_target(self.T), self.weights, self.order, self.batch_size, self.mean,
-               address("update", type(self.optimizer).kernel, net.dtype), sizes,
-               self.optimizer.hyper(), self.rules, np.zeros((len(plan.tasks), 2)),
-               np.empty(0), self.cursor, errors)
-        self.errors[0] += errors[0]
-
-    def _textbook(self) -> None:
-        """One step as the text writes it; for layers and losses of the user's own."""
-        net, cursor = self.network, self.cursor
-        start = int(cursor[engine.POSITION])
-        if start == 0 and cursor[engine.SHUFFLE]:
-            shuffle_rows(self.order, cursor[engine.SEED], cursor[engine.EPOCH])
-        rows = self.order[start:start + self.batch_size]
-        error = net.textbook(self.X[rows], self.T[rows])
-        cursor[engine.STEP] += 1
-        slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
-        self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]),
-                              self.optimizer.learning_rate)
-        self.errors[0] += error * (len(rows) if self.mean else 1)
-        cursor[engine.POSITION] = start + len(rows)
-        if start + len(rows) == len(self.X):
-            cursor[engine.POSITION] = 0
-            cursor[engine.EPOCH] += 1
+def _hold_out(network: Network, X: Array, T: Array, weights: Array | None,
+              share: float) -> tuple[Array, Array, Array | None, Validation]:
+    count = round(len(X) * share)
+    if not 0 < count < len(X):
+        raise ValueError(f"validation_split={share} of {len(X)} rows leaves nothing on one side")
+    order = np.random.default_rng([network.seed, len(X)]).permutation(len(X))
+    held, kept = np.sort(order[:count]), np.sort(order[count:])
+    pick = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
+    return X[kept], T[kept], pick(kept), Validation(X[held], T[held], pick(held))
 
 
-def _loop(run: _Run, epochs: int, validation: tuple[Array, Array] | None,
-          hooks: Sequence[Callback], n_threads: int) -> History:
-    history, chunk, n = History(), 1, len(run.X)
+def train(run: Run, epochs: int, *, validation: Validation | None = None,
+          metrics: Sequence[Metric] = (), hooks: Sequence[Callback] = (),
+          warm_start: bool = False, resume: str | os.PathLike[str] | None = None,
+          n_threads: int | None = None) -> History:
+    """Take ``run`` through its epochs; see ``fit``."""
+    network, cursor, threads = run.network, run.cursor, thread_count(n_threads)
+    if warm_start and network.last_run is not None:
+        run.follow(network.last_run)
+    hooks = sorted(hooks, key=lambda hook: isinstance(hook, Checkpoint))  # last: see it all
+    run.first_epoch = int(cursor[EPOCH])
     for hook in hooks:
-        hook.on_train_begin(run.network, epochs, n)
+        hook.run = run
+        if isinstance(hook, Checkpoint):
+            hook.hooks = hooks
+    if resume is not None:
+        from .io.checkpoint import restore
+
+        restore(run, hooks, resume)
+    for hook in hooks:
+        hook.on_train_begin(network, epochs, len(run.X))
+    stop = any(getattr(hook, "stopped", False) for hook in hooks)
     try:
-        for epoch in range(epochs):
-            run.errors[0], taken, stop = 0.0, 0, False
-            began = time.perf_counter()
-            while taken < run.steps_per_epoch and not stop:
-                count = min(chunk, run.steps_per_epoch - taken)
-                before = time.perf_counter()
-                run.advance(count, n_threads)
-                spent = time.perf_counter() - before
-                taken += count
-                # Aim at CHUNK_SECONDS, growing gently: a first call may have compiled.
-                chunk = max(1, int(min(count * CHUNK_SECONDS / spent, 4 * chunk + 1)))
-                done = min(taken * run.batch_size, n)
-                stop = _tell(hooks, "on_chunk_end", epoch, done)
-            logs = {"loss": run.errors[0] / (n if run.mean else 1),
-                    "samples_per_s": done / (time.perf_counter() - began)}
-            logs |= _validate(run.network, validation)
-            history.append(logs)
-            stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop
-            if not np.isfinite(logs["loss"]):
-                warnings.warn(f"loss is {logs['loss']} in epoch {epoch + 1}; a smaller "
-                              "learning_rate may help", RuntimeWarning, stacklevel=4)
-            if stop:
-                break
+        while cursor[EPOCH] - run.first_epoch < epochs and not stop:
+            stop = _epoch(run, int(cursor[EPOCH]) - run.first_epoch, validation, metrics, hooks,
+                          threads)
     finally:
         for hook in hooks:
+            hook.on_last_step()
+        run.finish()
+        network.last_run = run
+        for hook in hooks:
             hook.on_train_end()
-    return history
+    return run.history
+
+
+def _epoch(run: Run, epoch: int, validation: Validation | None, metrics: Sequence[Metric],
+           hooks: Sequence[Callback], n_threads: int) -> bool:
+    """One epoch, or what is left of it; returns whether to stop."""
+    n, began, stop = len(run.X), time.perf_counter(), False
+    taken = begun_at = int(run.cursor[POSITION]) // run.batch_size
+    rate, whole = float(run.rates(1)[0]), run.steps_per_epoch
+    while taken < whole and not stop:
+        count, before = min(run.chunk, whole - taken), time.perf_counter()
+        run.advance(count, n_threads)
+        spent = time.perf_counter() - before
+        taken += count
+        # Aim at CHUNK_SECONDS, growing gently: a first call may have compiled.
+        run.chunk = max(1, int(min(count * CHUNK_SECONDS / spent, 4 * run.chunk + 1)))
+        done = min(taken * run.batch_size, n)
+        stop = _tell(hooks, "on_chunk_end", epoch, done)
+    seen = done - begun_at * run.batch_size
+    logs = {"loss": float(run.errors[0]) / (run.total * done / n), "learning_rate": rate,
+            "samples_per_s": seen / (time.perf_counter() - began)}
+    if taken < whole:  # stopped within the epoch: its figures are of what it has seen
+        run.history.append(logs)
+        return True
+    run.errors[0] = 0.0
+    with run.averaged():
+        logs |= _validate(run, validation, metrics)
+    run.history.append(logs)
+    if not np.isfinite(logs["loss"]):
+        warnings.warn(f"loss is {logs['loss']} in epoch {epoch + 1}; a smaller "
+                      "learning_rate may help", RuntimeWarning, stacklevel=5)
+    return _tell(hooks, "on_epoch_end", epoch, logs) or stop
 
 
 def _tell(hooks: Sequence[Callback], event: str, *args: Any) -> bool:
@@ -203,14 +224,24 @@ def _tell(hooks: Sequence[Callback], event: str, *args: Any) -> bool:
     return any([bool(getattr(hook, event)(*args)) for hook in hooks])  # noqa: C419
 
 
-def _validate(network: Network, data: tuple[Array, Array] | None) -> dict[str, float]:
-    """Loss and, for cross-entropies, accuracy on held-out rows."""
+def _validate(run: Run, data: Validation | None, metrics: Sequence[Metric]) -> dict[str, float]:
+    """Loss and metrics on held-out rows; metrics on the training data without any."""
+    network = run.network
     if data is None:
-        return {}
-    X, T = data
-    logs = {"val_loss": network.loss(X, T)}
+        return measure(network, run.X, run.T, metrics, run.weights if run.weights.size else None)
+    logs = {"val_loss": network.loss(data.X, data.T, sample_weight=data.weights)}
     if network.loss_function.probabilities is not None:
-        single = network.n_out == 1
-        true = T[:, 0] > 0.5 if single else T if T.ndim == 1 else T.argmax(axis=1)
-        logs["val_accuracy"] = float(np.mean(network.predict_classes(X) == true))
-    return logs
+        metrics = [*get_metrics(["accuracy"]), *(m for m in metrics if m.name != "accuracy")]
+    found = measure(network, data.X, data.T, metrics, data.weights)
+    return logs | {f"val_{name}": value for name, value in found.items()}
+
+
+def partial_fit(network: Network, X: Any, T: Any, **options: Any) -> History:
+    """One more epoch over X and T, with the optimizer state of the fit before.
+
+    Takes what ``fit`` takes but ``epochs`` and ``warm_start``.
+    """
+    return fit(network, X, T, epochs=1, warm_start=True, **options)
+
+
+__all__ = ["CHUNK_SECONDS", "History", "Run", "fit", "partial_fit", "train"]

@@ -13,8 +13,8 @@ import pytest
 
 import fastbp
 from fastbp import datasets
+from fastbp.callbacks.progress import ProgressBar, progress
 from fastbp.cli import main
-from fastbp.cli.progress import ProgressBar, progress
 
 from .builders import classifier, clusters
 

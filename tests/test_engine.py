@@ -10,7 +10,7 @@ import pytest
 import fastbp
 from fastbp import plan as planning
 from fastbp.optimizers import OPTIMIZERS
-from fastbp.training import _Run
+from fastbp.run import Run
 
 from . import naive
 from .builders import CHAINS, data, network
@@ -22,7 +22,7 @@ OPTIMIZER_CASES = [(name, arguments) for name in OPTIMIZERS for arguments in CAS
 def train(net: fastbp.Network, X: Any, T: Any, batch: int, optimizer: fastbp.Optimizer,
           steps: int, *, compiled: bool, shuffle: bool = True) -> float:
     """Steps within one epoch after another; returns the last epoch's error so far."""
-    run = _Run(net, net.check_input(X), net.check_target(T), batch, optimizer, shuffle)
+    run = Run(net, net.check_input(X), net.check_target(T), batch, optimizer, shuffle)
     run.compiled = compiled
     for _ in range(steps):
         run.advance(1, 2)
@@ -160,7 +160,7 @@ def test_training_allocates_nothing_in_a_step(batch: int, monkeypatch: pytest.Mo
     monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 0)
     _nrt_python.memsys_enable_stats()
     net, (X, T) = network("relu-softmax"), data("relu-softmax", 2100)
-    run = _Run(net, net.check_input(X), net.check_target(T), batch, fastbp.Adam(), True)
+    run = Run(net, net.check_input(X), net.check_target(T), batch, fastbp.Adam(), True)
     run.advance(1, 1)
 
     def allocated(steps: int) -> int:

@@ -20,7 +20,7 @@ def test_learns_separable_classes() -> None:
     history = net.fit(X[:400], T[:400], epochs=30, validation_data=(X[400:], T[400:]))
     assert history["val_accuracy"][-1] > 0.95
     assert history["loss"][-1] < history["loss"][0] / 3
-    assert set(history) == {"loss", "samples_per_s", "val_loss", "val_accuracy"}
+    assert set(history) == {"loss", "learning_rate", "samples_per_s", "val_loss", "val_accuracy"}
     assert all(len(v) == 30 for v in history.values()) and history.history is history
     assert history["val_loss"][-1] == pytest.approx(net.loss(X[400:], T[400:]))
     assert history["val_accuracy"][-1] == np.mean(net.predict_classes(X[400:]) == T[400:])

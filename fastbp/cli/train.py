@@ -13,11 +13,11 @@ import numpy as np
 
 from .. import datasets
 from ..callbacks import Callback
+from ..callbacks.progress import progress
 from ..layers import Dense, Layer, ReLU, Softmax
 from ..losses import CrossEntropyLoss
 from ..network import Network
 from ..optimizers import OPTIMIZERS
-from .progress import progress
 
 #: Share of the rows that training never sees.
 HELD_OUT = 0.2

@@ -20,6 +20,27 @@ from ..network import Network
 FORMAT = "fastbp-network-1"
 
 
+def describe(network: Network) -> str:
+    """Layers, loss, dtype and seed as JSON.
+
+    Raises
+    ------
+    TypeError
+        If a layer or loss is not one of fastbp's own.
+    """
+    for part, table in [*((layer, LAYERS) for layer in network.layers),
+                        (network.loss_function, LOSSES)]:
+        if table.get(type(part).__name__) is not type(part):  # type: ignore[attr-defined]
+            raise TypeError(f"{part!r} is not one of fastbp's own and cannot be saved")
+    return json.dumps({
+        "format": FORMAT,
+        "layers": [{"type": type(x).__name__, **x.config()} for x in network.layers],
+        "loss": {"type": type(network.loss_function).__name__, **network.loss_function.config()},
+        "dtype": network.dtype.name, "n_in": network.n_in, "seed": network.seed,
+        "allow_nonfinite": network.allow_nonfinite,
+    })
+
+
 def save(network: Network, path: str | os.PathLike[str]) -> None:
     """Write ``network`` to ``path``, whole or not at all.
 
@@ -30,22 +51,42 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written; an earlier one stays as it was.
     """
+    write(path, network.named_parameters(), {"fastbp": describe(network)})
+
+
+def write(path: str | os.PathLike[str], tensors: dict[str, Any],
+          metadata: dict[str, str]) -> None:
+    """One safetensors file, whole or not at all."""
     from safetensors.numpy import save as encode
 
-    for part, table in [*((layer, LAYERS) for layer in network.layers),
-                        (network.loss_function, LOSSES)]:
-        if table.get(type(part).__name__) is not type(part):  # type: ignore[attr-defined]
-            raise TypeError(f"{part!r} is not one of fastbp's own and cannot be saved")
-    description = {
-        "format": FORMAT,
-        "layers": [{"type": type(x).__name__, **x.config()} for x in network.layers],
-        "loss": {"type": type(network.loss_function).__name__, **network.loss_function.config()},
-        "dtype": network.dtype.name, "n_in": network.n_in, "seed": network.seed,
-        "allow_nonfinite": network.allow_nonfinite,
-    }
     # safetensors writes wrong bytes for arrays that are not C-contiguous.
-    tensors = {k: np.ascontiguousarray(v) for k, v in network.named_parameters().items()}
-    _replace(Path(path), encode(tensors, metadata={"fastbp": json.dumps(description)}))
+    whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    _replace(Path(path), encode(whole, metadata=metadata))
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors and metadata of a fastbp file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or not fastbp's.
+    OSError
+        If it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):  # a missing file is an OSError that names it
+        pass
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if "fastbp" not in metadata:
+            raise ValueError("no metadata of fastbp")
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} is not a fastbp model: {error}") from error
+    return tensors, metadata
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -86,19 +127,14 @@ def load(path: str | os.PathLike[str]) -> Network:
     OSError
         If it cannot be read.
     """
-    from safetensors import SafetensorError, safe_open
-
-    with open(path, "rb"):  # a missing file is an OSError that names it
-        pass
+    tensors, metadata = read(path)
     try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         description = json.loads(metadata["fastbp"])
         if description["format"] != FORMAT:
             raise ValueError(f"format {description['format']!r}, expected {FORMAT!r}")
-        return _build(description, tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        return _build(description, {name: value for name, value in tensors.items()
+                                    if not name.startswith("run/")})
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} is not a fastbp model: {error}") from error
 
 

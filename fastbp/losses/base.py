@@ -80,13 +80,16 @@ class Loss:
             array = array[:, None]
         return as_matrix(array, name, dtype, n_out, allow_nonfinite=allow_nonfinite)
 
-    def forward(self, X: Any, T: Any, *, allow_nonfinite: bool = True) -> float:
+    def forward(self, X: Any, T: Any, *, sample_weight: Any = None,
+                allow_nonfinite: bool = True) -> float:
         """The error E of predictions X (b, n) against targets T; keeps the gradient.
 
         Parameters
         ----------
         X : array_like, shape (b, n)
         T : array_like, shape (b, n), or class indices (b,) where the loss takes them
+        sample_weight : array_like, shape (b,), optional
+            Weight of each row; the mean is then sum(w E) / sum(w), 0 where all w are.
         allow_nonfinite : bool
             False refuses NaN and infinity in X.
 
@@ -103,7 +106,12 @@ class Loss:
         n = X.shape[1]
         T = self.check_target(T, n, X.dtype, allow_nonfinite=allow_nonfinite)
         same_length(X, T)
-        weight = np.full(len(X), 1.0 / len(X) if self.reduction == "mean" else 1.0, X.dtype)
+        weight = np.ones(len(X), X.dtype) if sample_weight is None else (
+            np.array(sample_weight, X.dtype))
+        same_length(X, weight, "X", "sample_weight")
+        if self.reduction == "mean":
+            total = weight.sum(dtype=np.float64)
+            weight *= X.dtype.type(1 / total if total > 0 else 0)
         error, dX = np.empty(len(X), X.dtype), np.empty_like(X)
         head = np.zeros(1, HEAD)
         head["loss"], head["n"], head["ld"] = self.address(X.dtype), n, n

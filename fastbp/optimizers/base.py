@@ -46,6 +46,8 @@ class Optimizer:
     """
 
     kernel: ClassVar[Any] = None
+    decoupled: ClassVar[bool] = False
+    weight_decay: float = 0.0
     n_slots: int = 0
 
     def __init__(self, learning_rate: float) -> None:

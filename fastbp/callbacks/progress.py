@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..callbacks import Callback, PrintEpoch
+from .base import Callback
+from .log import PrintEpoch
 
 if TYPE_CHECKING:
     from ..network import Network

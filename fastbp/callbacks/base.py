@@ -1,0 +1,119 @@
+"""Hooks into training, called between chunks of compiled steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._validation import check_choice, check_real, check_size
+
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..run import Run
+
+
+class Callback:
+    """Base of callbacks: override what you need. Return True from a hook to stop.
+
+    Attributes
+    ----------
+    run : Run
+        The training run, from before ``on_train_begin`` on.
+    """
+
+    run: Run
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Before the first step."""
+
+    def on_chunk_end(self, epoch: int, samples: int) -> bool | None:
+        """After some steps (50 ms or so), ``samples`` rows into ``epoch``."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool | None:
+        """After an epoch (counted from 0), with its figures."""
+
+    def on_last_step(self) -> None:
+        """After the last step, before the network takes its final parameters."""
+
+    def on_train_end(self) -> None:
+        """After the last step, also when stopped or interrupted."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: numbers, and arrays of the parameters' shape."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what ``state`` gave."""
+
+
+class Monitor(Callback):
+    """Base of callbacks that follow one figure and know its best.
+
+    Parameters
+    ----------
+    monitor : str
+        A figure of the epoch: "loss", "val_loss", "val_accuracy", ...
+    patience : int
+        Epochs in a row without improvement that are borne.
+    min_delta : float
+        Improvements up to this do not count.
+    mode : {"auto", "min", "max"}
+        Whether less is better; "auto" takes more where the name says accuracy, f1, auc, r2.
+    """
+
+    def __init__(self, monitor: str, patience: int, min_delta: float, mode: str) -> None:
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a figure, got {monitor!r}")
+        self.monitor, self.patience = monitor, check_size(patience, "patience", 0)
+        self.min_delta = check_real(min_delta, "min_delta")
+        mode = check_choice(mode, "mode", ("auto", "min", "max"))
+        more = any(word in monitor for word in ("accuracy", "f1", "auc", "r2"))
+        self.sign = 1.0 if mode == "max" or (mode == "auto" and more) else -1.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self.best, self.wait = float("-inf"), 0
+
+    def improved(self, logs: dict[str, float]) -> bool:
+        """Take notice of an epoch; whether it is the best so far.
+
+        Raises
+        ------
+        ValueError
+            If the figure is not among the epoch's.
+        """
+        if self.monitor not in logs:
+            raise ValueError(f"monitor={self.monitor!r} is not among the figures of an epoch, "
+                             f"{sorted(logs)}")
+        value = self.sign * logs[self.monitor]
+        if value > self.best + self.min_delta:
+            self.best, self.wait = value, 0
+            return True
+        self.wait += 1
+        return False
+
+    def state(self) -> dict[str, Any]:
+        """Best value and epochs since."""
+        return {"best": self.best, "wait": self.wait}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take them up."""
+        self.best, self.wait = float(state["best"]), int(state["wait"])
+
+
+class Lambda(Callback):
+    """A function of (epoch, logs) after each epoch; True stops.
+
+    Parameters
+    ----------
+    function : callable
+    """
+
+    def __init__(self, function: Any) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be callable, got {function!r}")
+        self.function = function
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool | None:
+        """Call it."""
+        return self.function(epoch, logs)

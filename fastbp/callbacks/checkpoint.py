@@ -1,0 +1,61 @@
+"""Keep a run on disk, so that it can go on after whatever stopped it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from .._validation import check_choice, check_real, check_size
+from .base import Callback
+
+
+class Checkpoint(Callback):
+    """Write the whole run to one safetensors file, to go on from with ``fit(resume=path)``.
+
+    Weights, optimizer state, step, epoch, position, seed, history and the state of the other
+    callbacks: a run that goes on from there gives the same bits as one that never stopped.
+    ``fastbp.load`` reads the network alone. Each write replaces the file in one move.
+
+    Parameters
+    ----------
+    path : path
+    every : int
+        Epochs between two writes; the last is always written, also after an interrupt.
+    seconds : float, optional
+        Write also within epochs, when so many seconds have passed.
+    keep : {"last", "all"}
+        "all" writes each to a file of its own, "{epoch}" in ``path`` becoming the epoch.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1,
+                 seconds: float | None = None, keep: str = "last") -> None:
+        self.path, self.every = os.fspath(path), check_size(every, "every")
+        self.seconds = None if seconds is None else check_real(seconds, "seconds")
+        self.keep = check_choice(keep, "keep", ("last", "all"))
+        if self.keep == "all" and "{epoch}" not in self.path:
+            raise ValueError(f'keep="all" needs "{{epoch}}" in path, got {self.path!r}')
+        self.hooks: Any = ()
+        self._written, self._step = time.monotonic(), -1
+
+    def on_chunk_end(self, epoch: int, samples: int) -> None:
+        """Write where ``seconds`` have passed."""
+        if self.seconds is not None and time.monotonic() - self._written >= self.seconds:
+            self._write(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Write every so many epochs."""
+        if (epoch + 1) % self.every == 0:
+            self._write(epoch + 1)
+
+    def on_last_step(self) -> None:
+        """Write the last state, unless that is done."""
+        if int(self.run.cursor[0]) != self._step:
+            self._write(len(self.run.history.get("loss", ())))
+
+    def _write(self, epoch: int) -> None:
+        from ..io.checkpoint import save_run
+
+        save_run(self.run, self.hooks, Path(self.path.replace("{epoch}", str(epoch))))
+        self._written, self._step = time.monotonic(), int(self.run.cursor[0])

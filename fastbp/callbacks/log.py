@@ -1,0 +1,125 @@
+"""Callbacks that write down the figures of each epoch."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from .._validation import check_bool
+from .base import Callback
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+class PrintEpoch(Callback):
+    """One line an epoch, the figures by name."""
+
+    def __init__(self) -> None:
+        self._epochs = 0
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Remember how many epochs there will be."""
+        self._epochs = epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Print the line."""
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        print(f"epoch {epoch + 1}/{self._epochs}  {figures}", flush=True)
+
+
+class _File(Callback):
+    """A file open during training."""
+
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
+        self.path, self.append = Path(path), check_bool(append, "append")
+        self._file: IO[str] | None = None
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Open the file; one that cannot be written fails before training."""
+        self._file = open(self.path, "a" if self.append else "w", newline="",  # noqa: SIM115
+                          encoding="utf-8")
+
+    def on_train_end(self) -> None:
+        """Close it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class CSVLog(_File):
+    """The figures of each epoch as a line of a CSV file, names in the first.
+
+    Parameters
+    ----------
+    path : path
+    append : bool
+        Go on at the end of a file that is there.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Write the line."""
+        assert self._file is not None
+        writer = csv.writer(self._file)
+        if self._file.tell() == 0:
+            writer.writerow(["epoch", *logs])
+        writer.writerow([epoch + 1, *logs.values()])
+        self._file.flush()
+
+
+class JSONLines(_File):
+    """The figures of each epoch as one JSON object a line.
+
+    Parameters
+    ----------
+    path : path
+    append : bool
+        Go on at the end of a file that is there.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Write the line."""
+        assert self._file is not None
+        self._file.write(json.dumps({"epoch": epoch + 1, **logs}) + "\n")
+        self._file.flush()
+
+
+class TensorBoard(Callback):
+    """The figures of each epoch as scalars for TensorBoard (extra ``tensorboard``).
+
+    Parameters
+    ----------
+    folder : path
+        Where the event files go.
+
+    Raises
+    ------
+    ImportError
+        If tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise ImportError('TensorBoard needs tensorboardX: pip install '
+                              '"fastbp[tensorboard]"') from error
+        self.folder, self._make = os.fspath(folder), SummaryWriter
+        self._writer: Any = None
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Open the writer."""
+        self._writer = self._make(self.folder)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Write the scalars."""
+        for name, value in logs.items():
+            self._writer.add_scalar(name, value, epoch + 1)
+
+    def on_train_end(self) -> None:
+        """Close it."""
+        if self._writer is not None:
+            self._writer.close()

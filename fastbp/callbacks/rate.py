@@ -1,0 +1,53 @@
+"""Callbacks that turn the learning rate by what they see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._validation import check_real, check_size
+from .base import Monitor
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+class ReduceOnPlateau(Monitor):
+    """Multiply the learning rate by ``factor`` when a figure stops improving.
+
+    Parameters
+    ----------
+    monitor, patience, min_delta, mode
+        See ``Monitor``.
+    factor : float
+        In (0, 1).
+    cooldown : int
+        Epochs after a reduction that do not count.
+    minimum : float
+        Smallest share of the initial rate.
+    """
+
+    def __init__(self, monitor: str = "val_loss", patience: int = 10, min_delta: float = 0.0,
+                 mode: str = "auto", factor: float = 0.1, cooldown: int = 0,
+                 minimum: float = 0.0) -> None:
+        self.factor = check_real(factor, "factor", 0.0, 1.0, open_low=True)
+        self.cooldown = check_size(cooldown, "cooldown", 0)
+        self.minimum = check_real(minimum, "minimum", 0.0, 1.0)
+        self._saved = False
+        super().__init__(monitor, patience, min_delta, mode)
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Start anew, unless a checkpoint has been taken up."""
+        if not self._saved:
+            self.reset()
+        self._saved = False
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Reduce where patience is over."""
+        if not self.improved(logs) and self.wait > self.patience:
+            self.run.rate_scale = max(self.run.rate_scale * self.factor, self.minimum)
+            self.wait = -self.cooldown
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Take up the best and the wait; the rate itself is the run's."""
+        super().restore(state)
+        self._saved = True

@@ -1,0 +1,145 @@
+"""Callbacks that end training: no more progress, time over, numbers gone wrong."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._validation import Array, check_bool, check_real, check_size
+from .base import Callback, Monitor
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+class EarlyStopping(Monitor):
+    """Stop when a figure has not improved for ``patience`` epochs in a row.
+
+    Parameters
+    ----------
+    monitor, patience, min_delta, mode
+        See ``Monitor``.
+    restore_best : bool
+        Give the network the parameters of the best epoch at the end.
+    start_epoch : int
+        Do not stop before so many epochs.
+
+    Attributes
+    ----------
+    best_epoch : int
+        Counted from 0; -1 before the first.
+    stopped : bool
+    """
+
+    def __init__(self, monitor: str = "val_loss", patience: int = 10, min_delta: float = 0.0,
+                 mode: str = "auto", restore_best: bool = True, start_epoch: int = 0) -> None:
+        self.restore_best = check_bool(restore_best, "restore_best")
+        self.start_epoch = check_size(start_epoch, "start_epoch", 0)
+        self._saved = False
+        super().__init__(monitor, patience, min_delta, mode)
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        super().reset()
+        self.best_epoch, self.stopped = -1, False
+        self._params: Array | None = None
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Start anew, unless a checkpoint has been taken up."""
+        if not self._saved:
+            self.reset()
+        self._saved = False
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Keep the best, stop when patience is over."""
+        if self.improved(logs):
+            self.best_epoch = epoch
+            if self.restore_best:
+                with self.run.averaged():
+                    self._params = self.run.network.params.copy()
+        self.stopped = self.wait > self.patience and epoch + 1 >= self.start_epoch
+        return self.stopped
+
+    def on_train_end(self) -> None:
+        """Restore the best."""
+        if self.restore_best and self._params is not None:
+            self.run.network.params[...] = self._params
+
+    def state(self) -> dict[str, Any]:
+        """Best value, its epoch and parameters."""
+        kept = {} if self._params is None else {"params": self._params}
+        return super().state() | {"best_epoch": self.best_epoch} | kept
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take them up."""
+        super().restore(state)
+        self.best_epoch, self._params = int(state["best_epoch"]), state.get("params")
+        self.stopped = self.wait > self.patience
+        self._saved = True
+
+
+class TimeLimit(Callback):
+    """Stop after so many seconds, at the next chunk of steps.
+
+    Parameters
+    ----------
+    seconds : float
+        Above 0.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = check_real(seconds, "seconds", open_low=True)
+        self._end = math.inf
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Start the clock."""
+        self._end = time.monotonic() + self.seconds
+
+    def on_chunk_end(self, epoch: int, samples: int) -> bool:
+        """Whether time is over."""
+        return time.monotonic() >= self._end
+
+
+class StopOnNaN(Callback):
+    """Stop when the loss or a parameter is no number any more; go back to the last good state.
+
+    States are kept at the ends of epochs.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._good: Array | None = None
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """The initial state is good."""
+        self.stopped, self._good = False, network.params.copy()
+
+    def on_chunk_end(self, epoch: int, samples: int) -> bool:
+        """Look at the error so far."""
+        return self._check(float(self.run.errors[0]))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Look at the epoch's loss and the parameters; keep them if they are good."""
+        params = self.run.network.params
+        if self._check(logs["loss"] + float(params.sum())):
+            return True
+        assert self._good is not None
+        self._good[...] = params
+        return False
+
+    def _check(self, value: float) -> bool:
+        if not np.isfinite(value):
+            self.stopped = True
+        return self.stopped
+
+    def on_train_end(self) -> None:
+        """Go back to the last good state, if it came to that."""
+        if self.stopped:
+            assert self._good is not None
+            self.run.network.params[...] = self._good
+            warnings.warn("training diverged; the network is back at the end of its last good "
+                          "epoch", RuntimeWarning, stacklevel=2)

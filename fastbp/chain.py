@@ -1,0 +1,37 @@
+"""Layers that follow each other: what fits, before anything is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .layers import Layer
+
+
+def check_layers(layers: Any) -> list[Layer]:
+    """The layers as a list.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no layer, a layer used twice, sizes that do not chain.
+    """
+    if isinstance(layers, Layer):
+        raise TypeError(f"layers must be a sequence of layers, got {layers!r}")
+    layers = list(layers)
+    if not layers:
+        raise ValueError("layers is empty: a network needs at least one")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{i}] must be a Layer, got {layer!r}")
+        if layer._owner is not None or any(layer is other for other in layers[:i]):
+            raise ValueError(f"layers[{i}], {layer!r}, is in a network already")
+    if layers[0].n_in is None:
+        raise ValueError(f"layers[0], {layers[0]!r}, must know its number of inputs; "
+                         "start with a Dense layer")
+    width = layers[0].n_in
+    for i, layer in enumerate(layers):  # before anything is changed
+        if layer.n_in is not None and layer.n_in != width:
+            raise ValueError(f"layers[{i}], {layer!r}, takes {layer.n_in} inputs, "
+                             f"the layer below gives {width}")
+        width = width if layer.n_out is None else layer.n_out
+    return layers

@@ -1,0 +1,17 @@
+"""Figures of a training run, by name."""
+
+from __future__ import annotations
+
+
+class History(dict[str, list[float]]):
+    """Figures by name, one entry an epoch: "loss", "samples_per_s", "val_loss", ..."""
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The same dict, under the name that Keras gives it."""
+        return self
+
+    def append(self, logs: dict[str, float]) -> None:
+        """Add the figures of an epoch."""
+        for name, value in logs.items():
+            self.setdefault(name, []).append(value)

@@ -1,0 +1,204 @@
+"""A training run: where it stands, how to take the next steps, what it takes to go on later.
+
+Everything that a step depends on is here or in the network: parameters, optimizer state,
+moving average, cursor (step, epoch, position, seed). ``state`` and ``restore`` move all of
+it, so a run that was stopped at any step goes on with the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import engine
+from ._validation import Array
+from .history import History
+from .kernels.random import shuffle as shuffle_rows
+from .kernels.team import launch
+from .network import Network
+from .optimizers import Optimizer
+from .plan import aligned_zeros
+from .rules import Rules
+from .table import address
+
+
+class Run:
+    """One training run.
+
+    Attributes
+    ----------
+    network, optimizer, rules
+        What is trained, and how.
+    history : History
+        Figures of the epochs so far.
+    slots, average : ndarray
+        State of the optimizer; moving average of the parameters, empty where there is none.
+    cursor : ndarray
+        Step, epoch, position in the epoch, seed, whether to shuffle.
+    rate_scale : float
+        Multiplies the learning rate: what callbacks turn.
+    epochs : int
+        Length of the run, which schedules know.
+    """
+
+    def __init__(self, network: Network, X: Array, T: Array, batch_size: int,
+                 optimizer: Optimizer, shuffle: bool, *, weights: Array | None = None,
+                 rules: Rules | None = None, epochs: int = 1) -> None:
+        self.network, self.X, self.T, self.epochs = network, X, T, epochs
+        self.batch_size, self.optimizer = batch_size, optimizer
+        self.rules = rules or Rules()
+        self.steps_per_epoch = -(-len(X) // batch_size)
+        self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
+        self.average = network.params.copy() if self.rules.average else self.slots[:0]
+        self.order = np.arange(len(X))
+        self.weights = np.empty(0, network.dtype) if weights is None else weights
+        self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
+        self.errors = np.zeros(1)
+        self.rate_scale, self.chunk, self.first_epoch = 1.0, 1, 0
+        self.raw = self.average
+        self.mean = network._head_loss.reduction == "mean"
+        self.compiled = network.compiled and type(optimizer).kernel is not None
+        self.history = History()
+        self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
+
+    # -- steps ------------------------------------------------------------------------
+
+    @property
+    def total(self) -> float:
+        """What an epoch's error is divided by: the rows, or the sum of their weights."""
+        if not self.mean:
+            return 1.0
+        return float(self.weights.sum(dtype=np.float64)) if self.weights.size else len(self.X)
+
+    def rates(self, n_steps: int) -> Array:
+        """Learning rates of the next steps."""
+        return np.full(n_steps, self.optimizer.learning_rate) * self.rate_scale
+
+    def advance(self, n_steps: int, n_threads: int) -> None:
+        """Take ``n_steps`` steps; ``errors`` counts those up to the end of the epoch."""
+        if self.compiled:
+            self._engine(n_steps, n_threads)
+        else:
+            for _ in range(n_steps):
+                self._textbook()
+
+    def _engine(self, n_steps: int, n_threads: int) -> None:
+        net, plan = self.network, self.network.plan(self.batch_size, n_threads)
+        rates = self.rates(n_steps)
+        steps = self.cursor[engine.STEP] + 1 + np.arange(n_steps)
+        sizes = np.column_stack([self.optimizer.sizes(rates, steps), rates])
+        errors = np.zeros(n_steps // self.steps_per_epoch + 2)
+        if len(self._sums) != len(plan.tasks):
+            self._sums = np.zeros((len(plan.tasks), 2))
+        norms = np.empty(net.params.size if self.rules.max_norm else 0)
+        launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
+               net.params, net.grads, self.slots, self.average, plan.workspace, self.X,
+               *net.split_target(self.T), self.weights, self.order, self.batch_size, self.mean,
+               address("update", type(self.optimizer).kernel, net.dtype), sizes,
+               self.optimizer.hyper(), self._rules, self._sums, norms, self.cursor, errors)
+        self.errors[0] += errors[0]
+
+    def _textbook(self) -> None:
+        """One step as the text writes it; for layers and losses of the user's own."""
+        net, cursor = self.network, self.cursor
+        start = int(cursor[engine.POSITION])
+        if start == 0 and cursor[engine.SHUFFLE]:
+            shuffle_rows(self.order, cursor[engine.SEED], cursor[engine.EPOCH])
+        rows = self.order[start:start + self.batch_size]
+        weights = self.weights[rows] if self.weights.size else None
+        key = int(engine.step_key(cursor[engine.SEED], cursor[engine.STEP]))
+        error = net.textbook(self.X[rows], self.T[rows], sample_weight=weights, key=key)
+        error += self.rules.prepare(net, len(rows))
+        rate = float(self.rates(1)[0])
+        cursor[engine.STEP] += 1
+        slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
+        self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]), rate)
+        self.rules.finish(net, self.average)
+        weight = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
+        self.errors[0] += error * (weight if self.mean else 1)
+        cursor[engine.POSITION] = start + len(rows)
+        if start + len(rows) == len(self.X):
+            cursor[engine.POSITION] = 0
+            cursor[engine.EPOCH] += 1
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network with averaged parameters, where the rules ask for an average."""
+        if not self.average.size:
+            yield
+            return
+        params = self.network.params
+        raw = params.copy()
+        params[...] = self.average
+        try:
+            yield
+        finally:
+            params[...] = raw
+
+    # -- going on later ---------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """(arrays, description) of where the run stands; the network's parameters apart."""
+        arrays = {"slots": self.slots, "average": self.average, "cursor": self.cursor,
+                  "errors": self.errors}
+        described = {"optimizer": repr(self.optimizer), "batch_size": self.batch_size,
+                     "n_rows": len(self.X), "epochs": self.epochs,
+                     "rate_scale": self.rate_scale, "first_epoch": self.first_epoch,
+                     "history": dict(self.history)}
+        return arrays, described
+
+    def restore(self, arrays: dict[str, Array], described: dict[str, Any]) -> None:
+        """Stand where ``state`` stood.
+
+        Raises
+        ------
+        ValueError
+            If data, batch size or optimizer are not those of the run that was saved.
+        """
+        for name, own in (("batch_size", self.batch_size), ("n_rows", len(self.X)),
+                          ("optimizer", repr(self.optimizer))):
+            if described[name] != own:
+                raise ValueError(f"the saved run has {name} {described[name]}, this one {own}")
+        for name in ("slots", "average", "cursor", "errors"):
+            own = getattr(self, name)
+            if arrays[name].shape != own.shape:
+                raise ValueError(f"the saved run has {name} of shape {arrays[name].shape}, "
+                                 f"this one {own.shape}")
+        for name in ("slots", "average", "cursor", "errors"):
+            getattr(self, name)[...] = arrays[name]
+        self.rate_scale = float(described["rate_scale"])
+        self.first_epoch = int(described["first_epoch"])
+        whole = int(self.cursor[engine.EPOCH]) - self.first_epoch  # a part of an epoch is redone
+        self.history.update({k: list(v[:whole]) for k, v in described["history"].items()})
+        if self.cursor[engine.POSITION] and self.cursor[engine.SHUFFLE]:
+            shuffle_rows(self.order, self.cursor[engine.SEED], self.cursor[engine.EPOCH])
+
+    def follow(self, earlier: Run) -> None:
+        """Start where ``earlier`` ended: its optimizer state, step and epoch counts.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer or the network's size is another.
+        """
+        if type(earlier.optimizer) is not type(self.optimizer) or (
+                earlier.slots.shape != self.slots.shape):
+            raise ValueError(f"warm_start=True needs the optimizer of the fit before, "
+                             f"{earlier.optimizer!r}, got {self.optimizer!r}")
+        self.slots[...] = earlier.slots
+        if self.average.size and earlier.average.size:
+            self.network.params[...] = earlier.raw
+            self.average[...] = earlier.average
+        self.cursor[:2] = earlier.cursor[:2]
+        self.rate_scale = earlier.rate_scale
+
+    def finish(self) -> None:
+        """Leave averaged parameters in the network, and keep the raw ones to go on from."""
+        self.raw = self.network.params.copy() if self.average.size else self.average
+        if self.average.size:
+            self.network.params[...] = self.average
+        self.X, self.T = self.X[:0], self.T[:0]
+        self.weights, self.order = self.weights[:0], self.order[:0]

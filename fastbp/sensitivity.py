@@ -1,0 +1,66 @@
+"""Gradients with respect to inputs, by the textbook's way back through the layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._validation import Array
+from .network import Network
+
+
+def input_gradient(network: Network, X: Any, T: Any) -> Array:
+    """dE/dX of the error that ``network.loss(X, T)`` gives.
+
+    Parameters
+    ----------
+    network : Network
+    X : array_like, shape (b, n_in)
+    T : array_like
+        As ``loss`` takes them.
+
+    Returns
+    -------
+    ndarray, shape (b, n_in)
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``loss``.
+    """
+    kept = network.grads.copy()
+    network.textbook(X, T)
+    dX = network.backward(network._head_loss.backward())
+    network.grads[...] = kept
+    return dX
+
+
+def jacobian(network: Network, X: Any) -> Array:
+    """dy_j/dx_i of each row, of the outputs that ``network.predict(X)`` gives.
+
+    Parameters
+    ----------
+    network : Network
+    X : array_like, shape (b, n_in)
+
+    Returns
+    -------
+    ndarray, shape (b, n_out, n_in)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If X is not a finite matrix of n_in columns.
+    """
+    X, kept = network.check_input(X), network.grads.copy()
+    Y = network.forward(X)
+    J = np.empty((len(X), network.n_out, network.n_in), network.dtype)
+    for j in range(network.n_out):
+        delta = np.zeros_like(Y)
+        delta[:, j] = 1
+        for layer in reversed(network.layers):
+            delta = layer.backward(delta)
+        J[:, j] = delta
+    network.grads[...] = kept
+    return J

@@ -1,0 +1,263 @@
+"""Callbacks: stopping, learning rates, logs, and runs that go on where they were stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLog,
+    EarlyStopping,
+    JSONLines,
+    Lambda,
+    ReduceOnPlateau,
+    StopOnNaN,
+    TensorBoard,
+    TimeLimit,
+)
+from fastbp.layers import Layer
+
+from .builders import classifier, clusters
+
+
+class Figures(Callback):
+    """Puts given values among the figures of each epoch, before other callbacks see them."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = values
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        logs["figure"] = self.values[epoch]
+
+
+class StopAt(Callback):
+    """Stops after so many chunks, wherever that is."""
+
+    def __init__(self, chunks: int) -> None:
+        self.left = chunks
+
+    def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
+        self.run.chunk = 1
+
+    def on_chunk_end(self, epoch: int, samples: int) -> bool:
+        self.run.chunk, self.left = 1, self.left - 1
+        return self.left <= 0
+
+
+def stopped_after(values: list[float], **arguments: Any) -> tuple[int, EarlyStopping]:
+    hook = EarlyStopping("figure", **arguments)
+    X, T = clusters(32)
+    history = classifier().fit(X, T, epochs=len(values), callbacks=[Figures(values), hook])
+    return len(history["loss"]), hook
+
+
+def test_early_stopping_counts_epochs_without_progress() -> None:
+    values = [5.0, 4, 4.5, 4.2, 3.9, 4, 4, 4, 4, 4]
+    assert stopped_after(values, patience=2)[0] == 8  # 3.9, then three in a row
+    assert stopped_after(values, patience=1)[0] == 4
+    assert stopped_after(values, patience=1, start_epoch=5)[0] == 7
+    assert stopped_after(values, patience=3, min_delta=0.5)[0] == 6  # 3.9 is no progress
+    assert stopped_after([-v for v in values], patience=2, mode="max")[0] == 8
+    epochs, hook = stopped_after(values, patience=9)
+    assert (epochs, hook.best_epoch, hook.stopped) == (10, 4, False)
+    assert EarlyStopping("val_accuracy").sign == EarlyStopping("val_r2").sign == 1
+    with pytest.raises(ValueError, match=r"monitor='nothing' is not among .*samples_per_s"):
+        classifier().fit(*clusters(32), epochs=1, callbacks=[EarlyStopping("nothing")])
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_early_stopping_restores_the_best(average: float) -> None:
+    X, T = clusters(64)
+    best = classifier()
+    best.fit(X, T, epochs=3, average=average)
+    values = [3.0, 2, 1, 2, 2, 2, 2]
+    for restore in (True, False):
+        net = classifier()
+        net.fit(X, T, epochs=7, average=average, callbacks=[
+            Figures(values), EarlyStopping("figure", patience=1, restore_best=restore)])
+        assert np.array_equal(net.params, best.params) == restore
+
+
+def test_plateaus_lower_the_rate() -> None:
+    X, T = clusters(32)
+    values = [1.0, 2, 2, 2, 2, 2, 2, 2]
+    history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
+        Figures(values), ReduceOnPlateau("figure", patience=1, factor=0.5, cooldown=1)])
+    # epochs 2 and 3 disappoint; one of rest, then two more
+    assert history["learning_rate"] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]
+    history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
+        Figures(values), ReduceOnPlateau("figure", patience=0, factor=0.1, minimum=0.05)])
+    assert history["learning_rate"][-1] == pytest.approx(0.05)
+
+
+def test_time_limit_and_functions_stop() -> None:
+    X, T = clusters(2000)
+    history = classifier().fit(X, T, epochs=10**6, batch_size=8, callbacks=[TimeLimit(0.2)])
+    assert 1 <= len(history["loss"]) < 10**6
+    history = classifier().fit(X, T, epochs=9, callbacks=[Lambda(lambda e, logs: e == 2)])
+    assert len(history["loss"]) == 3
+
+
+def test_divergence_goes_back_to_the_last_good_epoch() -> None:
+    X, T = clusters(64)
+    net, good = classifier(), classifier()
+    good.fit(X, T, epochs=2, optimizer=fastbp.SGD(0.1))
+
+    class Spoil(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            if epoch == 2:
+                self.run.network.params[0] = np.nan
+
+    with pytest.warns(RuntimeWarning, match="training diverged"):
+        history = net.fit(X, T, epochs=9, optimizer=fastbp.SGD(0.1),
+                          callbacks=[Spoil(), StopOnNaN()])
+    assert len(history["loss"]) == 3
+    np.testing.assert_array_equal(net.params, good.params)
+
+
+def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    X, T = clusters(64)
+    hooks = [CSVLog(tmp_path / "a.csv"), JSONLines(tmp_path / "a.jsonl"),
+             TensorBoard(tmp_path / "board")]
+    history = classifier().fit(X, T, epochs=3, callbacks=hooks)
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [int(r["epoch"]) for r in rows] == [r["epoch"] for r in lines] == [1, 2, 3]
+    for name, values in history.items():
+        assert [float(r[name]) for r in rows] == [r[name] for r in lines] == values
+    assert any((tmp_path / "board").iterdir())
+    classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "a.csv", append=True)])
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 5
+    with pytest.raises(OSError, match="nowhere"):
+        classifier().fit(X, T, callbacks=[CSVLog(tmp_path / "nowhere" / "a.csv")])
+
+
+def test_a_missing_tensorboard_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r'pip install "fastbp\[tensorboard\]"'):
+        TensorBoard("x")
+
+
+class Slow(Layer):
+    """A layer of the user's own: the textbook loop."""
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        return X * 0.5
+
+    def backward(self, dY: Any) -> Any:
+        return dY * 0.5
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize("chunks", [1, 5, 7, 8, 14, 20])
+def test_a_stopped_run_goes_on_with_the_same_bits(chunks: int, average: float,
+                                                  tmp_path: Path) -> None:
+    """Seven steps an epoch, four epochs, stopped at any step."""
+    X, T = clusters(200)
+    path = tmp_path / "run.safetensors"
+
+    def fit(net: fastbp.Network, *more: Callback, **options: Any) -> fastbp.History:
+        hooks = [ReduceOnPlateau("val_loss", patience=0, min_delta=0.3),
+                 EarlyStopping("val_loss", patience=50), *more]
+        return net.fit(X, T, epochs=4, optimizer=fastbp.Adam(0.01), average=average,
+                       validation_data=(X[:40], T[:40]), callbacks=hooks, **options)
+
+    whole, stopped, resumed = classifier(), classifier(), classifier()
+    expected = fit(whole)
+    fit(stopped, StopAt(chunks), Checkpoint(path))
+    assert stopped.params.tobytes() != whole.params.tobytes()
+    found = fit(resumed, Checkpoint(path), resume=path)
+    assert resumed.params.tobytes() == whole.params.tobytes()
+    for name in ("loss", "val_loss", "val_accuracy", "learning_rate"):
+        assert found[name] == expected[name]
+    assert whole.last_run is not None and resumed.last_run is not None
+    assert resumed.last_run.slots.tobytes() == whole.last_run.slots.tobytes()
+    again = classifier()  # the checkpoint of a run that is over adds nothing
+    assert fit(again, resume=path)["loss"] == expected["loss"]
+    assert again.params.tobytes() == whole.params.tobytes()
+
+
+def test_checkpoints_are_models_too(tmp_path: Path) -> None:
+    X, T = clusters(64)
+    net = classifier()
+    net.fit(X, T, epochs=2, callbacks=[Checkpoint(tmp_path / "{epoch}.st", keep="all")])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.st", "2.st"]
+    np.testing.assert_array_equal(fastbp.load(tmp_path / "2.st").params, net.params)
+    net.save(tmp_path / "net.st")
+    with pytest.raises(ValueError, match="holds a network but no run"):
+        net.fit(X, T, resume=tmp_path / "net.st")
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    X, T = clusters(64)
+    path = tmp_path / "run.st"
+    classifier().fit(X, T, epochs=1, callbacks=[Checkpoint(path)])
+    net = classifier()
+    before = net.params.copy()
+    for options, match in (({"batch_size": 16}, "batch_size 32, this one 16"),
+                           ({"optimizer": "sgd"}, "optimizer Adam")):
+        with pytest.raises(ValueError, match=match):
+            net.fit(X, T, resume=path, **options)
+    with pytest.raises(ValueError, match="n_rows 64, this one 60"):
+        net.fit(X[:60], T[:60], resume=path)
+    other = fastbp.Network([fastbp.Dense(6, 4)], "SoftmaxCrossEntropyLoss")
+    with pytest.raises(ValueError, match="run of another network"):
+        other.fit(X, T, resume=path)
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_an_interrupt_leaves_a_checkpoint(tmp_path: Path) -> None:
+    X, T = clusters(64)
+    path = tmp_path / "run.st"
+
+    class Interrupt(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        classifier().fit(X, T, epochs=5, callbacks=[Checkpoint(path, every=99), Interrupt()])
+    whole, resumed = classifier(), classifier()
+    whole.fit(X, T, epochs=5)
+    resumed.fit(X, T, epochs=5, resume=path)
+    np.testing.assert_array_equal(whole.params, resumed.params)
+
+
+def test_a_user_layer_resumes_through_the_textbook_loop() -> None:
+    X, T = clusters(64)
+
+    def net() -> fastbp.Network:
+        return fastbp.Network([fastbp.Dense(6, 8), Slow(), fastbp.Dense(8, 4)],
+                              "SoftmaxCrossEntropyLoss")
+
+    whole, parts = net(), net()
+    assert not whole.compiled
+    weights = np.arange(64)
+    whole.fit(X, T, epochs=3, l2=0.1, clip_norm=0.1, average=0.5, sample_weight=weights)
+    for _ in range(3):
+        parts.partial_fit(X, T, l2=0.1, clip_norm=0.1, average=0.5, sample_weight=weights)
+    np.testing.assert_array_equal(whole.params, parts.params)
+
+
+@pytest.mark.parametrize(("make", "error"), [
+    (lambda: EarlyStopping(3), TypeError), (lambda: EarlyStopping(patience=-1), ValueError),
+    (lambda: EarlyStopping(mode="best"), ValueError),
+    (lambda: EarlyStopping(restore_best=1), TypeError),
+    (lambda: ReduceOnPlateau(factor=1.0), ValueError), (lambda: TimeLimit(0), ValueError),
+    (lambda: Lambda(3), TypeError), (lambda: Checkpoint("a", keep="some"), ValueError),
+    (lambda: Checkpoint("a", every=0), ValueError),
+    (lambda: Checkpoint("a", keep="all"), ValueError)])
+def test_bad_arguments(make: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="got "):
+        make()
