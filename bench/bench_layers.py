@@ -11,7 +11,8 @@ from fastbp.layers import LAYERS
 ROWS, WIDTH = 256, 256
 #: Constructor arguments of every layer; a test asks for an entry of each.
 CASES: dict[str, tuple[Any, ...]] = {
-    "Dense": (WIDTH, WIDTH), "Sigmoid": (), "Tanh": (), "ReLU": (), "Softmax": ()}
+    "Dense": (WIDTH, WIDTH), "Sigmoid": (), "Tanh": (), "ReLU": (), "Softmax": (), "Dropout": (),
+    "BatchNorm": (), "LayerNorm": ()}
 
 
 class Layers:

@@ -15,7 +15,7 @@ from .callbacks import (
 from .gradcheck import gradcheck
 from .history import History
 from .io import load
-from .layers import Dense, Layer, ReLU, Sigmoid, Softmax, Tanh
+from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Sigmoid, Softmax, Tanh
 from .losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
@@ -30,9 +30,10 @@ from .optimizers import SGD, Adam, Optimizer
 __version__ = "0.1.0"
 
 __all__ = [
-    "Adam", "BinaryCrossEntropyLoss", "CSVLog", "Callback", "Checkpoint", "CrossEntropyLoss",
-    "Dense", "EarlyStopping", "History", "JSONLines", "L2Loss", "Layer", "Loss", "Network",
-    "Optimizer", "ProgressBar", "ReLU", "ReduceOnPlateau", "SGD", "Sigmoid",
-    "SigmoidBinaryCrossEntropyLoss", "Softmax", "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh",
-    "TensorBoard", "TimeLimit", "gradcheck", "load",
+    "Adam", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback", "Checkpoint",
+    "CrossEntropyLoss", "Dense", "Dropout", "EarlyStopping", "History", "JSONLines", "L2Loss",
+    "Layer", "LayerNorm", "Loss", "Network", "Optimizer", "ProgressBar", "ReLU",
+    "ReduceOnPlateau", "SGD", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "Softmax",
+    "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "gradcheck",
+    "load",
 ]

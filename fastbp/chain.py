@@ -25,10 +25,10 @@ def check_layers(layers: Any) -> list[Layer]:
             raise TypeError(f"layers[{i}] must be a Layer, got {layer!r}")
         if layer._owner is not None or any(layer is other for other in layers[:i]):
             raise ValueError(f"layers[{i}], {layer!r}, is in a network already")
-    if layers[0].n_in is None:
-        raise ValueError(f"layers[0], {layers[0]!r}, must know its number of inputs; "
-                         "start with a Dense layer")
-    width = layers[0].n_in
+    width = next((layer.n_in for layer in layers if layer.n_in is not None), None)
+    if width is None:
+        raise ValueError(f"layers[0], {layers[0]!r}, and those above it must tell the number of "
+                         "inputs; put in a Dense layer")
     for i, layer in enumerate(layers):  # before anything is changed
         if layer.n_in is not None and layer.n_in != width:
             raise ValueError(f"layers[{i}], {layer!r}, takes {layer.n_in} inputs, "

@@ -92,8 +92,7 @@ class Network:
         self.dtype = check_dtype(dtype)
         self.seed = check_size(seed, "seed", 0)
         self.allow_nonfinite = check_bool(allow_nonfinite, "allow_nonfinite")
-        self.n_in = int(self.layers[0].n_in)  # type: ignore[arg-type]
-        width = self.n_in
+        self.n_in = width = next(int(x.n_in) for x in self.layers if x.n_in is not None)
         for layer in self.layers:
             width = layer.connect(width)
         self.n_out = width
@@ -218,7 +217,9 @@ class Network:
         """The short way for one row that needs no conversion: microseconds count here."""
         if self._row_plan is None:
             plan = self.plan(1, 1)
-            self._row_plan = plan.ops, int(plan.ops["y"][-1] + plan.ops["ld_out"][-1])
+            last = int(plan.ops["y"][-1] + plan.ops["ld_out"][-1])
+            alone = (plan.ops["extra"] < 0).all()
+            self._row_plan = plan.ops, last if alone else plan.workspace.size
         ops, size = self._row_plan
         Y = np.empty((1, self.n_out), self.dtype)
         if not engine.predict_row(ops, self.params, np.empty(size, self.dtype), X, Y):

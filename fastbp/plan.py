@@ -113,7 +113,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         op["x"], op["y"], op["dx"], op["dy"] = values[k], values[k + 1], deltas[k], deltas[k + 1]
         op["param"] = offsets[k] if layer.shapes() else -1
         op["mirror"] = take(sizes[k + 1] * lds[k]) if dense and 0 < k < n_train else -1
-        op["extra"] = take(layer.extra_rows() * lds[k + 1]) if layer.extra_rows() else -1
+        extra = layer.extra_size(capacity, lds[k + 1])
+        op["extra"] = take(extra) if extra else -1
         work += capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if dense else 4)
     if work < PARALLEL_THRESHOLD:
         n_threads = 1
@@ -121,7 +122,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     couplers = [k for k in range(n_train) if ops[k]["couple_forward"]]
     n_params = offsets[-1] + pad(layers[-1].layout(dtype)[1], dtype)
     shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS
-                        and capacity >= _SHARD_ROWS * SHARDS and not couplers
+                        and capacity >= _SHARD_ROWS * SHARDS
+                        and (ops["extra"] < 0).all()
                         and n_params * dtype.itemsize <= SHARD_WEIGHTS) else 0
     if shards:  # each thread has a block's place in the workspace
         n_threads = min(n_threads, shards)

@@ -26,12 +26,12 @@ from ._jit import DISABLED, entry_point
 #: One layer. Sizes in elements; x, y, dx, dy, mirror (W in the other layout) and extra (the
 #: layer's own) are offsets in the workspace of buffers with ``ld`` elements a row; param is
 #: an offset in the flat parameters; -1 where there is none. Of the parameters the first
-#: ``n_rows`` rows of ``ld_out`` are trained, the first ``n_decayed`` of them penalised. ``a``
+#: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised. ``a``
 #: and ``b`` are the layer's constants, ``index`` is its place in the network.
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
-    "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy", "param", "mirror", "extra",
-    "n_rows", "n_decayed", "in_place", "index")] + [("a", np.float64), ("b", np.float64)])
+    "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
+    "extra", "n_rows", "n_decayed", "in_place", "index")] + [("a", np.float64), ("b", np.float64)])
 
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
 #: workspace offsets of targets, row weights, row errors and of each thread's scratch for a

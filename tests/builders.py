@@ -22,6 +22,9 @@ CHAINS: dict[str, Any] = {
     "softmax-l2": (lambda: [fastbp.Dense(5, 4), fastbp.Softmax(), fastbp.Dense(4, 3),
                             fastbp.Softmax()], fastbp.L2Loss),
     "sigmoid-ce": (lambda: [fastbp.Dense(5, 3), fastbp.Sigmoid()], fastbp.CrossEntropyLoss),
+    "norms": (lambda: [fastbp.Dense(5, 7), fastbp.BatchNorm(), fastbp.ReLU(),
+                       fastbp.Dropout(0.3), fastbp.Dense(7, 20), fastbp.LayerNorm(),
+                       fastbp.Tanh(), fastbp.Dense(20, 3)], fastbp.SoftmaxCrossEntropyLoss),
     "softmax-bce": (lambda: [fastbp.Dense(5, 3), fastbp.Softmax()],
                     fastbp.BinaryCrossEntropyLoss),
 }

@@ -55,9 +55,40 @@ def softmax(X: Array) -> Array:
     return Y
 
 
+def dropout(X: Array) -> Array:
+    """Outside of training."""
+    return X
+
+
+def layer_norm(X: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
+    Y = np.zeros(X.shape, np.result_type(X, 0.0 if weight is None else weight,
+                                         0.0 if bias is None else bias))
+    for r in range(len(X)):
+        n = X.shape[1]
+        mean = sum(X[r]) / n
+        var = sum((v - mean) ** 2 for v in X[r]) / n
+        for i in range(n):
+            hat = (X[r, i] - mean) / (var + 1e-5) ** 0.5
+            Y[r, i] = hat if weight is None or bias is None else weight[i] * hat + bias[i]
+    return Y
+
+
+def batch_norm(X: Array, weight: Array | None = None, bias: Array | None = None,
+               mean: Array | None = None, var: Array | None = None) -> Array:
+    """Outside of training, by the running averages."""
+    Y = np.zeros(X.shape, np.result_type(X, *(0.0 if p is None else p for p in (weight, bias))))
+    for r in range(len(X)):
+        for i in range(X.shape[1]):
+            m, v = 0.0 if mean is None else mean[i], 1.0 if var is None else var[i]
+            hat = (X[r, i] - m) / (v + 1e-5) ** 0.5
+            Y[r, i] = hat if weight is None or bias is None else weight[i] * hat + bias[i]
+    return Y
+
+
 #: Every registered layer's forward: (X, *parameters in order) -> Y.
 LAYERS: dict[str, Callable[..., Array]] = {
-    "Dense": dense, "Sigmoid": sigmoid, "Tanh": tanh, "ReLU": relu, "Softmax": softmax}
+    "Dense": dense, "Sigmoid": sigmoid, "Tanh": tanh, "ReLU": relu, "Softmax": softmax,
+    "Dropout": dropout, "LayerNorm": layer_norm, "BatchNorm": batch_norm}
 
 
 def l2(x: Sequence[complex], t: Sequence[float]) -> complex:

@@ -127,7 +127,8 @@ def test_shards_add_up_to_the_textbook(chain: str, monkeypatch: pytest.MonkeyPat
     nets = [network(chain) for _ in range(2)]
     errors = [train(net, X, T, 1050, fastbp.Adam(), 3, compiled=i == 0)
               for i, net in enumerate(nets)]
-    assert nets[0].plan(1050, 2).head["shards"][0] == planning.SHARDS
+    alone = (nets[0].plan(1050, 2).ops["extra"] < 0).all()
+    assert nets[0].plan(1050, 2).head["shards"][0] == (planning.SHARDS if alone else 0)
     assert errors[0] == pytest.approx(errors[1], rel=1e-11)
     np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-11)
     small = network(chain)

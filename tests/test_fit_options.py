@@ -125,6 +125,8 @@ def test_weights_are_repeated_rows(chain: str) -> None:
     one, other = (net.loss_and_grad(X, T, sample_weight=counts)[1],
                   net.loss_and_grad(X[repeated], T[repeated])[1])
     np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
+    if chain == "norms":  # a batch of other rows has other statistics
+        return
     first = net.fit(X, T, epochs=3, batch_size=30, sample_weight=counts, optimizer="sgd")
     second = twin.fit(X[repeated], T[repeated], epochs=3, batch_size=99, optimizer="sgd")
     np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-12)

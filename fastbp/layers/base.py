@@ -14,8 +14,8 @@ import numpy as np
 
 from .._jit import driver, prange
 from .._validation import Array, as_matrix, check_dtype
-from ..kernels.tile import pad
-from ..table import OP, address, call_backward, call_forward, call_gradient
+from ..kernels.tile import pad, row_length
+from ..table import OP, address, call_backward, call_couple, call_forward, call_gradient
 
 #: Rows that one thread takes at a time in the drivers. Fixed: it never depends on threads.
 ROW_BLOCK = 64
@@ -57,11 +57,12 @@ def backward_rows(ops, key, params, ws, x, y, dy, dx):
 
 @driver
 def gradient_rows(ops, key, params, ws, x, dy, grads):
-    ld, count = ops[0]["ld_out"], ops[0]["n_rows"]
+    ld, count = ops[0]["ld_param"], ops[0]["n_rows"]
     for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
         first, last = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, count)
         call_gradient(ops[0]["gradient"], (ops[0], (key, np.uint64(0)), params, ws, x, dy,
-                                           dy.size // ld, first, last, 0, ops[0]["n_out"],
+                                           dy.size // ops[0]["ld_out"], first, last, 0,
+                                           ops[0]["n_out"],
                                            grads[first * ld:last * ld], ld, 0))
 
 
@@ -80,6 +81,14 @@ class Tensor:
         return np.lib.stride_tricks.as_strided(flat[self.offset:], self.shape, strides)
 
 
+@driver
+def couple_columns(kernel, ops, key, params, ws, x, dy):
+    rows, n = x.size // ops[0]["ld_out"], ops[0]["n_out"]
+    for block in prange((n + ROW_BLOCK - 1) // ROW_BLOCK):
+        left, right = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, n)
+        call_couple(kernel, (ops[0], (key, np.uint64(0)), params, ws, x, dy, rows, left, right))
+
+
 class Layer:
     """Base of all layers. A subclass over NumPy alone trains through the textbook loop.
 
@@ -90,6 +99,8 @@ class Layer:
     ----------
     kernels : Kernels or None
         Compiled block kernels; None for layers that only Python knows.
+    buffers : tuple of str
+        Parameters that are kept and saved but not trained by gradient.
     in_place : bool
         Whether the kernels turn x into y and dy into dx in one place; half the memory.
     keeps_output : bool
@@ -103,6 +114,7 @@ class Layer:
     """
 
     kernels: ClassVar[Kernels | None] = None
+    buffers: ClassVar[tuple[str, ...]] = ()
     in_place: ClassVar[bool] = False
     keeps_output: ClassVar[bool] = False
     n_in: int | None = None
@@ -117,6 +129,7 @@ class Layer:
         self._owner: Any = None
         self._x: Array | None = None
         self._y: Array | None = None
+        self._extra: Array = np.empty(0)
 
     # -- sizes and parameters ---------------------------------------------------------
 
@@ -183,8 +196,8 @@ class Layer:
         """Rows of the parameters that are trained, and how many of them are penalised."""
         return 0, 0
 
-    def extra_rows(self) -> int:
-        """Rows of ``n_out`` numbers that the layer keeps in the workspace for itself."""
+    def extra_size(self, rows: int, ld: int) -> int:
+        """Numbers that the layer keeps in the workspace for itself, for a batch of ``rows``."""
         return 0
 
     def op(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Array:
@@ -199,6 +212,7 @@ class Layer:
         op["forward_row"] = address("forward", self.kernels.row or self.kernels.forward, dtype)
         op["n_in"], op["ld_in"], op["n_out"], op["ld_out"] = n_in, n_in, n_out, n_out
         op["dx"] = op["dy"] = op["param"] = op["mirror"] = op["extra"] = -1
+        op["ld_param"] = row_length(n_out, dtype)
         op["n_rows"], op["n_decayed"] = self.trained_rows()
         op["in_place"], op["index"] = self.in_place, self.index
         op["a"], op["b"] = self.constants()
@@ -227,8 +241,12 @@ class Layer:
             raise NotImplementedError(f"{type(self).__name__}.forward")
         X = self._take_input(X, allow_nonfinite)
         Y = X.copy() if self.in_place else np.empty_like(X)
-        forward_rows(self.op(X.dtype, *[X.shape[1]] * 2), np.uint64(self.key), self._values(X),
-                     self._values(X)[:0], X.ravel(), Y.ravel())
+        op, key, params = self._alone(X), np.uint64(self.key), self._values(X)
+        self._extra = np.zeros(self.extra_size(*X.shape), X.dtype)
+        if self.key and self.kernels.couple_forward is not None:
+            couple_columns(op["couple_forward"][0], op, key, params, self._extra, X.ravel(),
+                           self._extra)
+        forward_rows(op, key, params, self._extra, X.ravel(), Y.ravel())
         self._x, self._y = X, Y
         return Y
 
@@ -239,10 +257,20 @@ class Layer:
         dY = self._take_gradient(dY)
         assert self._x is not None and self._y is not None
         dX = dY.copy() if self.in_place else np.empty_like(dY)
-        backward_rows(self.op(dY.dtype, *[dY.shape[1]] * 2), np.uint64(self.key),
-                      self._values(dY), self._values(dY)[:0], self._x.ravel(), self._y.ravel(),
-                      dY.ravel(), dX.ravel())
+        op, key, params = self._alone(dY), np.uint64(self.key), self._values(dY)
+        x, y, dy = self._x.ravel(), self._y.ravel(), dY.ravel()
+        if self.key and self.kernels.couple_backward is not None:
+            couple_columns(op["couple_backward"][0], op, key, params, self._extra, x, dy)
+        backward_rows(op, key, params, self._extra, x, y, dy, dX.ravel())
+        if self.kernels.gradient is not None:
+            gradient_rows(op, key, params, self._extra, x, dy, self._flat_grad)
         return dX
+
+    def _alone(self, X: Array) -> Array:
+        """The op of a layer outside of the engine, on rows as wide as X's."""
+        op = self.op(X.dtype, X.shape[1], X.shape[1])
+        op["param"] = op["extra"] = 0
+        return op
 
     def _values(self, like: Array) -> Array:
         return np.empty(0, like.dtype) if self._flat is None else self._flat
