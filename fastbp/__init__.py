@@ -24,6 +24,7 @@ from .losses import (
     SigmoidBinaryCrossEntropyLoss,
     SoftmaxCrossEntropyLoss,
 )
+from .many import fit_many
 from .network import Network
 from .optimizers import SGD, Adam, Optimizer
 
@@ -34,6 +35,6 @@ __all__ = [
     "CrossEntropyLoss", "Dense", "Dropout", "EarlyStopping", "History", "JSONLines", "L2Loss",
     "Layer", "LayerNorm", "Loss", "Network", "Optimizer", "ProgressBar", "ReLU",
     "ReduceOnPlateau", "SGD", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "Softmax",
-    "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "gradcheck",
-    "load",
+    "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_many",
+    "gradcheck", "load",
 ]

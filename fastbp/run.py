@@ -85,12 +85,22 @@ class Run:
             for _ in range(n_steps):
                 self._textbook()
 
-    def _engine(self, n_steps: int, n_threads: int) -> None:
+    def take(self, n_steps: int) -> list[float]:
+        """Steps across epochs, compiled and on one thread; errors of the epochs that ended."""
+        before = self.cursor[engine.EPOCH]
+        errors = [float(e) for e in self._engine(n_steps, 1)]
+        ended = int(self.cursor[engine.EPOCH] - before)
+        if ended:
+            self.errors[0] = errors[ended]
+        return errors[:ended]
+
+    def _engine(self, n_steps: int, n_threads: int) -> Array:
         net, plan = self.network, self.network.plan(self.batch_size, n_threads)
         rates = self.rates(n_steps)
         steps = self.cursor[engine.STEP] + 1 + np.arange(n_steps)
         sizes = np.column_stack([self.optimizer.sizes(rates, steps), rates])
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
+        errors[0] = self.errors[0]  # one sum, wherever a chunk ends
         if len(self._sums) != len(plan.tasks):
             self._sums = np.zeros((len(plan.tasks), 2))
         norms = np.empty(net.params.size if self.rules.max_norm else 0)
@@ -99,7 +109,8 @@ class Run:
                *net.split_target(self.T), self.weights, self.order, self.batch_size, self.mean,
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
                self.optimizer.hyper(), self._rules, self._sums, norms, self.cursor, errors)
-        self.errors[0] += errors[0]
+        self.errors[0] = errors[0]
+        return errors
 
     def _textbook(self) -> None:
         """One step as the text writes it; for layers and losses of the user's own."""

@@ -88,6 +88,30 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     ValueError, TypeError
         For unfit arguments, before anything is changed.
     """
+    return train(prepare(
+        network, X, T, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+        shuffle=shuffle, sample_weight=sample_weight, class_weight=class_weight,
+        validation_data=validation_data, validation_split=validation_split, metrics=metrics,
+        l1=l1, l2=l2, clip_value=clip_value, clip_norm=clip_norm, max_norm=max_norm,
+        average=average, callbacks=callbacks, verbose=verbose, warm_start=warm_start,
+        resume=resume, n_threads=n_threads))
+
+
+def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int = 32,
+            optimizer: Any = "adam", shuffle: bool = True, sample_weight: Any = None,
+            class_weight: Any = None, validation_data: Any = None,
+            validation_split: float = 0.0, metrics: Sequence[Any] = (), l1: float = 0.0,
+            l2: float = 0.0, clip_value: float = 0.0, clip_norm: float = 0.0,
+            max_norm: float = 0.0, average: float = 0.0, callbacks: Sequence[Callback] = (),
+            verbose: int = 0, warm_start: bool = False, resume: Any = None,
+            n_threads: int | None = None) -> Job:
+    """Check the arguments of ``fit`` and make of them what ``train`` does; changes nothing.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``fit``.
+    """
     X, T = network._check_pair(X, T)
     epochs = check_size(epochs, "epochs", 0)
     batch_size = check_size(batch_size, "batch_size")
@@ -114,9 +138,8 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
         X, T, weights, validation = _hold_out(network, X, T, weights, split)
     run = Run(network, X, T, min(batch_size, len(X)), optimizer, shuffle, weights=weights,
               rules=rules, epochs=epochs)
-    return train(run, epochs, validation=validation, metrics=found,
-                 hooks=[*callbacks, *([PrintEpoch()] if verbose else [])],
-                 warm_start=warm_start, resume=resume, n_threads=n_threads)
+    hooks = [*callbacks, *([PrintEpoch()] if verbose else [])]
+    return Job(run, validation, found, hooks, warm_start, resume, n_threads)
 
 
 @dataclass(frozen=True)
@@ -153,44 +176,63 @@ def _hold_out(network: Network, X: Array, T: Array, weights: Array | None,
     return X[kept], T[kept], pick(kept), Validation(X[held], T[held], pick(held))
 
 
-def train(run: Run, epochs: int, *, validation: Validation | None = None,
-          metrics: Sequence[Metric] = (), hooks: Sequence[Callback] = (),
-          warm_start: bool = False, resume: str | os.PathLike[str] | None = None,
-          n_threads: int | None = None) -> History:
-    """Take ``run`` through its epochs; see ``fit``."""
-    network, cursor, threads = run.network, run.cursor, thread_count(n_threads)
-    if warm_start and network.last_run is not None:
-        run.follow(network.last_run)
-    hooks = sorted(hooks, key=lambda hook: isinstance(hook, Checkpoint))  # last: see it all
-    run.first_epoch = int(cursor[EPOCH])
-    for hook in hooks:
-        hook.run = run
-        if isinstance(hook, Checkpoint):
-            hook.hooks = hooks
-    if resume is not None:
-        from .io.checkpoint import restore
+@dataclass
+class Job:
+    """A run and what goes with it."""
 
-        restore(run, hooks, resume)
-    for hook in hooks:
-        hook.on_train_begin(network, epochs, len(run.X))
-    stop = any(getattr(hook, "stopped", False) for hook in hooks)
-    try:
-        while cursor[EPOCH] - run.first_epoch < epochs and not stop:
-            stop = _epoch(run, int(cursor[EPOCH]) - run.first_epoch, validation, metrics, hooks,
-                          threads)
-    finally:
-        for hook in hooks:
+    run: Run
+    validation: Validation | None = None
+    metrics: Sequence[Metric] = ()
+    hooks: Sequence[Callback] = ()
+    warm_start: bool = False
+    resume: str | os.PathLike[str] | None = None
+    n_threads: int | None = None
+
+    def start(self) -> None:
+        """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
+        run, last = self.run, self.run.network.last_run
+        if self.warm_start and last is not None:
+            run.follow(last)
+        run.first_epoch = int(run.cursor[EPOCH])
+        # Checkpoints come last: they see what the others have done.
+        self.hooks = sorted(self.hooks, key=lambda hook: isinstance(hook, Checkpoint))
+        for hook in self.hooks:
+            hook.run = run
+            if isinstance(hook, Checkpoint):
+                hook.hooks = self.hooks
+        if self.resume is not None:
+            from .io.checkpoint import restore
+
+            restore(run, self.hooks, self.resume)
+
+    def end(self) -> None:
+        """Leave the final parameters in the network."""
+        for hook in self.hooks:
             hook.on_last_step()
-        run.finish()
-        network.last_run = run
-        for hook in hooks:
+        self.run.finish()
+        self.run.network.last_run = self.run
+        for hook in self.hooks:
             hook.on_train_end()
+
+
+def train(job: Job) -> History:
+    """Take a run through its epochs, in chunks, with all that happens between them."""
+    job.start()
+    run, threads = job.run, thread_count(job.n_threads)
+    for hook in job.hooks:
+        hook.on_train_begin(run.network, run.epochs, len(run.X))
+    stop = any(getattr(hook, "stopped", False) for hook in job.hooks)
+    try:
+        while run.cursor[EPOCH] - run.first_epoch < run.epochs and not stop:
+            stop = _epoch(job, int(run.cursor[EPOCH]) - run.first_epoch, threads)
+    finally:
+        job.end()
     return run.history
 
 
-def _epoch(run: Run, epoch: int, validation: Validation | None, metrics: Sequence[Metric],
-           hooks: Sequence[Callback], n_threads: int) -> bool:
+def _epoch(job: Job, epoch: int, n_threads: int) -> bool:
     """One epoch, or what is left of it; returns whether to stop."""
+    run, hooks = job.run, job.hooks
     n, began, stop = len(run.X), time.perf_counter(), False
     taken = begun_at = int(run.cursor[POSITION]) // run.batch_size
     rate, whole = float(run.rates(1)[0]), run.steps_per_epoch
@@ -211,7 +253,7 @@ def _epoch(run: Run, epoch: int, validation: Validation | None, metrics: Sequenc
         return True
     run.errors[0] = 0.0
     with run.averaged():
-        logs |= _validate(run, validation, metrics)
+        logs |= _validate(run, job.validation, job.metrics)
     run.history.append(logs)
     if not np.isfinite(logs["loss"]):
         warnings.warn(f"loss is {logs['loss']} in epoch {epoch + 1}; a smaller "
@@ -244,4 +286,4 @@ def partial_fit(network: Network, X: Any, T: Any, **options: Any) -> History:
     return fit(network, X, T, epochs=1, warm_start=True, **options)
 
 
-__all__ = ["CHUNK_SECONDS", "History", "Run", "fit", "partial_fit", "train"]
+__all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "fit", "partial_fit", "prepare", "train"]

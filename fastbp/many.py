@@ -1,0 +1,170 @@
+"""Many small networks at once: one network a thread, side by side, without Python between steps.
+
+A network of some kilobytes cannot feed two cores, but two networks can. Each is trained by
+the same compiled steps as alone, so it gets the same bits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ._jit import thread_count
+from ._validation import Array, check_size
+from .history import History
+from .network import Network
+from .training import CHUNK_SECONDS, Job, prepare, train
+
+#: Steps of the first call of each network; later ones aim at CHUNK_SECONDS.
+_FIRST_STEPS = 64
+
+
+def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
+             rows: Sequence[Any] | None = None,
+             options: Sequence[dict[str, Any]] | None = None, n_threads: int | None = None,
+             on_done: Callable[[int, History], Any] | None = None,
+             **common: Any) -> list[History]:
+    """Train many networks side by side, each as ``network.fit`` would alone.
+
+    Parameters
+    ----------
+    networks : iterable of Network
+        All different objects; seeds, sizes and losses as you like.
+    X, T : array_like, or lists of as many as there are networks
+        Data for all of them, or a list of data for each.
+    rows : sequence of index arrays, optional
+        Rows of X and T that each network learns from: folds, segments, bootstraps.
+    options : sequence of dict, optional
+        What ``fit`` takes, for each network; goes before ``common``.
+    n_threads : int, optional
+        At most so many networks at a time.
+    on_done : callable, optional
+        Called with (number, history) when a network is trained, in the calling thread.
+    **common
+        What ``fit`` takes, for all: epochs, batch_size, optimizer, ...
+
+    Returns
+    -------
+    list of History
+        In the order of ``networks``. Without validation data, metrics and callbacks there is
+        the loss alone, and no Python between steps.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unfit arguments; those of ``fit`` name the network. Networks trained before keep
+        what they have learnt.
+    """
+    nets = list(networks)
+    for i, net in enumerate(nets):
+        if not isinstance(net, Network):
+            raise TypeError(f"networks[{i}] must be a Network, got {net!r}")
+    if len({id(net) for net in nets}) < len(nets):
+        raise ValueError(f"networks holds one network twice among its {len(nets)}")
+    for name, given in (("rows", rows), ("options", options)):
+        if given is not None and len(given) != len(nets):
+            raise ValueError(f"{name} must have one entry a network, {len(nets)}, got "
+                             f"{len(given)}")
+    if n_threads is not None:
+        n_threads = check_size(n_threads, "n_threads")
+    data, plans, stop = _Data(nets, X, T, rows), _Plans(), threading.Event()
+
+    def one(i: int) -> History | None:
+        if stop.is_set():
+            return None
+        own = {**common, **(options[i] if options is not None else {})}
+        try:
+            return _fit(nets[i], *data.of(i), own, plans, stop)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"networks[{i}]: {error}") from error
+
+    found: list[History] = []
+    with ThreadPoolExecutor(max(1, min(thread_count(n_threads), len(nets)))) as pool:
+        futures = [pool.submit(one, i) for i in range(len(nets))]
+        try:
+            for i, future in enumerate(futures):
+                history = future.result()
+                assert history is not None
+                found.append(history)
+                if on_done is not None:
+                    on_done(i, history)
+        except BaseException:
+            stop.set()
+            raise
+    return found
+
+
+class _Data:
+    """X and T of each network; what all share is converted and checked once a dtype."""
+
+    def __init__(self, nets: Sequence[Network], X: Any, T: Any, rows: Any) -> None:
+        self.nets, self.rows = nets, rows
+        self.lists = isinstance(X, list) and isinstance(T, list) and len(X) == len(T) == len(
+            nets) and all(np.ndim(x) == 2 for x in X)
+        self.X, self.T = X, T
+        self._lock, self._checked = threading.Lock(), dict[Any, tuple[Array, Array]]()
+
+    def of(self, i: int) -> tuple[Any, Any]:
+        """The data of network ``i``."""
+        if self.lists:
+            return self.X[i], self.T[i]
+        net = self.nets[i]
+        key = (net.dtype, net.n_in, net.n_out, type(net.loss_function), net.allow_nonfinite)
+        with self._lock:
+            if key not in self._checked:
+                self._checked[key] = net._check_pair(self.X, self.T)
+        X, T = self._checked[key]
+        return (X, T) if self.rows is None else (X[self.rows[i]], T[self.rows[i]])
+
+
+class _Plans(threading.local):
+    """Each thread's plans: networks of one shape share a table and a workspace in turn."""
+
+    def __init__(self) -> None:
+        self.known: dict[Any, Any] = {}
+
+    def lend(self, job: Job) -> None:
+        """Give the job's network the plan of the last one of its shape."""
+        net, batch = job.run.network, job.run.batch_size
+        shape = (batch, net.dtype, [(type(x), repr(x)) for x in net.layers],
+                 net._head_loss.address(net.dtype), net._head_loss.constants())
+        key = repr(shape)
+        if key not in self.known:
+            self.known[key] = net.plan(batch, 1)
+        net._plans[batch, 1] = self.known[key]
+
+
+def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
+         stop: threading.Event) -> History | None:
+    job = prepare(net, X, T, **options)
+    if job.hooks or job.metrics or job.validation or job.resume or not job.run.compiled:
+        job.n_threads = 1
+        return train(job)
+    plans.lend(job)
+    try:
+        return _steps(job, stop)
+    finally:
+        del net._plans[job.run.batch_size, 1]  # the next network works in it
+
+
+def _steps(job: Job, stop: threading.Event) -> History | None:
+    """All steps in calls of CHUNK_SECONDS: long enough to cost nothing, short to stop."""
+    run, count = job.run, _FIRST_STEPS
+    left = run.epochs * run.steps_per_epoch
+    job.start()
+    while left > 0:
+        if stop.is_set():
+            return None
+        count, before = min(count, left), time.perf_counter()
+        for loss in run.take(count):
+            run.history.append({"loss": loss / run.total})
+        left -= count
+        spent = time.perf_counter() - before
+        count = max(1, int(min(count * CHUNK_SECONDS / spent, 8 * count)))
+    job.end()
+    return run.history

@@ -1,0 +1,107 @@
+"""Many networks at once: each as if it were alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.callbacks import EarlyStopping
+
+from .builders import CHAINS, classifier, clusters, data, network
+
+
+def alone(nets: list[fastbp.Network], X: Any, T: Any, options: list[dict[str, Any]]) -> list[Any]:
+    return [net.fit(x, t, n_threads=1, **own)
+            for net, x, t, own in zip(nets, X, T, options, strict=True)]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_seeds_sizes_and_hyperparameters_as_if_alone(n_threads: int) -> None:
+    X, T = clusters(150)
+    options = [{"optimizer": fastbp.Adam(0.01)}, {"optimizer": "sgd", "batch_size": 7},
+               {"epochs": 5, "l2": 0.1}, {"sample_weight": np.arange(150)},
+               {"class_weight": "balanced", "shuffle": False}, {"average": 0.9}] * 3
+
+    def nets() -> list[fastbp.Network]:
+        return [classifier("float64" if i % 4 == 0 else "float32", seed=i)
+                for i in range(len(options))]
+
+    one, other = nets(), nets()
+    common = {"epochs": 3, "batch_size": 32}
+    found = fastbp.fit_many(one, X, T, options=options, n_threads=n_threads, **common)
+    expected = alone(other, [X] * 18, [T] * 18, [{**common, **own} for own in options])
+    for net, twin, history, whole in zip(one, other, found, expected, strict=True):
+        assert net.params.tobytes() == twin.params.tobytes()
+        assert history["loss"] == whole["loss"]
+        np.testing.assert_array_equal(net.predict(X), twin.predict(X))
+
+
+def test_folds_segments_and_lists_of_data() -> None:
+    X, T = clusters(120)
+    rows = [np.setdiff1d(np.arange(120), np.arange(k, 120, 4)) for k in range(4)]
+    nets, twins, lists = ([classifier(seed=k) for k in range(4)] for _ in range(3))
+    fastbp.fit_many(nets, X, T, rows=rows, epochs=3)
+    fastbp.fit_many(lists, [X[r] for r in rows], [T[r] for r in rows], epochs=3)
+    alone(twins, [X[r] for r in rows], [T[r] for r in rows], [{"epochs": 3}] * 4)
+    for a, b, c in zip(nets, twins, lists, strict=True):
+        assert a.params.tobytes() == b.params.tobytes() == c.params.tobytes()
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_every_kind_of_network_shares_plans(chain: str) -> None:
+    X, T = data(chain, 70)
+    nets, twins = ([network(chain, "float32", seed=k) for k in range(3)] for _ in range(2))
+    fastbp.fit_many(nets, X, T, epochs=2, n_threads=1)
+    for net, twin in zip(nets, twins, strict=True):
+        twin.fit(X, T, epochs=2)
+        assert net.params.tobytes() == twin.params.tobytes()
+        assert (32, 1) not in net._plans
+
+
+def test_validation_and_callbacks_run_network_by_network() -> None:
+    X, T = clusters(100)
+    nets, twins = ([classifier(seed=k) for k in range(4)] for _ in range(2))
+    done: list[int] = []
+    found = fastbp.fit_many(
+        nets, X, T, epochs=6, validation_data=(X, T), on_done=lambda i, h: done.append(i),
+        options=[{"callbacks": [EarlyStopping(patience=1)]} for _ in nets])
+    for net, twin, history in zip(nets, twins, found, strict=True):
+        expected = twin.fit(X, T, epochs=6, validation_data=(X, T),
+                            callbacks=[EarlyStopping(patience=1)])
+        assert history["val_loss"] == expected["val_loss"]
+        assert net.params.tobytes() == twin.params.tobytes()
+    assert done == [0, 1, 2, 3]
+
+
+def test_each_goes_on_where_it_ended() -> None:
+    X, T = clusters(100)
+    nets, twin = [classifier(seed=k) for k in range(2)], classifier(seed=1)
+    for _ in range(2):
+        fastbp.fit_many(nets, X, T, epochs=2, warm_start=True)
+    twin.fit(X, T, epochs=4)
+    assert nets[1].params.tobytes() == twin.params.tobytes()
+
+
+@pytest.mark.parametrize(("arguments", "error", "match"), [
+    ({"networks": [3]}, TypeError, r"networks\[0\] must be a Network, got 3"),
+    ({"rows": [[0]]}, ValueError, "rows must have one entry a network, 2, got 1"),
+    ({"options": [{}] * 3}, ValueError, "options must have one entry"),
+    ({"options": [{}, {"epochs": -1}]}, ValueError, r"networks\[1\]: epochs must be"),
+    ({"n_threads": 0}, ValueError, "n_threads must be"),
+    ({"epoch": 3}, TypeError, "epoch"),
+])
+def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], match: str) -> None:
+    X, T = clusters(50)
+    own = {"networks": [classifier(seed=k) for k in range(2)], **arguments}
+    with pytest.raises(error, match=match):
+        fastbp.fit_many(X=X, T=T, **own)
+
+
+def test_one_network_cannot_be_trained_twice_at_once() -> None:
+    net = classifier()
+    with pytest.raises(ValueError, match="one network twice"):
+        fastbp.fit_many([net, net], *clusters(50))
+    assert fastbp.fit_many([], *clusters(50)) == []
