@@ -55,7 +55,7 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     batch_size : int
         Rows a step; the last batch of an epoch may be smaller.
     optimizer : Optimizer or str
-        An optimizer, or the name of one with default settings: "sgd", "adam".
+        An optimizer, or the name of one with default settings: "sgd", "adam", "adamw", ...
     shuffle : bool
         New order each epoch, by the network's seed.
     validation_data : (X, T), optional
@@ -89,7 +89,7 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
         if not isinstance(hook, Callback):
             raise TypeError(f"callbacks must hold Callback objects, got {hook!r}")
     validation = _check_validation(network, validation_data)
-    run = _Run(network, X, T, batch_size, optimizer, shuffle)
+    run = _Run(network, X, T, batch_size, optimizer, shuffle, epochs)
     hooks = [*callbacks, *([PrintEpoch()] if verbose else [])]
     return _loop(run, epochs, validation, hooks, thread_count(n_threads))
 
@@ -109,13 +109,16 @@ class _Run:
     """One training run: where it stands, and how to take the next steps."""
 
     def __init__(self, network: Network, X: Array, T: Array, batch_size: int,
-                 optimizer: Optimizer, shuffle: bool) -> None:
+                 optimizer: Optimizer, shuffle: bool, epochs: int = 1) -> None:
         self.network, self.X, self.T = network, X, T
-        self.batch_size, self.optimizer = batch_size, optimizer
+        self.batch_size, self.optimizer, self.epochs = batch_size, optimizer, epochs
         self.steps_per_epoch = -(-len(X) // batch_size)
         self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
+        optimizer.initial_slots(self.slots.reshape(optimizer.n_slots, network.params.size))
         self.order = np.arange(len(X))
         self.rules = np.zeros(1, RULES)
+        self.rules["weight_decay"] = optimizer.weight_decay
+        self.rules["decoupled"] = optimizer.decoupled
         self.weights = self.average = np.empty(0, network.dtype)
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
         self.errors = np.zeros(1)
@@ -130,9 +133,14 @@ class _Run:
             for _ in range(n_steps):
                 self._textbook()
 
+    def _rates(self, n_steps: int) -> Array:
+        """Learning rates of the next steps."""
+        steps = self.cursor[engine.STEP] + np.arange(n_steps)
+        return self.optimizer.rates(steps / self.steps_per_epoch, self.epochs)
+
     def _engine(self, n_steps: int, n_threads: int) -> None:
         net, plan = self.network, self.network.plan(self.batch_size, n_threads)
-        rates = np.full(n_steps, self.optimizer.learning_rate)
+        rates = self._rates(n_steps)
         steps = self.cursor[engine.STEP] + 1 + np.arange(n_steps)
         sizes = np.column_stack([self.optimizer.sizes(rates, steps), rates])
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
@@ -152,10 +160,10 @@ class _Run:
             shuffle_rows(self.order, cursor[engine.SEED], cursor[engine.EPOCH])
         rows = self.order[start:start + self.batch_size]
         error = net.textbook(self.X[rows], self.T[rows])
+        rate = float(self._rates(1)[0])
         cursor[engine.STEP] += 1
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
-        self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]),
-                              self.optimizer.learning_rate)
+        self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]), rate)
         self.errors[0] += error * (len(rows) if self.mean else 1)
         cursor[engine.POSITION] = start + len(rows)
         if start + len(rows) == len(self.X):

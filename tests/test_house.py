@@ -23,8 +23,8 @@ FLOORS = [("_jit", 0.0), ("_validation", 0.0), ("table", 0.5), ("kernels", 1.0),
           ("initializers", 2.0), ("schedules", 2.0), ("layers", 2.1), ("losses", 2.2),
           ("optimizers", 2.1), ("plan", 3.1), ("rows", 3.1), ("updates", 3.1), ("engine", 3.2),
           ("callbacks", 4.0), ("summary", 4.0), ("network", 4.1), ("training", 4.2),
-          ("gradcheck", 4.2), ("io", 5.0), ("datasets", 5.0), ("cli", 5.1), ("__init__", 6.0),
-          ("__main__", 6.0)]
+          ("lbfgs", 4.2), ("gradcheck", 4.2), ("io", 5.0), ("datasets", 5.0), ("cli", 5.1),
+          ("__init__", 6.0), ("__main__", 6.0)]
 #: Methods of Network that open doors to the floors above, when called.
 UPWARD = {("network", "training"), ("network", "io")}
 HEAVY = ("sklearn", "rich", "mlxtend", "pandas", "scipy", "torch", "onnx", "mpi4py", "asv",
