@@ -10,7 +10,8 @@ from fastbp.optimizers import OPTIMIZERS
 
 SIZE = 1_000_000
 #: Arguments of every optimizer; a test asks for an entry of each.
-CASES: dict[str, dict[str, Any]] = {"SGD": {"momentum": 0.9}, "Adam": {}}
+CASES: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9}, "Adam": {}, "AdamW": {}, "RMSprop": {}, "Adagrad": {}, "Lion": {}}
 
 
 class Optimizers:

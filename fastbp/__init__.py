@@ -1,5 +1,6 @@
 """fastbp: small and medium neural networks, trained fast on CPUs."""
 
+from . import schedules
 from .callbacks import (
     Callback,
     Checkpoint,
@@ -16,6 +17,7 @@ from .gradcheck import gradcheck
 from .history import History
 from .io import load
 from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Sigmoid, Softmax, Tanh
+from .lbfgs import fit_lbfgs
 from .losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
@@ -26,15 +28,16 @@ from .losses import (
 )
 from .many import fit_many
 from .network import Network
-from .optimizers import SGD, Adam, Optimizer
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
+from .schedules import Schedule
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Adam", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback", "Checkpoint",
-    "CrossEntropyLoss", "Dense", "Dropout", "EarlyStopping", "History", "JSONLines", "L2Loss",
-    "Layer", "LayerNorm", "Loss", "Network", "Optimizer", "ProgressBar", "ReLU",
-    "ReduceOnPlateau", "SGD", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "Softmax",
-    "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_many",
-    "gradcheck", "load",
+    "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback",
+    "Checkpoint", "CrossEntropyLoss", "Dense", "Dropout", "EarlyStopping", "History",
+    "JSONLines", "L2Loss", "Layer", "LayerNorm", "Lion", "Loss", "Network", "Optimizer",
+    "ProgressBar", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "Sigmoid",
+    "SigmoidBinaryCrossEntropyLoss", "Softmax", "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh",
+    "TensorBoard", "TimeLimit", "fit_lbfgs", "fit_many", "gradcheck", "load", "schedules",
 ]

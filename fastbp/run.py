@@ -49,15 +49,17 @@ class Run:
                  rules: Rules | None = None, epochs: int = 1) -> None:
         self.network, self.X, self.T, self.epochs = network, X, T, epochs
         self.batch_size, self.optimizer = batch_size, optimizer
-        self.rules = rules or Rules()
+        self.rules = rules or Rules(weight_decay=optimizer.weight_decay,
+                                    decoupled=optimizer.decoupled)
         self.steps_per_epoch = -(-len(X) // batch_size)
         self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
+        optimizer.initial_slots(self.slots.reshape(optimizer.n_slots, network.params.size))
         self.average = network.params.copy() if self.rules.average else self.slots[:0]
         self.order = np.arange(len(X))
         self.weights = np.empty(0, network.dtype) if weights is None else weights
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
         self.errors = np.zeros(1)
-        self.rate_scale, self.chunk, self.first_epoch = 1.0, 1, 0
+        self.rate_scale, self.chunk, self.first_epoch, self.first_step = 1.0, 1, 0, 0
         self.raw = self.average
         self.mean = network._head_loss.reduction == "mean"
         self.compiled = network.compiled and type(optimizer).kernel is not None
@@ -75,7 +77,8 @@ class Run:
 
     def rates(self, n_steps: int) -> Array:
         """Learning rates of the next steps."""
-        return np.full(n_steps, self.optimizer.learning_rate) * self.rate_scale
+        steps = self.cursor[engine.STEP] - self.first_step + np.arange(n_steps)
+        return self.optimizer.rates(steps / self.steps_per_epoch, self.epochs) * self.rate_scale
 
     def advance(self, n_steps: int, n_threads: int) -> None:
         """Take ``n_steps`` steps; ``errors`` counts those up to the end of the epoch."""
@@ -126,7 +129,10 @@ class Run:
         rate = float(self.rates(1)[0])
         cursor[engine.STEP] += 1
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
+        kept = [(value, value.copy()) for layer in net.layers for value in layer.kept()]
         self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]), rate)
+        for value, before in kept:  # weight decay is not for what is not trained
+            value[...] = before
         self.rules.finish(net, self.average)
         weight = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
         self.errors[0] += error * (weight if self.mean else 1)
@@ -158,7 +164,7 @@ class Run:
         described = {"optimizer": repr(self.optimizer), "batch_size": self.batch_size,
                      "n_rows": len(self.X), "epochs": self.epochs,
                      "rate_scale": self.rate_scale, "first_epoch": self.first_epoch,
-                     "history": dict(self.history)}
+                     "first_step": self.first_step, "history": dict(self.history)}
         return arrays, described
 
     def restore(self, arrays: dict[str, Array], described: dict[str, Any]) -> None:
@@ -181,7 +187,7 @@ class Run:
         for name in ("slots", "average", "cursor", "errors"):
             getattr(self, name)[...] = arrays[name]
         self.rate_scale = float(described["rate_scale"])
-        self.first_epoch = int(described["first_epoch"])
+        self.first_epoch, self.first_step = described["first_epoch"], described["first_step"]
         whole = int(self.cursor[engine.EPOCH]) - self.first_epoch  # a part of an epoch is redone
         self.history.update({k: list(v[:whole]) for k, v in described["history"].items()})
         if self.cursor[engine.POSITION] and self.cursor[engine.SHUFFLE]:

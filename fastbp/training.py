@@ -14,7 +14,7 @@ import numpy as np
 from ._jit import thread_count
 from ._validation import Array, as_weights, check_bool, check_real, check_size, same_length
 from .callbacks import Callback, Checkpoint, PrintEpoch
-from .engine import EPOCH, POSITION
+from .engine import EPOCH, POSITION, STEP
 from .history import History
 from .metrics import Metric, get_metrics, measure
 from .network import Network
@@ -47,7 +47,7 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     batch_size : int
         Rows a step; the last batch of an epoch may be smaller.
     optimizer : Optimizer or str
-        An optimizer, or the name of one with default settings: "sgd", "adam", ...
+        An optimizer, or the name of one with default settings: "sgd", "adam", "adamw", ...
     shuffle : bool
         New order each epoch, by the network's seed.
     sample_weight : array_like, shape (n,), optional
@@ -193,7 +193,7 @@ class Job:
         run, last = self.run, self.run.network.last_run
         if self.warm_start and last is not None:
             run.follow(last)
-        run.first_epoch = int(run.cursor[EPOCH])
+        run.first_epoch, run.first_step = int(run.cursor[EPOCH]), int(run.cursor[STEP])
         # Checkpoints come last: they see what the others have done.
         self.hooks = sorted(self.hooks, key=lambda hook: isinstance(hook, Checkpoint))
         for hook in self.hooks:

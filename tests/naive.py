@@ -147,21 +147,61 @@ def network_error(names: Sequence[str], params: Sequence[Sequence[Array]], loss:
     return mean_loss(loss, X, T, reduction)
 
 
-def sgd(p: float, g: float, state: dict[str, float], t: int, learning_rate: float = 0.01,
-        momentum: float = 0.0, nesterov: bool = False) -> float:
+State = dict[str, float]
+
+
+def sgd(p: float, g: float, state: State, t: int, learning_rate: float = 0.01,
+        momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> float:
+    g = g + weight_decay * p
     if momentum == 0:
         return p - learning_rate * g
     state["v"] = momentum * state.get("v", 0.0) + g
     return p - learning_rate * (g + momentum * state["v"] if nesterov else state["v"])
 
 
-def adam(p: float, g: float, state: dict[str, float], t: int, learning_rate: float = 1e-3,
-         beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> float:
+def adam(p: float, g: float, state: State, t: int, learning_rate: float = 1e-3,
+         beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+         weight_decay: float = 0.0, amsgrad: bool = False) -> float:
+    g = g + weight_decay * p
     state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
     state["v"] = beta2 * state.get("v", 0.0) + (1 - beta2) * g * g
-    mean, square = state["m"] / (1 - beta1**t), state["v"] / (1 - beta2**t)
+    state["u"] = max(state.get("u", 0.0), state["v"])
+    mean, square = state["m"] / (1 - beta1**t), state["u" if amsgrad else "v"] / (1 - beta2**t)
     return p - learning_rate * mean / (square**0.5 + epsilon)
 
 
+def adamw(p: float, g: float, state: State, t: int, learning_rate: float = 1e-3,
+          weight_decay: float = 0.01, **arguments: float) -> float:
+    return adam(p - learning_rate * weight_decay * p, g, state, t, learning_rate, **arguments)
+
+
+def rmsprop(p: float, g: float, state: State, t: int, learning_rate: float = 0.01,
+            alpha: float = 0.99, epsilon: float = 1e-8, momentum: float = 0.0,
+            centered: bool = False, weight_decay: float = 0.0) -> float:
+    g = g + weight_decay * p
+    state["v"] = alpha * state.get("v", 0.0) + (1 - alpha) * g * g
+    state["m"] = alpha * state.get("m", 0.0) + (1 - alpha) * g
+    ratio = g / ((state["v"] - state["m"] ** 2 * centered) ** 0.5 + epsilon)
+    state["b"] = momentum * state.get("b", 0.0) + ratio
+    return p - learning_rate * state["b"]
+
+
+def adagrad(p: float, g: float, state: State, t: int, learning_rate: float = 0.01,
+            lr_decay: float = 0.0, initial_accumulator_value: float = 0.0,
+            epsilon: float = 1e-10, weight_decay: float = 0.0) -> float:
+    g = g + weight_decay * p
+    state["v"] = state.get("v", initial_accumulator_value) + g * g
+    return p - learning_rate / (1 + (t - 1) * lr_decay) * g / (state["v"] ** 0.5 + epsilon)
+
+
+def lion(p: float, g: float, state: State, t: int, learning_rate: float = 1e-4,
+         beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0) -> float:
+    way = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    state["m"] = beta2 * state.get("m", 0.0) + (1 - beta2) * g
+    return p - learning_rate * (float(way > 0) - float(way < 0) + weight_decay * p)
+
+
 #: Every registered optimizer: (p, g, state, step from 1, **arguments) -> new p.
-OPTIMIZERS: dict[str, Callable[..., float]] = {"SGD": sgd, "Adam": adam}
+OPTIMIZERS: dict[str, Callable[..., float]] = {
+    "SGD": sgd, "Adam": adam, "AdamW": adamw, "RMSprop": rmsprop, "Adagrad": adagrad,
+    "Lion": lion}

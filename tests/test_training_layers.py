@@ -36,7 +36,7 @@ def rows(n: int = 70) -> tuple[np.ndarray, np.ndarray]:
 def train(chain: str, compiled: bool, threads: int = 2, dtype: str = "float64",
           steps: int = 9, n: int = 70) -> tuple[fastbp.Network, Run]:
     made, (X, T) = net(chain, dtype), rows(n)
-    run = Run(made, made.check_input(X), T, 32, fastbp.Adam(0.01), True)
+    run = Run(made, made.check_input(X), T, 32, fastbp.AdamW(0.01, weight_decay=0.3), True)
     run.compiled = compiled
     for _ in range(steps):
         run.advance(1, threads)

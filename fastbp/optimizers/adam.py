@@ -3,7 +3,10 @@
     m <- m + (1 - b1) (g - m)       v <- v + (1 - b2) (g^2 - v)
     p <- p - lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)
 
-Source: Kingma & Ba, Adam, 2015, algorithm 1; epsilon stands where PyTorch puts it.
+    amsgrad: u <- max(u, v), and u stands under the root
+
+Source: Kingma & Ba, Adam, 2015, algorithm 1; Reddi, Kale & Kumar, On the convergence of Adam,
+2018 (amsgrad). Epsilon, and the maximum before the bias correction, are PyTorch's.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from .._jit import CONTRACT, kernel
-from .._validation import Array, check_real
+from .._validation import Array, check_bool, check_real
+from ..kernels.vmath import select
+from ..schedules import Schedule
 from .base import Optimizer
 
 
 @kernel(fastmath=CONTRACT)
-def adam_update(p, g, m, v, s2, size, spread, hyper):
+def adam_update(p, g, m, v, u, size, spread, hyper):
     """One piece of the parameters and of both moments.
 
     No sum of two products: which of them is fused could differ between the vector loop
@@ -27,10 +32,18 @@ def adam_update(p, g, m, v, s2, size, spread, hyper):
     c1, c2 = p.dtype.type(1.0 - hyper[0]), p.dtype.type(1.0 - hyper[1])
     epsilon = p.dtype.type(hyper[2])
     size, spread = p.dtype.type(size), p.dtype.type(spread)
-    for i in range(p.size):
-        first, second = m[i] + c1 * (g[i] - m[i]), v[i] + c2 * (g[i] * g[i] - v[i])
-        m[i], v[i] = first, second  # no look back at what is on its way to memory
-        p[i] -= size * first / (np.sqrt(second) * spread + epsilon)
+    if hyper[3] == 0:
+        for i in range(p.size):
+            first, second = m[i] + c1 * (g[i] - m[i]), v[i] + c2 * (g[i] * g[i] - v[i])
+            m[i], v[i] = first, second  # no look back at what is on its way to memory
+            p[i] -= size * first / (np.sqrt(second) * spread + epsilon)
+    else:
+        for i in range(p.size):
+            first, second = m[i] + c1 * (g[i] - m[i]), v[i] + c2 * (g[i] * g[i] - v[i])
+            m[i], v[i] = first, second
+            most = select(u[i] > second, u[i], second)  # this way round NaN stays
+            u[i] = most
+            p[i] -= size * first / (np.sqrt(most) * spread + epsilon)
 
 
 class Adam(Optimizer):
@@ -38,12 +51,16 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
         Above 0.
     beta1, beta2 : float
         Decay of the first and second moment, in [0, 1).
     epsilon : float
         Added to the root of the second moment, above 0.
+    weight_decay : float
+        That times the parameters is added to the gradient.
+    amsgrad : bool
+        Divide by the largest second moment so far.
 
     Raises
     ------
@@ -52,18 +69,20 @@ class Adam(Optimizer):
     """
 
     kernel = adam_update
-    n_slots = 2
 
-    def __init__(self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
-                 epsilon: float = 1e-8) -> None:
-        super().__init__(learning_rate)
+    def __init__(self, learning_rate: float | Schedule = 1e-3, beta1: float = 0.9,
+                 beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.0,
+                 amsgrad: bool = False) -> None:
+        super().__init__(learning_rate, weight_decay)
         self.beta1 = check_real(beta1, "beta1", 0.0, 1.0)
         self.beta2 = check_real(beta2, "beta2", 0.0, 1.0)
         self.epsilon = check_real(epsilon, "epsilon", open_low=True)
+        self.amsgrad = check_bool(amsgrad, "amsgrad")
+        self.n_slots = 2 + self.amsgrad
 
     def hyper(self) -> Array:
-        """(beta1, beta2, epsilon)."""
-        return np.array([self.beta1, self.beta2, self.epsilon])
+        """(beta1, beta2, epsilon, amsgrad)."""
+        return np.array([self.beta1, self.beta2, self.epsilon, self.amsgrad])
 
     def sizes(self, rates: Array, steps: Array) -> Array:
         """lr / (1 - b1^t) and 1 / sqrt(1 - b2^t)."""
@@ -71,6 +90,7 @@ class Adam(Optimizer):
                          1 / np.sqrt(1 - self.beta2 ** steps)], axis=1)
 
     def config(self) -> dict[str, Any]:
-        """Rate, decays, epsilon."""
+        """Rate, decays, epsilon, weight decay, amsgrad."""
         return {"learning_rate": self.learning_rate, "beta1": self.beta1, "beta2": self.beta2,
-                "epsilon": self.epsilon}
+                "epsilon": self.epsilon, "weight_decay": self.weight_decay,
+                "amsgrad": self.amsgrad}

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._jit import driver, prange
 from .._validation import Array, check_real
+from ..schedules import Schedule, check_rate
 from ..table import address, call_update
 
 #: Elements that one thread takes at a time in ``update_all``.
@@ -34,11 +35,16 @@ class Optimizer:
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
         Step size, above 0.
+    weight_decay : float
+        At least 0.
 
     Attributes
     ----------
+    decoupled : bool
+        Whether weight decay shrinks the parameters, p <- p (1 - lr weight_decay), or goes
+        through the gradient, g + weight_decay p.
     kernel : compiled function or None
         Of role "update" (see ``table``); None for optimizers that only Python knows.
     n_slots : int
@@ -50,8 +56,29 @@ class Optimizer:
     weight_decay: float = 0.0
     n_slots: int = 0
 
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = check_real(learning_rate, "learning_rate", open_low=True)
+    def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
+        self.learning_rate = check_rate(learning_rate, "learning_rate")
+        self.weight_decay = check_real(weight_decay, "weight_decay")
+
+    def initial_slots(self, slots: Array) -> None:
+        """Fill the state before the first step, shape (n_slots, n): with zeros."""
+        slots[...] = 0
+
+    def rates(self, epoch: Array, epochs: float) -> Array:
+        """Learning rates of steps at the positions ``epoch`` of a run of ``epochs``.
+
+        Raises
+        ------
+        ValueError
+            If a schedule gives anything but one rate a step.
+        """
+        if not isinstance(self.learning_rate, Schedule):
+            return np.full(epoch.shape, self.learning_rate)
+        found = np.asarray(self.learning_rate.rates(epoch, epochs), np.float64)
+        if found.shape != epoch.shape:
+            raise ValueError(f"{self.learning_rate!r} must give rates of shape {epoch.shape}, "
+                             f"got shape {found.shape}")
+        return found
 
     def hyper(self) -> Array:
         """Constants for the update kernel, float64."""
@@ -71,7 +98,7 @@ class Optimizer:
 
     def update(self, params: Array, grads: Array, slots: Array, step: int,
                learning_rate: float) -> None:
-        """Correct ``params`` in place; ``step`` counts from 1.
+        """Correct ``params`` in place; ``step`` counts from 1. ``grads`` stay as they are.
 
         Parameters
         ----------
@@ -80,6 +107,10 @@ class Optimizer:
         """
         if type(self).kernel is None:
             raise NotImplementedError(f"{type(self).__name__}.update")
+        if self.weight_decay and self.decoupled:
+            params *= params.dtype.type(1 - learning_rate * self.weight_decay)
+        elif self.weight_decay:
+            grads = grads + params.dtype.type(self.weight_decay) * params
         size, spread = self.sizes(np.array([learning_rate]), np.array([step]))[0]
         state = [slots[i] if i < self.n_slots else params for i in range(3)]
         update_all(address("update", type(self).kernel, params.dtype), params, grads, *state,
@@ -87,7 +118,8 @@ class Optimizer:
 
     def config(self) -> dict[str, Any]:
         """Arguments that make an optimizer like this one."""
-        return {"learning_rate": self.learning_rate}
+        decay = {"weight_decay": self.weight_decay} if self.weight_decay else {}
+        return {"learning_rate": self.learning_rate, **decay}
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.config().items())

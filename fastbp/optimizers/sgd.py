@@ -15,6 +15,7 @@ import numpy as np
 
 from .._jit import CONTRACT, kernel
 from .._validation import Array, check_bool, check_real
+from ..schedules import Schedule
 from .base import Optimizer
 
 
@@ -42,12 +43,14 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
         Above 0.
     momentum : float
         mu in [0, 1); 0 keeps no state.
     nesterov : bool
         Look ahead along the velocity; needs momentum.
+    weight_decay : float
+        That times the parameters is added to the gradient.
 
     Raises
     ------
@@ -57,9 +60,9 @@ class SGD(Optimizer):
 
     kernel = sgd_update
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0,
-                 nesterov: bool = False) -> None:
-        super().__init__(learning_rate)
+    def __init__(self, learning_rate: float | Schedule = 0.01, momentum: float = 0.0,
+                 nesterov: bool = False, weight_decay: float = 0.0) -> None:
+        super().__init__(learning_rate, weight_decay)
         self.momentum = check_real(momentum, "momentum", 0.0, 1.0)
         self.nesterov = check_bool(nesterov, "nesterov")
         if self.nesterov and self.momentum == 0:
@@ -71,6 +74,6 @@ class SGD(Optimizer):
         return np.array([self.momentum, self.nesterov])
 
     def config(self) -> dict[str, Any]:
-        """Rate, momentum, nesterov."""
+        """Rate, momentum, nesterov, weight decay."""
         return {"learning_rate": self.learning_rate, "momentum": self.momentum,
-                "nesterov": self.nesterov}
+                "nesterov": self.nesterov, "weight_decay": self.weight_decay}

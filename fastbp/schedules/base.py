@@ -1,0 +1,94 @@
+"""The generic schedule: learning rates as a function of the position in the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array, check_real
+
+#: Positions are quotients of steps; so near below a border they have reached it.
+NEAR = 1e-10
+
+
+class Schedule:
+    """Base of all schedules: override ``rates`` and ``config``."""
+
+    def rates(self, epoch: Array, epochs: float) -> Array:
+        """Learning rates of steps.
+
+        Parameters
+        ----------
+        epoch : ndarray of float64, shape (s,)
+            Where the steps are, in epochs from 0: step / steps_per_epoch.
+        epochs : float
+            Length of the whole run.
+
+        Returns
+        -------
+        ndarray of float64, shape (s,)
+        """
+        raise NotImplementedError(f"{type(self).__name__}.rates")
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that make a schedule like this one."""
+        return {}
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.config() == self.config()
+
+    def __hash__(self) -> int:
+        return hash((type(self), tuple(self.config().items())))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def check_rate(value: Any, name: str) -> float | Schedule:
+    """A Schedule, or a number above 0."""
+    if isinstance(value, Schedule):
+        return value
+    try:
+        return check_real(value, name, open_low=True)
+    except TypeError:
+        raise TypeError(f"{name} must be a number or a Schedule, got {value!r}") from None
+
+
+def as_schedule(rate: float | Schedule) -> Schedule:
+    """The schedule itself, or the one that stays at a number."""
+    return rate if isinstance(rate, Schedule) else Constant(rate)
+
+
+def share_of(epoch: Array, length: float) -> Array:
+    """How much of ``length`` is behind, 0 to 1."""
+    if length <= 0:
+        return np.where(epoch > 0, 1.0, 0.0)
+    return np.clip(epoch / length, 0.0, 1.0)
+
+
+class Constant(Schedule):
+    """One rate throughout.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Above 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values outside these ranges.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = check_real(learning_rate, "learning_rate", open_low=True)
+
+    def rates(self, epoch: Array, epochs: float) -> Array:
+        """lr."""
+        return np.full(np.shape(epoch), self.learning_rate)
+
+    def config(self) -> dict[str, Any]:
+        """The rate."""
+        return {"learning_rate": self.learning_rate}

@@ -1,0 +1,77 @@
+"""Schedules made of others, or of a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array, check_real
+from .base import Schedule, as_schedule, check_rate, share_of
+
+
+class Warmup(Schedule):
+    """A straight rise to the first rate of another schedule, which then begins.
+
+    Parameters
+    ----------
+    schedule : Schedule or float
+        What follows; it counts from the end of the rise and has what is left of the run.
+    epochs : float
+        Length of the rise, above 0.
+    start : float
+        Share of the first rate to begin with, in [0, 1].
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values outside these ranges.
+    """
+
+    def __init__(self, schedule: float | Schedule, epochs: float = 5, start: float = 0.0) -> None:
+        self.schedule = check_rate(schedule, "schedule")
+        self.epochs = check_real(epochs, "epochs", open_low=True)
+        self.start = check_real(start, "start", 0.0, 1.0, open_high=False)
+
+    def rates(self, epoch: Array, epochs: float) -> Array:
+        """The rise, then the schedule."""
+        rest = np.maximum(np.asarray(epoch, np.float64) - self.epochs, 0.0)
+        after = as_schedule(self.schedule).rates(rest, max(epochs - self.epochs, 0.0))
+        # Before the end of the rise ``rest`` is 0: the first rate of what follows.
+        return after * (self.start + (1 - self.start) * share_of(epoch, self.epochs))
+
+    def config(self) -> dict[str, Any]:
+        """What follows, length, start."""
+        return {"schedule": self.schedule, "epochs": self.epochs, "start": self.start}
+
+
+class Function(Schedule):
+    """Any function of the position.
+
+    Parameters
+    ----------
+    function : callable
+        From the position of a step in epochs (float) to its rate, at least 0. It must
+        depend on nothing else, or a resumed run is another run.
+
+    Raises
+    ------
+    TypeError
+        If ``function`` cannot be called. A rate that is no finite number of at least 0 is
+        refused during training.
+    """
+
+    def __init__(self, function: Callable[[float], float]) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be callable, got {function!r}")
+        self.function = function
+
+    def rates(self, epoch: Array, epochs: float) -> Array:
+        """The function at each position."""
+        return np.array([check_real(self.function(float(e)), f"function({float(e)!r})")
+                         for e in np.atleast_1d(epoch)], np.float64)
+
+    def config(self) -> dict[str, Any]:
+        """The function."""
+        return {"function": self.function}

@@ -1,0 +1,195 @@
+"""fit_lbfgs beside SciPy called by hand, its penalty by differences, its manners."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import network as networks
+from fastbp.lbfgs import _masks, _Objective
+
+from .builders import CHAINS, classifier, clusters, data, network
+from .test_training import Scale
+
+optimize = pytest.importorskip("scipy.optimize")
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_scipy_called_by_hand_finds_the_same(l2: float) -> None:
+    """On plain arrays, W and b of one layer under a cross-entropy: convex, one minimum."""
+    X, T = clusters(60)
+    net = fastbp.Network([fastbp.Dense(6, 4)], "SoftmaxCrossEntropyLoss", "float64")
+    start = np.concatenate([net.layers[0].weight.ravel(), net.layers[0].bias])
+    hot = np.eye(4)[T]
+
+    def by_hand(w: np.ndarray) -> tuple[float, np.ndarray]:
+        W, b = w[:24].reshape(4, 6), w[24:]
+        z = X @ W.T + b
+        z -= z.max(axis=1, keepdims=True)
+        log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+        delta = (np.exp(log_p) - hot) / len(X)
+        error = -(hot * log_p).sum() / len(X) + 0.5 * l2 * (W * W).sum()
+        return error, np.concatenate([(delta.T @ X + l2 * W).ravel(), delta.sum(axis=0)])
+
+    values: list[float] = []
+    found = optimize.minimize(by_hand, start, jac=True, method="L-BFGS-B",
+                              options={"maxiter": 12, "gtol": 1e-9},
+                              callback=lambda w: values.append(by_hand(w)[0]))
+    if l2:
+        with pytest.warns(RuntimeWarning, match="max_iter=12"):
+            history = fastbp.fit_lbfgs(net, X, T, max_iter=12, tol=1e-9, l2=l2)
+        assert not history.converged
+        best = optimize.minimize(by_hand, start, jac=True, method="L-BFGS-B",
+                                 options={"gtol": 1e-9, "ftol": 1e-15})
+        fastbp.fit_lbfgs(net, X, T, max_iter=1000, tol=1e-9, l2=l2)
+        np.testing.assert_allclose(net.layers[0].weight.ravel(), best.x[:24], atol=1e-4)
+    else:
+        with pytest.warns(RuntimeWarning, match="max_iter=12"):
+            history = fastbp.fit_lbfgs(net, X, T, max_iter=12, tol=1e-9)
+        np.testing.assert_allclose(net.layers[0].weight.ravel(), found.x[:24], rtol=1e-4)
+        assert net.loss(X, T) == pytest.approx(history["loss"][-1], rel=1e-12)
+    assert history.n_iter == len(history["loss"]) == found.nit and history.n_fun == found.nfev
+    np.testing.assert_allclose(history["loss"], values, rtol=1e-6)
+
+
+def test_regression_reaches_least_squares() -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(50, 3)), rng.normal(size=(50, 2))
+    weights = rng.integers(0, 3, 50).astype(float)
+    for w in (np.ones(50), weights):
+        net = fastbp.Network([fastbp.Dense(3, 2)], "L2Loss", "float64")
+        given = None if (w == 1).all() else w
+        history = fastbp.fit_lbfgs(net, X, T, tol=1e-10, sample_weight=given)
+        root = np.sqrt(w)[:, None]
+        expected, *_ = np.linalg.lstsq(np.column_stack([X, np.ones(50)]) * root, T * root)
+        np.testing.assert_allclose(net.layers[0].weight, expected[:3].T, atol=1e-4)
+        np.testing.assert_allclose(net.layers[0].bias, expected[3], atol=1e-4)
+        assert history.converged and history["loss"] == sorted(history["loss"], reverse=True)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_weights_are_repeated_rows(reduction: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, T = clusters(30)
+    weights = np.arange(30) % 3
+    rows = np.repeat(np.arange(30), weights)
+    for chunk in (4096, 7):
+        monkeypatch.setattr(networks, "CHUNK_ROWS", chunk)
+        nets = [fastbp.Network([fastbp.Dense(6, 4)], fastbp.SoftmaxCrossEntropyLoss(reduction),
+                               "float64") for _ in range(2)]
+        with pytest.warns(RuntimeWarning, match="max_iter=5"):
+            fastbp.fit_lbfgs(nets[0], X, T, max_iter=5, sample_weight=weights)
+        with pytest.warns(RuntimeWarning, match="max_iter=5"):
+            fastbp.fit_lbfgs(nets[1], X[rows], T[rows], max_iter=5)
+        np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_gradient_of_error_and_penalty_by_differences(chain: str) -> None:
+    net, (X, T) = network(chain), data(chain, 12)
+    trained, decayed = _masks(net)
+    kept = sum(layer.parameters()[name].size for layer in net.layers for name in layer.buffers)
+    assert trained.sum() == net.n_params - kept
+    weights = [layer.weight for layer in net.layers if isinstance(layer, fastbp.Dense)]
+    assert decayed.sum() == sum(w.size for w in weights)
+    rows = np.linspace(0, 1, 12)
+    for given in (None, rows):
+        objective = _Objective(net, X, T, given, trained, decayed[trained] * 0.3)
+        w, h = objective.best.copy(), 1e-5
+        _, grad = objective(w)
+        for i in range(0, w.size, 7):
+            step = np.eye(1, w.size, i)[0] * h
+            slope = (objective(w + step)[0] - objective(w - step)[0]) / (2 * h)
+            assert slope == pytest.approx(grad[i], abs=1e-8)
+        with_penalty, _ = objective(w)
+        plain = _Objective(net, X, T, given, trained, np.zeros(w.size))(w)[0]
+        assert with_penalty - plain == pytest.approx(
+            0.15 * sum((v * v).sum() for v in weights), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_learns_and_leaves_pads_zero(dtype: str) -> None:
+    X, T = clusters(200)
+    net = classifier(dtype)
+    trained, _ = _masks(net)
+    assert not trained.all()
+    history = fastbp.fit_lbfgs(net, X, T, l2=1e-3)
+    assert np.mean(net.predict_classes(X) == T) > 0.98
+    assert (net.params[~trained] == 0).all()
+    penalty = 0.5e-3 * sum(np.square(v, dtype="f8").sum() for k, v in
+                           net.named_parameters().items() if k.endswith("weight"))
+    assert net.loss(X, T) + penalty == pytest.approx(min(history["loss"]), rel=1e-5)
+    assert isinstance(history, fastbp.History) and history.history is history
+
+
+def test_callbacks_see_the_iteration_and_stop() -> None:
+    X, T = clusters(50)
+    net, seen = classifier("float64"), []
+
+    def callback(iteration: int, loss: float) -> bool:
+        assert net.loss(X, T) == pytest.approx(loss, rel=1e-12)
+        seen.append(iteration)
+        return iteration == 4
+
+    history = fastbp.fit_lbfgs(net, X, T, callback=callback)
+    assert seen == [1, 2, 3, 4] and len(history["loss"]) == 4 and not history.converged
+    assert net.loss(X, T) == pytest.approx(history["loss"][-1], rel=1e-12)
+
+
+def test_interrupted_it_leaves_the_best() -> None:
+    X, T = clusters(50)
+    net = classifier("float64")
+    before = net.loss(X, T)
+
+    def callback(iteration: int, loss: float) -> None:
+        if iteration == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fastbp.fit_lbfgs(net, X, T, callback=callback)
+    assert net.loss(X, T) < before
+
+
+def test_limits_and_what_is_not_finite_warn() -> None:
+    X, T = clusters(50)
+    with pytest.warns(RuntimeWarning, match="max_fun=3"):
+        fastbp.fit_lbfgs(classifier(), X, T, max_fun=3)
+    net = classifier("float64", allow_nonfinite=True)
+    before, X[0, 0] = net.params.copy(), np.nan
+    with pytest.warns(RuntimeWarning, match="not finite"):
+        fastbp.fit_lbfgs(net, X, T)
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_layers_of_the_users_own() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 3))
+    net = fastbp.Network([fastbp.Dense(3, 3), Scale(), fastbp.Dense(3, 1)], "L2Loss", "float64")
+    assert _masks(net)[0].sum() == net.n_params
+    fastbp.fit_lbfgs(net, X, X[:, :1] * 2 + 1)
+    assert net.loss(X, X[:, :1] * 2 + 1) < 1e-5
+    fastbp.fit_lbfgs(net, X, X[:, :1], sample_weight=np.ones(30))
+
+
+@pytest.mark.parametrize(("options", "error"), [
+    ({"max_iter": 0}, ValueError), ({"max_iter": 1.5}, TypeError), ({"tol": -1}, ValueError),
+    ({"tol": "small"}, TypeError), ({"max_fun": 0}, ValueError), ({"l2": -0.1}, ValueError),
+    ({"sample_weight": np.ones(19)}, ValueError), ({"sample_weight": -np.ones(20)}, ValueError),
+    ({"sample_weight": np.zeros(20)}, ValueError), ({"sample_weight": "all"}, TypeError),
+    ({"sample_weight": np.ones((20, 1))}, ValueError),
+    ({"sample_weight": np.full(20, np.nan)}, ValueError), ({"callback": 3}, TypeError)])
+def test_bad_arguments(options: dict[str, Any], error: type[Exception]) -> None:
+    net, (X, T) = classifier(), clusters(20)
+    before = net.params.copy()
+    with pytest.raises(error, match=next(iter(options))):
+        fastbp.fit_lbfgs(net, X, T, **options)
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(ImportError, match=r'pip install "fastbp\[scipy\]"'):
+        fastbp.fit_lbfgs(classifier(), *clusters(20))
