@@ -248,13 +248,19 @@ class Network:
     def predict_classes(self, X: Any) -> Array:
         """Class indices (b,): the likeliest output, or output > 1/2 where there is one.
 
+        Under a binary cross-entropy of several outputs each is a label of its own: then rows
+        of 0 and 1 (b, n_out).
+
         Raises
         ------
         ValueError
             As ``predict_proba``.
         """
         P = self.predict_proba(X)
-        return (P[:, 0] > 0.5).astype(np.int64) if self.n_out == 1 else P.argmax(axis=1)
+        if self.n_out > 1 and self.loss_function.labels:
+            return P.argmax(axis=1)
+        yes = (P > 0.5).astype(np.int64)
+        return yes if self.n_out > 1 else yes[:, 0]
 
     def loss(self, X: Any, T: Any, *, sample_weight: Any = None) -> float:
         """The error E of targets T given X: the number that training descends.

@@ -19,11 +19,13 @@ from bench import (
     bench_training,
     growth,
     latency,
+    many,
 )
 from bench.backends import BACKENDS
 from bench.grid import GRID, Workload, read
 from bench.peers import AGREEMENT, PEERS, RESULTS, best, report, row_of
 from bench.timing import peak_flops, seconds_per_step
+from fastbp import fit_many
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
@@ -138,6 +140,15 @@ def test_onnx_runtime_computes_the_same_network() -> None:
     z = np.maximum(X @ weights[0] + weights[1], 0) @ weights[2] + weights[3]
     p = np.exp(z - z.max())
     np.testing.assert_allclose(latency.onnx_session(weights)(X), p / p.sum(), atol=1e-5)
+
+
+def test_a_thousand_networks_are_timed_alike() -> None:
+    assert all(f(2) > 0 for f in (many.many, many.one_by_one))
+    (one,), (other,) = (many.networks(1) for _ in range(2))
+    X, T = many.data()
+    one.fit(X, T, epochs=1, batch_size=many.BATCH)
+    fit_many([other], X, T, epochs=1, batch_size=many.BATCH)
+    np.testing.assert_array_equal(one.params, other.params)
 
 
 def test_the_readme_shows_the_figures_of_the_last_run() -> None:
