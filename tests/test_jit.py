@@ -149,8 +149,9 @@ def numbers():
         X = rng.uniform(0.1, 0.9, (5, 4)).astype(dtype)
         for name, make in LAYERS.items():
             layer = make(4, 3, dtype=dtype) if name == "Dense" else make()
-            Y = layer.forward(X)
-            yield from (Y, layer.backward(Y), *layer.gradients().values())
+            for layer.key in (0, 2**63 + 1):
+                Y = layer.forward(X)
+                yield from (Y, layer.backward(Y), *layer.gradients().values())
         for make in LOSSES.values():
             loss = make()
             yield np.array(loss.forward(X, X[::-1] / 2), dtype)
@@ -160,6 +161,12 @@ def numbers():
                                   fastbp.Softmax()], fastbp.CrossEntropyLoss(), dtype)
             net.fit(X, [0, 1, 2, 1, 0], epochs=2, batch_size=3, optimizer=optimizer)
             yield from (net.params.copy(), net.predict(X), net.loss_and_grad(X, [0] * 5)[1])
+        net = fastbp.Network([fastbp.Dense(4, 9), fastbp.BatchNorm(), fastbp.Dropout(0.3),
+                              fastbp.LayerNorm(), fastbp.Dense(9, 3)], "SoftmaxCrossEntropyLoss",
+                             dtype)
+        net.fit(X, [0, 1, 2, 1, 0], epochs=3, batch_size=3, optimizer=fastbp.AdamW(0.01),
+                l1=0.01, l2=0.1, clip_value=0.5, clip_norm=0.3, max_norm=1.0, average=0.9)
+        yield from (net.params.copy(), net.predict(X))
 for value in numbers():
     print(value.dtype.name, *value.ravel().astype(float).tolist())
 """

@@ -27,9 +27,9 @@ _S15, _S16, _S32 = np.uint32(15), np.uint32(16), np.uint64(32)
 @kernel
 def bits(unit, a, b):
     """32 random bits of a unit, for a key of two halves; by 32-bit steps, which vectorise."""
-    z = np.uint32(np.uint32(unit) * _C1) + a
+    z = np.uint32(np.uint32(unit) * _C1 + a)  # Numba's sums and products have 64 bits
     z = np.uint32(z ^ (z >> _S16))
-    z = np.uint32(z * _C2) + b
+    z = np.uint32(z * _C2 + b)
     z = np.uint32(z ^ (z >> _S15))
     z = np.uint32(z * _C3)
     return np.uint32(z ^ (z >> _S16))
