@@ -164,7 +164,7 @@ def numbers():
         net = fastbp.Network([fastbp.Dense(4, 9), fastbp.BatchNorm(), fastbp.Dropout(0.3),
                               fastbp.LayerNorm(), fastbp.Dense(9, 3)], "SoftmaxCrossEntropyLoss",
                              dtype)
-        net.fit(X, [0, 1, 2, 1, 0], epochs=3, batch_size=3, optimizer=fastbp.AdamW(0.01),
+        net.fit(X, [0, 1, 2, 1, 0], epochs=3, batch_size=3, optimizer=fastbp.SGD(0.1, 0.9),
                 l1=0.01, l2=0.1, clip_value=0.5, clip_norm=0.3, max_norm=1.0, average=0.9)
         yield from (net.params.copy(), net.predict(X))
 for value in numbers():
