@@ -111,13 +111,13 @@ class Run:
         weights = self.weights[rows] if self.weights.size else None
         key = int(engine.step_key(cursor[engine.SEED], cursor[engine.STEP]))
         error = net.textbook(self.X[rows], self.T[rows], sample_weight=weights, key=key)
-        error += self.rules.prepare(net, len(rows))
+        weight = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
+        error += self.rules.prepare(net, weight)
         rate = float(self.rates(1)[0])
         cursor[engine.STEP] += 1
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
         self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]), rate)
         self.rules.finish(net, self.average)
-        weight = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
         self.errors[0] += error * (weight if self.mean else 1)
         cursor[engine.POSITION] = start + len(rows)
         if start + len(rows) == len(self.X):
