@@ -91,6 +91,7 @@ class Run:
         steps = self.cursor[engine.STEP] + 1 + np.arange(n_steps)
         sizes = np.column_stack([self.optimizer.sizes(rates, steps), rates])
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
+        errors[0] = self.errors[0]  # summed step by step, whatever the chunks
         if len(self._sums) != len(plan.tasks):
             self._sums = np.zeros((len(plan.tasks), 2))
         norms = np.empty(net.params.size if self.rules.max_norm else 0)
@@ -99,7 +100,7 @@ class Run:
                *net.split_target(self.T), self.weights, self.order, self.batch_size, self.mean,
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
                self.optimizer.hyper(), self._rules, self._sums, norms, self.cursor, errors)
-        self.errors[0] += errors[0]
+        self.errors[0] = errors[0]
 
     def _textbook(self) -> None:
         """One step as the text writes it; for layers and losses of the user's own."""

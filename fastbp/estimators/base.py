@@ -254,8 +254,9 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     def _optimizer(self) -> SkAdam | SkSGD:
         if self.solver == "adam":
-            return SkAdam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
-        return SkSGD(self.learning_rate_init, self.momentum, self.nesterovs_momentum)
+            return SkAdam(self.learning_rate_init, beta1=self.beta_1, beta2=self.beta_2,
+                          epsilon=self.epsilon)
+        return SkSGD(self.learning_rate_init, float(self.momentum), self.nesterovs_momentum)
 
     def _split(self, X: Array, T: Array, weights: Array | None
                ) -> tuple[Array, Array, Array | None, Validation]:

@@ -33,7 +33,8 @@ class SkSGD(SGD):
     """SGD that takes a momentum of 1 and Nesterov without momentum, which is plain."""
 
     def __init__(self, learning_rate: float, momentum: float, nesterov: bool) -> None:
-        super().__init__(learning_rate, min(momentum, 0.5), nesterov and momentum > 0)
+        super().__init__(learning_rate, momentum=min(momentum, 0.5),
+                         nesterov=nesterov and momentum > 0)
         self.momentum = momentum
 
 
