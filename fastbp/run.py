@@ -201,5 +201,6 @@ class Run:
         self.raw = self.network.params.copy() if self.average.size else self.average
         if self.average.size:
             self.network.params[...] = self.average
-        self.X, self.T = self.X[:0], self.T[:0]
-        self.weights, self.order = self.weights[:0], self.order[:0]
+        # Copies: a view would keep all rows alive.
+        self.X, self.T = self.X[:0].copy(), self.T[:0].copy()
+        self.weights, self.order = self.weights[:0].copy(), self.order[:0].copy()

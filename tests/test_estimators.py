@@ -404,6 +404,45 @@ def test_other_losses() -> None:
             model.fit(*IRIS)
 
 
+class Quartic(fastbp.Loss):
+    """(x - t)^4 / 4, in NumPy alone."""
+
+    def forward(self, X: Any, T: Any, *, sample_weight: Any = None, **_: Any) -> float:
+        share = (np.ones(len(X)) if sample_weight is None else sample_weight)[:, None]
+        self._dx = share / share.sum() * (X - T) ** 3
+        return float((share / share.sum() * (X - T) ** 4).sum() / 4)
+
+
+def test_a_loss_of_ones_own() -> None:
+    X, y = load("diabetes")
+    for solver in ("adam", "lbfgs"):
+        model = MLPRegressor(Quartic(), (5,), solver=solver, max_iter=10, random_state=0)
+        model.fit(X, y, sample_weight=np.ones(len(X)))
+        again = pickle.loads(pickle.dumps(model))
+        np.testing.assert_array_equal(again.predict(X), model.predict(X))
+        first = MLPRegressor(Quartic(), (5,), solver=solver, max_iter=1, random_state=0).fit(X, y)
+        assert model.loss_ < first.loss_
+
+
+def test_fit_keeps_no_rows() -> None:
+    import gc
+    import weakref
+
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    model = MLPRegressor(max_iter=2).fit(X, X[:, 0])
+    gone = weakref.ref(X)
+    del X
+    gc.collect()
+    assert gone() is None and model.n_iter_ == 2
+
+
+def test_any_number_of_threads_gives_the_same() -> None:
+    X, y = load("digits")
+    one, two = (MLPClassifier(max_iter=3, random_state=0, n_threads=n).fit(X, y) for n in (1, 2))
+    np.testing.assert_array_equal(one.network_.params, two.network_.params)
+    assert one.loss_curve_ == pytest.approx(two.loss_curve_, rel=1e-13)  # penalties by tile
+
+
 def test_clip_average_and_layers_to_come() -> None:
     X, y = IRIS
     plain, clipped, averaged = (MLPClassifier((9,), max_iter=15, random_state=0, **more).fit(X, y)

@@ -29,7 +29,7 @@ from ..network import Network
 from ..rules import Rules
 from ..run import Run
 from ..training import Validation, train
-from .solvers import Follow, SkAdam, SkSGD, minimise
+from .solvers import Follow, SkAdam, SkSGD, minimise, threads_for
 
 ACTIVATIONS: dict[str, type[Layer] | None] = {
     "identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
@@ -202,7 +202,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def _lbfgs(self, X: Array, T: Array, weights: Array | None) -> None:
         found, self.history_ = minimise(
             self.network_, X, T, weights, alpha=float(self.alpha), tol=self.tol,
-            max_iter=self.max_iter, max_fun=self.max_fun, verbose=bool(self.verbose))
+            max_iter=self.max_iter, max_fun=self.max_fun, verbose=bool(self.verbose),
+            n_threads=self.n_threads)
         self.n_iter_ = min(int(found.nit), self.max_iter)
         self.loss_ = float(found.fun) * self._share
         if found.status != 0:
@@ -242,7 +243,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.n_iter_, self.history_ = 0, run.history
         try:
             train(run, epochs, validation=scored if held or self.callbacks else None,
-                  hooks=[follow, *self.callbacks], warm_start=warm, n_threads=self.n_threads)
+                  hooks=[follow, *self.callbacks], warm_start=warm,
+                  n_threads=threads_for(network, len(X), self.n_threads))
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if not self.n_iter_ and run.history:
