@@ -1,5 +1,7 @@
 """fastbp: small and medium neural networks, trained fast on CPUs."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import schedules
 from .callbacks import (
     Callback,
@@ -31,13 +33,30 @@ from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
 from .schedules import Schedule
 
+if TYPE_CHECKING:
+    from .estimators import MLPClassifier, MLPRegressor
+
 __version__ = "0.1.0"
 
 __all__ = [
     "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback",
     "Checkpoint", "CrossEntropyLoss", "Dense", "Dropout", "EarlyStopping", "History",
-    "JSONLines", "L2Loss", "Layer", "LayerNorm", "Lion", "Loss", "Network", "Optimizer",
-    "ProgressBar", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "Sigmoid",
-    "SigmoidBinaryCrossEntropyLoss", "Softmax", "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh",
-    "TensorBoard", "TimeLimit", "fit_lbfgs", "fit_many", "gradcheck", "load", "schedules",
+    "JSONLines", "L2Loss", "Layer", "LayerNorm", "Lion", "Loss", "MLPClassifier",
+    "MLPRegressor", "Network", "Optimizer", "ProgressBar", "RMSprop", "ReLU", "ReduceOnPlateau",
+    "SGD", "Schedule", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "Softmax",
+    "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_lbfgs",
+    "fit_many", "gradcheck", "load", "schedules",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, which import scikit-learn, when they are asked for."""
+    if name in ("MLPClassifier", "MLPRegressor"):
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

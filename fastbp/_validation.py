@@ -145,7 +145,7 @@ def as_weights(weights: Any, rows: int, dtype: np.dtype[Any],
     if (result < 0).any():
         raise ValueError(f"{name} must be at least 0, got {result.min()}")
     if not result.any():
-        raise ValueError(f"{name} is 0 for every row")
+        raise ValueError(f"{name} is zero for every row")
     return result
 
 

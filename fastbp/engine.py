@@ -147,8 +147,8 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots
         barrier(sync, size, meeting)
         base, meeting = parameter_phase(worker, size, sync, base, meeting, (key, np.uint64(0)),
                                         ops, tasks, head, params, grads, slots, average, ws,
-                                        rows, shards, optimizer, rates[s], hyper, rules, sums,
-                                        norms)
+                                        rows, weight, shards, optimizer, rates[s], hyper, rules,
+                                        sums, norms)
         error = total_error(head, ws, rows) if worker == 0 else 0.0
         meeting += 1
         barrier(sync, size, meeting)

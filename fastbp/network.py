@@ -32,6 +32,7 @@ from .layers import Layer
 from .losses import Loss
 from .losses import get as get_loss
 from .plan import Plan, aligned_zeros, make_plan
+from .portable import Portable
 from .summary import table
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _NO_WEIGHTS = {np.dtype(t): np.empty(0, t) for t in ("f4", "f8")}
 _NO_LABELS = np.empty(0, np.int64)
 
 
-class Network:
+class Network(Portable):
     """A feed-forward network: layers in order, a loss on top.
 
     Parameters

@@ -42,7 +42,8 @@ class Rules:
     weight_decay, decoupled : float, bool
         The optimizer's, on all parameters.
     by_rows : bool
-        Divide penalties by the rows of the batch, as scikit-learn does.
+        Divide penalties by the rows of the batch, or the sum of their weights, as
+        scikit-learn does.
     """
 
     l1: float = 0.0
@@ -68,9 +69,14 @@ class Rules:
             row[field.name] = getattr(self, field.name)
         return row
 
-    def prepare(self, network: Network, rows: int) -> float:
-        """Add the penalties to ``network.grads`` and clip them; returns the penalties."""
-        share, penalty = 1.0 / rows if self.by_rows else 1.0, 0.0
+    def prepare(self, network: Network, rows: float) -> float:
+        """Add the penalties to ``network.grads`` and clip them; returns the penalties.
+
+        ``rows`` is the number of rows, or the sum of their weights.
+        """
+        share, penalty = 1.0, 0.0
+        if self.by_rows:
+            share = 1.0 / rows if rows > 0 else 0.0
         if self.l1 or self.l2:
             for weight, grad in _weights(network):
                 penalty += share * float(self.l1 * np.abs(weight).sum(dtype=np.float64)

@@ -125,7 +125,8 @@ class Run:
         weights = self.weights[rows] if self.weights.size else None
         key = int(engine.step_key(cursor[engine.SEED], cursor[engine.STEP]))
         error = net.textbook(self.X[rows], self.T[rows], sample_weight=weights, key=key)
-        error += self.rules.prepare(net, len(rows))
+        weight = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
+        error += self.rules.prepare(net, weight)
         rate = float(self.rates(1)[0])
         cursor[engine.STEP] += 1
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
@@ -134,7 +135,6 @@ class Run:
         for value, before in kept:  # weight decay is not for what is not trained
             value[...] = before
         self.rules.finish(net, self.average)
-        weight = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
         self.errors[0] += error * (weight if self.mean else 1)
         cursor[engine.POSITION] = start + len(rows)
         if start + len(rows) == len(self.X):
@@ -217,5 +217,6 @@ class Run:
         self.raw = self.network.params.copy() if self.average.size else self.average
         if self.average.size:
             self.network.params[...] = self.average
-        self.X, self.T = self.X[:0], self.T[:0]
-        self.weights, self.order = self.weights[:0], self.order[:0]
+        # Copies: a view would keep all rows alive.
+        self.X, self.T = self.X[:0].copy(), self.T[:0].copy()
+        self.weights, self.order = self.weights[:0].copy(), self.order[:0].copy()

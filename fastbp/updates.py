@@ -75,8 +75,8 @@ def rule_out(p, g, n_decayed, l1, l2, clip_value):
 
 
 @kernel
-def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, rows, shards, rules,
-                 sums):
+def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, rows, weight, shards,
+                 rules, sums):
     """Gradient of tile ``t`` with what the rules add to it; into ``grads`` if all of it is
     needed before the first update, else into the scratch of the thread."""
     task, h, rule, n = tasks[t], head[0], rules[0], params.size
@@ -98,7 +98,7 @@ def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, row
     l1, l2 = rule["l1"], rule["l2"]
     if not (whole or l1 != 0 or l2 != 0 or rule["clip_value"] > 0):
         return
-    share = 1.0 / rows if rule["by_rows"] != 0 else 1.0
+    share = (1.0 / weight if weight > 0 else 0.0) if rule["by_rows"] != 0 else 1.0
     decayed, penalty, square = op["n_decayed"] - task["first"], 0.0, 0.0
     for i in range(count):
         g, lo = grad[i * step:i * step + columns], at + i * ld
@@ -206,14 +206,14 @@ def after_update(worker, size, sync, base, meeting, ops, tasks, params, average,
 
 @kernel
 def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, params, grads,
-                    slots, average, ws, rows, shards, optimizer, rates, hyper, rules, sums,
-                    norms):
+                    slots, average, ws, rows, weight, shards, optimizer, rates, hyper, rules,
+                    sums, norms):
     """Update every tile; returns where claims and meetings stand."""
     most, shrink = rules[0]["clip_norm"], 1.0
     share, own = claim(sync, size, base, ZERO), ZERO
     while share < tasks.size:
         prepare_tile(worker, share, now, ops, tasks, head, params, grads, slots, ws, rows,
-                     shards, rules, sums)
+                     weight, shards, rules, sums)
         if most == 0:
             update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
                         rates, hyper, rules, shrink)

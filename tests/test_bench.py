@@ -17,6 +17,7 @@ from bench import (
     bench_optimizers,
     bench_predict,
     bench_training,
+    estimators,
     growth,
     latency,
     many,
@@ -155,3 +156,10 @@ def test_the_readme_shows_the_figures_of_the_last_run() -> None:
     readme = (ROOT / "README.md").read_text()
     shown = readme.split("bench.peers --report -->\n")[1].split("\n<!-- end")[0]
     assert shown == report(json.loads(RESULTS.read_text()))
+
+
+def test_estimators_of_both_libraries_score_alike() -> None:
+    for name in ("iris", "diabetes"):
+        scores, ratio = estimators.compare(name, "adam", seeds=1, folds=2, max_iter=3)
+        np.testing.assert_allclose(scores["fastbp"], scores["sklearn"], atol=1e-6)
+        assert ratio > 0

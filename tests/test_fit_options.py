@@ -233,7 +233,7 @@ def test_gradients_with_respect_to_inputs() -> None:
 @pytest.mark.parametrize(("options", "error", "match"), [
     ({"sample_weight": [1, 2]}, ValueError, "sample_weight must have shape"),
     ({"sample_weight": -np.ones(200)}, ValueError, "sample_weight must be at least 0"),
-    ({"sample_weight": np.zeros(200)}, ValueError, "sample_weight is 0 for every row"),
+    ({"sample_weight": np.zeros(200)}, ValueError, "sample_weight is zero for every row"),
     ({"sample_weight": np.full(200, np.nan)}, ValueError, "sample_weight holds nan"),
     ({"class_weight": "even"}, TypeError, "class_weight must be"),
     ({"class_weight": {9: 1.0}}, ValueError, "class_weight names class 9"),

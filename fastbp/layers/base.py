@@ -131,6 +131,16 @@ class Layer:
         self._y: Array | None = None
         self._extra: Array = np.empty(0)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the parameters, but not the network nor the last batch."""
+        flat = None if self._flat is None else self._flat.copy()
+        return self.__dict__ | {"_flat": flat, "_flat_grad": None, "_owner": None, "_x": None,
+                                "_y": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._flat_grad = None if self._flat is None else np.zeros_like(self._flat)
+
     # -- sizes and parameters ---------------------------------------------------------
 
     def connect(self, n_in: int) -> int:

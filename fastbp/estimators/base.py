@@ -1,0 +1,337 @@
+"""What both estimators share: checks, building the network, fit.
+
+Parameters, attributes and their meaning are scikit-learn's (its MLP of release 1.9), and
+from one ``random_state`` so are initial weights, the order of the rows and the steps, to
+rounding. The code is fastbp's.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import numbers
+import warnings
+from collections.abc import Iterable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._validation import Array, as_weights, check_bool, check_choice, check_real, check_size
+from ..layers import LAYERS, Dense, Layer, ReLU, Sigmoid, Tanh
+from ..losses import Loss
+from ..network import Network
+from ..rules import Rules
+from ..run import Run
+from ..training import Job, Validation, train
+from .solvers import Follow, SkAdam, SkSGD, minimise, threads_for
+
+ACTIVATIONS: dict[str, type[Layer] | None] = {
+    "identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
+
+
+class BaseMLP(BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators; ``parameters`` become attributes, checked in ``fit``."""
+
+    def __init__(self, /, **parameters: Any) -> None:
+        parameters.pop("self")
+        parameters.pop("__class__")
+        self.__dict__.update(parameters)
+
+    # -- checks -----------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        check_choice(self.activation, "activation", ACTIVATIONS)
+        check_choice(self.solver, "solver", ("adam", "lbfgs", "sgd"))
+        check_choice(self.learning_rate, "learning_rate", ("adaptive", "constant", "invscaling"))
+        for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping",
+                     "batch_norm"):
+            check_bool(getattr(self, name), name)
+        for name in ("max_iter", "max_fun"):
+            check_size(getattr(self, name), name)
+        for name in ("alpha", "power_t", "tol", "clip_norm"):
+            check_real(getattr(self, name), name)
+        for name in ("validation_fraction", "beta_1", "beta_2", "dropout", "average"):
+            check_real(getattr(self, name), name, 0.0, 1.0)
+        for name in ("learning_rate_init", "epsilon"):
+            check_real(getattr(self, name), name, open_low=True)
+        check_real(self.momentum, "momentum", 0.0, 1.0, open_high=False)
+        if self.batch_size != "auto":
+            check_size(self.batch_size, "batch_size")
+        if self.n_iter_no_change != np.inf:
+            check_size(self.n_iter_no_change, "n_iter_no_change")
+        if self.n_threads is not None:
+            check_size(self.n_threads, "n_threads")
+        check_choice(self.dtype, "dtype", ("auto", "float32", "float64"))
+        if self.solver == "lbfgs":
+            for name in ("dropout", "batch_norm", "clip_norm", "average", "callbacks"):
+                if value := getattr(self, name):
+                    raise ValueError(f"{name} goes with the solvers adam and sgd, not lbfgs; "
+                                     f"got {value!r}")
+
+    def _sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+        return [check_size(size, "hidden_layer_sizes") for size in sizes]
+
+    def _dtypes(self, going_on: bool = False) -> Any:
+        if going_on:
+            return self.network_.dtype
+        return (np.float64, np.float32) if self.dtype == "auto" else np.dtype(self.dtype)
+
+    def _check_X(self, X: Any) -> Array:
+        """X to predict from; sparse becomes dense."""
+        check_is_fitted(self)
+        return _dense(validate_data(self, X, accept_sparse=("csr", "csc"), reset=False,
+                                    dtype=self.network_.dtype))
+
+    # -- the network ------------------------------------------------------------------
+
+    def _plan(self) -> tuple[Any, ...]:
+        """What the network is built from: another cannot go on with it."""
+        return (self._sizes(), self.activation, self.dropout, self.batch_norm, repr(self.loss))
+
+    def _build(self, n_in: int, n_out: int, dtype: np.dtype[Any], loss: Loss,
+               head: list[Layer]) -> Network:
+        rng, widths = self._random_state, [n_in, *self._sizes(), n_out]
+        hidden, start = ACTIVATIONS[self.activation], []
+        layers: list[Layer] = []
+        for k in range(1, len(widths)):
+            m, n = widths[k - 1:k + 1]
+            bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / (m + n))
+            start.append((rng.uniform(-bound, bound, (m, n)), rng.uniform(-bound, bound, n)))
+            layers.append(Dense(m, n))
+            if k < len(widths) - 1:
+                layers += [_part("BatchNorm")] if self.batch_norm else []
+                layers += [hidden()] if hidden is not None else []
+                layers += [_part("Dropout", self.dropout)] if self.dropout else []
+        seed = int(rng.randint(2**31 - 1)) if self.dropout else 0
+        network = Network(layers + head, copy.copy(loss), dtype, seed)
+        for layer, (weight, bias) in zip(_dense_layers(network), start, strict=True):
+            layer.weight, layer.bias = weight.T, bias
+        return network
+
+    def _start(self, X: Array, n_out: int, loss: Loss, head: list[Layer],
+               out_activation: str) -> None:
+        """Everything of a first fit."""
+        self.network_ = self._build(X.shape[1], n_out, X.dtype, loss, head)
+        self._built, self._lock = self._plan(), Lock()
+        self.n_layers_, self.n_outputs_ = len(self._sizes()) + 2, n_out
+        self.out_activation_ = out_activation
+        self.n_iter_ = self.t_ = self._no_improvement_count = 0
+        for name in ("loss_curve_", "best_loss_", "validation_scores_",
+                     "best_validation_score_"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """Weights of each dense layer, (n_in, n_out), as copies that cannot be written to.
+
+        To change the weights set the attribute, or use ``network_``.
+        """
+        return [_frozen(layer.weight.T) for layer in _dense_layers(self.network_)]
+
+    @coefs_.setter
+    def coefs_(self, values: Any) -> None:
+        for layer, value in zip(_dense_layers(self.network_), values, strict=True):
+            layer.weight = np.transpose(value)
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """Biases of each dense layer, (n_out,); see ``coefs_``."""
+        return [_frozen(layer.bias) for layer in _dense_layers(self.network_)]
+
+    @intercepts_.setter
+    def intercepts_(self, values: Any) -> None:
+        for layer, value in zip(_dense_layers(self.network_), values, strict=True):
+            layer.bias = value
+
+    # -- fit --------------------------------------------------------------------------
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None,
+             incremental: bool = False) -> None:
+        self._check_parameters()
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        going_on = hasattr(self, "network_") and (self.warm_start or incremental)
+        if going_on and self._built != self._plan():
+            raise ValueError(f"the network that is there has {self._built}, the parameters "
+                             f"ask for {self._plan()}: fit with warm_start=False first")
+        X, y = validate_data(self, X, y, accept_sparse=("csr", "csc"), multi_output=True,
+                             dtype=self._dtypes(going_on), reset=not going_on, **self._numeric)
+        X = _dense(X)
+        T, weights = self._targets(y, incremental, going_on), self._weights(sample_weight, X, y)
+        self._random_state = check_random_state(self.random_state)
+        if not going_on:
+            self._start(X, *self._head(T))
+        X, T = self.network_.check_input(X), self.network_.check_target(T, "y")
+        held = self._held_out(validation_data)
+        if self.solver == "lbfgs":
+            if held is not None:
+                raise ValueError("validation_data goes with the solvers adam and sgd, not lbfgs")
+            self._lbfgs(X, T, weights)
+        else:
+            self._descend(X, T, weights, held, incremental)
+        if not np.isfinite(self.network_.params).all():
+            raise ValueError("the solver left weights that are not finite; inputs may be large "
+                             "and need scaling, or learning_rate_init may be too large")
+
+    def _weights(self, given: Any, X: Array, y: Array, name: str = "sample_weight") -> Any:
+        if isinstance(given, numbers.Real):
+            given = np.full(len(X), given)
+        return as_weights(given, len(X), X.dtype, name)
+
+    def _held_out(self, data: Any) -> Validation | None:
+        if data is None:
+            return None
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise TypeError("validation_data must be a pair (X, y) or (X, y, sample_weight), "
+                            f"got {type(data).__name__}")
+        X, y = validate_data(self, data[0], data[1], accept_sparse=("csr", "csc"), reset=False,
+                             multi_output=True, dtype=self.network_.dtype, **self._numeric)
+        X = self.network_.check_input(_dense(X))
+        T = self.network_.check_target(self._encode(y), "validation_data[1]")
+        return Validation(X, T, as_weights(data[2] if len(data) == 3 else None, len(X), X.dtype,
+                                           "validation_data[2]"))
+
+    def _lbfgs(self, X: Array, T: Array, weights: Array | None) -> None:
+        found, self.history_ = minimise(
+            self.network_, X, T, weights, alpha=float(self.alpha), tol=self.tol,
+            max_iter=self.max_iter, max_fun=self.max_fun, verbose=bool(self.verbose),
+            n_threads=self.n_threads)
+        self.n_iter_ = min(int(found.nit), self.max_iter)
+        self.loss_ = float(found.fun) * self._share
+        if found.status != 0:
+            warnings.warn(f"lbfgs failed to converge after {self.n_iter_} iteration(s) (status="
+                          f"{found.status}): {found.message}. Raise max_iter={self.max_iter} or "
+                          "scale the data", ConvergenceWarning, stacklevel=4)
+
+    def _descend(self, X: Array, T: Array, weights: Array | None, held: Validation | None,
+                 incremental: bool) -> None:
+        network, scored = self.network_, held
+        if self.early_stopping and held is None:
+            X, T, weights, scored = self._split(X, T, weights)
+        if not hasattr(self, "loss_curve_"):
+            self.__dict__ |= {"loss_curve_": [], "best_loss_": np.inf,
+                              "validation_scores_": None, "best_validation_score_": None}
+        if self.early_stopping and self.validation_scores_ is None:
+            self.__dict__ |= {"validation_scores_": [], "best_validation_score_": -np.inf,
+                              "best_loss_": None}
+        elif not self.early_stopping and self.best_loss_ is None:
+            self.__dict__["best_loss_"] = np.inf
+        size = min(200, len(X)) if self.batch_size == "auto" else self.batch_size
+        if size > len(X):
+            warnings.warn(f"batch_size={size} is larger than the {len(X)} rows, which make one "
+                          "batch", stacklevel=4)
+        epochs = 1 if incremental else self.max_iter
+        run = Run(network, X, T, min(size, len(X)), self._optimizer(), False, weights=weights,
+                  rules=Rules(l2=float(self.alpha), clip_norm=self.clip_norm,
+                              average=self.average, by_rows=True), epochs=epochs)
+        earlier = network.last_run
+        warm = (incremental and earlier is not None and earlier.slots.shape == run.slots.shape
+                and type(earlier.optimizer) is type(run.optimizer))
+        score = None
+        if self.early_stopping:
+            assert scored is not None
+            score = functools.partial(self._held_out_score, scored)
+        follow = Follow(self, self._share, score)
+        self.n_iter_, self.history_ = 0, run.history
+        try:
+            train(Job(run, scored if held or self.callbacks else None,
+                      hooks=[follow, *self.callbacks], warm_start=warm,
+                      n_threads=threads_for(network, len(X), self.n_threads)))
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        if not self.n_iter_ and run.history:
+            self.loss_ = run.history["loss"][-1] * self._share
+        if self.n_iter_ == self.max_iter and not follow.ended and not incremental:
+            warnings.warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "
+                          "and the optimization hasn't converged yet.", ConvergenceWarning,
+                          stacklevel=4)
+
+    def _optimizer(self) -> SkAdam | SkSGD:
+        if self.solver == "adam":
+            return SkAdam(self.learning_rate_init, beta1=self.beta_1, beta2=self.beta_2,
+                          epsilon=self.epsilon)
+        return SkSGD(self.learning_rate_init, float(self.momentum), self.nesterovs_momentum)
+
+    def _split(self, X: Array, T: Array, weights: Array | None
+               ) -> tuple[Array, Array, Array | None, Validation]:
+        """Rows to train on, and a share to score on, with like classes where that can be."""
+        rows, options = np.arange(len(X)), {"random_state": self._random_state,
+                                            "test_size": self.validation_fraction}
+        labels = self._strata(T)
+        if labels is not None:
+            counts = np.unique(labels, return_counts=True)[1]
+            held = np.ceil(self.validation_fraction * len(X))
+            if counts.min() < 2 or not len(counts) <= held <= len(X) - len(counts):
+                labels = None
+        kept, held = train_test_split(rows, stratify=labels, **options)
+        if len(held) < 2:
+            raise ValueError("the validation set is too small: raise validation_fraction="
+                             f"{self.validation_fraction!r} or give more rows than {len(X)}")
+        pick = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
+        return X[kept], T[kept], pick(kept), Validation(X[held], T[held], pick(held))
+
+    def _held_out_score(self, data: Validation) -> float:
+        Y = self._output(data.X)
+        return self._score(data.T, Y, data.weights) if np.isfinite(Y).all() else np.nan
+
+    def _predicted(self, X: Array) -> Array:
+        """Output of the network; its workspace serves one thread at a time."""
+        with self._lock:
+            return self._output(X)
+
+    # -- scikit-learn -----------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items()
+                if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lock = Lock()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def stochastic(estimator: Any) -> bool:
+    """Whether there is a ``partial_fit``.
+
+    Raises
+    ------
+    AttributeError
+        If not.
+    """
+    if estimator.solver not in ("adam", "sgd"):
+        raise AttributeError(f"partial_fit goes with the solvers adam and sgd, not "
+                             f"{estimator.solver}")
+    return True
+
+
+def _dense(X: Any) -> Array:
+    return X.toarray() if hasattr(X, "toarray") else X
+
+
+def _dense_layers(network: Network) -> list[Dense]:
+    return [layer for layer in network.layers if isinstance(layer, Dense)]
+
+
+def _frozen(values: Array) -> Array:
+    values = values.copy()
+    values.flags.writeable = False
+    return values
+
+
+def _part(name: str, *arguments: Any) -> Layer:
+    if name not in LAYERS:
+        raise ValueError(f"this version of fastbp has no layer {name}")
+    return LAYERS[name](*arguments)

@@ -1,0 +1,219 @@
+"""The regressor: one output or several, squared error or Poisson."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import column_or_1d
+
+from .._validation import Array
+from ..callbacks import Callback
+from ..layers import Layer
+from ..losses import L2Loss, Loss
+from ..losses import get as get_loss
+from .base import BaseMLP, stochastic
+from .poisson import LogPoissonLoss
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
+    """scikit-learn's ``MLPRegressor`` on fastbp's engine, and more.
+
+    Parameters from ``dropout`` on are fastbp's own; their defaults change nothing.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson"}, or Loss or str
+        Half the squared error, half the Poisson deviance (outputs are e^z), or a loss of
+        ``fastbp.losses`` for regression. The squared error of several outputs is reported as
+        their mean, and descended as their sum.
+    hidden_layer_sizes : int or sequence of int
+        Units of each hidden layer; empty for none.
+    activation : {"identity", "logistic", "tanh", "relu"}
+        After each hidden layer.
+    solver : {"adam", "sgd", "lbfgs"}
+    alpha : float
+        L2 penalty alpha / 2 sum w^2 over the weights, divided by the rows of the batch (by
+        the sum of their weights).
+    batch_size : int or "auto"
+        "auto" is min(200, rows). Not for lbfgs.
+    learning_rate : {"constant", "invscaling", "adaptive"}
+        With sgd: as it is, learning_rate_init / (samples seen + 1)^power_t, or divided by 5
+        whenever training would stop, down to 1e-6.
+    learning_rate_init, power_t : float
+    max_iter : int
+        Epochs, or iterations of lbfgs.
+    shuffle : bool
+        A new order of the rows each epoch.
+    random_state : int, RandomState or None
+        Of initial weights, held-out rows and orders; the draws are scikit-learn's.
+    tol, n_iter_no_change : float, int
+        Training stops when loss or held-out score have not improved by ``tol`` for more than
+        ``n_iter_no_change`` epochs in a row. lbfgs: largest gradient is ``tol``.
+    verbose : bool
+        Print loss and score of each epoch.
+    warm_start : bool
+        ``fit`` goes on from the weights that are there.
+    momentum, nesterovs_momentum : float, bool
+        Of sgd.
+    early_stopping : bool
+        Hold out rows, stop by the R^2 on them, keep the best weights.
+    validation_fraction : float
+        Share of the rows to hold out.
+    beta_1, beta_2, epsilon : float
+        Of adam.
+    max_fun : int
+        Most evaluations of lbfgs.
+    dropout : float
+        Share of the hidden units to drop in each step.
+    batch_norm : bool
+        Normalise each hidden layer before its activation, over the batch.
+    callbacks : sequence of fastbp.Callback
+        Called after each epoch; see ``fastbp.callbacks``.
+    n_threads : int, optional
+        At most so many; the result does not depend on it.
+    dtype : {"auto", "float32", "float64"}
+        "auto" keeps float32 and takes float64 for all else.
+    clip_norm : float
+        Largest norm of the gradient, 0 for none.
+    average : float
+        Decay of a moving average of the parameters, which is what is scored and kept; 0 for
+        none.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        Weights (n_in, n_out) and biases (n_out,) of each layer: read-only copies; they can
+        be set.
+    loss_, loss_curve_, best_loss_ : float, list, float or None
+        Mean over the batches of an epoch as they were trained, penalty included; the best is
+        None with early stopping. Of adam and sgd but the first.
+    validation_scores_, best_validation_score_ : list, float; or None
+        With early stopping.
+    n_iter_, t_ : int
+        Epochs or iterations of the last fit; samples seen.
+    n_layers_, n_outputs_, out_activation_ : int, int, str
+    n_features_in_, feature_names_in_ : int, ndarray
+        The names where X had some.
+    network_ : fastbp.Network
+        What was trained: for ``save``, ``summary``, ``jacobian``, ...
+    history_ : fastbp.History
+        Figures of each epoch of the last fit.
+
+    Examples
+    --------
+    >>> from fastbp import MLPRegressor
+    >>> X = [[k / 10] for k in range(11)]
+    >>> y = [x[0] ** 2 for x in X]
+    >>> model = MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0).fit(X, y)
+    >>> round(model.score(X, y), 1)
+    1.0
+    """
+
+    _numeric = {"y_numeric": True}
+
+    def __init__(self, loss: str | Loss = "squared_error",
+                 hidden_layer_sizes: int | Sequence[int] = (100,),
+                 activation: str = "relu", *, solver: str = "adam", alpha: float = 0.0001,
+                 batch_size: int | str = "auto", learning_rate: str = "constant",
+                 learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200,
+                 shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
+                 verbose: bool = False, warm_start: bool = False, momentum: float = 0.9,
+                 nesterovs_momentum: bool = True, early_stopping: bool = False,
+                 validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
+                 epsilon: float = 1e-8, n_iter_no_change: int = 10, max_fun: int = 15000,
+                 dropout: float = 0.0, batch_norm: bool = False,
+                 callbacks: Sequence[Callback] = (), n_threads: int | None = None,
+                 dtype: str = "auto", clip_norm: float = 0.0, average: float = 0.0) -> None:
+        super().__init__(**locals())
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None,
+            validation_data: Any = None) -> MLPRegressor:
+        """Train.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix, shape (n, n_features)
+            Sparse becomes dense: it must fit in memory so.
+        y : array_like, shape (n,) or (n, n_outputs)
+        sample_weight : array_like, shape (n,), optional
+            At least 0 and not all 0.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch (``history_``), and what early stopping goes by,
+            instead of rows held out.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For unfit data or parameters, or weights that grew beyond all bounds.
+        """
+        self._fit(X, y, sample_weight, validation_data)
+        return self
+
+    @available_if(stochastic)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """One epoch over these rows, with the optimizer state of the epoch before.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in ``fit``.
+        """
+        self._fit(X, y, sample_weight, incremental=True)
+        return self
+
+    # -- targets ----------------------------------------------------------------------
+
+    @property
+    def _share(self) -> float:
+        return 1 / self.n_outputs_ if self.loss == "squared_error" else 1.0
+
+    def _targets(self, y: Array, incremental: bool, going_on: bool) -> Array:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return self._encode(y)
+
+    def _encode(self, y: Array) -> Array:
+        """Rows (n, n_outputs)."""
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(f"y must be at least 0 for loss='poisson', got {y.min()}")
+        return y[:, None] if y.ndim == 1 else y
+
+    def _head(self, T: Array) -> tuple[int, Loss, list[Layer], str]:
+        if self.loss == "poisson":
+            return T.shape[1], LogPoissonLoss(), [], "exp"
+        loss = L2Loss() if self.loss == "squared_error" else get_loss(self.loss)
+        if loss.labels or loss.probabilities is not None:
+            raise ValueError(f"loss={self.loss!r} is not for regression")
+        return T.shape[1], loss, [], "identity"
+
+    def _strata(self, T: Array) -> None:
+        return None
+
+    # -- predictions ------------------------------------------------------------------
+
+    def _output(self, X: Array) -> Array:
+        Y = self.network_.predict(X)
+        return np.exp(Y) if self.out_activation_ == "exp" else Y
+
+    def _score(self, T: Array, Y: Array, weights: Array | None) -> float:
+        """R^2, the mean over the outputs; an output that never varies counts 1 or 0."""
+        T = T.astype(np.float64)
+        error = np.average(np.square(T - Y), axis=0, weights=weights)
+        spread = np.average(np.square(T - np.average(T, axis=0, weights=weights)), axis=0,
+                            weights=weights)
+        varied = 1 - error / np.where(spread > 0, spread, 1)
+        return float(np.where(spread > 0, varied, error == 0).mean())
+
+    def predict(self, X: Any) -> Array:
+        """Values (n,), or (n, n_outputs) where there are several."""
+        Y = self._predicted(self._check_X(X))
+        return Y[:, 0] if Y.shape[1] == 1 else Y
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,188 @@
+"""scikit-learn's solvers over fastbp's engine: its update rules, its rule of when to stop.
+
+From the same ``random_state`` they take the steps that scikit-learn takes, to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array
+from ..callbacks import Callback
+from ..engine import GRADIENT
+from ..history import History
+from ..kernels.tile import row_length
+from ..network import CHUNK_ROWS, Network
+from ..optimizers import SGD, Adam
+
+#: An epoch of less work than this (multiply-adds) is done before another thread is awake.
+EPOCH_WORK = 8_000_000
+
+
+class SkAdam(Adam):
+    """Adam with epsilon where scikit-learn has it: beside the raw second moment."""
+
+    def sizes(self, rates: Array, steps: Array) -> Array:
+        """lr sqrt(1 - b2^t) / (1 - b1^t) and 1."""
+        size = rates * np.sqrt(1 - self.beta2 ** steps) / (1 - self.beta1 ** steps)
+        return np.stack([size, np.ones_like(size)], axis=1)
+
+
+class SkSGD(SGD):
+    """SGD that takes a momentum of 1 and Nesterov without momentum, which is plain."""
+
+    def __init__(self, learning_rate: float, momentum: float, nesterov: bool) -> None:
+        super().__init__(learning_rate, momentum=min(momentum, 0.5),
+                         nesterov=nesterov and momentum > 0)
+        self.momentum = momentum
+
+
+class Follow(Callback):
+    """What scikit-learn does at the end of an epoch, written down in the estimator.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+    share : float
+        What the loss of the engine is times to be scikit-learn's.
+    score : callable, optional
+        () -> score on held-out rows, for early stopping.
+    """
+
+    def __init__(self, estimator: Any, share: float,
+                 score: Callable[[], float] | None = None) -> None:
+        self.estimator, self.share, self.score = estimator, share, score
+        self.ended = False
+        self._best: Array | None = None
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Draw the first order of the rows; the weights so far are the best."""
+        self._n, self._epochs = n_samples, epochs
+        if self.score is not None:
+            self._best = network.params.copy()
+        self._mix()
+
+    def _mix(self) -> None:
+        """Shuffle the order of the rows, with the draws of scikit-learn."""
+        if self.estimator.shuffle:
+            places = np.arange(self._n)
+            self.estimator._random_state.shuffle(places)
+            self.run.order[...] = self.run.order[places]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Loss, score, learning rate; whether to stop."""
+        own = self.estimator
+        own.n_iter_ += 1
+        own.t_ += self._n
+        own.loss_ = logs["loss"] * self.share
+        own.loss_curve_.append(own.loss_)
+        if own.verbose:
+            print(f"Iteration {own.n_iter_}, loss = {own.loss_:.8f}")
+        self._count()
+        if own.solver == "sgd" and own.learning_rate == "invscaling":
+            self._rate((own.t_ + 1) ** -float(own.power_t))
+        if own._no_improvement_count > own.n_iter_no_change:
+            self.ended = self._give_up()
+        if not self.ended and own.n_iter_ < self._epochs:
+            self._mix()
+        return self.ended
+
+    def _count(self) -> None:
+        own = self.estimator
+        if self.score is None:
+            if own.loss_ > own.best_loss_ - own.tol:
+                own._no_improvement_count += 1
+            else:
+                own._no_improvement_count = 0
+            own.best_loss_ = min(own.best_loss_, own.loss_)
+            return
+        with self.run.averaged():
+            score = self.score()
+            if score > own.best_validation_score_:
+                self._best = self.run.network.params.copy()
+        own.validation_scores_.append(score)
+        if own.verbose:
+            print(f"Validation score: {score:f}")
+        if score < own.best_validation_score_ + own.tol:
+            own._no_improvement_count += 1
+        else:
+            own._no_improvement_count = 0
+        if score > own.best_validation_score_:
+            own.best_validation_score_ = score
+
+    def _give_up(self) -> bool:
+        own = self.estimator
+        figure = "Training loss" if self.score is None else "Validation score"
+        text = (f"{figure} did not improve more than tol={own.tol:f} for "
+                f"{own.n_iter_no_change} consecutive epochs.")
+        adaptive = own.solver == "sgd" and own.learning_rate == "adaptive"
+        rate = own.learning_rate_init * self.run.rate_scale
+        if not adaptive or rate <= 1e-6:
+            text += " Learning rate too small. Stopping." if adaptive else " Stopping."
+        else:
+            self._rate(self.run.rate_scale / 5)
+            text += f" Setting learning rate to {rate / 5:f}"
+            own._no_improvement_count = 0
+        if own.verbose:
+            print(text)
+        return not adaptive or rate <= 1e-6
+
+    def _rate(self, scale: float) -> None:
+        """Another rate; scikit-learn's velocities hold the rates of their time."""
+        if scale > 0:
+            self.run.slots *= self.run.network.dtype.type(self.run.rate_scale / scale)
+        self.run.rate_scale = scale
+
+    def on_train_end(self) -> None:
+        """Go back to the best weights, and let go of the estimator."""
+        if self._best is not None:
+            self.run.network.params[...] = self._best
+        self.estimator = self.score = None
+
+
+def threads_for(network: Network, rows: int, n_threads: int | None) -> int | None:
+    """One thread where all rows together are less work than handing it to others."""
+    return 1 if n_threads is None and 3 * rows * network.n_params < EPOCH_WORK else n_threads
+
+
+def minimise(network: Network, X: Array, T: Array, weights: Array | None, *, alpha: float,
+             tol: float, max_iter: int, max_fun: int, verbose: bool,
+             n_threads: int | None) -> tuple[Any, History]:
+    """Train by SciPy's L-BFGS-B; returns its result and the loss after each iteration."""
+    from scipy.optimize import minimize
+
+    history, last, n, summed = History(), [0.0], len(X), np.zeros_like(network.params)
+    total = n if weights is None else float(weights.sum(dtype=np.float64))
+    scale = 1.0 / total if network._head_loss.reduction == "mean" else 1.0
+    penalty = np.zeros(network.params.size)
+    for layer, at in zip(network.layers, network._offsets, strict=True):
+        ld = row_length(int(layer.n_out or 0), network.dtype)
+        penalty[at:at + layer.trained_rows()[1] * ld] = alpha / total
+    plan = network.plan(min(n, CHUNK_ROWS), threads_for(network, n, n_threads))
+    chunks = [slice(i, min(i + CHUNK_ROWS, n)) for i in range(0, n, CHUNK_ROWS)]
+
+    def error(w: Array) -> tuple[float, Array]:
+        network.params[...] = w
+        value, summed[...] = 0.0, 0.0
+        for rows in chunks if network.compiled else ():
+            value += network._evaluate(GRADIENT, plan, X, T, rows, scale, weights)
+            np.add(summed, network.grads, out=summed)
+        if not network.compiled:  # a loss of the user's own
+            value, summed[...] = network.loss_and_grad(X, T, sample_weight=weights)
+        shrink = penalty * w
+        last[0] = value + 0.5 * float(shrink @ w)
+        return last[0], summed + shrink
+
+    def tell(w: Array) -> None:
+        history.append({"loss": last[0]})
+        if verbose:
+            print(f"Iteration {len(history['loss'])}, loss = {last[0]:.8f}")
+
+    found = minimize(error, network.params.astype(np.float64), method="L-BFGS-B", jac=True,
+                     callback=tell, options={"maxfun": max_fun, "maxiter": max_iter,
+                                             "gtol": tol})
+    network.params[...] = found.x
+    return found, history

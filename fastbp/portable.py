@@ -1,0 +1,46 @@
+"""Networks that can be pickled and copied: to other processes, by joblib, by ``deepcopy``.
+
+Views into the flat buffers and compiled code do not travel. What goes is the parameters and
+the parts; at the other end the buffers are laid out anew and the layers bound to them.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from ._validation import Array, check_dtype
+from .layers import Layer
+from .plan import aligned_zeros
+
+
+class Portable:
+    """Base of what owns layers in one flat buffer of parameters."""
+
+    layers: list[Layer]
+    dtype: np.dtype[Any]
+    params: Array
+    grads: Array
+    _offsets: list[int]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items()
+                 if name not in ("grads", "_plans", "_row_plan")}
+        bare = [copy.copy(layer) for layer in self.layers]
+        for layer in bare:
+            layer._flat = layer._flat_grad = None
+        return state | {"layers": bare, "params": np.array(self.params)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.dtype = check_dtype(self.dtype)  # NumPy's own object
+        given, self.params = self.params, aligned_zeros(self.params.size, self.dtype)
+        self.grads = aligned_zeros(self.params.size, self.dtype)
+        self.__dict__ |= {"_plans": {}, "_row_plan": None}
+        for layer, at in zip(self.layers, self._offsets, strict=True):
+            part = slice(at, at + layer.layout(self.dtype)[1])
+            layer.bind(self.params[part], self.grads[part])
+            layer._owner = self
+        self.params[...] = given
