@@ -136,7 +136,7 @@ class _Plans(threading.local):
         key = repr(shape)
         if key not in self.known:
             self.known[key] = net.plan(batch, 1)
-        net._plans[batch, 1] = self.known[key]
+        net._plans[batch, 1, threading.get_ident()] = self.known[key]
 
 
 def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
@@ -149,7 +149,7 @@ def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
     try:
         return _steps(job, stop)
     finally:
-        del net._plans[job.run.batch_size, 1]  # the next network works in it
+        net._plans.clear()  # the next network works in it
 
 
 def _steps(job: Job, stop: threading.Event) -> History | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 #: Rows that one pass of predict, loss or loss_and_grad holds in the workspace.
 CHUNK_ROWS = 4096
+#: Plans that a network keeps, with their workspaces.
+_KEPT_PLANS = 4
 _NO_TARGET = {np.dtype(t): np.empty((0, 0), t) for t in ("f4", "f8")}
 _NO_WEIGHTS = {np.dtype(t): np.empty(0, t) for t in ("f4", "f8")}
 _NO_LABELS = np.empty(0, np.int64)
@@ -101,7 +104,7 @@ class Network(Portable):
         self._head_loss = fused or self.loss_function
         self._n_train = len(self.layers) - (fused is not None)
         self._allocate()
-        self._plans: dict[tuple[int, int], Plan] = {}
+        self._plans: dict[tuple[int, int, int], Plan] = {}
         self._one_row = 1, self.n_in
         self._row_plan: tuple[Array, int] | None = None
         self.last_run: Run | None = None
@@ -153,14 +156,17 @@ class Network(Portable):
     # -- running it -------------------------------------------------------------------
 
     def plan(self, capacity: int, n_threads: int | None = None) -> Plan:
-        """The op table and workspace for batches of up to ``capacity`` rows."""
-        key = capacity, thread_count(n_threads)
+        """The op table and workspace for batches of up to ``capacity`` rows.
+
+        Each thread has its own: several may predict with one network at a time.
+        """
+        key = capacity, thread_count(n_threads), get_ident()
         found = self._plans.get(key)
         if found is None:
             found = make_plan(self.layers, self._n_train, self._head_loss, self._offsets,
-                              self.dtype, *key)
-            while len(self._plans) >= 4:
-                del self._plans[next(iter(self._plans))]
+                              self.dtype, *key[:2])
+            for old in list(self._plans)[:-_KEPT_PLANS]:
+                self._plans.pop(old, None)
             self._plans[key] = found
         return found
 

@@ -210,3 +210,14 @@ def test_summary_and_repr() -> None:
 def test_loss_by_name() -> None:
     net = fastbp.Network([fastbp.Dense(2, 1)], "L2Loss")
     assert isinstance(net.loss_function, fastbp.L2Loss)
+
+
+def test_several_threads_predict_with_one_network() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    net = fastbp.Network([fastbp.Dense(6, 200), fastbp.Tanh(), fastbp.Dense(200, 4)], "L2Loss")
+    inputs = [np.random.default_rng(i).normal(size=(300 + i % 3, 6)) for i in range(40)]
+    expected = [net.predict(X) for X in inputs]
+    with ThreadPoolExecutor(8) as pool:
+        for found, one in zip(pool.map(net.predict, inputs * 5), expected * 5, strict=True):
+            np.testing.assert_array_equal(found, one)

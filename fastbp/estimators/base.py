@@ -12,7 +12,6 @@ import functools
 import numbers
 import warnings
 from collections.abc import Iterable
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -120,7 +119,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                out_activation: str) -> None:
         """Everything of a first fit."""
         self.network_ = self._build(X.shape[1], n_out, X.dtype, loss, head)
-        self._built, self._lock = self._plan(), Lock()
+        self._built = self._plan()
         self.n_layers_, self.n_outputs_ = len(self._sizes()) + 2, n_out
         self.out_activation_ = out_activation
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
@@ -282,20 +281,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         Y = self._output(data.X)
         return self._score(data.T, Y, data.weights) if np.isfinite(Y).all() else np.nan
 
-    def _predicted(self, X: Array) -> Array:
-        """Output of the network; its workspace serves one thread at a time."""
-        with self._lock:
-            return self._output(X)
-
     # -- scikit-learn -----------------------------------------------------------------
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items()
-                if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._lock = Lock()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -269,7 +269,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """Labels (n,), or indicators (n, n_outputs) of a multi-label problem."""
-        P = self._predicted(self._check_X(X))
+        P = self._output(self._check_X(X))
         if self._kind == "multilabel":
             Y = (P > 0.5).astype(np.int64)
             if self._sparse:
@@ -282,7 +282,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities (n, n_classes), in the order of ``classes_``."""
-        P = self._predicted(self._check_X(X))
+        P = self._output(self._check_X(X))
         return np.concatenate([1 - P, P], axis=1) if self.n_outputs_ == 1 else P
 
     def predict_log_proba(self, X: Any) -> Array:

@@ -210,7 +210,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """Values (n,), or (n, n_outputs) where there are several."""
-        Y = self._predicted(self._check_X(X))
+        Y = self._output(self._check_X(X))
         return Y[:, 0] if Y.shape[1] == 1 else Y
 
     def __sklearn_tags__(self) -> Any:
