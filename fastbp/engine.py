@@ -153,8 +153,9 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots
         meeting += 1
         barrier(sync, size, meeting)
         if worker == 0:  # nobody writes sums before worker 0 has come to the next meeting
-            for t in range(tasks.size):
-                error += sums[t, 0]
+            if rules[0]["l1"] + rules[0]["l2"] > 0:
+                for i in range(sums.shape[0]):
+                    error += sums[i, 0]
             errors[epoch - first_epoch] += error * (weight if mean else 1.0)
         step += 1
         position += rows

@@ -54,6 +54,12 @@ class Plan:
         return _passes(int(self.head["n_train"][0]), ())
 
     @property
+    def n_sums(self) -> int:
+        """Places for sums over all parameters."""
+        rows = self.tasks["last"] - self.tasks["first"]
+        return int((self.tasks["sum"] + (rows - 1) * self.tasks["step"]).max()) + 1
+
+    @property
     def capacity(self) -> int:
         """Rows that the workspace holds."""
         return int(self.head["capacity"][0])
@@ -165,7 +171,7 @@ def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[A
     columns = VECTOR_BYTES * 16 // dtype.itemsize
     step = math.lcm(TILE_ROWS, VECTOR_BYTES // dtype.itemsize)  # whole vectors of a mirror
     fair = sum(m * n for _, m, n in weights) // (_SHARES * n_threads) if n_threads > 1 else 0
-    tasks = []
+    tasks, places = [], 0
     for k, m, n in weights:
         width = n if n <= 2 * columns else columns
         height = _TILE_BYTES // (pad(width, dtype) * dtype.itemsize)
@@ -173,6 +179,9 @@ def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[A
             height = min(height, max(fair // width, step))
         height = max(height // step, 1) * step
         # A single row left over, the bias, goes with the tile before.
-        tasks += [(k, i, m if i + height >= m - 1 else i + height, j, min(j + width, n))
+        across = -(-n // width)
+        tasks += [(k, i, m if i + height >= m - 1 else i + height, j, min(j + width, n),
+                   places + i * across + j // width, across)
                   for i in range(0, max(m - 1, 1), height) for j in range(0, n, width)]
+        places += m * across
     return np.array(tasks, TASK)

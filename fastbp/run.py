@@ -104,8 +104,8 @@ class Run:
         sizes = np.column_stack([self.optimizer.sizes(rates, steps), rates])
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # one sum, wherever a chunk ends
-        if len(self._sums) != len(plan.tasks):
-            self._sums = np.zeros((len(plan.tasks), 2))
+        if len(self._sums) != plan.n_sums:
+            self._sums = np.zeros((plan.n_sums, 2))
         norms = np.empty(net.params.size if self.rules.max_norm else 0)
         launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
                net.params, net.grads, self.slots, self.average, plan.workspace, self.X,

@@ -44,8 +44,11 @@ HEAD = np.dtype([(name, np.int64) for name in (
     + [("a", np.float64), ("b", np.float64)])
 
 #: A tile of one layer's parameters: rows ``first`` to ``last``, columns ``left`` to ``right``
-#: of op ``op``. One thread at a time owns it: gradient, update, mirror.
-TASK = np.dtype([(name, np.int64) for name in ("op", "first", "last", "left", "right")])
+#: of op ``op``. One thread at a time owns it: gradient, update, mirror. What is summed over
+#: all parameters is kept by rows, from place ``sum`` on and ``step`` apart, and added in the
+#: order of the places: however the rows are cut into tiles, the sum is the same.
+TASK = np.dtype([(name, np.int64) for name in (
+    "op", "first", "last", "left", "right", "sum", "step")])
 
 #: A pass over the rows of a batch: before it the layer ``couple`` (-1: none) gathers what it
 #: needs of all rows, ``back`` on the way back; rows are loaded if ``load``; then ops forward

@@ -99,14 +99,14 @@ def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, row
     if not (whole or l1 != 0 or l2 != 0 or rule["clip_value"] > 0):
         return
     share = (1.0 / weight if weight > 0 else 0.0) if rule["by_rows"] != 0 else 1.0
-    decayed, penalty, square = op["n_decayed"] - task["first"], 0.0, 0.0
+    decayed = op["n_decayed"] - task["first"]
     for i in range(count):
         g, lo = grad[i * step:i * step + columns], at + i * ld
-        penalty += rule_out(params[lo:lo + columns], g, columns if i < decayed else ZERO,
+        place = task["sum"] + i * task["step"]
+        sums[place, 0] = rule_out(params[lo:lo + columns], g, columns if i < decayed else ZERO,
                             l1 * share, l2 * share, rule["clip_value"])
         if whole:
-            square += magnitudes(g, columns)[1]
-    sums[t, 0], sums[t, 1] = penalty, square
+            sums[place, 1] = magnitudes(g, columns)[1]
 
 
 @kernel
@@ -224,8 +224,8 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
         barrier(sync, size, meeting + 1)
         meeting += 1
         square = 0.0
-        for t in range(tasks.size):
-            square += sums[t, 1]
+        for i in range(sums.shape[0]):
+            square += sums[i, 1]
         norm = math.sqrt(square)
         shrink = most / (norm + 1e-6) if norm > most else 1.0
         share, own = claim(sync, size, base, ZERO), ZERO

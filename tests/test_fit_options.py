@@ -62,11 +62,12 @@ def test_rules_give_the_same_bits_on_any_number_of_threads(
     monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
     X, T = data("relu-softmax", 70)
     found = []
-    for threads in (1, 2):
-        net = network("relu-softmax", "float32")
+    for threads in (1, 2, 7):  # other numbers of tiles
+        net = fastbp.Network([fastbp.Dense(5, 300), fastbp.ReLU(), fastbp.Dense(300, 70),
+                              fastbp.Tanh(), fastbp.Dense(70, 3)], "SoftmaxCrossEntropyLoss")
         made = run(net, X, T, Rules(**rules), None, True, threads, fastbp.Adam())
         found.append((net.params.tobytes(), made.average.tobytes(), made.errors.tobytes()))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 def test_penalties_are_the_formula() -> None:

@@ -39,3 +39,16 @@ def test_commands_and_extras_exist() -> None:
     assert script.rstrip().splitlines()[-1] == "pytest"
     for link in re.findall(r"\]\(([\w./]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_every_feature_names_a_test_that_exists() -> None:
+    table = README.split("| feature | how | test |")[1].split("\n\n")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) >= 18
+    for row in rows:
+        cell, file = row.rstrip("| ").rsplit("|", 1)[1], ""
+        names = re.findall(r"`([\w.]*)::(\w+)`", cell)
+        assert names, row
+        for module, name in names:
+            file = module or file
+            assert f"def {name}(" in (ROOT / "tests" / file).read_text(), (file, name)
