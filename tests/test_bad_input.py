@@ -34,7 +34,7 @@ CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
     (lambda: Network([], L2Loss()), ValueError, "layers is empty"),
     (lambda: Network(Dense(3, 3), L2Loss()), TypeError, "layers must be a sequence"),
     (lambda: Network(["relu"], L2Loss()), TypeError, r"layers\[0\] must be a Layer, got 'relu'"),
-    (lambda: Network([ReLU()], L2Loss()), ValueError, r"layers\[0\], ReLU\(\), must know"),
+    (lambda: Network([ReLU()], L2Loss()), ValueError, r"layers\[0\], ReLU\(\), and those above"),
     (lambda: Network([Dense(3, 4), Dense(5, 2)], L2Loss()), ValueError,
      r"layers\[1\], Dense\(5, 2\), takes 5 inputs, the layer below gives 4"),
     (lambda: Network([d := Dense(3, 3), d], L2Loss()), ValueError, r"layers\[1\].* already"),
