@@ -15,7 +15,24 @@ from .callbacks import (
 from .gradcheck import gradcheck
 from .history import History
 from .io import load
-from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Sigmoid, Softmax, Tanh
+from .layers import (
+    ELU,
+    GELU,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from .losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
@@ -31,9 +48,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Adam", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback", "Checkpoint",
-    "CrossEntropyLoss", "Dense", "Dropout", "EarlyStopping", "History", "JSONLines", "L2Loss",
-    "Layer", "LayerNorm", "Loss", "Network", "Optimizer", "ProgressBar", "ReLU",
-    "ReduceOnPlateau", "SGD", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "Softmax",
-    "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "gradcheck",
-    "load",
+    "CrossEntropyLoss", "Dense", "Dropout", "ELU", "EarlyStopping", "GELU", "History",
+    "Identity", "JSONLines", "L2Loss", "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "Loss",
+    "Network", "Optimizer", "ProgressBar", "ReLU", "ReduceOnPlateau", "SGD", "SiLU", "Sigmoid",
+    "SigmoidBinaryCrossEntropyLoss", "Softmax", "SoftmaxCrossEntropyLoss", "Softplus",
+    "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "gradcheck", "load",
 ]
