@@ -12,7 +12,8 @@ ROWS, WIDTH = 256, 256
 #: Constructor arguments of every layer; a test asks for an entry of each.
 CASES: dict[str, tuple[Any, ...]] = {
     "Dense": (WIDTH, WIDTH), "Sigmoid": (), "Tanh": (), "ReLU": (), "Softmax": (), "Dropout": (),
-    "BatchNorm": (), "LayerNorm": ()}
+    "BatchNorm": (), "LayerNorm": (), "LeakyReLU": (), "ELU": (), "SiLU": (), "Softplus": (),
+    "GELU": (), "Identity": (), "LogSoftmax": ()}
 
 
 class Layers:

@@ -18,7 +18,24 @@ from .callbacks import (
 from .gradcheck import gradcheck
 from .history import History
 from .io import load
-from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Sigmoid, Softmax, Tanh
+from .layers import (
+    ELU,
+    GELU,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from .lbfgs import fit_lbfgs
 from .losses import (
     BinaryCrossEntropyLoss,
@@ -40,12 +57,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback",
-    "Checkpoint", "CrossEntropyLoss", "Dense", "Dropout", "EarlyStopping", "History",
-    "JSONLines", "L2Loss", "Layer", "LayerNorm", "Lion", "Loss", "MLPClassifier",
-    "MLPRegressor", "Network", "Optimizer", "ProgressBar", "RMSprop", "ReLU", "ReduceOnPlateau",
-    "SGD", "Schedule", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "Softmax",
-    "SoftmaxCrossEntropyLoss", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_lbfgs",
-    "fit_many", "gradcheck", "load", "schedules",
+    "Checkpoint", "CrossEntropyLoss", "Dense", "Dropout", "ELU", "EarlyStopping", "GELU",
+    "History", "Identity", "JSONLines", "L2Loss", "Layer", "LayerNorm", "LeakyReLU", "Lion",
+    "LogSoftmax", "Loss", "MLPClassifier", "MLPRegressor", "Network", "Optimizer",
+    "ProgressBar", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
+    "SigmoidBinaryCrossEntropyLoss", "Softmax", "SoftmaxCrossEntropyLoss", "Softplus",
+    "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_lbfgs", "fit_many", "gradcheck",
+    "load", "schedules",
 ]
 
 

@@ -172,17 +172,21 @@ def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
 
 
 def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
-           inline: bool = False) -> Any:
+           inline: bool = False, forceinline: bool = False) -> Any:
     """Compile a serial kernel: no exceptions, no allocation, no unchecked index.
 
     ``inline`` copies the body into each caller before LLVM sees it: for thin layers
     between kernels, which would otherwise be optimised once more at every level.
+    ``forceinline`` leaves it to LLVM, whatever the size: a loop with a call stays scalar.
     """
     if func is None:
-        return functools.partial(kernel, fastmath=fastmath, inline=inline)
+        return functools.partial(kernel, fastmath=fastmath, inline=inline,
+                                 forceinline=forceinline)
     if not fastmath <= CONTRACT:
         raise ValueError(f"fastmath={set(fastmath)} is not within {set(CONTRACT)}")
     options: dict[str, Any] = {"inline": "always"} if inline else {}
+    if forceinline:
+        options["forceinline"] = True
     return _compile(func, **options, **({"fastmath": set(fastmath)} if fastmath else {}))
 
 
@@ -219,7 +223,7 @@ def by_dtype(float32: Callable[..., Any], float64: Callable[..., Any]) -> Any:
             return lambda x: float64(x)
         return None
 
-    overload(choose)(typed)
+    overload(choose, jit_options={"forceinline": True})(typed)  # or loops stay scalar
     return choose
 
 

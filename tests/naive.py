@@ -42,6 +42,27 @@ def _sigmoid(z: complex) -> complex:
 sigmoid = _each(_sigmoid)
 tanh = _each(cmath.tanh)
 relu = _each(lambda z: z if z.real > 0 else 0j)
+leaky_relu = _each(lambda z: z if z.real > 0 else 0.01 * z)
+elu = _each(lambda z: z if z.real > 0 else cmath.exp(z) - 1)
+identity = _each(lambda z: z)
+silu = _each(lambda z: z * _sigmoid(z))
+softplus = _each(lambda z: cmath.log(1 + cmath.exp(z)))
+
+
+def erf(z: complex) -> complex:
+    """2 / sqrt(pi) e^(-z^2) sum of 2^k z^(2k+1) / (2k+1)!!, where no terms cancel."""
+    total = term = z
+    k = 0
+    while abs(term) > 1e-18 * abs(total):
+        k += 1
+        term = term * 2 * z * z / (2 * k + 1)
+        total += term
+    return 2 / cmath.pi**0.5 * cmath.exp(-z * z) * total
+
+
+gelu = _each(lambda z: z / 2 * (1 + erf(z / 2**0.5)))
+gelu_tanh = _each(lambda z: z / 2 * (1 + cmath.tanh((2 / cmath.pi)**0.5
+                                                    * (z + 0.044715 * z**3))))
 
 
 def softmax(X: Array) -> Array:
@@ -52,6 +73,16 @@ def softmax(X: Array) -> Array:
         total = sum(e)
         for i in range(X.shape[1]):
             Y[r, i] = e[i] / total if np.iscomplexobj(X) else (e[i] / total).real
+    return Y
+
+
+def log_softmax(X: Array) -> Array:
+    Y = np.zeros_like(X)
+    for r in range(len(X)):
+        high = max(v.real for v in X[r])
+        lse = high + cmath.log(sum(cmath.exp(v - high) for v in X[r]))
+        for i in range(X.shape[1]):
+            Y[r, i] = X[r, i] - (lse if np.iscomplexobj(X) else lse.real)
     return Y
 
 
@@ -88,7 +119,9 @@ def batch_norm(X: Array, weight: Array | None = None, bias: Array | None = None,
 #: Every registered layer's forward: (X, *parameters in order) -> Y.
 LAYERS: dict[str, Callable[..., Array]] = {
     "Dense": dense, "Sigmoid": sigmoid, "Tanh": tanh, "ReLU": relu, "Softmax": softmax,
-    "Dropout": dropout, "LayerNorm": layer_norm, "BatchNorm": batch_norm}
+    "Dropout": dropout, "LayerNorm": layer_norm, "BatchNorm": batch_norm,
+    "LeakyReLU": leaky_relu, "ELU": elu, "Identity": identity, "SiLU": silu, "Softplus": softplus,
+    "GELU": gelu, "LogSoftmax": log_softmax}
 
 
 def l2(x: Sequence[complex], t: Sequence[float]) -> complex:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import fastbp
-from fastbp.layers import LAYERS, Layer
+from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
 
 from . import naive
 
@@ -48,6 +49,22 @@ HAND = {
     # tanh(ln 2) = (2 - 1/2) / (2 + 1/2) = 3/5, derivative 16/25
     "Tanh": Hand([[0, np.log(2)]], [[0, 0.6]], [[1, 25]], [[1, 16]]),
     "ReLU": Hand([[-1, 0, 2]], [[0, 0, 2]], [[5, 6, 7]], [[0, 0, 7]]),
+    "LeakyReLU": Hand([[-2, 0, 2]], [[-0.02, 0, 2]], [[5, 6, 7]], [[0.05, 0.06, 7]]),
+    # 1 / 4 - 1 = -3/4, derivative 1/4
+    "ELU": Hand([[-np.log(4), 0, 2]], [[-0.75, 0, 2]], [[8, 6, 7]], [[2, 6, 7]]),
+    "Identity": Hand([[-1, 2]], [[-1, 2]], [[3, 4]], [[3, 4]]),
+    # s = 1/2 and 3/4; 3/4 + ln 3 * 3/16
+    "SiLU": Hand([[0, np.log(3)]], [[0, 0.75 * np.log(3)]], [[2, 16]],
+                 [[1, 12 + 3 * np.log(3)]]),
+    # ln 2 and ln 4
+    "Softplus": Hand([[0, np.log(3)]], [[np.log(2), np.log(4)]], [[2, 4]], [[1, 3]]),
+    # 0.841344746068542949 of the normal distribution lies below 1; its density is 0.2419707...
+    "GELU": Hand([[0, 1, -1]], [[0, 0.8413447460685429, -0.15865525393145705]], [[2, 1, 1]],
+                 [[1, 0.8413447460685429 + 0.24197072451914337,
+                   0.15865525393145705 - 0.24197072451914337]]),
+    # e^y = (1, 1, 2) / 4; sum of dy 4
+    "LogSoftmax": Hand([[0, 0, np.log(2)]], [[-np.log(4), -np.log(4), -np.log(2)]],
+                       [[4, 0, 0]], [[3, -1, -2]]),
     # y = (1, 1, 2) / 4; <dy, y> = 1; dx_i = y_i (dy_i - 1)
     "Softmax": Hand([[0, 0, np.log(2)]], [[0.25, 0.25, 0.5]], [[4, 0, 0]], [[0.75, -0.25, -0.5]]),
 }
@@ -155,15 +172,102 @@ EXTREMES = {
     "Sigmoid": [(1e4, 1), (-1e4, 0), (INF, 1), (-INF, 0), (NAN, NAN), (0, 0.5)],
     "Tanh": [(1e4, 1), (-1e4, -1), (INF, 1), (-INF, -1), (NAN, NAN), (0, 0)],
     "ReLU": [(1e4, 1e4), (-1e4, 0), (INF, INF), (-INF, 0), (NAN, NAN), (0, 0)],
+    "LeakyReLU": [(1e4, 1e4), (-2.0**13, -2.0**13 * 0.01), (INF, INF), (-INF, -INF), (NAN, NAN)],
+    "ELU": [(1e4, 1e4), (-1e4, -1), (INF, INF), (-INF, -1), (NAN, NAN), (0, 0)],
+    "Identity": [(1e4, 1e4), (-1e4, -1e4), (INF, INF), (-INF, -INF), (NAN, NAN), (0, 0)],
+    "SiLU": [(1e4, 1e4), (-1e4, 0), (INF, INF), (-INF, 0), (NAN, NAN), (0, 0)],
+    "Softplus": [(1e4, 1e4), (-1e4, 0), (INF, INF), (-INF, 0), (NAN, NAN)],
+    "GELU": [(1e4, 1e4), (-1e4, 0), (INF, INF), (-INF, 0), (NAN, NAN), (0, 0)],
 }
+#: The derivative at the far ends.
+FAR = {"Sigmoid": (0, 0), "Tanh": (0, 0), "ReLU": (0, 1), "LeakyReLU": (0.01, 1), "ELU": (0, 1),
+       "Identity": (1, 1), "SiLU": (0, 1), "Softplus": (0, 1), "GELU": (0, 1)}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", EXTREMES)
 def test_extremes_have_limits_and_nan_passes(name: str, dtype: str) -> None:
     X = np.array([[x for x, _ in EXTREMES[name]] * 12], dtype)  # more than one vector
-    Y = LAYERS[name]().forward(X)
-    np.testing.assert_array_equal(Y, [[y for _, y in EXTREMES[name]] * 12])
+    layer = LAYERS[name]()
+    Y = layer.forward(X)
+    np.testing.assert_array_equal(Y, np.array([[y for _, y in EXTREMES[name]] * 12], dtype))
+    far = np.array([[-INF, INF, -1e30, 1e30] * 9], dtype)
+    layer.forward(far)
+    np.testing.assert_array_equal(layer.backward(np.ones_like(far)),
+                                  np.array([[*FAR[name], *FAR[name]] * 9], dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gelu_by_tanh_is_its_formula(dtype: str) -> None:
+    layer, X = fastbp.GELU("tanh"), random_rows(7, 33, dtype=dtype)
+    wide = X.astype(np.float64)
+    tolerance = 1e-13 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(layer.forward(X), naive.gelu_tanh(wide), tolerance, tolerance)
+    expected = naive.complex_step(lambda x: np.sum(naive.gelu_tanh(x)), wide)
+    np.testing.assert_allclose(layer.backward(np.ones_like(X)), expected, tolerance, tolerance)
+    far = np.array([[INF, -INF, 1e30, -1e30, NAN, 0]], dtype)
+    np.testing.assert_array_equal(layer.forward(far), np.array([[INF, 0, 1e30, 0, NAN, 0]], dtype))
+    np.testing.assert_array_equal(layer.backward(np.ones_like(far)), [[1, 0, 1, 0, NAN, 0.5]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_elu_keeps_its_digits_near_zero(dtype: str) -> None:
+    X = -np.logspace(-30, 1, 200).astype(dtype)[None]
+    np.testing.assert_allclose(fastbp.ELU(2.5).forward(X), 2.5 * np.expm1(X.astype(np.float64)),
+                               rtol=8 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "arguments", "theirs", "keywords"), [
+    ("LeakyReLU", (), "leaky_relu", {}),
+    ("LeakyReLU", (0.3,), "leaky_relu", {"negative_slope": 0.3}),
+    ("ELU", (), "elu", {}), ("ELU", (0.7,), "elu", {"alpha": 0.7}),
+    ("SiLU", (), "silu", {}), ("Softplus", (), "softplus", {"threshold": 1e3}),
+    ("GELU", (), "gelu", {}), ("GELU", ("tanh",), "gelu", {"approximate": "tanh"}),
+    ("LogSoftmax", (), "log_softmax", {"dim": 1}), ("Softmax", (), "softmax", {"dim": 1})])
+def test_pytorch_agrees(name: str, arguments: tuple[Any, ...], theirs: str,
+                        keywords: dict[str, Any], dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    layer = LAYERS[name](*arguments)
+    X, dY = 3 * random_rows(9, 37, dtype=dtype), random_rows(9, 37, 1, dtype)
+    X[0, :3] = 0, -60, 60
+    x = torch.tensor(X, requires_grad=True)
+    y = getattr(torch.nn.functional, theirs)(x, **keywords)
+    y.backward(torch.tensor(dY))
+    tolerance = 1e-13 if dtype == "float64" else 2e-6
+    np.testing.assert_allclose(layer.forward(X), y.detach().numpy(), tolerance, tolerance)
+    np.testing.assert_allclose(layer.backward(dY), x.grad.numpy(), tolerance, 4 * tolerance)
+
+
+def test_activations_by_name() -> None:
+    for name, kind in ACTIVATIONS.items():
+        layer = get(name)
+        assert type(layer) is kind and layer is not get(name)
+        assert get(layer) is layer
+    with pytest.raises(ValueError, match=r"activation must be one of \['elu', .*\], got 'x'"):
+        get("x")
+    with pytest.raises(TypeError, match="activation must be a string, got 3"):
+        get(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: fastbp.LeakyReLU(-0.1), "negative_slope must be in .*-0.1"),
+    (lambda: fastbp.LeakyReLU("a"), "negative_slope must be a number, got 'a'"),
+    (lambda: fastbp.ELU(NAN), "alpha must be in .*nan"),
+    (lambda: fastbp.GELU("erf"), r"approximate must be one of \['none', 'tanh'\], got 'erf'"),
+    (lambda: fastbp.GELU(True), "approximate must be a string, got True")])
+def test_bad_settings_are_named(make: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+def test_settings_survive_a_model_file(tmp_path: Path) -> None:
+    net = fastbp.Network([fastbp.Dense(3, 4), fastbp.GELU("tanh"), fastbp.LeakyReLU(0.2),
+                          fastbp.ELU(0.5), fastbp.LogSoftmax()], "L2Loss")
+    net.save(tmp_path / "m.safetensors")
+    again, X = fastbp.load(tmp_path / "m.safetensors"), random_rows(5, 3)
+    assert repr(again.layers) == repr(net.layers) and "'tanh'" in repr(net.layers)
+    np.testing.assert_array_equal(again.predict(X), net.predict(X))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -178,6 +282,10 @@ def test_subnormals_survive(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_softmax_extremes(dtype: str) -> None:
     X = np.array([[1e4, 0, -1e4], [INF, 0, 0], [-INF, 0, 0], [NAN, 0, 0], [1e4, 1e4, 0]], dtype)
+    Z = fastbp.LogSoftmax().forward(X)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(np.exp(Z[:3]), [[1, 0, 0], [1, 0, 0], [0, 0.5, 0.5]], 1e-6)
+    assert np.isnan(Z[3]).all() and (Z[0] == [0, -1e4, -2e4]).all() and not np.isnan(Z[4]).any()
     Y = fastbp.Softmax().forward(X)
     np.testing.assert_array_equal(Y[:3], [[1, 0, 0], [1, 0, 0], [0, 0.5, 0.5]])
     assert np.isnan(Y[3]).all()

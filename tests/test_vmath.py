@@ -26,7 +26,7 @@ def _loop(name: str) -> Any:
 
 
 REFERENCE: dict[str, Callable[[Any], Any]] = {
-    "exp": mpmath.exp, "log1p": mpmath.log1p, "tanh": mpmath.tanh,
+    "exp": mpmath.exp, "erf": mpmath.erf, "log1p": mpmath.log1p, "tanh": mpmath.tanh,
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x))}
 
@@ -74,6 +74,7 @@ def test_within_four_units_in_the_last_place(name: str, dtype: str) -> None:
     ("tanh", {np.inf: 1, -np.inf: -1, 1e4: 1, -1e4: -1, 0: 0}),
     ("sigmoid", {np.inf: 1, -np.inf: 0, 1e4: 1, -1e4: 0, 0: 0.5}),
     ("softplus", {np.inf: np.inf, -np.inf: 0, 1e4: 1e4, -1e4: 0}),
+    ("erf", {np.inf: 1, -np.inf: -1, 1e4: 1, -1e4: -1, 6: 1, -6: -1, 0: 0}),
     ("log1p", {np.inf: np.inf, 0: 0})])
 def test_limits(name: str, dtype: str, limits: dict[float, float]) -> None:
     x = np.array([*limits, np.nan], dtype)
@@ -83,13 +84,14 @@ def test_limits(name: str, dtype: str, limits: dict[float, float]) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_tanh_is_odd_and_sigmoid_sums_to_one(dtype: str) -> None:
+def test_tanh_and_erf_are_odd_and_sigmoid_sums_to_one(dtype: str) -> None:
     x = points(dtype)[:4096]
     plus, minus = np.empty_like(x), np.empty_like(x)
-    loop = _loop("tanh")
-    loop(x, plus)
-    loop(-x, minus)
-    np.testing.assert_array_equal(plus, -minus)
+    for name in ("tanh", "erf"):
+        loop = _loop(name)
+        loop(x, plus)
+        loop(-x, minus)
+        np.testing.assert_array_equal(plus, -minus)
     loop = _loop("sigmoid")
     loop(x, plus)
     loop(-x, minus)

@@ -1,15 +1,39 @@
 """Layers. A new one is a file here, and a line below."""
 
-from .activations import ReLU, Sigmoid, Tanh
+from .._validation import check_choice
+from .activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Layer
 from .dense import Dense
 from .dropout import Dropout
 from .normalization import BatchNorm, LayerNorm
-from .softmax import Softmax
+from .smooth import GELU, SiLU, Softplus
+from .softmax import LogSoftmax, Softmax
 
 #: Every layer by the name that model files and tests use.
 LAYERS: dict[str, type[Layer]] = {
-    c.__name__: c for c in (Dense, Sigmoid, Tanh, ReLU, Softmax, Dropout, BatchNorm, LayerNorm)}
+    c.__name__: c for c in (
+        Dense, Sigmoid, Tanh, ReLU, Softmax, Dropout, BatchNorm, LayerNorm, LeakyReLU, ELU, SiLU,
+        Softplus, GELU, Identity, LogSoftmax)}
 
-__all__ = ["LAYERS", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm", "ReLU", "Sigmoid",
-           "Softmax", "Tanh"]
+#: Activations by the names that ``get`` takes.
+ACTIVATIONS: dict[str, type[Layer]] = {
+    "relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "logistic": Sigmoid, "identity": Identity,
+    "leaky_relu": LeakyReLU, "elu": ELU, "gelu": GELU, "silu": SiLU, "swish": SiLU,
+    "softplus": Softplus, "softmax": Softmax, "log_softmax": LogSoftmax}
+
+__all__ = ["ACTIVATIONS", "ELU", "GELU", "LAYERS", "BatchNorm", "Dense", "Dropout", "Identity",
+           "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax",
+           "Softplus", "Tanh", "get"]
+
+
+def get(activation: str | Layer) -> Layer:
+    """A new activation layer with default settings by its name; a layer stays itself.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what is neither a layer nor one of the names in ``ACTIVATIONS``.
+    """
+    if isinstance(activation, Layer):
+        return activation
+    return ACTIVATIONS[check_choice(activation, "activation", ACTIVATIONS)]()

@@ -3,15 +3,22 @@
     Sigmoid   y = 1 / (1 + e^-x)   dx = dy * y * (1 - y)
     Tanh      y = tanh x           dx = dy * (1 - y^2)
     ReLU      y = max(x, 0)        dx = dy where y > 0, else 0 (0 at 0)
+    LeakyReLU y = x, or s x where x < 0          dx = dy where y > 0, else dy s
+    ELU       y = x, or a (e^x - 1) where x < 0  dx = dy where y > 0, else dy (y + a)
+    Identity  y = x                dx = dy
 
 Each works in place: y holds x when the forward kernel starts, dx holds dy when the backward
 kernel does, and the derivative is a function of y.
-Source: seed text, section "Sigmoid layer"; tanh and ReLU likewise by the chain rule.
+Source: seed text, section "Sigmoid layer"; the others likewise by the chain rule. ELU:
+Clevert, Unterthiner & Hochreiter, 2016; at 0 the last two take the slope of the left side.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from .._jit import kernel
+from .._validation import check_real
 from ..kernels.vmath import select, sigmoid, tanh
 from .base import Kernels, Layer
 
@@ -56,6 +63,47 @@ def relu_backward(op, now, params, ws, x, y, dy, dx):
         dx[i] = select(y[i] == zero, zero, dx[i])
 
 
+@kernel
+def leaky_relu_forward(op, now, params, ws, x, y):
+    zero, slope = y.dtype.type(0), y.dtype.type(op["a"])
+    for i in range(y.size):
+        y[i] = select(y[i] < zero, slope * y[i], y[i])
+
+
+@kernel
+def leaky_relu_backward(op, now, params, ws, x, y, dy, dx):
+    zero, slope = y.dtype.type(0), y.dtype.type(op["a"])
+    for i in range(dx.size):
+        dx[i] = select(y[i] > zero, dx[i], slope * dx[i])
+
+
+@kernel
+def elu_forward(op, now, params, ws, x, y):
+    """e^x - 1 = 2 t / (1 - t) with t = tanh(x / 2): near 0 no digit cancels."""
+    zero, one, half = y.dtype.type(0), y.dtype.type(1), y.dtype.type(0.5)
+    alpha = y.dtype.type(op["a"])
+    for i in range(y.size):
+        t = tanh(half * select(y[i] > zero, zero, y[i]))
+        y[i] = select(y[i] > zero, y[i], alpha * ((t + t) / (one - t)))
+
+
+@kernel
+def elu_backward(op, now, params, ws, x, y, dy, dx):
+    zero, alpha = y.dtype.type(0), y.dtype.type(op["a"])
+    for i in range(dx.size):
+        dx[i] = select(y[i] > zero, dx[i], dx[i] * (y[i] + alpha))
+
+
+@kernel
+def identity_forward(op, now, params, ws, x, y):
+    """x is y already."""
+
+
+@kernel
+def identity_backward(op, now, params, ws, x, y, dy, dx):
+    """dy is dx already."""
+
+
 class _FromOutput(Layer):
     """An element-wise layer whose derivative is a function of its output."""
 
@@ -79,3 +127,68 @@ class ReLU(_FromOutput):
     """y = max(x, 0), element by element; dX = dY where x > 0, else 0."""
 
     kernels = Kernels(relu_forward, relu_backward)
+
+
+class LeakyReLU(_FromOutput):
+    """y = x where x > 0, else negative_slope * x; dX = dY, or negative_slope * dY.
+
+    Parameters
+    ----------
+    negative_slope : float
+        At least 0: below 0 the derivative would not be a function of y.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a slope that is not such a number.
+    """
+
+    kernels = Kernels(leaky_relu_forward, leaky_relu_backward)
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = check_real(negative_slope, "negative_slope")
+
+    def constants(self) -> tuple[float, float]:
+        """(negative_slope, 0)."""
+        return self.negative_slope, 0.0
+
+    def config(self) -> dict[str, Any]:
+        """The slope."""
+        return {"negative_slope": self.negative_slope}
+
+
+class ELU(_FromOutput):
+    """y = x where x > 0, else alpha * (e^x - 1); dX = dY, or dY * (Y + alpha).
+
+    Parameters
+    ----------
+    alpha : float
+        At least 0: below 0 the derivative would not be a function of y.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an alpha that is not such a number.
+    """
+
+    kernels = Kernels(elu_forward, elu_backward)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = check_real(alpha, "alpha")
+
+    def constants(self) -> tuple[float, float]:
+        """(alpha, 0)."""
+        return self.alpha, 0.0
+
+    def config(self) -> dict[str, Any]:
+        """Alpha."""
+        return {"alpha": self.alpha}
+
+
+class Identity(Layer):
+    """y = x; dX = dY."""
+
+    kernels = Kernels(identity_forward, identity_backward)
+    in_place = True
