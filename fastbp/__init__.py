@@ -7,9 +7,18 @@ from .layers import Dense, Layer, ReLU, Sigmoid, Softmax, Tanh
 from .losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
+    CustomLoss,
+    FocalLoss,
+    HingeLoss,
+    HuberLoss,
     L2Loss,
     Loss,
+    MAELoss,
+    MSELoss,
+    PoissonLoss,
+    QuantileLoss,
     SigmoidBinaryCrossEntropyLoss,
+    SigmoidFocalLoss,
     SoftmaxCrossEntropyLoss,
 )
 from .network import Network
@@ -19,8 +28,9 @@ from .training import History
 __version__ = "0.1.0"
 
 __all__ = [
-    "SGD", "Adam", "BinaryCrossEntropyLoss", "Callback", "CrossEntropyLoss", "Dense", "History",
-    "L2Loss", "Layer", "Loss", "Network", "Optimizer", "ReLU", "Sigmoid",
-    "SigmoidBinaryCrossEntropyLoss", "Softmax", "SoftmaxCrossEntropyLoss", "Tanh", "gradcheck",
-    "load",
+    "SGD", "Adam", "BinaryCrossEntropyLoss", "Callback", "CrossEntropyLoss", "CustomLoss",
+    "Dense", "FocalLoss", "HingeLoss", "History", "HuberLoss", "L2Loss", "Layer", "Loss",
+    "MAELoss", "MSELoss", "Network", "Optimizer", "PoissonLoss", "QuantileLoss", "ReLU",
+    "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss", "Softmax",
+    "SoftmaxCrossEntropyLoss", "Tanh", "gradcheck", "load",
 ]
