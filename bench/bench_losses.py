@@ -7,8 +7,9 @@ import numpy as np
 from fastbp.losses import LOSSES
 
 #: Every loss; a test asks for an entry of each.
-CASES = ("L2Loss", "CrossEntropyLoss", "SoftmaxCrossEntropyLoss", "BinaryCrossEntropyLoss",
-         "SigmoidBinaryCrossEntropyLoss")
+CASES = ("L2Loss", "MSELoss", "MAELoss", "HuberLoss", "QuantileLoss", "PoissonLoss", "HingeLoss",
+         "CrossEntropyLoss", "SoftmaxCrossEntropyLoss", "BinaryCrossEntropyLoss",
+         "SigmoidBinaryCrossEntropyLoss", "FocalLoss", "SigmoidFocalLoss")
 
 
 class Losses:

@@ -40,9 +40,18 @@ from .lbfgs import fit_lbfgs
 from .losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
+    CustomLoss,
+    FocalLoss,
+    HingeLoss,
+    HuberLoss,
     L2Loss,
     Loss,
+    MAELoss,
+    MSELoss,
+    PoissonLoss,
+    QuantileLoss,
     SigmoidBinaryCrossEntropyLoss,
+    SigmoidFocalLoss,
     SoftmaxCrossEntropyLoss,
 )
 from .many import fit_many
@@ -57,13 +66,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback",
-    "Checkpoint", "CrossEntropyLoss", "Dense", "Dropout", "ELU", "EarlyStopping", "GELU",
-    "History", "Identity", "JSONLines", "L2Loss", "Layer", "LayerNorm", "LeakyReLU", "Lion",
-    "LogSoftmax", "Loss", "MLPClassifier", "MLPRegressor", "Network", "Optimizer",
-    "ProgressBar", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
-    "SigmoidBinaryCrossEntropyLoss", "Softmax", "SoftmaxCrossEntropyLoss", "Softplus",
-    "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_lbfgs", "fit_many", "gradcheck",
-    "load", "schedules",
+    "Checkpoint", "CrossEntropyLoss", "CustomLoss", "Dense", "Dropout", "ELU", "EarlyStopping",
+    "FocalLoss", "GELU", "HingeLoss", "History", "HuberLoss", "Identity", "JSONLines", "L2Loss",
+    "Layer", "LayerNorm", "LeakyReLU", "Lion", "LogSoftmax", "Loss", "MAELoss", "MLPClassifier",
+    "MLPRegressor", "MSELoss", "Network", "Optimizer", "PoissonLoss", "ProgressBar",
+    "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
+    "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss", "Softmax", "SoftmaxCrossEntropyLoss",
+    "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_lbfgs", "fit_many",
+    "gradcheck", "load", "schedules",
 ]
 
 

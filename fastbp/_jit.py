@@ -30,11 +30,13 @@ import numpy as np
 from numba import config, prange
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
+from numba.core.errors import NumbaError as CompileError
 from numba.core.serialize import dumps
 from numba.extending import overload
 
-__all__ = ["CONTRACT", "DISABLED", "Driver", "by_dtype", "driver", "entry_point", "kernel",
-           "prange", "thread_count"]
+__all__ = ["CONTRACT", "DISABLED", "CompileError", "Driver", "by_dtype", "compile_user", "driver",
+           "entry_point", "kernel", "prange", "thread_count", "uncached_kernel"]
 
 #: The only fast-math set in use: fused multiply-add. ``reassoc`` would let a vector loop
 #: and its tail differ, ``nnan`` and ``ninf`` would make isnan lie.
@@ -188,6 +190,21 @@ def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
     if forceinline:
         options["forceinline"] = True
     return _compile(func, **options, **({"fastmath": set(fastmath)} if fastmath else {}))
+
+
+def uncached_kernel(func: Callable[..., Any]) -> Any:
+    """Compile a kernel that may close over others, a user's own function among them.
+
+    It may allocate, and no cache keeps it: nothing tells one closure from the next.
+    """
+    if DISABLED:
+        return func
+    return numba.njit(nogil=True, error_model="numpy")(func)
+
+
+def compile_user(func: Callable[..., Any]) -> Any:
+    """A user's function as compiled code calls it; one that is compiled passes unchanged."""
+    return func if isinstance(func, Dispatcher) else uncached_kernel(func)
 
 
 class Driver:

@@ -137,7 +137,7 @@ class Network(Portable):
     @cached_property
     def compiled(self) -> bool:
         """Whether the engine knows every part; else the textbook loop runs."""
-        return (type(self._head_loss).kernel is not None
+        return (self._head_loss.compiled
                 and all(layer.kernels is not None for layer in self.layers))
 
     def named_parameters(self) -> dict[str, Array]:

@@ -40,7 +40,18 @@ CHAINS: dict[str, Any] = {
                           fastbp.L2Loss),
     "softmax-bce": (lambda: [fastbp.Dense(5, 3), fastbp.Softmax()],
                     fastbp.BinaryCrossEntropyLoss),
+    "mse": (lambda: [fastbp.Dense(5, 3)], fastbp.MSELoss),
+    "mae": (lambda: [fastbp.Dense(5, 3)], fastbp.MAELoss),
+    "huber": (lambda: [fastbp.Dense(5, 3)], fastbp.HuberLoss),
+    "quantile": (lambda: [fastbp.Dense(5, 3)], fastbp.QuantileLoss),
+    "poisson": (lambda: [fastbp.Dense(5, 3)], fastbp.PoissonLoss),
+    "hinge": (lambda: [fastbp.Dense(5, 3)], fastbp.HingeLoss),
+    "focal": (lambda: [fastbp.Dense(5, 3)], fastbp.FocalLoss),
+    "sigmoid-focal": (lambda: [fastbp.Dense(5, 3)], fastbp.SigmoidFocalLoss),
 }
+#: Losses whose targets are any numbers, not probabilities.
+REGRESSION = (fastbp.L2Loss, fastbp.MSELoss, fastbp.MAELoss, fastbp.HuberLoss,
+              fastbp.QuantileLoss)
 
 
 def network(chain: str, dtype: str = "float64", reduction: str = "mean",
@@ -53,7 +64,7 @@ def data(chain: str, rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """X and T, rows of probabilities where the loss wants them."""
     rng = np.random.default_rng(seed)
     X, loss = rng.normal(size=(rows, 5)), CHAINS[chain][1]
-    if loss is fastbp.L2Loss:
+    if loss in REGRESSION:
         return X, rng.normal(size=(rows, 3))
     return X, rng.dirichlet(np.ones(3), rows)
 

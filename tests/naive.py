@@ -148,17 +148,77 @@ def sigmoid_binary_cross_entropy(x: Sequence[complex], t: Sequence[float]) -> co
     return binary_cross_entropy([_sigmoid(complex(a)) for a in x], t)
 
 
+def _sign(z: complex) -> int:
+    return int(z.real > 0) - int(z.real < 0)
+
+
+def mse(x: Sequence[complex], t: Sequence[float]) -> complex:
+    return sum((a - b) ** 2 for a, b in zip(x, t, strict=True)) / len(x)
+
+
+def mae(x: Sequence[complex], t: Sequence[float]) -> complex:
+    return sum((a - b) * _sign(a - b) for a, b in zip(x, t, strict=True)) / len(x)
+
+
+def huber(x: Sequence[complex], t: Sequence[float], delta: float = 1.0) -> complex:
+    total = 0j
+    for a, b in zip(x, t, strict=True):
+        size = (a - b) * _sign(a - b)
+        total += size**2 / 2 if size.real <= delta else delta * (size - delta / 2)
+    return total / len(x)
+
+
+def quantile(x: Sequence[complex], t: Sequence[float], quantile: float = 0.5) -> complex:
+    return sum((b - a) * (quantile if b > a.real else quantile - 1)
+               for a, b in zip(x, t, strict=True)) / len(x)
+
+
+def poisson(x: Sequence[complex], t: Sequence[float]) -> complex:
+    return sum(cmath.exp(a) - b * a for a, b in zip(x, t, strict=True)) / len(x)
+
+
+def hinge(x: Sequence[complex], t: Sequence[float]) -> complex:
+    lacks = [1 - (2 * b - 1) * a for a, b in zip(x, t, strict=True)]
+    return sum(lack for lack in lacks if lack.real > 0) / len(x)
+
+
+def focal(x: Sequence[complex], t: Sequence[float], gamma: float = 2.0) -> complex:
+    p = softmax(np.array([x]))[0]
+    return -sum(b * (1 - a) ** gamma * cmath.log(a) for a, b in zip(p, t, strict=True) if b != 0)
+
+
+def sigmoid_focal(x: Sequence[complex], t: Sequence[float], gamma: float = 2.0,
+                  alpha: float | None = None) -> complex:
+    total = 0j
+    for a, b in zip(x, t, strict=True):
+        p = _sigmoid(complex(a))
+        right = p * b + (1 - p) * (1 - b)
+        share = 1 if alpha is None else alpha * b + (1 - alpha) * (1 - b)
+        total += share * (1 - right) ** gamma * binary_cross_entropy([p], [b])
+    return total
+
+
+def smoothed(t: Sequence[float], label_smoothing: float, classes: int) -> list[float]:
+    return [(1 - label_smoothing) * b + label_smoothing / classes for b in t]
+
+
 #: Every registered loss of one row.
 LOSSES: dict[str, Callable[..., complex]] = {
-    "L2Loss": l2, "CrossEntropyLoss": cross_entropy,
+    "L2Loss": l2, "MSELoss": mse, "MAELoss": mae, "HuberLoss": huber, "QuantileLoss": quantile,
+    "PoissonLoss": poisson, "HingeLoss": hinge, "CrossEntropyLoss": cross_entropy,
     "SoftmaxCrossEntropyLoss": softmax_cross_entropy,
     "BinaryCrossEntropyLoss": binary_cross_entropy,
-    "SigmoidBinaryCrossEntropyLoss": sigmoid_binary_cross_entropy}
+    "SigmoidBinaryCrossEntropyLoss": sigmoid_binary_cross_entropy, "FocalLoss": focal,
+    "SigmoidFocalLoss": sigmoid_focal}
 
 
-def mean_loss(name: str, X: Array, T: Array, reduction: str = "mean") -> complex:
+def mean_loss(name: str, X: Array, T: Array, reduction: str = "mean",
+              label_smoothing: float = 0.0, **arguments: float | None) -> complex:
     """Error of a batch; T as rows."""
-    total = sum(LOSSES[name](x, t) for x, t in zip(X, T, strict=True))
+    if label_smoothing:
+        classes = 2 if "Binary" in name else X.shape[1]
+        T = np.array([smoothed(t, label_smoothing, classes) for t in T])
+    total = sum(LOSSES[name](x, t, **arguments) for x, t in zip(X, T, strict=True))
     return total / len(X) if reduction == "mean" else total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -11,15 +12,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp.losses import LOSSES, Loss
+from fastbp.losses import LOSSES, SHORT_NAMES, Loss
 
 from . import naive
+from .builders import REGRESSION
 
 LN2 = math.log(2)
 #: X, T, E as mean over rows, dX; worked by hand.
 HAND = {
     # row 1: (1 + 4) / 2, row 2: 0
     "L2Loss": ([[1, 2], [3, 4]], [[0, 0], [3, 4]], 1.25, [[0.5, 1], [0, 0]]),
+    # (1 + 4 + 1) / 4; 2 (x - t) / 4
+    "MSELoss": ([[1, 2, -1, 0]], [[0, 0, 0, 0]], 1.5, [[0.5, 1, -0.5, 0]]),
+    # (1 + 3) / 2 and (0 + 2) / 2, halved; signs over 2 outputs and 2 rows
+    "MAELoss": ([[1, -3], [2, 2]], [[0, 0], [2, 4]], 1.5, [[0.25, -0.25], [0, -0.25]]),
+    # 1/2 (1/2)^2 and 1 (3 - 1/2), halved; (1/2, 1) / 2
+    "HuberLoss": ([[0.5, 3]], [[0, 0]], 1.3125, [[0.25, 0.5]]),
+    # half of the absolute errors 1 and 3, halved
+    "QuantileLoss": ([[1, -3]], [[0, 0]], 1, [[0.25, -0.25]]),
+    # (1 - 3 0 + 2 - log 2) / 2; (rate - count) / 2
+    "PoissonLoss": ([[0, LN2]], [[3, 1]], (3 - LN2) / 2, [[-1, 0.5]]),
+    # (1/2 + 3) / 2 and (0 + 1) / 2, halved; a margin of just 1 does not pull
+    "HingeLoss": ([[0.5, 2], [-1, 0]], [[1, 0], [0, 1]], 1.125, [[-0.25, 0.25], [0, -0.25]]),
     # -log(1/2) and -log(1/4), halved; dx = -t / x / 2
     "CrossEntropyLoss": ([[0.5, 0.5], [0.25, 0.75]], [[1, 0], [1, 0]], 1.5 * LN2,
                          [[-1, 0], [-2, 0]]),
@@ -29,15 +43,26 @@ HAND = {
     "BinaryCrossEntropyLoss": ([[0.5, 0.75]], [[1, 0]], 3 * LN2, [[-2, 4]]),
     # the same of sigmoid(0) and sigmoid(log 3); x - t
     "SigmoidBinaryCrossEntropyLoss": ([[0, math.log(3)]], [[1, 0]], 3 * LN2, [[-0.5, 0.75]]),
+    # (3/4)^2 2 log 2; v = (3/4)^2 (2 (1/4) (-2 log 2) / (3/4) - 1), dx = (1 - 1/4, -3/4) v
+    "FocalLoss": ([[0, math.log(3)]], [[1, 0]], 9 / 8 * LN2,
+                  [[-(9 / 16 * LN2 + 27 / 64), 9 / 16 * LN2 + 27 / 64]]),
+    # q = (1/2, 3/4), c = (1, 2) log 2: sum of q^2 c; q^2 (p - t -+ 2 c p (1 - p) / q)
+    "SigmoidFocalLoss": ([[0, math.log(3)]], [[1, 0]], 11 / 8 * LN2,
+                         [[-(0.5 + LN2) / 4, 9 / 16 * (0.75 + LN2)]]),
 }
+REGRESSION_NAMES = [loss.__name__ for loss in REGRESSION]
 PROBABILITIES = ("CrossEntropyLoss", "BinaryCrossEntropyLoss")
 
 
 def sample(name: str, rows: int, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     X = rng.uniform(0.05, 0.95, (rows, n)) if name in PROBABILITIES else rng.normal(size=(rows, n))
-    if name == "L2Loss":
+    if LOSSES[name] in REGRESSION:
         return X, rng.normal(size=(rows, n))
+    if name == "PoissonLoss":
+        return X, rng.poisson(2.0, (rows, n)).astype(float)
+    if name == "HingeLoss":
+        return X, rng.integers(0, 2, (rows, n)).astype(float)
     if LOSSES[name].labels:
         return X, rng.dirichlet(np.ones(n), rows)
     return X, rng.uniform(size=(rows, n))
@@ -171,6 +196,196 @@ def test_nan_in_nan_out(name: str) -> None:
     assert np.isnan(loss.forward(X, T))
     assert np.isnan(loss.backward()[1, 3])
     assert np.isfinite(loss.backward()[[0, 2]]).all()
+
+
+#: Arguments other than the defaults.
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("HuberLoss", {"delta": 0.3}), ("HuberLoss", {"delta": 5.0}),
+    ("QuantileLoss", {"quantile": 0.9}), ("QuantileLoss", {"quantile": 0.01}),
+    ("FocalLoss", {"gamma": 0.0}), ("FocalLoss", {"gamma": 0.5}), ("FocalLoss", {"gamma": 3.7}),
+    ("SigmoidFocalLoss", {"gamma": 0.0}), ("SigmoidFocalLoss", {"gamma": 1.5, "alpha": 0.25}),
+    ("SigmoidFocalLoss", {"alpha": 1.0}), ("CrossEntropyLoss", {"label_smoothing": 0.1}),
+    ("SoftmaxCrossEntropyLoss", {"label_smoothing": 0.1}),
+    ("BinaryCrossEntropyLoss", {"label_smoothing": 0.3}),
+    ("SigmoidBinaryCrossEntropyLoss", {"label_smoothing": 0.3})]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "arguments"), SETTINGS)
+def test_arguments_do_what_the_formula_says(name: str, arguments: dict[str, Any],
+                                            dtype: str) -> None:
+    X, T = (a.astype(dtype) for a in sample(name, 66, 5))
+    if LOSSES[name].labels:
+        T[::2] = np.eye(5)[np.arange(33) % 5]
+    kept = T.copy()
+    loss = LOSSES[name](**arguments)
+    assert loss.config() == arguments
+    found, exact_x = loss.forward(X, T), X.astype(float)
+    np.testing.assert_array_equal(T, kept)  # the caller's targets are his own
+    expected = naive.complex_step(lambda x: naive.mean_loss(name, x, T, **arguments), exact_x)
+    tolerance = 1e-11 if dtype == "float64" else 1e-4
+    assert found == pytest.approx(naive.mean_loss(name, exact_x, T, **arguments).real,
+                                  rel=tolerance)
+    assert np.abs(loss.backward() - expected).max() <= tolerance * np.abs(expected).max()
+    net = fastbp.Network([fastbp.Dense(5, 5)], loss, dtype)
+    net.layers[0].parameters()["weight"][...] = np.eye(5)  # the engine pads its rows
+    assert net.loss(X, T) == pytest.approx(found, rel=1e-6 if dtype == "float32" else 1e-14)
+    error, grad = net.loss_and_grad(X, T)
+    assert net.textbook(X, T) == pytest.approx(error, rel=1e-6 if dtype == "float32" else 1e-14)
+    np.testing.assert_allclose(net.grads, grad, rtol=0, atol=tolerance * np.abs(grad).max())
+
+
+@pytest.mark.parametrize(("name", "argument", "values"), [
+    ("HuberLoss", "delta", (0, -1, np.inf, np.nan)), ("QuantileLoss", "quantile", (0, 1, np.nan)),
+    ("FocalLoss", "gamma", (-1, np.nan)), ("SigmoidFocalLoss", "gamma", (-0.1,)),
+    ("SigmoidFocalLoss", "alpha", (-0.1, 1.1)), ("CrossEntropyLoss", "label_smoothing", (-0.1, 1)),
+    ("SigmoidBinaryCrossEntropyLoss", "label_smoothing", (1.0,))])
+def test_arguments_out_of_range(name: str, argument: str, values: tuple[float, ...]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=f"{argument} must be in .*got {value}"):
+            LOSSES[name](**{argument: value})
+    with pytest.raises(TypeError, match=argument):
+        LOSSES[name](**{argument: "much"})
+    with pytest.raises(TypeError, match="reduction"):
+        LOSSES[name](0.5)
+
+
+def test_targets_that_a_loss_cannot_take() -> None:
+    with pytest.raises(ValueError, match="T must be at least 0, got -1"):
+        fastbp.PoissonLoss().forward([[1.0]], [[-1]])
+    for loss in (fastbp.HingeLoss(), fastbp.SigmoidFocalLoss()):
+        with pytest.raises(ValueError, match=r"T must be in \[0, 1\], got -1"):
+            loss.forward([[1.0, 2.0]], [[1, -1]])
+
+
+@pytest.mark.parametrize("name", REGRESSION_NAMES)
+def test_regression_at_the_extremes(name: str) -> None:
+    loss = LOSSES[name]("sum")
+    for dtype in ("float32", "float64"):
+        for x in (1e4, -1e4, np.inf, -np.inf):
+            error = loss.forward(np.array([[x, 0]], dtype), [[0, 0]])
+            assert error == np.inf if np.isinf(x) else 0 < error < 1e9
+            g = loss.backward()[0]
+            assert g[1] == 0 and g[0] * x > 0
+            assert np.isfinite(g[0]) or name in ("L2Loss", "MSELoss")
+
+
+def test_poisson_and_hinge_at_the_extremes() -> None:
+    inf, poisson, hinge = np.inf, fastbp.PoissonLoss(), fastbp.HingeLoss()
+    for x, t, error, g in [(-1e4, 0, 0, 0), (-1e4, 2, 2e4, -2), (1e4, 3, inf, inf),
+                           (inf, 3, inf, inf), (-inf, 0, 0, 0), (-inf, 1, inf, -1)]:
+        assert poisson.forward([[x]], [[t]]) == error
+        assert poisson.backward() == g
+    for x, t, error, g in [(1e4, 1, 0, 0), (1e4, 0, 10001, 1), (-1e4, 1, 10001, -1),
+                           (inf, 1, 0, 0), (inf, 0, inf, 1), (-inf, 1, inf, -1)]:
+        assert hinge.forward([[x]], [[t]]) == error
+        assert hinge.backward() == g
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.5])
+def test_focal_at_the_extremes(gamma: float, dtype: str) -> None:
+    softmax = fastbp.FocalLoss("sum", gamma=gamma)
+    binary = fastbp.SigmoidFocalLoss("sum", gamma=gamma)
+    for x in (1e4, np.inf):
+        for top in (0, 1):
+            X = np.array([[x, 0] if top == 0 else [0, x]], dtype)
+            for label in (0, 1):
+                assert softmax.forward(X, [label]) == (0 if label == top else x)
+                expected = 0 if label == top else 1
+                g = softmax.backward()[0]
+                assert g[top] == expected and g[1 - top] == -expected
+        for z, t in ((x, 0), (x, 1), (-x, 0), (-x, 1)):
+            wrong = (z > 0) != t
+            assert binary.forward(np.array([[z]], dtype), [[t]]) == (x if wrong else 0)
+            assert binary.backward() == (np.sign(z) if wrong else 0)
+    assert np.isnan(binary.forward(np.array([[np.nan]], dtype), [[1]]))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_keeps_its_digits(gamma: float) -> None:
+    """The gradient too, where 1 - p is far below the last digit of p."""
+    for z in (0.1, 5.0, 30.0, 60.0):
+        with mpmath.workdps(400):
+            def e(x: mpmath.mpf) -> mpmath.mpf:
+                p = 1 / (1 + mpmath.exp(-x))
+                return -(1 - p) ** gamma * mpmath.log(p)
+
+            reference, slope = e(mpmath.mpf(z)), mpmath.diff(e, z)
+        for loss, X, T in ((fastbp.FocalLoss(gamma=gamma), [[z, 0.0]], [[1, 0]]),
+                           (fastbp.SigmoidFocalLoss(gamma=gamma), [[z]], [[1]])):
+            assert abs(loss.forward(X, T) - reference) <= 1e-12 * reference
+            assert abs(loss.backward()[0, 0] - slope) <= 1e-12 * abs(slope)
+
+
+def test_gamma_zero_is_cross_entropy() -> None:
+    for name, plain in (("FocalLoss", "SoftmaxCrossEntropyLoss"),
+                        ("SigmoidFocalLoss", "SigmoidBinaryCrossEntropyLoss")):
+        (X, T), focal, other = sample(name, 9, 4), LOSSES[name](gamma=0), LOSSES[plain]()
+        assert focal.forward(X, T) == pytest.approx(other.forward(X, T), rel=1e-13)
+        np.testing.assert_allclose(focal.backward(), other.backward(), atol=1e-14)
+
+
+def torch_twins() -> dict[str, Any]:
+    torch = pytest.importorskip("torch")
+    f = torch.nn.functional
+
+    def focal(x: Any, t: Any) -> Any:
+        ce = f.cross_entropy(x, t, reduction="none")
+        return ((1 - torch.exp(-ce)) ** 2 * ce).mean()
+
+    def sigmoid_focal(x: Any, t: Any) -> Any:  # as torchvision.ops.sigmoid_focal_loss has it
+        p, ce = torch.sigmoid(x), f.binary_cross_entropy_with_logits(x, t, reduction="none")
+        p_t, share = p * t + (1 - p) * (1 - t), 0.25 * t + 0.75 * (1 - t)
+        return (share * ce * (1 - p_t) ** 2).sum() / len(x)
+
+    return {
+        "mse": (fastbp.MSELoss(), "rows", f.mse_loss),
+        "mae": (fastbp.MAELoss(), "rows", f.l1_loss),
+        "huber": (fastbp.HuberLoss(delta=0.7), "rows",
+                  lambda x, t: f.huber_loss(x, t, delta=0.7)),
+        "poisson": (fastbp.PoissonLoss(), "counts", f.poisson_nll_loss),
+        "smoothed": (fastbp.SoftmaxCrossEntropyLoss(label_smoothing=0.2), "labels",
+                     lambda x, t: f.cross_entropy(x, t, label_smoothing=0.2)),
+        "focal": (fastbp.FocalLoss(), "labels", focal),
+        "sigmoid_focal": (fastbp.SigmoidFocalLoss(alpha=0.25), "bits", sigmoid_focal)}
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "huber", "poisson", "smoothed", "focal",
+                                  "sigmoid_focal"])
+def test_the_same_as_torch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    loss, kind, twin = torch_twins()[name]
+    X = rng.normal(size=(40, 6)) * 2
+    T = {"rows": rng.normal(size=(40, 6)), "counts": rng.poisson(2.0, (40, 6)).astype(float),
+         "labels": rng.integers(0, 6, 40), "bits": rng.integers(0, 2, (40, 6)).astype(float)}[kind]
+    x = torch.tensor(X, requires_grad=True)
+    error = twin(x, torch.tensor(T))
+    error.backward()
+    assert loss.forward(X, T) == pytest.approx(error.item(), rel=1e-12)
+    np.testing.assert_allclose(loss.backward(), x.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_fused_keeps_the_smoothing() -> None:
+    for plain, layer in ((fastbp.CrossEntropyLoss, fastbp.Softmax),
+                         (fastbp.BinaryCrossEntropyLoss, fastbp.Sigmoid)):
+        apart, top = plain(label_smoothing=0.25), layer()
+        together = plain(label_smoothing=0.25).fuse(layer())
+        assert together is not None and together.config() == {"label_smoothing": 0.25}
+        X, T = np.random.default_rng(0).normal(size=(9, 5)), np.eye(5)[np.arange(9) % 5]
+        error = apart.forward(top.forward(X), T)
+        assert together.forward(X, T) == pytest.approx(error, rel=1e-13)
+        np.testing.assert_allclose(together.backward(), top.backward(apart.backward()),
+                                   atol=1e-14)
+
+
+def test_names() -> None:
+    for name, loss in {**SHORT_NAMES, **LOSSES}.items():
+        assert type(fastbp.losses.get(name)) is loss
+    assert set(SHORT_NAMES.values()) == set(LOSSES.values())
+    with pytest.raises(ValueError, match=r"loss must be one of \[.*'MSELoss'.*'mse'.*got 'rmse'"):
+        fastbp.losses.get("rmse")
 
 
 def test_fusion_happens_only_between_the_pair() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..layers import LAYERS
-from ..losses import LOSSES
+from ..losses import LOSSES, CustomLoss
 from ..network import Network
 
 FORMAT = "fastbp-network-1"
@@ -28,6 +28,9 @@ def describe(network: Network) -> str:
     TypeError
         If a layer or loss is not one of fastbp's own.
     """
+    if isinstance(network.loss_function, CustomLoss):
+        raise ValueError(f"{network.loss_function!r} holds a function, which no model file can "
+                         "keep: save the network with a loss of fastbp's own")
     for part, table in [*((layer, LAYERS) for layer in network.layers),
                         (network.loss_function, LOSSES)]:
         if table.get(type(part).__name__) is not type(part):  # type: ignore[attr-defined]
@@ -48,6 +51,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     ------
     TypeError
         If a layer or loss is not one of fastbp's own.
+    ValueError
+        If the loss is a ``CustomLoss``.
     OSError
         If the file cannot be written; an earlier one stays as it was.
     """

@@ -42,11 +42,14 @@ class Loss:
     probabilities : str or None
         "softmax" or "sigmoid" where predictions become probabilities through it,
         "identity" where they are probabilities, None for regression.
+    changes_target : bool
+        Whether the kernel writes over the targets: it gets a copy that is its own.
     """
 
     kernel: ClassVar[Any] = None
-    labels: ClassVar[bool] = False
-    probabilities: ClassVar[str | None] = None
+    labels: bool = False
+    probabilities: str | None = None
+    changes_target: bool = False
 
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = check_choice(reduction, "reduction", ("mean", "sum"))
@@ -55,6 +58,11 @@ class Loss:
     def address(self, dtype: np.dtype[Any]) -> int:
         """Where the kernel for ``dtype`` is."""
         return address("loss", type(self).kernel, dtype)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether there is a kernel for the engine."""
+        return type(self).kernel is not None
 
     def constants(self) -> tuple[float, float]:
         """Numbers that the kernel finds as ``a`` and ``b`` of the head."""
@@ -116,7 +124,10 @@ class Loss:
         head = np.zeros(1, HEAD)
         head["loss"], head["n"], head["ld"] = self.address(X.dtype), n, n
         head["a"], head["b"] = self.constants()
-        loss_rows(head, X.ravel(), one_hot(T, n, X.dtype).ravel(), weight, error, dX.ravel())
+        rows = one_hot(T, n, X.dtype)
+        if self.changes_target and rows is T:
+            rows = T.copy()
+        loss_rows(head, X.ravel(), rows.ravel(), weight, error, dX.ravel())
         self._dx = dX
         return float(np.sum(error, dtype=np.float64))
 
@@ -142,3 +153,10 @@ def one_hot(T: Array, n: int, dtype: np.dtype[Any]) -> Array:
     rows = np.zeros((len(T), n), dtype)
     rows[np.arange(len(T)), T] = 1
     return rows
+
+
+def check_fractions(T: Array, name: str) -> Array:
+    """Refuse targets outside of [0, 1], naming the first."""
+    if (bad := (T < 0) | (T > 1)).any():
+        raise ValueError(f"{name} must be in [0, 1], got {T[bad][0]}")
+    return T

@@ -7,8 +7,9 @@
     SigmoidBinaryCrossEntropyLoss      the same of x = sigmoid(z)        dz = sigmoid(z) - t
 
 per row, with y = softmax(x). lse(x) = max + log1p(sum of e^(x_k - max) over the other k):
-for a confident row a plain log of the sum would lose every digit. Source: seed text,
-section "Loss layer for discrete values".
+for a confident row a plain log of the sum would lose every digit. ``label_smoothing`` first
+blurs the targets, see ``smoothing``. Source: seed text, section "Loss layer for discrete
+values".
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from ..kernels.vmath import log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
 from ..layers.base import Layer
 from ..layers.softmax import Softmax, exp_rows
-from .base import Loss
+from .base import Loss, check_fractions
+from .smoothing import YES_OR_NO, Smoothed, smooth_targets
 
 
 @kernel
 def cross_entropy(h, x, t, weight, error, dx):
     """One block; a term with t = 0 counts 0 even at x = 0, and stays NaN at NaN."""
     n, ld = h["n"], h["ld"]
+    smooth_targets(h, t, n)
     for r in range(weight.size):
         w, total = weight[r], x.dtype.type(0)
         for i in range(r * ld, r * ld + n):
@@ -51,6 +54,7 @@ def softmax_cross_entropy(h, x, t, weight, error, dx):
     """One block on logits."""
     n, ld = h["n"], h["ld"]
     zero, one = x.dtype.type(0), x.dtype.type(1)
+    smooth_targets(h, t, n)
     exp_rows(x, dx, n, ld)
     for r in range(weight.size):
         z, p = x[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
@@ -69,6 +73,7 @@ def binary_cross_entropy(h, x, t, weight, error, dx):
     """One block on probabilities; terms with weight 0 count 0."""
     n, ld = h["n"], h["ld"]
     one = x.dtype.type(1)
+    smooth_targets(h, t, YES_OR_NO)
     for r in range(weight.size):
         w, total = weight[r], x.dtype.type(0)
         for i in range(r * ld, r * ld + n):
@@ -91,6 +96,7 @@ def sigmoid_binary_cross_entropy(h, x, t, weight, error, dx):
     """One block on logits: t softplus(-z) + (1 - t) softplus(z)."""
     n, ld = h["n"], h["ld"]
     one, zero = x.dtype.type(1), x.dtype.type(0)
+    smooth_targets(h, t, YES_OR_NO)
     for r in range(weight.size):
         w, total = weight[r], zero
         for i in range(r * ld, r * ld + n):
@@ -104,11 +110,18 @@ def sigmoid_binary_cross_entropy(h, x, t, weight, error, dx):
         error[r] = w * total
 
 
-class SoftmaxCrossEntropyLoss(Loss):
+class SoftmaxCrossEntropyLoss(Smoothed):
     """Cross-entropy of softmax(X) for logits X, as one safe operation.
 
     Targets are class indices (b,) or rows of probabilities (b, n). With sum(t) = 1 per
     row, dX = (softmax(X) - T) / b.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        Over the rows of a batch.
+    label_smoothing : float
+        Part s in [0, 1) of the target that goes to all n classes alike: (1 - s) t + s / n.
     """
 
     labels = True
@@ -116,7 +129,7 @@ class SoftmaxCrossEntropyLoss(Loss):
     kernel = softmax_cross_entropy
 
 
-class CrossEntropyLoss(Loss):
+class CrossEntropyLoss(Smoothed):
     """E = -sum_i t_i log x_i per row on probabilities X, mean over rows; dX = -T / X / b.
 
     Targets are class indices (b,) or rows of probabilities (b, n). After ``Softmax`` a
@@ -126,6 +139,8 @@ class CrossEntropyLoss(Loss):
     ----------
     reduction : {"mean", "sum"}
         "sum" gives the text's bare formulas.
+    label_smoothing : float
+        Part s in [0, 1) of the target that goes to all n classes alike: (1 - s) t + s / n.
     """
 
     labels = True
@@ -134,23 +149,30 @@ class CrossEntropyLoss(Loss):
 
     def fuse(self, layer: Layer) -> Loss | None:
         """Softmax below makes it ``SoftmaxCrossEntropyLoss``."""
-        return SoftmaxCrossEntropyLoss(self.reduction) if type(layer) is Softmax else None
+        if type(layer) is not Softmax:
+            return None
+        return SoftmaxCrossEntropyLoss(self.reduction, label_smoothing=self.label_smoothing)
 
 
-class _Binary(Loss):
+class _Binary(Smoothed):
     def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
                      allow_nonfinite: bool = False) -> Array:
         """Rows (b, n_out) of probabilities; each output is a yes or no of its own."""
-        T = super().check_target(T, n_out, dtype, name, allow_nonfinite=allow_nonfinite)
-        if (bad := (T < 0) | (T > 1)).any():
-            raise ValueError(f"{name} must be in [0, 1], got {T[bad][0]}")
-        return T
+        return check_fractions(super().check_target(
+            T, n_out, dtype, name, allow_nonfinite=allow_nonfinite), name)
 
 
 class SigmoidBinaryCrossEntropyLoss(_Binary):
     """Binary cross-entropy of sigmoid(Z) for logits Z, as one safe operation.
 
     dZ = (sigmoid(Z) - T) / b.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        Over the rows of a batch.
+    label_smoothing : float
+        Part s in [0, 1) of the target that goes to yes and no alike: (1 - s) t + s / 2.
     """
 
     probabilities = "sigmoid"
@@ -165,6 +187,9 @@ class BinaryCrossEntropyLoss(_Binary):
     Parameters
     ----------
     reduction : {"mean", "sum"}
+        "sum" gives the text's bare formulas.
+    label_smoothing : float
+        Part s in [0, 1) of the target that goes to yes and no alike: (1 - s) t + s / 2.
     """
 
     probabilities = "identity"
@@ -172,4 +197,7 @@ class BinaryCrossEntropyLoss(_Binary):
 
     def fuse(self, layer: Layer) -> Loss | None:
         """Sigmoid below makes it ``SigmoidBinaryCrossEntropyLoss``."""
-        return SigmoidBinaryCrossEntropyLoss(self.reduction) if type(layer) is Sigmoid else None
+        if type(layer) is not Sigmoid:
+            return None
+        return SigmoidBinaryCrossEntropyLoss(self.reduction,
+                                             label_smoothing=self.label_smoothing)

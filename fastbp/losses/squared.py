@@ -1,6 +1,9 @@
-"""L2 loss: E = 1/2 sum_i (x_i - t_i)^2 per row, dx = x - t.
+"""Squared error: half the sum over outputs, as the text has it, and the mean.
 
-Source: seed text, section "Loss layer for continuous values".
+    L2Loss    E = 1/2 sum_i (x_i - t_i)^2       dx = x - t
+    MSELoss   E = 1/n sum_i (x_i - t_i)^2       dx = 2 (x - t) / n
+
+per row of n outputs. Source: seed text, section "Loss layer for continuous values".
 """
 
 from __future__ import annotations
@@ -27,6 +30,23 @@ def l2(h, x, t, weight, error, dx):
         error[r] = w * (half * total)
 
 
+@kernel
+def mse(h, x, t, weight, error, dx):
+    """One block: error[r] = weight[r] * E_r, dx = weight[r] * 2 (x - t) / n, pads of dx 0."""
+    n, ld = h["n"], h["ld"]
+    zero = x.dtype.type(0)
+    for r in range(weight.size):
+        w, total = weight[r] / x.dtype.type(n), zero
+        a, b = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld]
+        for i in range(n):
+            d = a[i] - b[i]
+            total += d * d
+        out = dx[r * ld:(r + 1) * ld]
+        for i in range(ld):
+            out[i] = select(i < n, (w + w) * (a[i] - b[i]), zero)
+        error[r] = w * total
+
+
 class L2Loss(Loss):
     """E = 1/2 sum_i (x_i - t_i)^2 per row, mean over rows; dX = (X - T) / b.
 
@@ -37,3 +57,17 @@ class L2Loss(Loss):
     """
 
     kernel = l2
+
+
+class MSELoss(Loss):
+    """E = mean_i (x_i - t_i)^2 per row, mean over rows; dX = 2 (X - T) / (n b).
+
+    What other libraries call mean squared error: 2 / n times ``L2Loss``.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        Over the rows of a batch.
+    """
+
+    kernel = mse

@@ -1,0 +1,95 @@
+"""Absolute error, straight and tilted.
+
+    MAELoss        E = 1/n sum_i |x_i - t_i|                      dx = sign(x - t) / n
+    QuantileLoss   E = 1/n sum_i max(q (t - x), (q - 1) (t - x))  dx = -q / n below the
+                                                                  target, (1 - q) / n above
+
+per row of n outputs; the gradient at x = t is 0. The second is least where x is the quantile
+q of the targets (Koenker and Bassett, Regression quantiles, Econometrica 46, 1978); q = 1/2
+is half of the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._jit import kernel
+from .._validation import check_real
+from ..kernels.vmath import select
+from .base import Loss
+
+
+@kernel
+def tilted(x, t, weight, error, dx, n, ld, below, above):
+    """One block: error below and above the target counts by these slopes."""
+    zero = x.dtype.type(0)
+    for r in range(weight.size):
+        w, total = weight[r] / x.dtype.type(n), zero
+        a, b = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld]
+        for i in range(n):
+            d = a[i] - b[i]
+            total += select(d < zero, -below, above) * d
+        out = dx[r * ld:(r + 1) * ld]
+        for i in range(ld):
+            d = a[i] - b[i]
+            g = select(d > zero, above, select(d < zero, -below, d))  # 0 and NaN stay
+            out[i] = select(i < n, w * g, zero)
+        error[r] = w * total
+
+
+@kernel
+def mae(h, x, t, weight, error, dx):
+    """One block."""
+    one = x.dtype.type(1)
+    tilted(x, t, weight, error, dx, h["n"], h["ld"], one, one)
+
+
+@kernel
+def quantile(h, x, t, weight, error, dx):
+    """One block; ``a`` is the quantile."""
+    q, one = x.dtype.type(h["a"]), x.dtype.type(1)
+    tilted(x, t, weight, error, dx, h["n"], h["ld"], q, one - q)
+
+
+class MAELoss(Loss):
+    """E = mean_i |x_i - t_i| per row, mean over rows; dX = sign(X - T) / (n b), 0 at 0.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        Over the rows of a batch.
+    """
+
+    kernel = mae
+
+
+class QuantileLoss(Loss):
+    """Pinball loss: mean over outputs, least where X is a quantile of the targets.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        Over the rows of a batch.
+    quantile : float
+        In (0, 1); 0.9 asks for what nine targets in ten stay below.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a quantile that is no number in (0, 1).
+    """
+
+    kernel = quantile
+
+    def __init__(self, reduction: str = "mean", *, quantile: float = 0.5) -> None:
+        super().__init__(reduction)
+        self.quantile = check_real(quantile, "quantile", 0.0, 1.0, open_low=True)
+
+    def constants(self) -> tuple[float, float]:
+        """The quantile."""
+        return self.quantile, 0.0
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that make a loss like this one."""
+        own = {} if self.quantile == 0.5 else {"quantile": self.quantile}
+        return {**super().config(), **own}

@@ -1,0 +1,141 @@
+"""A loss of the user's own, compiled into the engine: one function over one row.
+
+The function becomes a kernel whose address goes into the op table, so the engine that runs
+it is the one that was compiled before.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .._jit import CompileError, compile_user, uncached_kernel
+from .._validation import check_bool, check_choice
+from ..table import address
+from .base import Loss
+
+
+@functools.cache
+def _kernel_of(function: Callable[..., Any]) -> Any:
+    row = compile_user(function)
+
+    @uncached_kernel
+    def custom(h, x, t, weight, error, dx):
+        """One block; should ``row`` raise, what it has not written is NaN."""
+        n, ld = h["n"], h["ld"]
+        for r in range(weight.size):
+            error[r] = np.nan
+        for i in range(dx.size):
+            dx[i] = np.nan
+        for r in range(weight.size):
+            w, lo = weight[r], r * ld
+            total = row(x[lo:lo + n], t[lo:lo + n], dx[lo:lo + n])
+            for i in range(lo, lo + n):
+                dx[i] = w * dx[i]
+            for i in range(lo + n, lo + ld):
+                dx[i] = 0
+            error[r] = w * total
+
+    return custom
+
+
+def _check_function(function: Any) -> None:
+    plain = getattr(function, "py_func", function)
+    if not inspect.isfunction(plain):
+        raise TypeError(f"function must be a Python or numba.njit function, got {function!r}")
+    if getattr(function, "targetoptions", {}).get("parallel"):
+        raise TypeError(f"function must not be compiled with parallel=True: {plain.__qualname__} "
+                        "is called within threads")
+    try:
+        inspect.signature(plain).bind(None, None, None)
+    except TypeError:
+        raise TypeError(f"function must take (x, t, dx), got {plain.__qualname__}"
+                        f"{inspect.signature(plain)}") from None
+
+
+class CustomLoss(Loss):
+    """A loss given by a function that Numba compiles.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(x, t, dx)`` with one row each of outputs, targets and gradient (1-D, n
+        numbers): returns E of the row and writes dE/dx into all of dx; x and t are only to
+        be read. A plain Python function within what Numba compiles, or one that
+        ``numba.njit`` made. One that raises leaves E as NaN.
+    probabilities : {None, "softmax", "sigmoid", "identity"}
+        How outputs become probabilities, for ``predict_proba`` and ``predict_classes``.
+    labels : bool
+        Whether 1-D targets are class indices; the function sees them as rows of 0 and 1.
+    reduction : {"mean", "sum"}
+        Over the rows of a batch.
+
+    Raises
+    ------
+    TypeError
+        If the function does not take three arguments, does not compile, or does not return
+        a number.
+
+    Notes
+    -----
+    A network with such a loss cannot be saved: no file holds a function. To run without
+    Numba, derive a class from ``Loss`` instead.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> def quartic(x, t, dx):
+    ...     error = 0.0
+    ...     for i in range(x.size):
+    ...         d = x[i] - t[i]
+    ...         error += d**4
+    ...         dx[i] = 4 * d**3
+    ...     return error
+    >>> loss = fastbp.CustomLoss(quartic)
+    >>> loss.forward([[1.0, 3.0]], [[0.0, 1.0]])
+    17.0
+    >>> loss.backward()
+    array([[ 4., 32.]])
+    """
+
+    def __init__(self, function: Callable[..., Any], probabilities: str | None = None,
+                 labels: bool = False, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        _check_function(function)
+        if probabilities is not None:
+            check_choice(probabilities, "probabilities", ("softmax", "sigmoid", "identity"))
+        self.function, self.probabilities = function, probabilities
+        self.labels = check_bool(labels, "labels")
+        self._kernel = _kernel_of(function)
+        self.address(np.dtype(np.float64))  # what does not compile is said here
+
+    @property
+    def compiled(self) -> bool:
+        """Always: there is a kernel for the engine."""
+        return True
+
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Where the kernel for ``dtype`` is."""
+        try:
+            return address("loss", self._kernel, dtype)
+        except CompileError as error:
+            raise TypeError(f"{self!r}: the function must compile for rows of {dtype.name} and "
+                            f"return a number; Numba says\n{error}") from error
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that make a loss like this one."""
+        own: dict[str, Any] = {"function": self.function}
+        if self.probabilities is not None:
+            own["probabilities"] = self.probabilities
+        if self.labels:
+            own["labels"] = True
+        return {**own, **super().config()}
+
+    def __repr__(self) -> str:
+        plain = getattr(self.function, "py_func", self.function)
+        rest = [f"{k}={v!r}" for k, v in self.config().items() if k != "function"]
+        return f"CustomLoss({', '.join([plain.__qualname__, *rest])})"

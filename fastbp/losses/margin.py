@@ -1,0 +1,62 @@
+"""Hinge loss: each output a yes or no of its own, right by a margin of 1; s = 2 t - 1.
+
+    E = 1/n sum_i max(0, 1 - s_i x_i)      dx = -s / n where s x < 1, else 0
+
+per row of n outputs. Source: C. Cortes and V. Vapnik, Support-vector networks, Machine
+Learning 20, 1995; several classes as one against the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._jit import kernel
+from .._validation import Array
+from ..kernels.vmath import select
+from .base import Loss, check_fractions
+
+
+@kernel
+def hinge(h, x, t, weight, error, dx):
+    """One block."""
+    n, ld = h["n"], h["ld"]
+    zero, one, two = x.dtype.type(0), x.dtype.type(1), x.dtype.type(2)
+    for r in range(weight.size):
+        w, total = weight[r] / x.dtype.type(n), zero
+        a, b = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld]
+        for i in range(n):
+            lack = one - (two * b[i] - one) * a[i]
+            total += select(lack < zero, zero, lack)
+        out = dx[r * ld:(r + 1) * ld]
+        for i in range(ld):
+            s = two * b[i] - one
+            lack = one - s * a[i]
+            g = select(lack > zero, -s, select(lack <= zero, zero, lack))  # NaN passes
+            out[i] = select(i < n, w * g, zero)
+        error[r] = w * total
+
+
+class HingeLoss(Loss):
+    """E = mean_i max(0, 1 - s_i x_i) per row, s = -1 for a target 0 and +1 for 1.
+
+    Targets are rows (b, n) of 0 and 1, with any number of ones, or class indices (b,), which
+    stand for rows with a single one: each class against the rest. A target between is a
+    margin of its own, s = 2 t - 1. The class to predict is the largest output; there are no
+    probabilities.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        Over the rows of a batch.
+    """
+
+    labels = True
+    kernel = hinge
+
+    def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
+                     allow_nonfinite: bool = False) -> Array:
+        """Class indices (b,), or rows (b, n_out) of numbers in [0, 1]."""
+        T = super().check_target(T, n_out, dtype, name, allow_nonfinite=allow_nonfinite)
+        return T if T.ndim == 1 else check_fractions(T, name)

@@ -1,0 +1,59 @@
+"""Poisson loss: counts t whose rate is e^x.
+
+    E = 1/n sum_i e^x_i - t_i x_i          dx = (e^x - t) / n
+
+per row of n outputs: the negative log-likelihood without log t!, which no weight changes.
+Source: P. McCullagh and J. A. Nelder, Generalized Linear Models, 2nd ed., ch. 6.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._jit import kernel
+from .._validation import Array
+from ..kernels.vmath import exp, select
+from .base import Loss
+
+
+@kernel
+def poisson(h, x, t, weight, error, dx):
+    """One block; the rates wait in dx. A term with t = 0 counts e^x even at x = -inf."""
+    n, ld = h["n"], h["ld"]
+    zero, infinite = x.dtype.type(0), x.dtype.type(math.inf)
+    for i in range(x.size):
+        dx[i] = exp(x[i])
+    for r in range(weight.size):
+        w, total = weight[r] / x.dtype.type(n), zero
+        a, b, out = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
+        for i in range(n):
+            silent = (b[i] == zero) | (a[i] == infinite)  # there e^x is all that counts
+            total += out[i] - select(silent, zero, b[i] * a[i])
+        for i in range(ld):
+            out[i] = select(i < n, w * (out[i] - b[i]), zero)
+        error[r] = w * total
+
+
+class PoissonLoss(Loss):
+    """E = mean_i e^x_i - t_i x_i per row: X is the log of the rate of counts T.
+
+    dX = (e^X - T) / (n b). The rates themselves are ``numpy.exp(network.predict(X))``.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        Over the rows of a batch.
+    """
+
+    kernel = poisson
+
+    def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
+                     allow_nonfinite: bool = False) -> Array:
+        """Rows (b, n_out) of numbers of at least 0."""
+        T = super().check_target(T, n_out, dtype, name, allow_nonfinite=allow_nonfinite)
+        if (bad := T < 0).any():
+            raise ValueError(f"{name} must be at least 0, got {T[bad][0]}")
+        return T

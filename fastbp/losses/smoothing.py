@@ -1,0 +1,47 @@
+"""Label smoothing: targets that are never quite sure.
+
+    t <- (1 - s) t + s / k
+
+with k the number of classes, or 2 for a yes or no. It keeps a classifier from chasing
+infinite logits. Source: C. Szegedy et al., Rethinking the Inception architecture, CVPR 2016,
+section 7.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._jit import kernel
+from .._validation import check_real
+from .base import Loss
+
+YES_OR_NO = np.int64(2)
+
+
+@kernel
+def smooth_targets(h, t, k):
+    """Blur the targets of a block where they lie, pads too; nothing to do where s is 0."""
+    if h["a"] != 0:
+        keep, even = t.dtype.type(1 - h["a"]), t.dtype.type(h["a"] / k)
+        for i in range(t.size):
+            t[i] = keep * t[i] + even
+
+
+class Smoothed(Loss):
+    """Base of losses that take ``label_smoothing``; their kernels find it as ``a``."""
+
+    def __init__(self, reduction: str = "mean", *, label_smoothing: float = 0.0) -> None:
+        super().__init__(reduction)
+        self.label_smoothing = check_real(label_smoothing, "label_smoothing", 0.0, 1.0)
+        self.changes_target = self.label_smoothing != 0
+
+    def constants(self) -> tuple[float, float]:
+        """The part of the target that is shared out."""
+        return self.label_smoothing, 0.0
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that make a loss like this one."""
+        own = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
+        return {**super().config(), **own}
