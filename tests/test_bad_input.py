@@ -38,7 +38,7 @@ CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
     (lambda: Network([Dense(3, 4), Dense(5, 2)], L2Loss()), ValueError,
      r"layers\[1\], Dense\(5, 2\), takes 5 inputs, the layer below gives 4"),
     (lambda: Network([d := Dense(3, 3), d], L2Loss()), ValueError, r"layers\[1\].* already"),
-    (lambda: Network([Dense(3, 3)], "hinge"), ValueError, "loss must be one of .* got 'hinge'"),
+    (lambda: Network([Dense(3, 3)], "rmse"), ValueError, "loss must be one of .* got 'rmse'"),
     (lambda: Network([Dense(3, 3)], 5), TypeError, "loss must be .* got 5"),
     (lambda: Network([Dense(3, 3)], L2Loss(), "float16"), ValueError, "dtype .* got 'float16'"),
     (lambda: Network([Dense(3, 3)], L2Loss(), seed=1.5), TypeError, "seed .* got 1.5"),
