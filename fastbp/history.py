@@ -15,3 +15,8 @@ class History(dict[str, list[float]]):
         """Add the figures of an epoch."""
         for name, value in logs.items():
             self.setdefault(name, []).append(value)
+
+    def extend(self, logs: dict[str, list[float]]) -> None:
+        """Add the figures of several epochs."""
+        for name, values in logs.items():
+            self.setdefault(name, []).extend(values)

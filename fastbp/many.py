@@ -7,7 +7,6 @@ the same compiled steps as alone, so it gets the same bits.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,9 +17,9 @@ from ._jit import thread_count
 from ._validation import Array, check_size
 from .history import History
 from .network import Network
-from .training import CHUNK_SECONDS, Job, prepare, train
+from .training import Job, prepare, straight, train
 
-#: Steps of the first call of each network; later ones aim at CHUNK_SECONDS.
+#: Steps of the first call of each network, which is small; later ones follow the clock.
 _FIRST_STEPS = 64
 
 
@@ -51,8 +50,8 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     Returns
     -------
     list of History
-        In the order of ``networks``. Without validation data, metrics and callbacks there is
-        the loss alone, and no Python between steps.
+        In the order of ``networks``. There is no Python between steps where there are no
+        validation data, metrics or callbacks.
 
     Raises
     ------
@@ -142,29 +141,15 @@ class _Plans(threading.local):
 def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
          stop: threading.Event) -> History | None:
     job = prepare(net, X, T, **options)
-    if job.hooks or job.metrics or job.validation or job.resume or not job.run.compiled:
+    if not job.unwatched or job.resume:
         job.n_threads = 1
         return train(job)
     plans.lend(job)
+    job.run.chunk = _FIRST_STEPS
     try:
-        return _steps(job, stop)
+        job.start()
+        done = straight(job, 1, stop.is_set)
+        job.end()
     finally:
         net._plans.clear()  # the next network works in it
-
-
-def _steps(job: Job, stop: threading.Event) -> History | None:
-    """All steps in calls of CHUNK_SECONDS: long enough to cost nothing, short to stop."""
-    run, count = job.run, _FIRST_STEPS
-    left = run.epochs * run.steps_per_epoch
-    job.start()
-    while left > 0:
-        if stop.is_set():
-            return None
-        count, before = min(count, left), time.perf_counter()
-        for loss in run.take(count):
-            run.history.append({"loss": loss / run.total})
-        left -= count
-        spent = time.perf_counter() - before
-        count = max(1, int(min(count * CHUNK_SECONDS / spent, 8 * count)))
-    job.end()
-    return run.history
+    return job.run.history if done else None

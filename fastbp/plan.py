@@ -53,7 +53,7 @@ class Plan:
         """The way of a batch whose rows know nothing of each other: all but training."""
         return _passes(int(self.head["n_train"][0]), ())
 
-    @property
+    @cached_property
     def n_sums(self) -> int:
         """Places for sums over all parameters."""
         rows = self.tasks["last"] - self.tasks["first"]

@@ -80,6 +80,10 @@ class Run:
         steps = self.cursor[engine.STEP] - self.first_step + np.arange(n_steps)
         return self.optimizer.rates(steps / self.steps_per_epoch, self.epochs) * self.rate_scale
 
+    def epoch_rates(self, epochs: Array) -> Array:
+        """Learning rates at the starts of these epochs of the run."""
+        return self.optimizer.rates(epochs.astype(np.float64), self.epochs) * self.rate_scale
+
     def advance(self, n_steps: int, n_threads: int) -> None:
         """Take ``n_steps`` steps; ``errors`` counts those up to the end of the epoch."""
         if self.compiled:
@@ -88,10 +92,10 @@ class Run:
             for _ in range(n_steps):
                 self._textbook()
 
-    def take(self, n_steps: int) -> list[float]:
-        """Steps across epochs, compiled and on one thread; errors of the epochs that ended."""
+    def take(self, n_steps: int, n_threads: int) -> list[float]:
+        """Compiled steps across epochs; errors of the epochs that ended."""
         before = self.cursor[engine.EPOCH]
-        errors = [float(e) for e in self._engine(n_steps, 1)]
+        errors = [float(e) for e in self._engine(n_steps, n_threads)]
         ended = int(self.cursor[engine.EPOCH] - before)
         if ended:
             self.errors[0] = errors[ended]
@@ -99,9 +103,9 @@ class Run:
 
     def _engine(self, n_steps: int, n_threads: int) -> Array:
         net, plan = self.network, self.network.plan(self.batch_size, n_threads)
-        rates = self.rates(n_steps)
-        steps = self.cursor[engine.STEP] + 1 + np.arange(n_steps)
-        sizes = np.column_stack([self.optimizer.sizes(rates, steps), rates])
+        sizes, steps = np.empty((n_steps, 3)), self.cursor[engine.STEP] + 1 + np.arange(n_steps)
+        sizes[:, 2] = self.rates(n_steps)
+        sizes[:, :2] = self.optimizer.sizes(sizes[:, 2], steps)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # one sum, wherever a chunk ends
         if len(self._sums) != plan.n_sums:

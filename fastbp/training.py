@@ -188,6 +188,11 @@ class Job:
     resume: str | os.PathLike[str] | None = None
     n_threads: int | None = None
 
+    @property
+    def unwatched(self) -> bool:
+        """Whether nothing of Python's happens between epochs."""
+        return self.run.compiled and not (self.hooks or self.metrics or self.validation)
+
     def start(self) -> None:
         """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
         run, last = self.run, self.run.network.last_run
@@ -219,6 +224,12 @@ def train(job: Job) -> History:
     """Take a run through its epochs, in chunks, with all that happens between them."""
     job.start()
     run, threads = job.run, thread_count(job.n_threads)
+    if job.unwatched:
+        try:
+            straight(job, threads)
+        finally:
+            job.end()
+        return run.history
     for hook in job.hooks:
         hook.on_train_begin(run.network, run.epochs, len(run.X))
     stop = any(getattr(hook, "stopped", False) for hook in job.hooks)
@@ -228,6 +239,35 @@ def train(job: Job) -> History:
     finally:
         job.end()
     return run.history
+
+
+def straight(job: Job, n_threads: int, stopped: Callable[[], bool] = lambda: False) -> bool:
+    """All epochs in calls of CHUNK_SECONDS, where nobody looks in between; whether all ran."""
+    run, n, whole = job.run, len(job.run.X), job.run.steps_per_epoch
+    last, total = run.first_epoch + run.epochs, run.total
+    while run.cursor[EPOCH] < last:
+        if stopped():
+            return False
+        done = int(run.cursor[EPOCH]) * whole + int(run.cursor[POSITION]) // run.batch_size
+        count, epoch = min(run.chunk, last * whole - done), len(run.history.get("loss", ()))
+        before = time.perf_counter()
+        losses = run.take(count, n_threads)
+        spent = time.perf_counter() - before
+        run.history.extend({
+            "loss": [loss / total for loss in losses],
+            "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
+            "samples_per_s": [count / whole * n / spent] * len(losses)})
+        if not np.isfinite(losses).all():
+            for k, loss in enumerate(losses):
+                _warn_of(loss / total, epoch + k)
+        run.chunk = max(1, int(min(count * CHUNK_SECONDS / spent, 8 * run.chunk)))
+    return True
+
+
+def _warn_of(loss: float, epoch: int) -> None:
+    if not np.isfinite(loss):
+        warnings.warn(f"loss is {loss} in epoch {epoch + 1}; a smaller learning_rate may help",
+                      RuntimeWarning, stacklevel=6)
 
 
 def _epoch(job: Job, epoch: int, n_threads: int) -> bool:
@@ -255,9 +295,7 @@ def _epoch(job: Job, epoch: int, n_threads: int) -> bool:
     with run.averaged():
         logs |= _validate(run, job.validation, job.metrics)
     run.history.append(logs)
-    if not np.isfinite(logs["loss"]):
-        warnings.warn(f"loss is {logs['loss']} in epoch {epoch + 1}; a smaller "
-                      "learning_rate may help", RuntimeWarning, stacklevel=5)
+    _warn_of(logs["loss"], epoch)
     return _tell(hooks, "on_epoch_end", epoch, logs) or stop
 
 
@@ -286,4 +324,5 @@ def partial_fit(network: Network, X: Any, T: Any, **options: Any) -> History:
     return fit(network, X, T, epochs=1, warm_start=True, **options)
 
 
-__all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "fit", "partial_fit", "prepare", "train"]
+__all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "fit", "partial_fit", "prepare",
+           "straight", "train"]
