@@ -542,3 +542,47 @@ else:
     with pytest.raises(AttributeError, match="no attribute 'MLPTransformer'"):
         fastbp.MLPTransformer  # noqa: B018
     assert cross_val_predict(MLPRegressor(max_iter=2), *IRIS, cv=2).shape == (150,)
+
+
+class Watcher:
+    """A callback of scikit-learn's protocol."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.heard: list[str] = []
+        self.scores: list[float] = []
+        self.stop_after = stop_after
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        self.heard.append("setup")
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        self.heard.append("teardown")
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        self.heard.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator: Any, context: Any, *, X: Any = None, y: Any = None,
+                        fitted_estimator: Any = None) -> bool:
+        self.heard.append(f"end {context.task_name}")
+        if fitted_estimator is not None:
+            self.scores.append(fitted_estimator.score(X, y))
+        return len(self.scores) >= self.stop_after
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_callbacks_of_scikit_learn() -> None:
+    pytest.importorskip("sklearn.callback")
+    X, y = datasets.load_iris(return_X_y=True)
+    watcher, own = Watcher(), {"max_iter": 4, "random_state": 0, "learning_rate_init": 0.1}
+    plain = MLPClassifier(**own).fit(X, y)
+    model = MLPClassifier(**own).set_callbacks(watcher).fit(X, y)
+    assert watcher.heard == ["setup", "begin fit", *["begin epoch", "end epoch"] * 4, "end fit",
+                             "teardown"]
+    assert watcher.scores[-1] == plain.score(X, y) and len(set(watcher.scores)) > 1
+    np.testing.assert_array_equal(model.network_.params, plain.network_.params)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), plain.predict(X))
+    short = MLPClassifier(max_iter=50, random_state=0).set_callbacks(Watcher(3)).fit(X, y)
+    assert short.n_iter_ == 3
+    with pytest.raises(TypeError, match="callbacks must be"):
+        MLPClassifier().set_callbacks(print)

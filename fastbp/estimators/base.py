@@ -28,13 +28,14 @@ from ..network import Network
 from ..rules import Rules
 from ..run import Run
 from ..training import Job, Validation, train
+from .callbacks import CallbackSupportMixin, Relay, begin_fit, end_fit, with_callbacks
 from .solvers import Follow, SkAdam, SkSGD, minimise, threads_for
 
 ACTIVATIONS: dict[str, type[Layer] | None] = {
     "identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
 
 
-class BaseMLP(BaseEstimator):  # type: ignore[misc]
+class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators; ``parameters`` become attributes, checked in ``fit``."""
 
     def __init__(self, /, **parameters: Any) -> None:
@@ -152,6 +153,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     # -- fit --------------------------------------------------------------------------
 
+    @with_callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None,
              incremental: bool = False) -> None:
         self._check_parameters()
@@ -170,15 +172,17 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             self._start(X, *self._head(T))
         X, T = self.network_.check_input(X), self.network_.check_target(T, "y")
         held = self._held_out(validation_data)
+        relay = begin_fit(self, 1 if incremental else self.max_iter, X, y, sample_weight)
         if self.solver == "lbfgs":
             if held is not None:
                 raise ValueError("validation_data goes with the solvers adam and sgd, not lbfgs")
             self._lbfgs(X, T, weights)
         else:
-            self._descend(X, T, weights, held, incremental)
+            self._descend(X, T, weights, held, incremental, relay)
         if not np.isfinite(self.network_.params).all():
             raise ValueError("the solver left weights that are not finite; inputs may be large "
                              "and need scaling, or learning_rate_init may be too large")
+        end_fit(self, relay, X, y)
 
     def _weights(self, given: Any, X: Array, y: Array, name: str = "sample_weight") -> Any:
         if isinstance(given, numbers.Real):
@@ -211,7 +215,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                           "scale the data", ConvergenceWarning, stacklevel=4)
 
     def _descend(self, X: Array, T: Array, weights: Array | None, held: Validation | None,
-                 incremental: bool) -> None:
+                 incremental: bool, relay: Relay | None = None) -> None:
         network, scored = self.network_, held
         if self.early_stopping and held is None:
             X, T, weights, scored = self._split(X, T, weights)
@@ -242,8 +246,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.n_iter_, self.history_ = 0, run.history
         try:
             train(Job(run, scored if held or self.callbacks else None,
-                      hooks=[follow, *self.callbacks], warm_start=warm,
-                      n_threads=threads_for(network, len(X), self.n_threads)))
+                      hooks=[follow, *([relay] if relay else []), *self.callbacks],
+                      warm_start=warm, n_threads=threads_for(network, len(X), self.n_threads)))
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if not self.n_iter_ and run.history:
