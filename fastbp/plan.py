@@ -22,7 +22,7 @@ from .losses import Loss
 from .table import HEAD, OP, PASS, TASK
 
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
-#: and caches cost more than a second core brings.
+#: and caches cost more than a second core brings. By ``bench.constants``, as SHARD_ACTIVATIONS.
 PARALLEL_THRESHOLD = 400_000
 #: Most rows in a block: activations should stay in the L2 cache, but weights larger than
 #: it are read once a block.

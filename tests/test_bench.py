@@ -17,6 +17,7 @@ from bench import (
     bench_optimizers,
     bench_predict,
     bench_training,
+    constants,
     estimators,
     growth,
     latency,
@@ -27,6 +28,7 @@ from bench.grid import GRID, Workload, read
 from bench.peers import AGREEMENT, PEERS, RESULTS, best, report, row_of
 from bench.timing import peak_flops, seconds_per_step
 from fastbp import fit_many
+from fastbp._jit import thread_count
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
@@ -150,6 +152,14 @@ def test_a_thousand_networks_are_timed_alike() -> None:
     one.fit(X, T, epochs=1, batch_size=many.BATCH)
     fit_many([other], X, T, epochs=1, batch_size=many.BATCH)
     np.testing.assert_array_equal(one.params, other.params)
+
+
+def test_the_work_of_a_step_is_the_planners() -> None:
+    work = constants.work_of(64, 32)
+    for limit, several in ((work, True), (work + 1, False)):
+        with constants.constants(PARALLEL_THRESHOLD=limit):
+            net = Workload("", (64, 64, 10), 32, "relu", "sgd").network()
+            assert (net.plan(32, 2).n_threads > 1) == (several and thread_count(None) > 1)
 
 
 def test_the_readme_shows_the_figures_of_the_last_run() -> None:
