@@ -7,7 +7,6 @@ the textbook loop, layer by layer in Python, and the compiled engine over the op
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from threading import get_ident
@@ -27,17 +26,17 @@ from ._validation import (
     same_length,
 )
 from .chain import check_layers
+from .doors import Doors
 from .kernels.team import launch
 from .kernels.tile import pad
 from .layers import Layer
 from .losses import Loss
 from .losses import get as get_loss
+from .losses.base import error_of
 from .plan import Plan, aligned_zeros, make_plan
 from .portable import Portable
-from .summary import table
 
 if TYPE_CHECKING:
-    from .history import History
     from .run import Run
 
 #: Rows that one pass of predict, loss or loss_and_grad holds in the workspace.
@@ -49,7 +48,7 @@ _NO_WEIGHTS = {np.dtype(t): np.empty(0, t) for t in ("f4", "f8")}
 _NO_LABELS = np.empty(0, np.int64)
 
 
-class Network(Portable):
+class Network(Doors, Portable):
     """A feed-forward network: layers in order, a loss on top.
 
     Parameters
@@ -144,10 +143,6 @@ class Network(Portable):
         """Parameters as writable views by name: "0.weight" (n_out, n_in), "0.bias", ..."""
         return {f"{i}.{name}": value for i, layer in enumerate(self.layers)
                 for name, value in layer.parameters().items()}
-
-    def summary(self) -> str:
-        """A table of the layers: output size and number of parameters."""
-        return table(self)
 
     def __repr__(self) -> str:
         chain = " -> ".join([str(self.n_in), *map(repr, self.layers)])
@@ -287,8 +282,7 @@ class Network(Portable):
         X, T = self._check_pair(X, T)
         weights = as_weights(sample_weight, len(X), self.dtype)
         if not self.compiled:
-            return self._head_loss.forward(self.forward(X, self._n_train), T,
-                                           **_given(weights))
+            return error_of(self._head_loss, self.forward(X, self._n_train), T, weights)
         total, scale = 0.0, self._scale(len(X), weights)
         for rows, plan in self._chunks(len(X)):
             total += self._evaluate(engine.ERROR, plan, X, T, rows, scale, weights)
@@ -327,8 +321,7 @@ class Network(Portable):
         training, from which dropout draws.
         """
         X, T = self._check_pair(X, T)
-        error = self._head_loss.forward(self.forward(X, self._n_train, key), T,
-                                        **_given(sample_weight))
+        error = error_of(self._head_loss, self.forward(X, self._n_train, key), T, sample_weight)
         self.backward(self._head_loss.backward())
         return error
 
@@ -344,18 +337,6 @@ class Network(Portable):
         for layer in reversed(self.layers[:self._n_train]):
             delta = layer.backward(delta)
         return delta
-
-    def input_gradient(self, X: Any, T: Any) -> Array:
-        """dE/dX; see ``fastbp.sensitivity``."""
-        from .sensitivity import input_gradient
-
-        return input_gradient(self, X, T)
-
-    def jacobian(self, X: Any) -> Array:
-        """dY/dX of each row; see ``fastbp.sensitivity``."""
-        from .sensitivity import jacobian
-
-        return jacobian(self, X)
 
     def _evaluate(self, mode: int, plan: Plan, X: Array, T: Array, rows: slice,
                   scale: float, weights: Array | None = None) -> float:
@@ -373,28 +354,3 @@ class Network(Portable):
         plan = self.plan(min(n, CHUNK_ROWS))
         size = plan.capacity
         return [(slice(i, min(i + size, n)), plan) for i in range(0, n, size)]
-
-    # -- training and files -----------------------------------------------------------
-
-    def fit(self, X: Any, T: Any, **options: Any) -> History:
-        """Train on X and T; see ``fastbp.training.fit`` for the options."""
-        from .training import fit
-
-        return fit(self, X, T, **options)
-
-    def partial_fit(self, X: Any, T: Any, **options: Any) -> History:
-        """One more epoch with the optimizer state of the last; see ``fit``."""
-        from .training import partial_fit
-
-        return partial_fit(self, X, T, **options)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write layers, loss and parameters to one safetensors file; see ``fastbp.load``."""
-        from .io import save
-
-        save(self, path)
-
-
-def _given(weights: Array | None) -> dict[str, Any]:
-    """Weights as an argument, if there are any: losses of the user's own need not take it."""
-    return {} if weights is None else {"sample_weight": weights}

@@ -22,13 +22,13 @@ TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
 FLOORS = [("_jit", 0.0), ("_validation", 0.0), ("table", 0.5), ("kernels", 1.0),
           ("initializers", 2.0), ("schedules", 2.0), ("layers", 2.1), ("losses", 2.2),
           ("optimizers", 2.1), ("plan", 3.1), ("rows", 3.1), ("updates", 3.1), ("engine", 3.2),
-          ("history", 4.0), ("chain", 4.0), ("rules", 4.0), ("weights", 4.0), ("callbacks", 4.0),
-          ("summary", 4.0), ("portable", 4.0), ("network", 4.1), ("run", 4.15),
+          ("history", 4.0), ("chain", 4.0), ("doors", 4.0), ("rules", 4.0), ("weights", 4.0),
+          ("callbacks", 4.0), ("summary", 4.0), ("portable", 4.0), ("network", 4.1), ("run", 4.15),
           ("metrics", 4.15), ("training", 4.2), ("many", 4.3), ("lbfgs", 4.2),
           ("sensitivity", 4.2), ("gradcheck", 4.2), ("io", 5.0), ("datasets", 5.0),
           ("estimators", 5.0), ("cli", 5.1), ("__init__", 6.0), ("__main__", 6.0)]
 #: Methods of Network that open doors to the floors above, when called.
-UPWARD = {("network", "training"), ("network", "io"), ("network", "sensitivity"),
+UPWARD = {("doors", "training"), ("doors", "io"), ("doors", "sensitivity"),
           ("callbacks", "io"), ("training", "io")}
 HEAVY = ("sklearn", "rich", "mlxtend", "pandas", "scipy", "torch", "onnx", "mpi4py", "asv",
          "matplotlib", "argparse")
@@ -74,7 +74,7 @@ def test_imports_point_down_the_floors(path: Path) -> None:
 
 def test_the_import_rule_sees_something() -> None:
     assert ("kernels.tile", False) in imports(ROOT / "layers" / "base.py")
-    assert ("training", True) in imports(ROOT / "network.py")
+    assert ("training", True) in imports(ROOT / "doors.py")
     assert floor("network") > floor("engine") > floor("plan") > floor("layers.dense")
 
 
@@ -165,7 +165,7 @@ def test_public_functions_are_typed_and_described(name: str, f: ast.FunctionDef)
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)
 def test_files_are_one_concept(path: Path) -> None:
     text = path.read_text()
-    assert len(text.splitlines()) <= 400
+    assert len(text.splitlines()) <= 360
     assert ast.get_docstring(TREES[path])
     assert not re.search(r"\b(eval|exec|pickle\.load)\(", text)
 

@@ -91,7 +91,7 @@ def test_hand_worked(name: str, dtype: str) -> None:
     layer = LAYERS[name](*hand.arguments, **({"dtype": dtype} if hand.arguments else {}))
     for key, value in hand.set.items():
         setattr(layer, key, value)
-    tolerance = 1e-6 if dtype == "float32" else 2e-15
+    tolerance = 1e-6 if dtype == "float32" else 1e-15
     X = np.array(hand.X, dtype)
     np.testing.assert_allclose(layer.forward(X), hand.Y, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(layer.backward(hand.dY), hand.dX, rtol=tolerance, atol=tolerance)

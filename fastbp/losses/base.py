@@ -146,6 +146,13 @@ class Loss:
         return f"{type(self).__name__}({arguments})"
 
 
+def error_of(loss: Loss, X: Array, T: Array, weights: Array | None) -> float:
+    """``loss.forward``, with weights if there are any: a user's own need not take them."""
+    if weights is None:
+        return loss.forward(X, T)
+    return loss.forward(X, T, sample_weight=weights)
+
+
 def one_hot(T: Array, n: int, dtype: np.dtype[Any]) -> Array:
     """Class indices (b,) as rows of 0 and 1 (b, n); rows pass unchanged."""
     if T.ndim == 2:

@@ -1,0 +1,51 @@
+"""What a network offers that is made on the floors above: its methods open doors, when called."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ._validation import Array
+
+if TYPE_CHECKING:
+    from .history import History
+
+
+class Doors:
+    """Base of ``Network``: training, files, gradients of inputs."""
+
+    def fit(self, X: Any, T: Any, **options: Any) -> History:
+        """Train on X and T; see ``fastbp.training.fit`` for the options."""
+        from .training import fit
+
+        return fit(self, X, T, **options)  # type: ignore[arg-type]
+
+    def partial_fit(self, X: Any, T: Any, **options: Any) -> History:
+        """One more epoch with the optimizer state of the last; see ``fit``."""
+        from .training import partial_fit
+
+        return partial_fit(self, X, T, **options)  # type: ignore[arg-type]
+
+    def input_gradient(self, X: Any, T: Any) -> Array:
+        """dE/dX; see ``fastbp.sensitivity``."""
+        from .sensitivity import input_gradient
+
+        return input_gradient(self, X, T)  # type: ignore[arg-type]
+
+    def jacobian(self, X: Any) -> Array:
+        """dY/dX of each row; see ``fastbp.sensitivity``."""
+        from .sensitivity import jacobian
+
+        return jacobian(self, X)  # type: ignore[arg-type]
+
+    def summary(self) -> str:
+        """A table of the layers: output size and number of parameters."""
+        from .summary import table
+
+        return table(self)  # type: ignore[arg-type]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write layers, loss and parameters to one safetensors file; see ``fastbp.load``."""
+        from .io import save
+
+        save(self, path)  # type: ignore[arg-type]
