@@ -150,11 +150,11 @@ def test_gradcheck(name: str) -> None:
     assert fastbp.gradcheck(layer, X, dY) <= 1e-6
 
 
-@pytest.mark.parametrize("name", LAYERS)
+# Rows of almost equal numbers keep no digit of a LayerNorm in float32: test_training_layers has
+# its own test of that.
+@pytest.mark.parametrize("name", [name for name in LAYERS if name != "LayerNorm"])
 @given(data=st.data())
 def test_float32_follows_float64(name: str, data: st.DataObject) -> None:
-    if name == "LayerNorm":  # rows of almost equal numbers keep no digit in float32
-        return
     elements = st.floats(-8, 8, width=32)
     X = data.draw(arrays(np.float32, st.tuples(st.integers(1, 70), st.just(6)), elements=elements))
     double, single = make(name, 6, 4), make(name, 6, 4, "float32")
