@@ -25,6 +25,9 @@ __all__ = ["ERROR", "GRADIENT", "PREDICT", "evaluate", "predict_row", "run_steps
 #: Fields of the cursor, the engine's whole position: next step (from 0), epoch, first row
 #: of the next batch in the epoch, seed, whether to shuffle.
 STEP, EPOCH, POSITION, SEED, SHUFFLE = 0, 1, 2, 3, 4
+#: Fields of a watch on the loss of epochs, loss = error * SHARE / TOTAL: epochs in a row that
+#: did not fall below BEST by TOLERANCE, how many are too many, and whether there were.
+TOTAL, SHARE, BEST, TOLERANCE, COUNT, MOST, ENOUGH = 0, 1, 2, 3, 4, 5, 6
 
 
 @kernel
@@ -113,13 +116,25 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
 
 
 @kernel
+def look(watch, error):
+    """Whether the loss falls no more, after an epoch of this error."""
+    loss = error / watch[TOTAL] * watch[SHARE]
+    watch[COUNT] = watch[COUNT] + 1 if loss > watch[BEST] - watch[TOLERANCE] else 0
+    if loss < watch[BEST]:
+        watch[BEST] = loss
+    watch[ENOUGH] = watch[COUNT] > watch[MOST]
+
+
+@kernel
 def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots, average, ws, X,
               T, labels, weights, order, batch, mean, optimizer, rates, hyper, rules, sums, norms,
-              cursor, errors):
+              watch, cursor, errors):
     """One training step for each row of ``rates``, from where ``cursor`` stands.
 
-    ``errors[0]`` gathers the error times weight of the epoch under way; an epoch that ends
-    moves on to the next place. The cursor is left at the next step.
+    ``order`` has the rows of one epoch, for all, or of each epoch of the call. ``errors[0]``
+    gathers the error times weight of the epoch under way; an epoch that ends moves on to the
+    next place. A ``watch``, where there is one, may end the call with an epoch. The cursor is
+    left at the next step.
     """
     if not assemble(sync, size):
         if worker > 0:
@@ -136,8 +151,11 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots
         if s == 0 or position == 0:
             meeting += 1
             barrier(sync, size, meeting)
+            if s > 0 and watch.size > 0 and watch[ENOUGH] != 0:
+                break
         rows = min(batch, n - position)
-        source, key = order[position:position + rows], step_key(cursor[SEED], step)
+        at = position + (n * (epoch - first_epoch) if order.size > n else ZERO)
+        source, key = order[at:at + rows], step_key(cursor[SEED], step)
         weight = batch_weight(weights, source)
         scale = (1.0 / weight if weight > 0 else 0.0) if mean else 1.0
         base, meeting = share_rows(worker, size, sync, base, meeting, GRADIENT, shards, key,
@@ -157,6 +175,8 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots
                 for i in range(sums.shape[0]):
                     error += sums[i, 0]
             errors[epoch - first_epoch] += error * (weight if mean else 1.0)
+            if watch.size > 0 and position + rows == n:
+                look(watch, errors[epoch - first_epoch])
         step += 1
         position += rows
         if position == n:

@@ -38,6 +38,10 @@ class Run:
         State of the optimizer; moving average of the parameters, empty where there is none.
     cursor : ndarray
         Step, epoch, position in the epoch, seed, whether to shuffle.
+    order : ndarray
+        Rows in the order of the epoch; or, for ``take`` alone, of each epoch to come.
+    watch : ndarray
+        What ends ``take`` with an epoch whose loss falls no more; empty for nothing.
     rate_scale : float
         Multiplies the learning rate: what callbacks turn.
     epochs : int
@@ -58,6 +62,7 @@ class Run:
         self.order = np.arange(len(X))
         self.weights = np.empty(0, network.dtype) if weights is None else weights
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
+        self.watch = np.empty(0)
         self.errors = np.zeros(1)
         self.rate_scale, self.chunk, self.first_epoch, self.first_step = 1.0, 1, 0, 0
         self.raw = self.average
@@ -115,7 +120,8 @@ class Run:
                net.params, net.grads, self.slots, self.average, plan.workspace, self.X,
                *net.split_target(self.T), self.weights, self.order, self.batch_size, self.mean,
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
-               self.optimizer.hyper(), self._rules, self._sums, norms, self.cursor, errors)
+               self.optimizer.hyper(), self._rules, self._sums, norms, self.watch,
+               self.cursor, errors)
         self.errors[0] = errors[0]
         return errors
 

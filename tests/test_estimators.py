@@ -586,3 +586,36 @@ def test_callbacks_of_scikit_learn() -> None:
     assert short.n_iter_ == 3
     with pytest.raises(TypeError, match="callbacks must be"):
         MLPClassifier().set_callbacks(print)
+
+
+@pytest.mark.parametrize("parameters", [
+    {}, {"tol": 0.05, "n_iter_no_change": 3}, {"shuffle": False}, {"batch_size": 7},
+    {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.01, "n_iter_no_change": 2},
+    {"solver": "sgd", "learning_rate": "invscaling"}, {"n_iter_no_change": np.inf},
+    {"average": 0.9}, {"max_iter": 1}], ids=str)
+def test_epochs_run_ahead_are_those_that_are_waited_for(parameters: dict[str, Any]) -> None:
+    X, y = load("iris")
+    fitted = []
+    # A callback of the user's own makes the engine wait after each epoch.
+    for callbacks in ((), [fastbp.Callback()]):
+        rng = np.random.RandomState(5)
+        model = MLPClassifier((9,), **{"max_iter": 150, "random_state": rng, **parameters},
+                              callbacks=callbacks).fit(X, y)
+        fitted.append((model, rng.randint(2**30)))
+    (ahead, after), (waited, then) = fitted
+    assert ahead.loss_curve_ == waited.loss_curve_ and ahead.n_iter_ == waited.n_iter_
+    assert (ahead.network_.params == waited.network_.params).all()
+    assert after == then, "draws of the generator"
+    assert ahead.history_["learning_rate"] == waited.history_["learning_rate"]
+    if "tol" in parameters:
+        assert ahead.n_iter_ < 150, "the rule has stopped it"
+
+
+def test_long_runs_stop_where_the_rule_says() -> None:
+    X, y = load("iris")
+    options = {"tol": 1e-4, "n_iter_no_change": 10, "max_iter": 3000, "random_state": 1,
+               "learning_rate_init": 0.01}
+    ours = MLPClassifier((5,), **options).fit(X, y)
+    theirs = neural_network.MLPClassifier((5,), **options).fit(X, y)
+    assert ours.n_iter_ == theirs.n_iter_ < 3000
+    assert np.allclose(ours.loss_curve_, theirs.loss_curve_)

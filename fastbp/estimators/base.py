@@ -27,7 +27,8 @@ from ..losses import Loss
 from ..network import Network
 from ..rules import Rules
 from ..run import Run
-from ..training import Job, Validation, train
+from ..training import Job, Validation
+from .ahead import descend
 from .callbacks import CallbackSupportMixin, Relay, begin_fit, end_fit, with_callbacks
 from .solvers import Follow, SkAdam, SkSGD, minimise, threads_for
 
@@ -245,9 +246,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         follow = Follow(self, self._share, score)
         self.n_iter_, self.history_ = 0, run.history
         try:
-            train(Job(run, scored if held or self.callbacks else None,
-                      hooks=[follow, *([relay] if relay else []), *self.callbacks],
-                      warm_start=warm, n_threads=threads_for(network, len(X), self.n_threads)))
+            descend(Job(run, scored if held or self.callbacks else None,
+                        hooks=[follow, *([relay] if relay else []), *self.callbacks],
+                        warm_start=warm,
+                        n_threads=threads_for(network, len(X), self.n_threads)), follow)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if not self.n_iter_ and run.history:

@@ -57,6 +57,9 @@ class Follow(Callback):
         self.estimator, self.share, self.score = estimator, share, score
         self.ended = False
         self._best: Array | None = None
+        # A rate that changes with each epoch, or a score, is waited for after each.
+        self.by_loss = score is None and (estimator.solver, estimator.learning_rate) != (
+            "sgd", "invscaling")
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Draw the first order of the rows; the weights so far are the best."""
@@ -66,18 +69,27 @@ class Follow(Callback):
         self._mix()
 
     def _mix(self) -> None:
-        """Shuffle the order of the rows, with the draws of scikit-learn."""
         if self.estimator.shuffle:
-            places = np.arange(self._n)
-            self.estimator._random_state.shuffle(places)
-            self.run.order[...] = self.run.order[places]
+            self.run.order = self.mixed(self.run.order)
+
+    def mixed(self, order: Array) -> Array:
+        """The order of the rows shuffled, with the draws of scikit-learn."""
+        places = np.arange(order.size)
+        self.estimator._random_state.shuffle(places)
+        return order[places]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Note the epoch, shuffle for the next; whether to stop."""
+        if not self.note(logs["loss"]) and self.estimator.n_iter_ < self._epochs:
+            self._mix()
+        return self.ended
+
+    def note(self, loss: float) -> bool:
         """Loss, score, learning rate; whether to stop."""
         own = self.estimator
         own.n_iter_ += 1
         own.t_ += self._n
-        own.loss_ = logs["loss"] * self.share
+        own.loss_ = loss * self.share
         own.loss_curve_.append(own.loss_)
         if own.verbose:
             print(f"Iteration {own.n_iter_}, loss = {own.loss_:.8f}")
@@ -86,8 +98,6 @@ class Follow(Callback):
             self._rate((own.t_ + 1) ** -float(own.power_t))
         if own._no_improvement_count > own.n_iter_no_change:
             self.ended = self._give_up()
-        if not self.ended and own.n_iter_ < self._epochs:
-            self._mix()
         return self.ended
 
     def _count(self) -> None:

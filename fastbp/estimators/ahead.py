@@ -1,0 +1,83 @@
+"""Epochs run ahead, in compiled calls of many; scikit-learn's rule looks at them afterwards.
+
+The engine watches the loss and ends a call with the epoch after which scikit-learn would
+stop; orders of rows drawn for epochs that never come are given back to the generator.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._jit import thread_count
+from ..engine import EPOCH, POSITION
+from ..training import Job, straight, train
+from .solvers import Follow
+
+#: Steps of the first call.
+_FIRST_STEPS = 64
+
+
+def descend(job: Job, follow: Follow) -> None:
+    """Train; ahead, where nobody but ``follow`` looks at each epoch."""
+    if len(job.hooks) > 1 or job.validation or not (job.run.compiled and follow.by_loss):
+        train(job)
+        return
+    job.start()
+    follow.on_train_begin(job.run.network, job.run.epochs, len(job.run.X))
+    ahead = _Ahead(job, follow)
+    job.run.chunk = _FIRST_STEPS
+    try:
+        straight(job, thread_count(job.n_threads), ahead.stopped)
+        ahead.look()
+    finally:
+        job.end()
+
+
+class _Ahead:
+    def __init__(self, job: Job, follow: Follow) -> None:
+        self.run, self.follow, self.own = job.run, follow, follow.estimator
+        self.last, self.seen = job.run.first_epoch + job.run.epochs, 0
+        # Orders of the epoch under way and of later ones; the generator before ``drawn`` of
+        # them were.
+        self.orders, self.latest = [job.run.order], job.run.order
+        self.state, self.drawn = self.own._random_state.get_state(), 0
+
+    def stopped(self) -> bool:
+        """Catch up with what has run; unless that was the end, make ready for what is next."""
+        if self.look():
+            return True
+        run, own = self.run, self.own
+        if own.shuffle:
+            steps = int(run.cursor[POSITION]) // run.batch_size + run.chunk
+            self.draw(min(self.last - int(run.cursor[EPOCH]), -(-steps // run.steps_per_epoch)))
+        run.watch = np.array([run.total, self.follow.share, own.best_loss_, own.tol,
+                              own._no_improvement_count, own.n_iter_no_change, 0.0])
+        return False
+
+    def look(self) -> bool:
+        """Tell the estimator of the epochs that have ended; whether it has seen enough."""
+        losses = self.run.history.get("loss", [])[self.seen:]
+        for loss in losses:
+            self.follow.note(loss)
+        self.seen += len(losses)
+        if self.own.shuffle:
+            del self.orders[:len(losses)]
+            if self.follow.ended:
+                self.give_back()
+        return self.follow.ended
+
+    def draw(self, count: int) -> None:
+        """Draw orders of epochs to come, until there are ``count``."""
+        if len(self.orders) < 2:  # every earlier one is for an epoch that comes for certain
+            self.state, self.drawn = self.own._random_state.get_state(), 0
+        while len(self.orders) < count:
+            self.latest = self.follow.mixed(self.latest)
+            self.orders.append(self.latest)
+            self.drawn += 1
+        self.run.order = np.concatenate(self.orders)
+
+    def give_back(self) -> None:
+        """Leave the generator as if orders of epochs that never came had not been drawn."""
+        self.own._random_state.set_state(self.state)
+        for _ in range(self.drawn - len(self.orders)):
+            self.follow.mixed(self.latest)
