@@ -38,7 +38,8 @@ class LBFGSHistory(History):
 
 def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: float = 1e-5,
               max_fun: int = 15000, l2: float = 0.0, sample_weight: Any = None,
-              callback: Callable[[int, float], bool | None] | None = None) -> LBFGSHistory:
+              callback: Callable[[int, float], bool | None] | None = None,
+              n_threads: int | None = None) -> LBFGSHistory:
     """Train ``network`` on X and T by L-BFGS.
 
     Needs SciPy: ``pip install "fastbp[scipy]"``. Works in float32, but a float64 network
@@ -65,6 +66,8 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     callback : callable, optional
         Called as callback(iteration, loss) after each iteration, the network's parameters
         being those of the iteration; True stops.
+    n_threads : int, optional
+        At most so many threads; the result does not depend on it.
 
     Returns
     -------
@@ -99,30 +102,19 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     weights = as_weights(sample_weight, len(X), network.dtype)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
-    try:
-        from scipy.optimize import minimize
-    except ImportError:
-        raise ImportError('fit_lbfgs needs SciPy: pip install "fastbp[scipy]"') from None
-
-    trained, decayed = _masks(network)
-    objective = _Objective(network, X, T, weights, trained, decayed[trained] * penalty)
+    if n_threads is not None:
+        n_threads = check_size(n_threads, "n_threads")
     history = LBFGSHistory()
 
-    def each(intermediate_result: Any) -> None:
-        history.append({"loss": float(intermediate_result.fun)})
-        if callback is not None:
-            network.params[trained] = intermediate_result.x
-            if callback(len(history["loss"]), history["loss"][-1]):
-                raise StopIteration
+    def each(error: float) -> bool | None:
+        history.append({"loss": error})
+        return callback(len(history["loss"]), error) if callback is not None else None
 
-    try:
-        found = minimize(objective, objective.best, method="L-BFGS-B", jac=True, callback=each,
-                         options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol})
-    finally:
-        network.params[trained] = objective.best
+    found = minimise(network, X, T, weights, penalty, max_iter=max_iter, max_fun=max_fun,
+                     tol=tol, each=each, n_threads=n_threads)
     history.n_iter, history.n_fun = int(found.nit), int(found.nfev)
     history.converged = bool(found.success)
-    if not np.isfinite(objective.lowest):
+    if not np.isfinite(found.fun):
         warnings.warn("the error is not finite; parameters are left as they were",
                       RuntimeWarning, stacklevel=2)
     elif found.status == 1:  # SciPy has one status for both
@@ -131,36 +123,65 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     return history
 
 
-class _Objective:
-    """Error and gradient at w, in float64; remembers the lowest."""
+def minimise(network: Network, X: Array, T: Array, weights: Array | None, l2: float, *,
+             max_iter: int, max_fun: int, tol: float,
+             each: Callable[[float], bool | None], n_threads: int | None = None) -> Any:
+    """The search itself, on checked arguments; returns SciPy's result.
 
-    def __init__(self, network: Network, X: Array, T: Array, weights: Array | None,
-                 trained: Array, penalty: Array) -> None:
-        self.network, self.X, self.T, self.weights = network, X, T, weights
-        self.trained, self.penalty = trained, penalty
-        self.best, self.lowest = network.params[trained].astype(np.float64), np.inf
+    ``each`` is told the error after each iteration and may stop the search. The network is
+    left at the best point there was, also when interrupted; ``fun`` is its error.
+
+    Raises
+    ------
+    ImportError
+        Without SciPy.
+    """
+    try:
+        from scipy.optimize import minimize
+    except ImportError:
+        raise ImportError('fit_lbfgs needs SciPy: pip install "fastbp[scipy]"') from None
+    params, objective = network.params, _Objective(network, X, T, weights, l2, n_threads)
+
+    def tell(intermediate_result: Any) -> None:
+        params[...] = intermediate_result.x
+        if each(float(intermediate_result.fun)):
+            raise StopIteration
+
+    try:
+        found = minimize(objective, objective.best, method="L-BFGS-B", jac=True, callback=tell,
+                         options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol})
+    finally:
+        params[...] = objective.best
+    found.fun = objective.lowest
+    return found
+
+
+class _Objective:
+    """Error, penalty included, and its gradient at w, in float64; remembers the lowest."""
+
+    def __init__(self, network: Network, X: Array, T: Array, weights: Array | None, l2: float,
+                 n_threads: int | None = None) -> None:
+        self.network, self.given = network, (X, T, weights, n_threads)
+        self.penalty = _penalties(network, l2)
+        self.best, self.lowest = network.params.astype(np.float64), np.inf
 
     def __call__(self, w: Array) -> tuple[float, Array]:
-        network = self.network
-        network.params[self.trained] = w
-        error, grad = network.loss_and_grad(self.X, self.T, sample_weight=self.weights)
-        error += 0.5 * float(np.dot(self.penalty, w * w))
+        self.network.params[...] = w
+        shrink = self.penalty * w
+        error = self.network._gradient(*self.given) + 0.5 * float(shrink @ w)
         if error <= self.lowest:
             self.best, self.lowest = w.copy(), error
-        return error, grad[self.trained] + self.penalty * w
+        return error, self.network.grads + shrink
 
 
-def _masks(network: Network) -> tuple[Array, Array]:
-    """Which of the flat parameters are trained, and which of those are penalised."""
-    trained, decayed = np.zeros((2, network.params.size), bool)
-    for layer, offset in zip(network.layers, network._offsets, strict=True):
-        tensors, size = layer.layout(network.dtype)
-        part = slice(offset, offset + size)
-        for tensor in tensors:  # pads stay out
-            tensor.view(trained[part])[...] = True
-        if layer.kernels is not None and size:
+def _penalties(network: Network, l2: float) -> Array:
+    """``l2`` for each weight of a layer, 0 for all else among the flat parameters.
+
+    What is not trained has a gradient of 0, so no step moves it.
+    """
+    penalty = np.zeros(network.params.size)
+    for layer, at in zip(network.layers, network._offsets, strict=True):
+        if layer.kernels is not None and layer.shapes():
             ld = row_length(int(layer.n_out or 0), network.dtype)
-            n_rows, n_decayed = layer.trained_rows()
-            trained[part][n_rows * ld:] = False
-            decayed[part][:n_decayed * ld] = True
-    return trained, decayed & trained
+            penalty[at:at + layer.trained_rows()[1] * ld] = l2
+    return penalty

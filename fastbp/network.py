@@ -301,16 +301,20 @@ class Network(Doors, Portable):
             As ``loss``.
         """
         X, T = self._check_pair(X, T)
-        weights = as_weights(sample_weight, len(X), self.dtype)
+        error = self._gradient(X, T, as_weights(sample_weight, len(X), self.dtype))
+        return error, self.grads.copy()
+
+    def _gradient(self, X: Array, T: Array, weights: Array | None,
+                  n_threads: int | None = None) -> float:
+        """Error of checked rows; the gradient in ``grads``."""
         if not self.compiled:
-            return self.textbook(X, T, sample_weight=weights), self.grads.copy()
-        total, summed = 0.0, np.zeros_like(self.params)
-        scale = self._scale(len(X), weights)
-        for rows, plan in self._chunks(len(X)):
+            return self.textbook(X, T, sample_weight=weights)
+        total, scale, summed = 0.0, self._scale(len(X), weights), np.zeros_like(self.grads)
+        for rows, plan in self._chunks(len(X), n_threads):
             total += self._evaluate(engine.GRADIENT, plan, X, T, rows, scale, weights)
             summed += self.grads
         self.grads[...] = summed
-        return total, summed
+        return total
 
     def textbook(self, X: Any, T: Any, *, sample_weight: Array | None = None,
                  key: int = 0) -> float:
@@ -350,7 +354,7 @@ class Network(Doors, Portable):
             return 1.0
         return 1.0 / (rows if weights is None else float(weights.sum(dtype=np.float64)))
 
-    def _chunks(self, n: int) -> list[tuple[slice, Plan]]:
-        plan = self.plan(min(n, CHUNK_ROWS))
+    def _chunks(self, n: int, n_threads: int | None = None) -> list[tuple[slice, Plan]]:
+        plan = self.plan(min(n, CHUNK_ROWS), n_threads)
         size = plan.capacity
         return [(slice(i, min(i + size, n)), plan) for i in range(0, n, size)]

@@ -22,7 +22,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._validation import Array, as_weights, check_bool, check_choice, check_real, check_size
+from ..history import History
 from ..layers import LAYERS, Dense, Layer, ReLU, Sigmoid, Tanh
+from ..lbfgs import minimise
 from ..losses import Loss
 from ..network import Network
 from ..rules import Rules
@@ -30,7 +32,7 @@ from ..run import Run
 from ..training import Job, Validation
 from .ahead import descend
 from .callbacks import CallbackSupportMixin, Relay, begin_fit, end_fit, with_callbacks
-from .solvers import Follow, SkAdam, SkSGD, minimise, threads_for
+from .solvers import Follow, SkAdam, SkSGD, threads_for
 
 ACTIVATIONS: dict[str, type[Layer] | None] = {
     "identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
@@ -204,10 +206,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                                            "validation_data[2]"))
 
     def _lbfgs(self, X: Array, T: Array, weights: Array | None) -> None:
-        found, self.history_ = minimise(
-            self.network_, X, T, weights, alpha=float(self.alpha), tol=self.tol,
-            max_iter=self.max_iter, max_fun=self.max_fun, verbose=bool(self.verbose),
-            n_threads=self.n_threads)
+        total = len(X) if weights is None else float(weights.sum(dtype=np.float64))
+        self.history_ = History()
+
+        def each(error: float) -> None:
+            self.history_.append({"loss": error})
+            if self.verbose:
+                print(f"Iteration {len(self.history_['loss'])}, loss = {error:.8f}")
+
+        found = minimise(self.network_, X, T, weights, float(self.alpha) / total,
+                         max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol, each=each,
+                         n_threads=threads_for(self.network_, len(X), self.n_threads))
         self.n_iter_ = min(int(found.nit), self.max_iter)
         self.loss_ = float(found.fun) * self._share
         if found.status != 0:

@@ -12,10 +12,7 @@ import numpy as np
 
 from .._validation import Array
 from ..callbacks import Callback
-from ..engine import GRADIENT
-from ..history import History
-from ..kernels.tile import row_length
-from ..network import CHUNK_ROWS, Network
+from ..network import Network
 from ..optimizers import SGD, Adam
 
 #: An epoch of less work than this (multiply-adds) is done before another thread is awake.
@@ -156,43 +153,3 @@ class Follow(Callback):
 def threads_for(network: Network, rows: int, n_threads: int | None) -> int | None:
     """One thread where all rows together are less work than handing it to others."""
     return 1 if n_threads is None and 3 * rows * network.n_params < EPOCH_WORK else n_threads
-
-
-def minimise(network: Network, X: Array, T: Array, weights: Array | None, *, alpha: float,
-             tol: float, max_iter: int, max_fun: int, verbose: bool,
-             n_threads: int | None) -> tuple[Any, History]:
-    """Train by SciPy's L-BFGS-B; returns its result and the loss after each iteration."""
-    from scipy.optimize import minimize
-
-    history, last, n, summed = History(), [0.0], len(X), np.zeros_like(network.params)
-    total = n if weights is None else float(weights.sum(dtype=np.float64))
-    scale = 1.0 / total if network._head_loss.reduction == "mean" else 1.0
-    penalty = np.zeros(network.params.size)
-    for layer, at in zip(network.layers, network._offsets, strict=True):
-        ld = row_length(int(layer.n_out or 0), network.dtype)
-        penalty[at:at + layer.trained_rows()[1] * ld] = alpha / total
-    plan = network.plan(min(n, CHUNK_ROWS), threads_for(network, n, n_threads))
-    chunks = [slice(i, min(i + CHUNK_ROWS, n)) for i in range(0, n, CHUNK_ROWS)]
-
-    def error(w: Array) -> tuple[float, Array]:
-        network.params[...] = w
-        value, summed[...] = 0.0, 0.0
-        for rows in chunks if network.compiled else ():
-            value += network._evaluate(GRADIENT, plan, X, T, rows, scale, weights)
-            np.add(summed, network.grads, out=summed)
-        if not network.compiled:  # a loss of the user's own
-            value, summed[...] = network.loss_and_grad(X, T, sample_weight=weights)
-        shrink = penalty * w
-        last[0] = value + 0.5 * float(shrink @ w)
-        return last[0], summed + shrink
-
-    def tell(w: Array) -> None:
-        history.append({"loss": last[0]})
-        if verbose:
-            print(f"Iteration {len(history['loss'])}, loss = {last[0]:.8f}")
-
-    found = minimize(error, network.params.astype(np.float64), method="L-BFGS-B", jac=True,
-                     callback=tell, options={"maxfun": max_fun, "maxiter": max_iter,
-                                             "gtol": tol})
-    network.params[...] = found.x
-    return found, history
