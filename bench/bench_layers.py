@@ -13,7 +13,7 @@ ROWS, WIDTH = 256, 256
 CASES: dict[str, tuple[Any, ...]] = {
     "Dense": (WIDTH, WIDTH), "Sigmoid": (), "Tanh": (), "ReLU": (), "Softmax": (), "Dropout": (),
     "BatchNorm": (), "LayerNorm": (), "LeakyReLU": (), "ELU": (), "SiLU": (), "Softplus": (),
-    "GELU": (), "Identity": (), "LogSoftmax": ()}
+    "GELU": (), "Identity": (), "LogSoftmax": (), "Flatten": ()}
 
 
 class Layers:

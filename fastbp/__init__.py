@@ -24,6 +24,7 @@ from .layers import (
     BatchNorm,
     Dense,
     Dropout,
+    Flatten,
     Identity,
     Layer,
     LayerNorm,
@@ -67,13 +68,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback",
     "Checkpoint", "CrossEntropyLoss", "CustomLoss", "Dense", "Dropout", "ELU", "EarlyStopping",
-    "FocalLoss", "GELU", "HingeLoss", "History", "HuberLoss", "Identity", "JSONLines", "L2Loss",
-    "Layer", "LayerNorm", "LeakyReLU", "Lion", "LogSoftmax", "Loss", "MAELoss", "MLPClassifier",
-    "MLPRegressor", "MSELoss", "Network", "Optimizer", "PoissonLoss", "ProgressBar",
-    "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
-    "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss", "Softmax", "SoftmaxCrossEntropyLoss",
-    "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_lbfgs", "fit_many",
-    "gradcheck", "load", "schedules",
+    "Flatten", "FocalLoss", "GELU", "HingeLoss", "History", "HuberLoss", "Identity",
+    "JSONLines", "L2Loss", "Layer", "LayerNorm", "LeakyReLU", "Lion", "LogSoftmax", "Loss",
+    "MAELoss", "MLPClassifier", "MLPRegressor", "MSELoss", "Network", "Optimizer",
+    "PoissonLoss", "ProgressBar", "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD",
+    "Schedule", "SiLU", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss",
+    "Softmax", "SoftmaxCrossEntropyLoss", "Softplus", "StopOnNaN", "Tanh", "TensorBoard",
+    "TimeLimit", "fit_lbfgs", "fit_many", "gradcheck", "load", "schedules",
 ]
 
 

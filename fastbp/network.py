@@ -167,7 +167,8 @@ class Network(Doors, Portable):
 
     def check_input(self, X: Any, name: str = "X") -> Array:
         """``X`` as the engine takes it, or an error that says what is wrong with it."""
-        return as_matrix(X, name, self.dtype, self.n_in, allow_nonfinite=self.allow_nonfinite)
+        return as_matrix(self.layers[0].as_rows(X, name), name, self.dtype, self.n_in,
+                         allow_nonfinite=self.allow_nonfinite)
 
     def check_target(self, T: Any, name: str = "T") -> Array:
         """``T`` as class indices or rows of numbers, or an error that says what is wrong."""
@@ -209,10 +210,7 @@ class Network(Doors, Portable):
         Y = np.empty((len(X), self.n_out), self.dtype)
         for rows, plan in self._chunks(len(X)):
             self._evaluate(engine.PREDICT, plan, X, Y, rows, 1.0)
-            ld, at = int(plan.ops["ld_out"][-1]), int(plan.ops["y"][-1])
-            count = rows.stop - rows.start
-            out = plan.workspace[at:at + count * ld].reshape(count, ld)
-            Y[rows] = out[:, :self.n_out]
+            Y[rows] = plan.output(rows.stop - rows.start)
         return Y
 
     def _predict_row(self, X: Array) -> Array:

@@ -64,6 +64,12 @@ class Plan:
         """Rows that the workspace holds."""
         return int(self.head["capacity"][0])
 
+    def output(self, rows: int) -> Array:
+        """What the last op has left for the first ``rows``, a view."""
+        last = self.ops[-1]
+        at, ld = int(last["y"]), int(last["ld_out"])
+        return self.workspace[at:at + rows * ld].reshape(rows, ld)[:, :int(last["n_out"])]
+
 
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     """Zeros that start on a 64-byte boundary."""

@@ -22,7 +22,8 @@ def input_gradient(network: Network, X: Any, T: Any) -> Array:
 
     Returns
     -------
-    ndarray, shape (b, n_in)
+    ndarray
+        Of the shape of X.
 
     Raises
     ------
@@ -33,7 +34,7 @@ def input_gradient(network: Network, X: Any, T: Any) -> Array:
     network.textbook(X, T)
     dX = network.backward(network._head_loss.backward())
     network.grads[...] = kept
-    return dX
+    return dX.reshape(np.shape(X))
 
 
 def jacobian(network: Network, X: Any) -> Array:

@@ -120,8 +120,8 @@ def batch_norm(X: Array, weight: Array | None = None, bias: Array | None = None,
 LAYERS: dict[str, Callable[..., Array]] = {
     "Dense": dense, "Sigmoid": sigmoid, "Tanh": tanh, "ReLU": relu, "Softmax": softmax,
     "Dropout": dropout, "LayerNorm": layer_norm, "BatchNorm": batch_norm,
-    "LeakyReLU": leaky_relu, "ELU": elu, "Identity": identity, "SiLU": silu, "Softplus": softplus,
-    "GELU": gelu, "LogSoftmax": log_softmax}
+    "LeakyReLU": leaky_relu, "ELU": elu, "Identity": identity, "Flatten": identity, "SiLU": silu,
+    "Softplus": softplus, "GELU": gelu, "LogSoftmax": log_softmax}
 
 
 def l2(x: Sequence[complex], t: Sequence[float]) -> complex:

@@ -184,6 +184,14 @@ def test_weights_and_poisson_are_the_same() -> None:
         MLPRegressor("poisson").fit(X, -y)
 
 
+def test_a_poisson_network_can_be_saved(tmp_path: Any) -> None:
+    X, y = load("diabetes")
+    model = MLPRegressor("poisson", max_iter=2).fit(X, y)
+    model.network_.save(tmp_path / "model.safetensors")
+    again = fastbp.load(tmp_path / "model.safetensors")
+    assert again.loss(X, y) == model.network_.loss(X, y)
+
+
 def test_several_outputs() -> None:
     X, y = load("diabetes")
     theirs, ours = both((X, np.column_stack([y, y**2])), max_iter=20, alpha=0.0)

@@ -95,3 +95,35 @@ def test_nonfinite_is_let_in_when_asked() -> None:
     X[2, 0] = np.inf
     P = classifier(allow_nonfinite=True).predict(X)
     assert np.isfinite(P[0]).all() and np.isnan(P[1]).all()
+
+
+def test_rows_of_any_shape_under_flatten(tmp_path: Any) -> None:
+    rng = np.random.default_rng(0)
+    images, T = rng.random((60, 4, 5)), rng.integers(0, 3, 60)
+
+    def network(shape: Any) -> fastbp.Network:
+        return fastbp.Network([fastbp.Flatten(shape), fastbp.Dense(20, 8), fastbp.Tanh(),
+                               fastbp.Dense(8, 3)], "SoftmaxCrossEntropyLoss", "float64")
+
+    def fitted(shape: Any, X: Any) -> fastbp.Network:
+        net = network(shape)
+        net.fit(X, T, epochs=3, validation_data=(X, T))
+        return net
+
+    flat, given, free = (fitted(None, images.reshape(60, 20)), fitted((4, 5), images),
+                         fitted(None, images.reshape(60, 2, 2, 5)))
+    assert (flat.params == given.params).all() and (flat.params == free.params).all()
+    assert (given.predict(images) == flat.predict(images.reshape(60, 20))).all()
+    assert (given.predict(images[:1]) == flat.predict(images[:1].reshape(1, 20))).all()
+    assert given.input_gradient(images, T).shape == images.shape
+    assert given.layers[0].backward(given.layers[0].forward(images)).shape == images.shape
+    given.save(tmp_path / "model.safetensors")
+    again = fastbp.load(tmp_path / "model.safetensors")
+    assert (again.predict(images) == given.predict(images)).all()
+    for bad in (images.reshape(60, 5, 4), images[:, :3], images[0, 0]):
+        with pytest.raises(ValueError, match=r"X must have shape \(rows, 4, 5\), got"):
+            given.predict(bad)
+    with pytest.raises(ValueError, match="20 columns"):
+        free.predict(images[:, :3])
+    with pytest.raises(ValueError, match="shape"):
+        fastbp.Flatten((0, 3))

@@ -13,10 +13,9 @@ from sklearn.utils.validation import column_or_1d
 from .._validation import Array
 from ..callbacks import Callback
 from ..layers import Layer
-from ..losses import L2Loss, Loss
+from ..losses import L2Loss, Loss, PoissonLoss
 from ..losses import get as get_loss
 from .base import BaseMLP, stochastic
-from .poisson import LogPoissonLoss
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
@@ -184,7 +183,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     def _head(self, T: Array) -> tuple[int, Loss, list[Layer], str]:
         if self.loss == "poisson":
-            return T.shape[1], LogPoissonLoss(), [], "exp"
+            return T.shape[1], PoissonLoss(deviance=True), [], "exp"
         loss = L2Loss() if self.loss == "squared_error" else get_loss(self.loss)
         if loss.labels or loss.probabilities is not None:
             raise ValueError(f"loss={self.loss!r} is not for regression")

@@ -5,6 +5,7 @@ from .activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Layer
 from .dense import Dense
 from .dropout import Dropout
+from .flatten import Flatten
 from .normalization import BatchNorm, LayerNorm
 from .smooth import GELU, SiLU, Softplus
 from .softmax import LogSoftmax, Softmax
@@ -13,7 +14,7 @@ from .softmax import LogSoftmax, Softmax
 LAYERS: dict[str, type[Layer]] = {
     c.__name__: c for c in (
         Dense, Sigmoid, Tanh, ReLU, Softmax, Dropout, BatchNorm, LayerNorm, LeakyReLU, ELU, SiLU,
-        Softplus, GELU, Identity, LogSoftmax)}
+        Softplus, GELU, Identity, LogSoftmax, Flatten)}
 
 #: Activations by the names that ``get`` takes.
 ACTIVATIONS: dict[str, type[Layer]] = {
@@ -21,9 +22,9 @@ ACTIVATIONS: dict[str, type[Layer]] = {
     "leaky_relu": LeakyReLU, "elu": ELU, "gelu": GELU, "silu": SiLU, "swish": SiLU,
     "softplus": Softplus, "softmax": Softmax, "log_softmax": LogSoftmax}
 
-__all__ = ["ACTIVATIONS", "ELU", "GELU", "LAYERS", "BatchNorm", "Dense", "Dropout", "Identity",
-           "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax",
-           "Softplus", "Tanh", "get"]
+__all__ = ["ACTIVATIONS", "ELU", "GELU", "LAYERS", "BatchNorm", "Dense", "Dropout", "Flatten",
+           "Identity", "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid",
+           "Softmax", "Softplus", "Tanh", "get"]
 
 
 def get(activation: str | Layer) -> Layer:

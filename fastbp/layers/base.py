@@ -150,6 +150,10 @@ class Layer:
         self.n_in, self.n_out = n_in, n_in
         return n_in
 
+    def as_rows(self, X: Any, name: str = "X") -> Any:
+        """A network's input as this layer, its first, wants to see it."""
+        return X
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters, in order."""
         return {}

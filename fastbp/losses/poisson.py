@@ -3,6 +3,10 @@
     E = 1/n sum_i e^x_i - t_i x_i          dx = (e^x - t) / n
 
 per row of n outputs: the negative log-likelihood without log t!, which no weight changes.
+Half the deviance, which is 0 where e^x = t, is a sum and counts one term more:
+
+    E = sum_i e^x_i - t_i x_i + t_i log t_i - t_i          dx = e^x - t
+
 Source: P. McCullagh and J. A. Nelder, Generalized Linear Models, 2nd ed., ch. 6.
 """
 
@@ -14,24 +18,31 @@ from typing import Any
 import numpy as np
 
 from .._jit import kernel
-from .._validation import Array
+from .._validation import Array, check_bool
 from ..kernels.vmath import exp, select
 from .base import Loss
 
 
 @kernel
 def poisson(h, x, t, weight, error, dx):
-    """One block; the rates wait in dx. A term with t = 0 counts e^x even at x = -inf."""
-    n, ld = h["n"], h["ld"]
+    """One block; the rates wait in dx. A term with t = 0 counts e^x even at x = -inf.
+
+    ``a`` is 1 for half the deviance.
+    """
+    n, ld, deviance = h["n"], h["ld"], h["a"] != 0
+    outputs = x.dtype.type(1 if deviance else n)
     zero, infinite = x.dtype.type(0), x.dtype.type(math.inf)
     for i in range(x.size):
         dx[i] = exp(x[i])
     for r in range(weight.size):
-        w, total = weight[r] / x.dtype.type(n), zero
+        w, total = weight[r] / outputs, zero
         a, b, out = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
         for i in range(n):
             silent = (b[i] == zero) | (a[i] == infinite)  # there e^x is all that counts
             total += out[i] - select(silent, zero, b[i] * a[i])
+        for i in range(n if deviance else 0):
+            if b[i] > zero:
+                total += b[i] * (x.dtype.type(math.log(b[i])) - x.dtype.type(1))
         for i in range(ld):
             out[i] = select(i < n, w * (out[i] - b[i]), zero)
         error[r] = w * total
@@ -46,9 +57,28 @@ class PoissonLoss(Loss):
     ----------
     reduction : {"mean", "sum"}
         Over the rows of a batch.
+    deviance : bool
+        Half the deviance, a sum over outputs, which is 0 where e^X = T.
+
+    Raises
+    ------
+    TypeError
+        For a deviance that is no bool.
     """
 
     kernel = poisson
+
+    def __init__(self, reduction: str = "mean", *, deviance: bool = False) -> None:
+        super().__init__(reduction)
+        self.deviance = check_bool(deviance, "deviance")
+
+    def constants(self) -> tuple[float, float]:
+        """Whether the deviance."""
+        return float(self.deviance), 0.0
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that make a loss like this one."""
+        return {**super().config(), **({"deviance": True} if self.deviance else {})}
 
     def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
                      allow_nonfinite: bool = False) -> Array:
