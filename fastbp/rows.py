@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
+from .kernels.copy import clear_row, copy_row
 from .kernels.matmul import ONE, ZERO
 from .kernels.prefetch import prefetch, prefetch_rows
 from .kernels.team import barrier, claim
@@ -27,9 +28,7 @@ def load_rows(h, op, ws, at, source, X):
     m, ld = h["n_features"], h["ld_features"]
     x0 = op["x"] + at * ld
     for r in range(source.size):
-        row, given = ws[x0 + r * ld:x0 + r * ld + m], X[source[r]]
-        for i in range(m):
-            row[i] = given[i]
+        copy_row(ws, x0 + r * ld, X, source[r] * m, m)
 
 
 @kernel
@@ -37,15 +36,12 @@ def load_targets(h, ws, at, source, T, labels, weights, scale):
     """Targets of ``source`` as rows of numbers from row ``at`` on, and their weight."""
     n, ld = h["n"], h["ld"]
     for r in range(source.size):
-        row = ws[h["target"] + (at + r) * ld:h["target"] + (at + r + 1) * ld]
+        row = h["target"] + (at + r) * ld
         if labels.size > 0:
-            for i in range(n):
-                row[i] = 0
-            row[labels[source[r]]] = 1
+            clear_row(ws, row, n)
+            ws[row + labels[source[r]]] = 1
         else:
-            given = T[source[r]]
-            for i in range(n):
-                row[i] = given[i]
+            copy_row(ws, row, T, source[r] * n, n)
         ws[h["weight"] + at + r] = scale * weights[source[r]] if weights.size > 0 else scale
 
 

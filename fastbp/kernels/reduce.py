@@ -19,8 +19,8 @@ from .._jit import DISABLED
 from .tile import VECTOR_BYTES
 
 
-class _Lanes:
-    """One loop over a row by vectors, with an accumulator for each result."""
+class Lanes:
+    """Vectors of one row's elements, and a loop over them with an accumulator a result."""
 
     def __init__(self, context: Any, builder: Any, row_type: Any) -> None:
         self.context, self.builder = context, builder
@@ -47,22 +47,25 @@ class _Lanes:
             f"llvm.masked.load.v{self.n}f{self.bits}.p0")
         return self.builder.call(f, [pointer, ir.IntType(32)(self.bits // 8), mask, other])
 
+    def first(self, count: Any) -> Any:
+        """The mask of the first ``count`` lanes."""
+        builder, wide = self.builder, ir.VectorType(ir.IntType(64), self.n)
+        count = builder.insert_element(ir.Constant(wide, ir.Undefined), count, ir.IntType(32)(0))
+        count = builder.shuffle_vector(count, count, ir.Constant(
+            ir.VectorType(ir.IntType(32), self.n), None))
+        return builder.icmp_signed("<", ir.Constant(wide, list(range(self.n))), count)
+
     def run(self, count: Any, start: Sequence[Any],
             step: Callable[..., Sequence[Any]]) -> list[Any]:
         """Fold ``step(at, mask, accumulators)`` over the vectors of ``count`` elements."""
         builder, i64 = self.builder, ir.IntType(64)
-        numbers = ir.Constant(ir.VectorType(i64, self.n), list(range(self.n)))
         entry, loop, done = builder.block, *(builder.append_basic_block() for _ in range(2))
         builder.branch(loop)
         builder.position_at_end(loop)
         at = builder.phi(i64)
         at.add_incoming(i64(0), entry)
         held = [builder.phi(self.vector) for _ in start]
-        left = builder.insert_element(ir.Constant(numbers.type, ir.Undefined),
-                                      builder.sub(count, at), ir.IntType(32)(0))
-        left = builder.shuffle_vector(left, left, ir.Constant(
-            ir.VectorType(ir.IntType(32), self.n), None))
-        new = step(at, builder.icmp_signed("<", numbers, left), held)
+        new = step(at, self.first(builder.sub(count, at)), held)
         for phi, first, following in zip(held, start, new, strict=True):
             phi.add_incoming(first, entry)
             phi.add_incoming(following, builder.block)
@@ -83,7 +86,8 @@ class _Lanes:
         return self.builder.extract_element(value, i32(0))
 
 
-def _data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+def data_of(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    """Pointer to the first element of an array."""
     return context.make_array(array_type)(context, builder, array).data
 
 
@@ -91,8 +95,8 @@ def _row_max(typingctx, x, n):
     """Largest of the first ``n`` numbers of x that are not NaN; -inf where there is none."""
 
     def codegen(context, builder, signature, args):
-        lanes = _Lanes(context, builder, signature.args[0])
-        data = _data(context, builder, signature.args[0], args[0])
+        lanes = Lanes(context, builder, signature.args[0])
+        data = data_of(context, builder, signature.args[0], args[0])
         lowest = lanes.splat(ir.Constant(lanes.element, -math.inf))
 
         def larger(a, b):
@@ -113,8 +117,8 @@ def _entropy_terms(typingctx, x, p, t, n, high):
     """
 
     def codegen(context, builder, signature, args):
-        lanes = _Lanes(context, builder, signature.args[0])
-        x, p, t = (_data(context, builder, signature.args[i], args[i]) for i in range(3))
+        lanes = Lanes(context, builder, signature.args[0])
+        x, p, t = (data_of(context, builder, signature.args[i], args[i]) for i in range(3))
         top, one = lanes.splat(args[4]), lanes.splat(ir.Constant(lanes.element, 1.0))
         zero = lanes.zero
 
@@ -138,8 +142,8 @@ def _row_sum(typingctx, x, n):
     """Sum of the first ``n`` numbers of x."""
 
     def codegen(context, builder, signature, args):
-        lanes = _Lanes(context, builder, signature.args[0])
-        data = _data(context, builder, signature.args[0], args[0])
+        lanes = Lanes(context, builder, signature.args[0])
+        data = data_of(context, builder, signature.args[0], args[0])
         (total,) = lanes.run(args[1], [lanes.zero], lambda at, mask, held: [
             builder.fadd(held[0], lanes.load(data, at, mask, lanes.zero))])
         return lanes.fold(total, builder.fadd)
@@ -147,12 +151,29 @@ def _row_sum(typingctx, x, n):
     return x.dtype(x, types.int64), codegen
 
 
+def _squares(typingctx, x, t, n):
+    """Sum of (x - t)^2 over the first ``n`` numbers of each."""
+
+    def codegen(context, builder, signature, args):
+        lanes = Lanes(context, builder, signature.args[0])
+        x, t = (data_of(context, builder, signature.args[i], args[i]) for i in range(2))
+
+        def step(at, mask, held):
+            d = builder.fsub(*(lanes.load(data, at, mask, lanes.zero) for data in (x, t)))
+            return [builder.fadd(held[0], builder.fmul(d, d))]
+
+        (total,) = lanes.run(args[2], [lanes.zero], step)
+        return lanes.fold(total, builder.fadd)
+
+    return x.dtype(x, t, types.int64), codegen
+
+
 def _magnitudes(typingctx, x, n):
     """(sum of |x|, sum of x^2) of the first ``n`` numbers of x."""
 
     def codegen(context, builder, signature, args):
-        lanes = _Lanes(context, builder, signature.args[0])
-        data = _data(context, builder, signature.args[0], args[0])
+        lanes = Lanes(context, builder, signature.args[0])
+        data = data_of(context, builder, signature.args[0], args[0])
         size_of = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(lanes.vector, [lanes.vector]),
             f"llvm.fabs.v{lanes.n}f{lanes.bits}")
@@ -173,6 +194,7 @@ row_max: Any = intrinsic(_row_max)
 row_sum: Any = intrinsic(_row_sum)
 entropy_terms: Any = intrinsic(_entropy_terms)
 magnitudes: Any = intrinsic(_magnitudes)
+squares: Any = intrinsic(_squares)
 
 if DISABLED:
     import numpy as np
@@ -184,6 +206,10 @@ if DISABLED:
     def row_sum(x, n):  # noqa: F811
         """The same in NumPy."""
         return x[:n].sum()
+
+    def squares(x, t, n):  # noqa: F811
+        """The same in NumPy."""
+        return np.square(x[:n] - t[:n]).sum()
 
     def magnitudes(x, n):  # noqa: F811
         """The same in NumPy."""

@@ -8,7 +8,7 @@ included: at most 4 ULP each. NaN gives NaN, +-inf gives the limit.
 Compiled with ``contract`` only: ``reassoc`` would undo the two-part range reduction.
 
 Source: range reduction x = k ln 2 + r and table-free polynomials as in J.-M. Muller,
-Elementary Functions, 3rd ed., ch. 11; Lambert's continued fraction for tanh.
+Elementary Functions, 3rd ed., ch. 11.
 """
 
 from __future__ import annotations
@@ -158,38 +158,62 @@ def _log1p64(u):
     return select(u < _D_BIG, y, u)
 
 
-# --- tanh: below 0.55 Lambert's fraction, above (1 - e) / (1 + e), e = exp(-2 |x|) ------
-# Both are written as a leading term plus a quotient, so one division serves.
+# --- tanh = -t / (2 + t), t = e**(-2 |x|) - 1 ------------------------------------------
+# t = 2**k (e**r - 1) + (2**k - 1): near 0, where k = 0, no digit of it cancels. Beyond 10 and
+# 20 the quotient is 1.
 
-_F_TANH, _D_TANH = _f(0.55), _d(0.55)
-_F_Q0, _F_Q1, _F_Q2 = _f(945), _f(420), _f(15)  # fifth convergent, denominator
-_F_P1, _F_P2 = _f(315), _f(14)  # denominator minus numerator, over z = x^2
+_F_TANH_HI, _D_TANH_HI = _f(10), _d(20)
+_F_BIAS_127, _D_BIAS_1023 = np.int32(_F_BIAS - _I127), np.int64(_D_BIAS - _L1023)
 
 
 @kernel(fastmath=CONTRACT)
 def _tanh32(x):
     a = select(x < _F_ZERO, -x, x)
-    z = x * x
-    e = _exp32(-(a + a))
-    small = a < _F_TANH
-    den = _F_Q0 + z * (_F_Q1 + z * _F_Q2)
-    num = -(a * z) * (_F_P1 + z * _F_P2)
-    q = select(small, num, -(e + e)) / select(small, den, _F_ONE + e)
-    y = select(small, a, _F_ONE) + q
-    return select(x < _F_ZERO, -y, y)
+    a = select(a > _F_TANH_HI, _F_TANH_HI, a)
+    v = -(a + a)
+    t = np.float32(v * _F_LOG2E + _F_ROUND)
+    n = t - _F_ROUND
+    r = v - n * _F_LN2_HI - n * _F_LN2_LO
+    p = _F7
+    p = p * r + _F6
+    p = p * r + _F5
+    p = p * r + _F4
+    p = p * r + _F3
+    p = p * r + _F2
+    p = p * r * r + r
+    s = np.int32((np.int32(t.view(np.int32)) - _F_BIAS_127) << _I23)
+    s = s.view(np.float32)
+    t = s * p + (s - _F_ONE)
+    y = t / (_F_TWO + t)
+    return select(x < _F_ZERO, y, -y)
 
 
 @kernel(fastmath=CONTRACT)
 def _tanh64(x):
     a = select(x < 0.0, -x, x)
-    z = x * x
-    e = _exp64(-(a + a))
-    small = a < _D_TANH
-    den = 2027025.0 + z * (945945.0 + z * (51975.0 + z * (630.0 + z)))  # eighth convergent
-    num = -(a * z) * (675675.0 + z * (45045.0 + z * (594.0 + z)))
-    q = select(small, num, -(e + e)) / select(small, den, 1.0 + e)
-    y = select(small, a, 1.0) + q
-    return select(x < 0.0, -y, y)
+    a = select(a > _D_TANH_HI, _D_TANH_HI, a)
+    v = -(a + a)
+    t = np.float64(v * _D_LOG2E + _D_ROUND)
+    n = t - _D_ROUND
+    r = v - n * _D_LN2_HI - n * _D_LN2_LO
+    p = _D13
+    p = p * r + _D12
+    p = p * r + _D11
+    p = p * r + _D10
+    p = p * r + _D9
+    p = p * r + _D8
+    p = p * r + _D7
+    p = p * r + _D6
+    p = p * r + _D5
+    p = p * r + _D4
+    p = p * r + _D3
+    p = p * r + _D2
+    p = p * r * r + r
+    s = np.int64((np.int64(t.view(np.int64)) - _D_BIAS_1023) << _L52)
+    s = s.view(np.float64)
+    t = s * p + (s - 1.0)
+    y = t / (2.0 + t)
+    return select(x < 0.0, y, -y)
 
 
 # --- sigmoid and softplus: e = exp(-|x|) never overflows -----------------------------

@@ -9,6 +9,7 @@ per row of n outputs. Source: seed text, section "Loss layer for continuous valu
 from __future__ import annotations
 
 from .._jit import kernel
+from ..kernels.reduce import squares
 from ..kernels.vmath import select
 from .base import Loss
 
@@ -19,15 +20,11 @@ def l2(h, x, t, weight, error, dx):
     n, ld = h["n"], h["ld"]
     half, zero = x.dtype.type(0.5), x.dtype.type(0)
     for r in range(weight.size):
-        w, total = weight[r], zero
-        a, b = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld]
-        for i in range(n):
-            d = a[i] - b[i]
-            total += d * d
-        out = dx[r * ld:(r + 1) * ld]
+        w, lo, hi = weight[r], r * ld, (r + 1) * ld
+        a, b, out = x[lo:hi], t[lo:hi], dx[lo:hi]
+        error[r] = w * (half * squares(a, b, n))
         for i in range(ld):
             out[i] = select(i < n, w * (a[i] - b[i]), zero)
-        error[r] = w * (half * total)
 
 
 @kernel
@@ -36,15 +33,11 @@ def mse(h, x, t, weight, error, dx):
     n, ld = h["n"], h["ld"]
     zero = x.dtype.type(0)
     for r in range(weight.size):
-        w, total = weight[r] / x.dtype.type(n), zero
-        a, b = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld]
-        for i in range(n):
-            d = a[i] - b[i]
-            total += d * d
-        out = dx[r * ld:(r + 1) * ld]
+        w, lo, hi = weight[r] / x.dtype.type(n), r * ld, (r + 1) * ld
+        a, b, out = x[lo:hi], t[lo:hi], dx[lo:hi]
+        error[r] = w * squares(a, b, n)
         for i in range(ld):
             out[i] = select(i < n, (w + w) * (a[i] - b[i]), zero)
-        error[r] = w * total
 
 
 class L2Loss(Loss):

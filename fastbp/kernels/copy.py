@@ -1,0 +1,84 @@
+"""Copies of short rows: whole vectors, then one masked vector. A loop costs several times that
+where a row has fewer elements than a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .._jit import DISABLED
+from .reduce import Lanes, data_of
+
+
+def _write(context: Any, builder: Any, lanes: Lanes, to: Any, count: Any,
+           value: Callable[[Any, Any], Any]) -> None:
+    """Store ``value(at, mask)`` by vectors to ``count`` elements; mask None for all lanes."""
+    i64 = ir.IntType(64)
+    whole = builder.and_(count, i64(-lanes.n))
+
+    def target(at: Any) -> Any:
+        return builder.bitcast(builder.gep(to, [at]), lanes.vector.as_pointer())
+
+    with cgutils.for_range_slice(builder, i64(0), whole, i64(lanes.n), i64) as (at, _):
+        builder.store(value(at, None), target(at), align=lanes.bits // 8)
+    rest = builder.sub(count, whole)
+    with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
+        mask = lanes.first(rest)
+        store = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [lanes.vector, lanes.vector.as_pointer(),
+                                            ir.IntType(32), mask.type]),
+            f"llvm.masked.store.v{lanes.n}f{lanes.bits}.p0")
+        builder.call(store, [value(whole, mask), target(whole),
+                             ir.IntType(32)(lanes.bits // 8), mask])
+
+
+def _copy_row(typingctx, to, at, source, place, count):
+    """to[at:at + count] = source[place:place + count], both as they lie in memory."""
+
+    def codegen(context, builder, signature, args):
+        lanes = Lanes(context, builder, signature.args[0])
+        start = builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
+        given = builder.gep(data_of(context, builder, signature.args[2], args[2]), [args[3]])
+
+        def value(k, mask):
+            if mask is not None:
+                return lanes.load(given, k, mask, lanes.zero)
+            pointer = builder.bitcast(builder.gep(given, [k]), lanes.vector.as_pointer())
+            return builder.load(pointer, align=lanes.bits // 8)
+
+        _write(context, builder, lanes, start, args[4], value)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.void(to, n, source, n, n), codegen
+
+
+def _clear_row(typingctx, to, at, count):
+    """to[at:at + count] = 0."""
+
+    def codegen(context, builder, signature, args):
+        lanes = Lanes(context, builder, signature.args[0])
+        start = builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
+        _write(context, builder, lanes, start, args[2], lambda k, mask: lanes.zero)
+        return context.get_dummy_value()
+
+    return types.void(to, types.int64, types.int64), codegen
+
+
+copy_row: Any = intrinsic(_copy_row)
+clear_row: Any = intrinsic(_clear_row)
+
+if DISABLED:
+    def copy_row(to, at, source, place, count):  # noqa: F811
+        """The same in NumPy."""
+        to[at:at + count] = source.reshape(-1)[place:place + count]
+
+    def clear_row(to, at, count):  # noqa: F811
+        """The same in NumPy."""
+        to[at:at + count] = 0
