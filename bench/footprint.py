@@ -1,0 +1,71 @@
+"""Installed size and import time of fastbp's core beside others, each in an empty environment.
+
+    python -m bench.footprint                  # fastbp, scikit-learn, JAX, PyTorch
+    python -m bench.footprint fastbp torch==2.13.0
+
+Every name is given to pip as it stands, ``fastbp`` as this checkout.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ("fastbp", "scikit-learn", "jax", "torch")
+MODULES = {"scikit-learn": "sklearn.neural_network"}
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the files below ``folder``, links and bytecode left out."""
+    return sum(path.stat().st_size for path in folder.rglob("*")
+               if path.is_file() and not path.is_symlink() and path.suffix != ".pyc")
+
+
+def import_seconds(python: Path, module: str, repeat: int = 7) -> float:
+    """Median time of a process that imports ``module`` over one that imports nothing."""
+    environment = {k: v for k, v in os.environ.items()
+                   if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
+
+    def run(code: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([python, "-c", code], check=True, env=environment,
+                       cwd=tempfile.gettempdir())
+        return time.perf_counter() - began
+
+    run(f"import {module}")  # writes bytecode, fills the page cache
+    return statistics.median(run(f"import {module}") - run("pass") for _ in range(repeat))
+
+
+def measure(requirement: str, folder: Path) -> tuple[float, float, int]:
+    """Megabytes that pip adds, seconds of the import, number of packages."""
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    site = next(folder.rglob("site-packages"))
+    before, known = size_of(folder), len(list(site.glob("*.dist-info")))
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                    ROOT if requirement == "fastbp" else requirement], check=True)
+    name = re.split(r"[=<>\[]", requirement)[0]
+    packages = len(list(site.glob("*.dist-info"))) - known
+    return ((size_of(folder) - before) / 1e6, import_seconds(python, MODULES.get(name, name)),
+            packages)
+
+
+def main(requirements: list[str]) -> None:
+    """Print a row for each."""
+    print("| | installed, MB | packages | import, s |\n|---|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, requirement in enumerate(requirements or PEERS):
+            size, seconds, packages = measure(requirement, Path(scratch) / str(number))
+            print(f"| {requirement} | {size:.0f} | {packages} | {seconds:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
