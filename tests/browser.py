@@ -18,13 +18,15 @@ _OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--
 #: What a page says of itself once drawn.
 _LOOK = """
 const seen = e => { const b = e.getBoundingClientRect(); return b.width > 0 && b.height > 0; };
+const some = e => { const b = e.getBoundingClientRect(); return b.width > 0 || b.height > 0; };
 const size = e => { const m = e.getScreenCTM();
                     return parseFloat(getComputedStyle(e).fontSize) * Math.hypot(m.a, m.b); };
 return {
   wide: document.documentElement.scrollWidth, width: window.innerWidth,
   charts: [...document.querySelectorAll('figure > svg')].map(svg => ({
     label: svg.getAttribute('aria-label'), drawn: seen(svg),
-    paths: [...svg.querySelectorAll('path, use, image')].filter(seen).length,
+    marks: [...svg.querySelectorAll('[style*="var(--c"], image')].filter(some).length,
+    words: [...svg.querySelectorAll('text')].filter(seen).map(t => t.textContent),
     inside: svg.getBoundingClientRect().right <= window.innerWidth,
     cut: [...svg.querySelectorAll('text')].filter(t => {
       const a = t.getBoundingClientRect(), b = svg.getBoundingClientRect();
@@ -51,13 +53,18 @@ class Browser:
 
     def look(self, path: Path, width: int, dark: bool = False) -> dict[str, Any]:
         """Open ``path`` on a screen ``width`` wide; what there is to see, and the console."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
         command = self.driver.execute_cdp_cmd
         command("Emulation.setDeviceMetricsOverride", {
             "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
         command("Emulation.setEmulatedMedia", {"features": [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
+        self.driver.get("about:blank")  # so that what is waited for is the new page
         self.driver.get_log("browser")
         self.driver.get(path.as_uri())
+        WebDriverWait(self.driver, 30).until(lambda driver: driver.execute_script(
+            "return document.readyState == 'complete' && location.protocol == 'file:'"))
         found = dict(self.driver.execute_script(_LOOK))
         found["console"] = self.driver.get_log("browser")
         return found
