@@ -214,8 +214,8 @@ def test_residuals_and_predictions() -> None:
     many = np.linspace(0, 1, 5000)
     ax = plot.prediction(many + 1, many)
     assert np.sum(ax.collections[0].get_array()) == 5000  # every row is in a hexagon
-    np.testing.assert_allclose(curve(ax, "mean of a tenth").get_ydata()
-                               - curve(ax, "mean of a tenth").get_xdata(), 1)
+    np.testing.assert_allclose(curve(ax, "mean of a tenth of the rows").get_ydata()
+                               - curve(ax, "mean of a tenth of the rows").get_xdata(), 1)
     assert texts(plot.residuals([np.nan], [1.0])) == ["no finite value"]
     with pytest.raises(ValueError, match="2 columns"):
         plot.residuals(np.zeros((3, 2)), np.zeros((3, 2)))

@@ -83,7 +83,7 @@ def prediction(T: Any, output: Any, *, name: str | None = None, ax: Axes | None 
               label="as told")
     groups = np.array_split(np.argsort(y, kind="stable"), min(_GROUPS, len(y)))
     ax.plot([y[g].mean() for g in groups], [t[g].mean() for g in groups], "o-", color="C1",
-            markersize=4, label="mean of a tenth")
+            markersize=4, label="mean of a tenth of the rows")
     legend(ax, loc="upper left")
     return ax
 

@@ -136,7 +136,8 @@ def _classes(report: Report, T: Array, Y: Array, found: Classes, chart: Charts) 
 
     def cells(row: tuple[Any, ...]) -> tuple[str, ...]:
         name, p, r, f, n, area = row
-        return (name, share(p), share(r), share(f), f"{n:,}", number(area))
+        return (name, share(p), share(r), share(f), f"{n:,}",
+                "–" if area is None else f"{area:.4f}")
 
     head = ("label" if several else "class", "precision", "recall", "F1", "rows", "ROC area")
     parts = [table(head, map(cells, found.rows), "By label" if several else "By class",
@@ -199,12 +200,12 @@ def layers(report: Report, chart: Charts) -> str:
         slopes = gradient_statistics(network, report.X, report.T)
         charts.append(chart(lambda: plot.gradients(slopes), "Norm of each gradient, and over the "
                             f"norm of its weights, on {len(report.X):,} rows."))
-        tables.append(table(("tensor", "norm", "mean size", "largest", "gradient / weights"),
+        tables.append(table(("tensor", "norm", "mean size", "largest", "over weights"),
                             [(g.name, number(g.norm, 3), number(g.mean_abs, 3),
                               number(g.maximum, 3), number(g.ratio, 3)) for g in slopes],
                             "Gradients"))
     return _section("Network", chain, _grid(*charts),
-                    f'<div class="pair">{"".join(tables)}</div>')
+                    f'<div class="pair wider">{"".join(tables)}</div>')
 
 
 # -- how it was run -------------------------------------------------------------------
