@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import schedules
+from . import data, schedules
 from .callbacks import (
     Callback,
     Checkpoint,
@@ -55,6 +55,7 @@ from .losses import (
     SoftmaxCrossEntropyLoss,
 )
 from .many import fit_many
+from .model import Model, load_model
 from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
 from .schedules import Schedule
@@ -69,11 +70,11 @@ __all__ = [
     "Checkpoint", "CrossEntropyLoss", "CustomLoss", "Dense", "Dropout", "ELU", "EarlyStopping",
     "FocalLoss", "GELU", "HingeLoss", "History", "HuberLoss", "Identity", "JSONLines", "L2Loss",
     "Layer", "LayerNorm", "LeakyReLU", "Lion", "LogSoftmax", "Loss", "MAELoss", "MLPClassifier",
-    "MLPRegressor", "MSELoss", "Network", "Optimizer", "PoissonLoss", "ProgressBar",
+    "MLPRegressor", "MSELoss", "Model", "Network", "Optimizer", "PoissonLoss", "ProgressBar",
     "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
     "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss", "Softmax", "SoftmaxCrossEntropyLoss",
-    "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_lbfgs", "fit_many",
-    "gradcheck", "load", "schedules",
+    "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "data", "fit_lbfgs", "fit_many",
+    "gradcheck", "load", "load_model", "schedules",
 ]
 
 
