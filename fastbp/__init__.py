@@ -59,6 +59,7 @@ from .model import Model, load_model
 from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
 from .schedules import Schedule
+from .streaming import fit_stream
 
 if TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor
@@ -74,7 +75,7 @@ __all__ = [
     "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
     "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss", "Softmax", "SoftmaxCrossEntropyLoss",
     "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "data", "fit_lbfgs", "fit_many",
-    "gradcheck", "load", "load_model", "schedules",
+    "fit_stream", "gradcheck", "load", "load_model", "schedules",
 ]
 
 
