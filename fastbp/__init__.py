@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import schedules
+from . import data, schedules
 from .callbacks import (
     Callback,
     Checkpoint,
@@ -55,9 +55,11 @@ from .losses import (
     SoftmaxCrossEntropyLoss,
 )
 from .many import fit_many
+from .model import Model, load_model
 from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
 from .schedules import Schedule
+from .streaming import fit_stream
 
 if TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor
@@ -74,12 +76,12 @@ __all__ = [
     "Checkpoint", "CrossEntropyLoss", "CustomLoss", "Dense", "Dropout", "ELU", "EarlyStopping",
     "FocalLoss", "GELU", "HingeLoss", "History", "HuberLoss", "Identity", "JSONLines", "L2Loss",
     "Layer", "LayerNorm", "LeakyReLU", "Lion", "LogSoftmax", "Loss", "MAELoss", "MLPClassifier",
-    "MLPRegressor", "MSELoss", "Network", "Optimizer", "PoissonLoss", "ProgressBar",
+    "MLPRegressor", "MSELoss", "Model", "Network", "Optimizer", "PoissonLoss", "ProgressBar",
     "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
     "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss", "Softmax", "SoftmaxCrossEntropyLoss",
-    "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_lbfgs", "fit_many",
-    "from_keras", "from_sklearn", "from_torch", "gradcheck", "load", "schedules", "to_c",
-    "to_keras", "to_onnx", "to_sklearn", "to_torch", "to_torch_state_dict",
+    "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "data", "fit_lbfgs", "fit_many",
+    "fit_stream", "from_keras", "from_sklearn", "from_torch", "gradcheck", "load", "load_model",
+    "schedules", "to_c", "to_keras", "to_onnx", "to_sklearn", "to_torch", "to_torch_state_dict",
 ]
 
 #: What is imported when it is asked for, and where it is.
