@@ -153,8 +153,8 @@ class ParquetFile(Table):
             self.n_rows, self.n_parts = told.num_rows, file.num_row_groups
             largest = max((told.row_group(i).total_byte_size for i in range(self.n_parts)),
                           default=0)
-            # A page of each column, of 1 MiB unless the writer was told otherwise.
-            self.part_bytes = min(largest, (_PAGE_BYTES + _BUFFER_BYTES) * told.num_columns)
+            # A page of each column, of 1 MiB unless the writer was told otherwise, and packed.
+            self.part_bytes = 2 * min(largest, _PAGE_BYTES * told.num_columns)
         if not self.n_rows:
             raise ValueError(f"{path} has no rows")
 
