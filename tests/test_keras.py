@@ -75,7 +75,7 @@ def test_models_as_people_write_them() -> None:
     network = fastbp.from_keras(model)
     close(network.predict(X), run(model, X))
     assert isinstance(network.loss_function, fastbp.CrossEntropyLoss)
-    assert network.layers[2].momentum == pytest.approx(0.01)
+    assert network.layers[3].momentum == pytest.approx(0.01)
     assert fastbp.from_keras(model, loss="focal", dtype="float64").dtype == np.float64
     # functional, with a model and an operation within
     start = K.Input((5,))
