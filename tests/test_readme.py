@@ -36,15 +36,15 @@ def test_commands_and_extras_exist() -> None:
     assert project["scripts"]["fastbp"] == "fastbp.cli:main"
     script = (ROOT / ".ci" / "run").read_text()
     assert 'pip install -e ".[test]" && pytest' in README
-    assert script.rstrip().splitlines()[-1] == "pytest"
+    assert "pytest" in script.splitlines()
     for link in re.findall(r"\]\(([\w./]+)\)", README):
         assert (ROOT / link).exists(), link
 
 
 def test_every_feature_names_a_test_that_exists() -> None:
-    table = README.split("| feature | how | test |")[1].split("\n\n")[0]
-    rows = [line for line in table.splitlines() if line.startswith("| ")]
-    assert len(rows) >= 18
+    tables = [part.split("\n\n")[0] for part in README.split(" | test |\n")[1:]]
+    rows = [line for table in tables for line in table.splitlines() if line.startswith("| ")]
+    assert len(tables) >= 3 and len(rows) >= 30
     for row in rows:
         cell, file = row.rstrip("| ").rsplit("|", 1)[1], ""
         names = re.findall(r"`([\w.]*)::(\w+)`", cell)
