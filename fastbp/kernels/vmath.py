@@ -57,9 +57,8 @@ _D_BIAS = np.int64(_D_ROUND.view(np.int64))
 
 
 @kernel(fastmath=CONTRACT)
-def _exp32(x):
-    x = select(x > _F_EXP_HI, _F_EXP_HI, x)
-    x = select(x < _F_EXP_LO, _F_EXP_LO, x)
+def _split32(x):
+    """(e**r - 1, k) with x = k ln 2 + r, for x in the range of exp."""
     t = np.float32(x * _F_LOG2E + _F_ROUND)
     k = np.int32(t.view(np.int32) - _F_BIAS)
     n = t - _F_ROUND
@@ -70,17 +69,23 @@ def _exp32(x):
     p = p * r + _F4
     p = p * r + _F3
     p = p * r + _F2
-    p = p * r * r + r + _F_ONE
-    h = np.int32(k >> _I1)
-    a = np.int32((h + _I127) << _I23)
-    b = np.int32((k - h + _I127) << _I23)
-    return p * a.view(np.float32) * b.view(np.float32)
+    return p * r * r + r, k
 
 
 @kernel(fastmath=CONTRACT)
-def _exp64(x):
-    x = select(x > _D_EXP_HI, _D_EXP_HI, x)
-    x = select(x < _D_EXP_LO, _D_EXP_LO, x)
+def _exp32(x):
+    x = select(x > _F_EXP_HI, _F_EXP_HI, x)
+    x = select(x < _F_EXP_LO, _F_EXP_LO, x)
+    p, k = _split32(x)
+    h = np.int32(k >> _I1)
+    a = np.int32((h + _I127) << _I23)
+    b = np.int32((k - h + _I127) << _I23)
+    return (p + _F_ONE) * a.view(np.float32) * b.view(np.float32)
+
+
+@kernel(fastmath=CONTRACT)
+def _split64(x):
+    """As ``_split32``."""
     t = np.float64(x * _D_LOG2E + _D_ROUND)
     k = np.int64(t.view(np.int64) - _D_BIAS)
     n = t - _D_ROUND
@@ -97,11 +102,18 @@ def _exp64(x):
     p = p * r + _D4
     p = p * r + _D3
     p = p * r + _D2
-    p = p * r * r + r + 1.0
+    return p * r * r + r, k
+
+
+@kernel(fastmath=CONTRACT)
+def _exp64(x):
+    x = select(x > _D_EXP_HI, _D_EXP_HI, x)
+    x = select(x < _D_EXP_LO, _D_EXP_LO, x)
+    p, k = _split64(x)
     h = np.int64(k >> _L1)
     a = np.int64((h + _L1023) << _L52)
     b = np.int64((k - h + _L1023) << _L52)
-    return p * a.view(np.float64) * b.view(np.float64)
+    return (p + 1.0) * a.view(np.float64) * b.view(np.float64)
 
 
 # --- log1p for u >= 0: ln(1 + u) = k ln 2 + 2 atanh(s), s = f / (2 + f) ---------------
@@ -163,26 +175,14 @@ def _log1p64(u):
 # 20 the quotient is 1.
 
 _F_TANH_HI, _D_TANH_HI = _f(10), _d(20)
-_F_BIAS_127, _D_BIAS_1023 = np.int32(_F_BIAS - _I127), np.int64(_D_BIAS - _L1023)
 
 
 @kernel(fastmath=CONTRACT)
 def _tanh32(x):
     a = select(x < _F_ZERO, -x, x)
     a = select(a > _F_TANH_HI, _F_TANH_HI, a)
-    v = -(a + a)
-    t = np.float32(v * _F_LOG2E + _F_ROUND)
-    n = t - _F_ROUND
-    r = v - n * _F_LN2_HI - n * _F_LN2_LO
-    p = _F7
-    p = p * r + _F6
-    p = p * r + _F5
-    p = p * r + _F4
-    p = p * r + _F3
-    p = p * r + _F2
-    p = p * r * r + r
-    s = np.int32((np.int32(t.view(np.int32)) - _F_BIAS_127) << _I23)
-    s = s.view(np.float32)
+    p, k = _split32(-(a + a))
+    s = np.int32((k + _I127) << _I23).view(np.float32)
     t = s * p + (s - _F_ONE)
     y = t / (_F_TWO + t)
     return select(x < _F_ZERO, y, -y)
@@ -192,25 +192,8 @@ def _tanh32(x):
 def _tanh64(x):
     a = select(x < 0.0, -x, x)
     a = select(a > _D_TANH_HI, _D_TANH_HI, a)
-    v = -(a + a)
-    t = np.float64(v * _D_LOG2E + _D_ROUND)
-    n = t - _D_ROUND
-    r = v - n * _D_LN2_HI - n * _D_LN2_LO
-    p = _D13
-    p = p * r + _D12
-    p = p * r + _D11
-    p = p * r + _D10
-    p = p * r + _D9
-    p = p * r + _D8
-    p = p * r + _D7
-    p = p * r + _D6
-    p = p * r + _D5
-    p = p * r + _D4
-    p = p * r + _D3
-    p = p * r + _D2
-    p = p * r * r + r
-    s = np.int64((np.int64(t.view(np.int64)) - _D_BIAS_1023) << _L52)
-    s = s.view(np.float64)
+    p, k = _split64(-(a + a))
+    s = np.int64((k + _L1023) << _L52).view(np.float64)
     t = s * p + (s - 1.0)
     y = t / (2.0 + t)
     return select(x < 0.0, y, -y)
