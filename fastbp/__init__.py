@@ -1,66 +1,69 @@
-"""fastbp: small and medium neural networks, trained fast on CPUs."""
+"""fastbp: small and medium neural networks, trained fast on CPUs.
+
+Names are imported when they are first asked for: a command that only shows its help, or a
+shell that completes it, does not wait for Numba.
+"""
 
 from typing import TYPE_CHECKING, Any
 
-from . import schedules
-from .callbacks import (
-    Callback,
-    Checkpoint,
-    CSVLog,
-    EarlyStopping,
-    JSONLines,
-    ProgressBar,
-    ReduceOnPlateau,
-    StopOnNaN,
-    TensorBoard,
-    TimeLimit,
-)
-from .gradcheck import gradcheck
-from .history import History
-from .io import load
-from .layers import (
-    ELU,
-    GELU,
-    BatchNorm,
-    Dense,
-    Dropout,
-    Identity,
-    Layer,
-    LayerNorm,
-    LeakyReLU,
-    LogSoftmax,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-)
-from .lbfgs import fit_lbfgs
-from .losses import (
-    BinaryCrossEntropyLoss,
-    CrossEntropyLoss,
-    CustomLoss,
-    FocalLoss,
-    HingeLoss,
-    HuberLoss,
-    L2Loss,
-    Loss,
-    MAELoss,
-    MSELoss,
-    PoissonLoss,
-    QuantileLoss,
-    SigmoidBinaryCrossEntropyLoss,
-    SigmoidFocalLoss,
-    SoftmaxCrossEntropyLoss,
-)
-from .many import fit_many
-from .network import Network
-from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
-from .schedules import Schedule
-
 if TYPE_CHECKING:
+    from . import schedules
+    from .callbacks import (
+        Callback,
+        Checkpoint,
+        CSVLog,
+        EarlyStopping,
+        JSONLines,
+        ProgressBar,
+        ReduceOnPlateau,
+        StopOnNaN,
+        TensorBoard,
+        TimeLimit,
+    )
     from .estimators import MLPClassifier, MLPRegressor
+    from .gradients import gradcheck
+    from .history import History
+    from .io import load
+    from .layers import (
+        ELU,
+        GELU,
+        BatchNorm,
+        Dense,
+        Dropout,
+        Identity,
+        Layer,
+        LayerNorm,
+        LeakyReLU,
+        LogSoftmax,
+        ReLU,
+        Sigmoid,
+        SiLU,
+        Softmax,
+        Softplus,
+        Tanh,
+    )
+    from .lbfgs import fit_lbfgs
+    from .losses import (
+        BinaryCrossEntropyLoss,
+        CrossEntropyLoss,
+        CustomLoss,
+        FocalLoss,
+        HingeLoss,
+        HuberLoss,
+        L2Loss,
+        Loss,
+        MAELoss,
+        MSELoss,
+        PoissonLoss,
+        QuantileLoss,
+        SigmoidBinaryCrossEntropyLoss,
+        SigmoidFocalLoss,
+        SoftmaxCrossEntropyLoss,
+    )
+    from .many import fit_many
+    from .network import Network
+    from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
+    from .schedules import Schedule
 
 __version__ = "0.1.0"
 
@@ -76,13 +79,41 @@ __all__ = [
     "gradcheck", "load", "schedules",
 ]
 
+#: Where each public name lives.
+_HOMES = {
+    "callbacks": ("CSVLog", "Callback", "Checkpoint", "EarlyStopping", "JSONLines", "ProgressBar",
+                  "ReduceOnPlateau", "StopOnNaN", "TensorBoard", "TimeLimit"),
+    "estimators": ("MLPClassifier", "MLPRegressor"),
+    "gradients": ("gradcheck",),
+    "history": ("History",),
+    "io": ("load",),
+    "layers": ("BatchNorm", "Dense", "Dropout", "ELU", "GELU", "Identity", "Layer", "LayerNorm",
+               "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax", "Softplus",
+               "Tanh"),
+    "lbfgs": ("fit_lbfgs",),
+    "losses": ("BinaryCrossEntropyLoss", "CrossEntropyLoss", "CustomLoss", "FocalLoss",
+               "HingeLoss", "HuberLoss", "L2Loss", "Loss", "MAELoss", "MSELoss", "PoissonLoss",
+               "QuantileLoss", "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss",
+               "SoftmaxCrossEntropyLoss"),
+    "many": ("fit_many",),
+    "network": ("Network",),
+    "optimizers": ("Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "SGD"),
+    "schedules": ("Schedule",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
-    """The estimators, which import scikit-learn, when they are asked for."""
-    if name in ("MLPClassifier", "MLPRegressor"):
-        from . import estimators
+    """A public name, or a module of fastbp, when it is first asked for."""
+    from importlib import import_module
+    from importlib.util import find_spec
 
-        return getattr(estimators, name)
+    if name in _HOME_OF:
+        value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

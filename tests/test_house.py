@@ -19,14 +19,14 @@ ROOT = Path(fastbp.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
 #: First match names the floor; machinery and network stand on steps of their own.
-FLOORS = [("_jit", 0.0), ("_validation", 0.0), ("table", 0.5), ("kernels", 1.0),
+FLOORS = [("_jit", 0.0), ("_validation", 0.0), ("table", 0.5), ("kernels", 1.0), ("peak", 1.1),
           ("initializers", 2.0), ("schedules", 2.0), ("layers", 2.1), ("losses", 2.2),
           ("optimizers", 2.1), ("plan", 3.1), ("rows", 3.1), ("updates", 3.1), ("engine", 3.2),
           ("history", 4.0), ("chain", 4.0), ("doors", 4.0), ("rules", 4.0), ("weights", 4.0),
           ("callbacks", 4.0), ("summary", 4.0), ("portable", 4.0), ("network", 4.1), ("run", 4.15),
           ("metrics", 4.15), ("training", 4.2), ("many", 4.3), ("lbfgs", 4.2),
-          ("sensitivity", 4.2), ("gradcheck", 4.2), ("io", 5.0), ("datasets", 5.0),
-          ("estimators", 5.0), ("cli", 5.1), ("__init__", 6.0), ("__main__", 6.0)]
+          ("sensitivity", 4.2), ("gradients", 4.2), ("io", 5.0), ("datasets", 5.0),
+          ("peers", 5.0), ("estimators", 5.0), ("cli", 5.9), ("__init__", 6.0), ("__main__", 6.0)]
 #: Methods of Network that open doors to the floors above, when called.
 UPWARD = {("doors", "training"), ("doors", "io"), ("doors", "sensitivity"),
           ("callbacks", "io"), ("training", "io")}
@@ -182,6 +182,10 @@ event.register("numba:compile", Listener())
 import numba
 before = set(sys.modules)
 import fastbp
+assert not [m for m in sys.modules if m.startswith("fastbp.")]  # names come when asked for
+for name in fastbp.__all__:
+    if not name.startswith("MLP"):  # scikit-learn's estimators
+        getattr(fastbp, name)
 heavy = [m for m in set(sys.modules) - before if m.split(".")[0] in {HEAVY!r}]
 assert not heavy, heavy
 assert not compiled and threading.active_count() == 1
@@ -191,6 +195,11 @@ assert "safetensors" not in sys.modules
 
 
 def test_public_names() -> None:
+    homes = {name: home for home, names in fastbp._HOMES.items() for name in names}
+    assert {*homes, "schedules"} == set(fastbp.__all__)
+    typed = next(n for n in TREES[ROOT / "__init__.py"].body if isinstance(n, ast.If))
+    assert {a.name: n.module for n in typed.body if isinstance(n, ast.ImportFrom)
+            for a in n.names} == {**homes, "schedules": None}
     assert sorted(fastbp.__all__) == sorted(set(fastbp.__all__))
     for name in fastbp.__all__:
         assert getattr(fastbp, name).__doc__, name
