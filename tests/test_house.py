@@ -80,7 +80,7 @@ def test_the_import_rule_sees_something() -> None:
 
 def test_only_jit_compiles() -> None:
     for path, tree in TREES.items():
-        if path.name == "_jit.py":
+        if path.name == "_jit.py" or path.parts[-2:] == ("peers", "jax.py"):  # JAX's own jit
             continue
         names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
         names |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
