@@ -7,7 +7,7 @@ shell that completes it, does not wait for Numba.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import schedules
+    from . import data, schedules
     from .callbacks import (
         Callback,
         Checkpoint,
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         SoftmaxCrossEntropyLoss,
     )
     from .many import fit_many
+    from .model import Model, load_model
     from .network import Network
     from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
     from .schedules import Schedule
@@ -72,11 +73,11 @@ __all__ = [
     "Checkpoint", "CrossEntropyLoss", "CustomLoss", "Dense", "Dropout", "ELU", "EarlyStopping",
     "FocalLoss", "GELU", "HingeLoss", "History", "HuberLoss", "Identity", "JSONLines", "L2Loss",
     "Layer", "LayerNorm", "LeakyReLU", "Lion", "LogSoftmax", "Loss", "MAELoss", "MLPClassifier",
-    "MLPRegressor", "MSELoss", "Network", "Optimizer", "PoissonLoss", "ProgressBar",
+    "MLPRegressor", "MSELoss", "Model", "Network", "Optimizer", "PoissonLoss", "ProgressBar",
     "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
     "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss", "Softmax", "SoftmaxCrossEntropyLoss",
-    "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "fit_lbfgs", "fit_many",
-    "gradcheck", "load", "schedules",
+    "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "data", "fit_lbfgs", "fit_many",
+    "gradcheck", "load", "load_model", "schedules",
 ]
 
 #: Where each public name lives.
@@ -96,6 +97,7 @@ _HOMES = {
                "QuantileLoss", "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss",
                "SoftmaxCrossEntropyLoss"),
     "many": ("fit_many",),
+    "model": ("Model", "load_model"),
     "network": ("Network",),
     "optimizers": ("Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "SGD"),
     "schedules": ("Schedule",),

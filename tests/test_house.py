@@ -26,12 +26,13 @@ FLOORS = [("_jit", 0.0), ("_validation", 0.0), ("table", 0.5), ("kernels", 1.0),
           ("callbacks", 4.0), ("summary", 4.0), ("portable", 4.0), ("network", 4.1), ("run", 4.15),
           ("metrics", 4.15), ("training", 4.2), ("many", 4.3), ("lbfgs", 4.2),
           ("sensitivity", 4.2), ("gradients", 4.2), ("io", 5.0), ("datasets", 5.0),
-          ("peers", 5.0), ("estimators", 5.0), ("cli", 5.9), ("__init__", 6.0), ("__main__", 6.0)]
+          ("data", 5.0), ("model", 5.05), ("peers", 5.0), ("estimators", 5.0),
+          ("cli", 5.9), ("__init__", 6.0), ("__main__", 6.0)]
 #: Methods of Network that open doors to the floors above, when called.
 UPWARD = {("doors", "training"), ("doors", "io"), ("doors", "sensitivity"),
           ("callbacks", "io"), ("training", "io")}
 HEAVY = ("sklearn", "rich", "mlxtend", "pandas", "scipy", "torch", "onnx", "mpi4py", "asv",
-         "matplotlib", "argparse")
+         "matplotlib", "argparse", "pyarrow")
 
 
 def floor(module: str) -> float:
@@ -196,10 +197,10 @@ assert "safetensors" not in sys.modules
 
 def test_public_names() -> None:
     homes = {name: home for home, names in fastbp._HOMES.items() for name in names}
-    assert {*homes, "schedules"} == set(fastbp.__all__)
+    assert {*homes, "data", "schedules"} == set(fastbp.__all__)
     typed = next(n for n in TREES[ROOT / "__init__.py"].body if isinstance(n, ast.If))
     assert {a.name: n.module for n in typed.body if isinstance(n, ast.ImportFrom)
-            for a in n.names} == {**homes, "schedules": None}
+            for a in n.names} == {**homes, "data": None, "schedules": None}
     assert sorted(fastbp.__all__) == sorted(set(fastbp.__all__))
     for name in fastbp.__all__:
         assert getattr(fastbp, name).__doc__, name
