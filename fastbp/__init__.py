@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
     from .schedules import Schedule
+    from .streaming import fit_stream
 
 __version__ = "0.1.0"
 
@@ -77,7 +78,7 @@ __all__ = [
     "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
     "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss", "Softmax", "SoftmaxCrossEntropyLoss",
     "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "data", "fit_lbfgs", "fit_many",
-    "gradcheck", "load", "load_model", "schedules",
+    "fit_stream", "gradcheck", "load", "load_model", "schedules",
 ]
 
 #: Where each public name lives.
@@ -101,6 +102,7 @@ _HOMES = {
     "network": ("Network",),
     "optimizers": ("Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "SGD"),
     "schedules": ("Schedule",),
+    "streaming": ("fit_stream",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -148,9 +148,11 @@ class Model:
         if not isinstance(table, Table):
             yield table
             return
-        wanted = None if self.preprocessor is None else (
-            [entry.name for entry in self.preprocessor.columns])
-        yield from table.batches(wanted)
+        if self.preprocessor is None:
+            yield from table.batches()
+        else:
+            names = [entry.name for entry in self.preprocessor.columns]
+            yield from self.preprocessor.typed(table).batches(names)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it to one file, whole or not at all.

@@ -15,6 +15,8 @@ from .table import ROWS, Columns, Table
 
 #: Bytes of text that are parsed at once; the first of them tell the types.
 _BLOCK_BYTES = 4 * 1024 * 1024
+#: Of a Parquet file: what is read of a column at once, and a page.
+_BUFFER_BYTES, _PAGE_BYTES = 64 * 1024, 1024 * 1024
 
 
 def _pyarrow() -> Any:
@@ -147,14 +149,20 @@ class ParquetFile(Table):
         self.path, self.label = path, str(path)
         with _reading(path, "Parquet"), self._open() as file:
             self.kinds = _kinds(file.schema_arrow, path)
-            self.n_rows, self.n_parts = file.metadata.num_rows, file.num_row_groups
+            told = file.metadata
+            self.n_rows, self.n_parts = told.num_rows, file.num_row_groups
+            largest = max((told.row_group(i).total_byte_size for i in range(self.n_parts)),
+                          default=0)
+            # A page of each column, of 1 MiB unless the writer was told otherwise.
+            self.part_bytes = min(largest, (_PAGE_BYTES + _BUFFER_BYTES) * told.num_columns)
         if not self.n_rows:
             raise ValueError(f"{path} has no rows")
 
     def _open(self) -> Any:
         from pyarrow import parquet
 
-        return parquet.ParquetFile(str(self.path), pre_buffer=False, buffer_size=1 << 20)
+        return parquet.ParquetFile(str(self.path), pre_buffer=False,
+                                   buffer_size=_BUFFER_BYTES)
 
     def part(self, index: int, columns: Sequence[str] | None = None,
              rows: int = ROWS) -> Iterator[Columns]:
@@ -174,6 +182,7 @@ class ArrowFile(Table):
         with _reading(path, "Arrow"), self._open() as file:
             self.kinds = _kinds(file.schema, path)
             self.n_parts = file.num_record_batches
+            self.part_bytes = path.stat().st_size // max(1, self.n_parts)
         from pyarrow import dataset
 
         with _reading(path, "Arrow"):

@@ -10,12 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._validation import Array, check_choice
 from .columns import Matrix, column, first, missing, numbers, rows_of, text
+
+if TYPE_CHECKING:
+    from .table import Table
 
 FORMAT = "fastbp-preprocessing-1"
 ENCODINGS, UNKNOWN = ("onehot", "ordinal"), ("error", "ignore")
@@ -184,7 +187,8 @@ class Preprocessor:
         self.feature_names = [f for entry in self.columns for f in entry.feature_names]
         self.n_features = len(self.feature_names)
 
-    def transform(self, table: Mapping[str, Any], *, first_row: int = 0) -> Array:
+    def transform(self, table: Mapping[str, Any], *, first_row: int = 0,
+                  out: Array | None = None) -> Array:
         """Features of each row.
 
         Parameters
@@ -193,6 +197,8 @@ class Preprocessor:
             Columns by name, others than those needed are passed over. None, NaN: missing.
         first_row : int
             Number of the first row, for messages.
+        out : ndarray, shape (n, n_features), float32, optional
+            Where to put them.
 
         Returns
         -------
@@ -205,15 +211,23 @@ class Preprocessor:
             names the column and the row.
         """
         if isinstance(table, Matrix) and self._moments is not None:
-            return self._matrix(table, first_row)
+            return self._matrix(table, first_row, out)
         values = {entry.name: column(table, entry.name) for entry in self.columns}
-        X, at = np.empty((rows_of(values), self.n_features), np.float32), 0
+        X, at = self._place(rows_of(values), out), 0
         with np.errstate(over="ignore"):
             for entry in self.columns:
                 width = len(entry.feature_names)
                 entry.write(values[entry.name], X[:, at:at + width], first_row)
                 at += width
         return self._within(X, first_row)
+
+    def _place(self, rows: int, out: Array | None) -> Array:
+        if out is None:
+            return np.empty((rows, self.n_features), np.float32)
+        if out.shape != (rows, self.n_features) or out.dtype != np.float32:
+            raise ValueError(f"out must be float32 of shape {(rows, self.n_features)}, got "
+                             f"{out.dtype} of shape {out.shape}")
+        return out
 
     def _within(self, X: Array, first_row: int) -> Array:
         wrong = ~np.isfinite(X)
@@ -231,7 +245,7 @@ class Preprocessor:
             return None
         return np.array([e.mean for e in own]), np.array([e.scale for e in own])
 
-    def _matrix(self, table: Matrix, first_row: int) -> Array:
+    def _matrix(self, table: Matrix, first_row: int, out: Array | None) -> Array:
         """The short way for matrices of numbers, in float64 as the long one."""
         assert self._moments is not None
         mean, scale = self._moments
@@ -243,7 +257,7 @@ class Preprocessor:
         places: Any = [table.places[name] for name in names]
         if places == list(range(places[0], places[0] + len(names))):
             whole, table = True, Matrix(names, table.X[:, places[0]:places[0] + len(names)])
-        X = np.empty((len(table.X), len(names)), np.float32)
+        X = self._place(len(table.X), out)
         plain = table.X.dtype == np.float32 and not mean.any() and (scale == 1).all()
         for i in range(0, len(X), 1024):  # a part that stays in the cache
             part = table.X[i:i + 1024]
@@ -256,8 +270,14 @@ class Preprocessor:
                 X[i:i + 1024] = (part - mean) / scale
         if not np.isfinite(X).all():  # missing values, infinity: the long way says which
             values = {name: table[name] for name in names}
-            return self.transform(values, first_row=first_row)
+            return self.transform(values, first_row=first_row, out=X)
         return X
+
+    def typed(self, table: Table) -> Table:
+        """``table``, whose columns are read as what they were in training."""
+        kinds = {entry.name: type(entry) for entry in self.columns}
+        return table.typed([name for name, kind in kinds.items() if kind is Categorical],
+                           [name for name, kind in kinds.items() if kind is Numeric])
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""

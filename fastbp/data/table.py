@@ -21,7 +21,7 @@ from .columns import Matrix, column, missing, rows_of
 #: Rows that come at once where nothing else is said.
 ROWS = 65_536
 #: Bytes of a part of a .npy file.
-_PART_BYTES = 4 * 1024 * 1024
+_PART_BYTES = 2 * 1024 * 1024
 Columns = Mapping[str, Array]
 
 
@@ -39,6 +39,8 @@ class Table:
         None where only reading tells.
     n_parts : int
         Parts that can be read in any order.
+    part_bytes : int
+        What reading a part holds in memory, about.
     target : str or None
         The column to predict, where the source says so.
     """
@@ -47,6 +49,7 @@ class Table:
     kinds: dict[str, str]
     n_rows: int | None = None
     n_parts: int = 1
+    part_bytes: int = 0
     target: str | None = None
 
     @property
