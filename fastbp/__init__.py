@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from .gradients import gradcheck
     from .history import History
     from .io import load
+    from .io.c import to_c
+    from .io.keras import from_keras, to_keras
+    from .io.onnx import to_onnx
+    from .io.sklearn import from_sklearn, to_sklearn
+    from .io.torch import from_torch, to_torch, to_torch_state_dict
     from .layers import (
         ELU,
         GELU,
@@ -78,7 +83,8 @@ __all__ = [
     "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD", "Schedule", "SiLU", "Sigmoid",
     "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss", "Softmax", "SoftmaxCrossEntropyLoss",
     "Softplus", "StopOnNaN", "Tanh", "TensorBoard", "TimeLimit", "data", "fit_lbfgs", "fit_many",
-    "fit_stream", "gradcheck", "load", "load_model", "schedules",
+    "fit_stream", "from_keras", "from_sklearn", "from_torch", "gradcheck", "load", "load_model",
+    "schedules", "to_c", "to_keras", "to_onnx", "to_sklearn", "to_torch", "to_torch_state_dict",
 ]
 
 #: Where each public name lives.
@@ -89,6 +95,11 @@ _HOMES = {
     "gradients": ("gradcheck",),
     "history": ("History",),
     "io": ("load",),
+    "io.c": ("to_c",),
+    "io.keras": ("from_keras", "to_keras"),
+    "io.onnx": ("to_onnx",),
+    "io.sklearn": ("from_sklearn", "to_sklearn"),
+    "io.torch": ("from_torch", "to_torch", "to_torch_state_dict"),
     "layers": ("BatchNorm", "Dense", "Dropout", "ELU", "GELU", "Identity", "Layer", "LayerNorm",
                "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax", "Softplus",
                "Tanh"),

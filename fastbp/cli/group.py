@@ -7,7 +7,7 @@ import importlib
 import click
 
 #: In the order of the help.
-COMMANDS = ("train", "predict", "evaluate", "info", "bench", "warmup", "datasets")
+COMMANDS = ("train", "predict", "evaluate", "info", "export", "bench", "warmup", "datasets")
 
 
 class Commands(click.Group):

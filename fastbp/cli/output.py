@@ -10,6 +10,8 @@ import json
 import os
 import shlex
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +72,13 @@ class Output:
         """
         overwrite, resume = settings["overwrite"], settings["resume"]
         if not resume:
+            if self.begun and not overwrite:
+                raise ValueError(f"{self.folder} holds an unfinished run: --resume goes on with "
+                                 "it, --overwrite starts anew")
             if self.finished and not overwrite:
                 raise ValueError(
                     f"{self.folder} holds a finished run: --overwrite replaces it when the new "
                     "one is complete; or choose another --output")
-            if self.begun and not overwrite:
-                raise ValueError(f"{self.folder} holds an unfinished run: --resume goes on with "
-                                 "it, --overwrite starts anew")
             return "new"
         if self.begun:
             return self._same(settings, self.work / CONFIG, "resume")
@@ -150,12 +152,21 @@ class Output:
             self._lock = None
             raise ValueError(f"another fastbp train is at work in {self.folder}") from None
 
+    @contextmanager
+    def writing(self, name: str = "") -> Iterator[None]:
+        """Errors of writing name the file or the folder: that of a temporary file says little."""
+        try:
+            yield
+        except OSError as error:
+            place = error.filename
+            if error.errno is None or (place and Path(place).parent != self.work):
+                raise
+            raise OSError(error.errno, error.strerror, str(self.work / name)) from error
+
     def write(self, name: str, data: bytes) -> None:
         """One file of the unfinished run, whole or not at all."""
-        try:
+        with self.writing(name):
             write_whole(self.work / name, data)
-        except OSError as error:  # the name of the temporary file says little
-            raise OSError(error.errno, error.strerror, str(self.work / name)) from error
 
     def finish(self) -> None:
         """Move the results into place."""

@@ -90,7 +90,7 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
     output.begin(plan, settings, __version__)
     try:
         began = time.monotonic()
-        with SIGNALS.gently(), warnings.catch_warnings():
+        with SIGNALS.gently(), output.writing(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "loss is", RuntimeWarning)  # told below, once
             many.fit(runs, data, settings)
         if SIGNALS.caught:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -56,25 +56,15 @@ class Metrics(Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[str] | None = None
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Write the epochs that a checkpoint brought along."""
-        self._file = open(self.path, "w", encoding="utf-8")  # noqa: SIM115
-        for line in lines(self.run.history):
-            self._file.write(line)
+        self.path.write_text("".join(lines(self.run.history)), encoding="utf-8")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write the line."""
-        assert self._file is not None
-        self._file.write(json.dumps({"epoch": epoch + 1, **logs}) + "\n")
-        self._file.flush()
-
-    def on_train_end(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"epoch": epoch + 1, **logs}) + "\n")
 
 
 def lines(history: dict[str, list[float]], **more: int) -> list[str]:
