@@ -293,9 +293,9 @@ average, callbacks, verbose, warm_start, resume, n_threads
             if len(block[0]):
                 yield block
 
-    example = next(iter(source.blocks(0, network.seed, False)), None)
+    example = next((b for b in source.blocks(0, network.seed, False) if len(b[0])), None)
     if example is None:
-        raise ValueError("source has no blocks")
+        raise ValueError(f"source has no rows, its n_rows is {n_rows}")
     X, T, weights = _checked(network, example)
     by_class["is"] = _balance(network, source) if isinstance(class_weight, str) else class_weight
     if isinstance(class_weight, str) and class_weight != "balanced":

@@ -142,11 +142,7 @@ class _Target:
         assert values is not None
         if all(isinstance(v, float) and v.is_integer() for v in values):
             values = {int(v) for v in values}
-        try:
-            return Target(self.name, task, sorted(values))
-        except TypeError:
-            raise ValueError(f"target {self.name!r} mixes words and numbers: "
-                             f"{sorted(map(repr, values))[:5]}") from None
+        return Target(self.name, task, sorted(values))
 
 
 class _Features:

@@ -55,7 +55,7 @@ class TableStream:
         table = open_table(source)
         self.table = table = preprocessor.typed(table)
         inputs = [entry.name for entry in preprocessor.columns]
-        self.columns = [*inputs, target.name, *([weight] if weight else [])]
+        self.columns = list(dict.fromkeys([*inputs, target.name, *([weight] if weight else [])]))
         table.check(self.columns)
         if n_rows is None:
             n_rows = table.n_rows

@@ -235,15 +235,12 @@ class NumpyFile(Table):
 
 def _zipped(path: Path) -> Arrays:
     """A .npz file: arrays X and y, or one 1-D array a column."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, KeyError, OSError) as error:
-        if isinstance(error, (FileNotFoundError, PermissionError)):
-            raise
-        raise ValueError(f"{path} is not a readable .npz file: {error}") from None
-    except Exception as error:  # zipfile's and zlib's own
-        raise ValueError(f"{path} is not a readable .npz file: {error}") from None
+    with open(path, "rb") as raw:  # NumPy leaves open what is no archive
+        try:
+            with np.load(raw, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except Exception as error:  # zipfile's and zlib's own, and many more
+            raise ValueError(f"{path} is not a readable .npz file: {error}") from None
     if set(arrays) <= {"X", "y"} and "X" in arrays and arrays["X"].ndim > 1:
         X = arrays["X"].reshape(len(arrays["X"]), -1)
         others = {"y": arrays["y"].reshape(-1)} if "y" in arrays else {}
