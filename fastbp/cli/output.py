@@ -182,7 +182,7 @@ class Output:
         """Remove DIR/unfinished, and DIR if this run made it and nothing is in it."""
         self.release()
         shutil.rmtree(self.work, ignore_errors=True)
-        if self._new_folder and not any(self.folder.iterdir()):
+        if self._new_folder and self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
     def give_up(self) -> None:
