@@ -38,9 +38,9 @@ def axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
 
 def finish(ax: Axes, title: str, xlabel: str, ylabel: str) -> Axes:
     """Title and names of the axes, as plain text: a dollar is a dollar."""
-    ax.set_title(title, parse_math=False)
-    ax.set_xlabel(xlabel, parse_math=False)
-    ax.set_ylabel(ylabel, parse_math=False)
+    ax.set_title(short(title, 32), parse_math=False)
+    ax.set_xlabel(short(xlabel, 40), parse_math=False)
+    ax.set_ylabel(short(ylabel, 28), parse_math=False)
     return ax
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Up to so many classes each cell of a confusion matrix has its number.
 ANNOTATED = 12
+#: Up to so many classes it needs no more room than other plots.
+_SMALL = 4
 #: Labels of classes along an axis.
 _TICKS = 12
 #: Bins of a calibration curve.
@@ -74,7 +76,8 @@ def confusion_matrix(T: Any, predicted: Any, classes: Sequence[Any] | None = Non
     table = counts(T, predicted, classes)
     k = len(table)
     known = names(classes, k)
-    ax = finish(axes(ax, (4.5, 4.3)), "Confusion matrix", "predicted", "true")
+    size = 4.5, 4.3 if k > _SMALL else 3.0
+    ax = finish(axes(ax, size), "Confusion matrix", "predicted", "true")
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     ax.imshow(share, cmap=tint("C0"), vmin=0, vmax=1, interpolation="none", aspect="equal")
     ax.grid(False)
@@ -136,10 +139,14 @@ def confidence(T: Any, output: Any, classes: Sequence[Any] | None = None
         "of the predicted class")
 
 
+def _bins(P: Array) -> Array:
+    """The bin of each probability, as scikit-learn's calibration_curve has it."""
+    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], P)
+
+
 def calibration_error(hits: Array, P: Array) -> float:
     """Mean distance of share of hits and mean probability over ``BINS`` bins, by their rows."""
-    place = np.minimum((P * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(place, hits - P, BINS)
+    gaps = np.bincount(_bins(P), hits - P, BINS)
     return float(np.abs(gaps).sum() / len(P))
 
 
@@ -147,7 +154,7 @@ def calibration(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
                 ax: Axes | None = None) -> Axes:
     """How often predictions of each probability are right; on the diagonal, as often as told.
 
-    Bars show the share of the rows in each of ten bins.
+    Bars, and the sizes of the dots, show the share of the rows in each of ten bins.
 
     Parameters
     ----------
@@ -181,13 +188,14 @@ def calibration(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
         say(ax, "no rows")
         return ax
     share, mean = calibration_curve(hits, P, n_bins=BINS, strategy="uniform")
-    rows = np.histogram(P, BINS, (0, 1))[0] / len(P)
+    rows = np.bincount(_bins(P), minlength=BINS) / len(P)
     ax.bar((np.arange(BINS) + 0.5) / BINS, rows, 0.9 / BINS, color="C0", alpha=0.2, linewidth=0,
            label="share of the rows")
     ax.plot([0, 1], [0, 1], "--", color="0.55", linewidth=1, label="as told")
-    ax.plot(mean, share, "o-", color="C0", markersize=4, label="found")
+    ax.plot(mean, share, color="C0", linewidth=1.2, label="found")
+    ax.scatter(mean, share, 10 + 50 * rows[rows > 0], color="C0", linewidths=0, zorder=3)
     ax.set(xlim=(0, 1), ylim=(0, 1.03))
-    legend(ax, loc="upper left")
+    legend(ax)
     return ax
 
 
@@ -226,9 +234,9 @@ def roc(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
         x, y, _ = metrics().roc_curve(yes[:, i], Y[:, i])
         at = np.unique(np.linspace(0, len(x) - 1, _POINTS).astype(int))
         worst = (area, i) == found[0]
-        lead = "" if len(found) == 1 else "least: "
+        lead = "" if len(found) == 1 else "least "
         ax.plot(x[at], y[at], **({"color": "C1" if lead else "C0", "label":
-                f"{lead}{short(known[i])}, area {area:.3f}"} if worst else
+                f"{lead}area {area:.3f}, {short(known[i])}"} if worst else
                 {"color": "C0", "alpha": 0.45, "linewidth": 1}))
     ax.set(xlim=(-0.02, 1), ylim=(0, 1.02))
     legend(ax, loc="lower right")

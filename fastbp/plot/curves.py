@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _LOG_SPREAD = 30.0
 #: Up to so many epochs each is marked.
 _MARKED = 30
+_WORDS = {"samples_per_s": "rows a second", "roc_auc": "area under ROC", "f1": "F1", "r2": "R²",
+          "mse": "mean squared error", "rmse": "root mean squared error",
+          "mae": "mean absolute error"}
 
 
 def series(history: Any) -> dict[str, Array]:
@@ -71,19 +74,18 @@ def history(history: Any, metric: str = "loss", *, ax: Axes | None = None) -> Ax
     if not found:
         raise ValueError(f"history has no {metric!r}, only {sorted(known)}")
     ax = axes(ax)
-    finish(ax, words(metric).capitalize(), "epoch", words(metric))
-    for colour, (label, values) in zip(("C0", "C1"), found.items(), strict=False):
-        _curve(ax, values, colour, label)
-    if not any(np.isfinite(values).any() for values in found.values()):
-        say(ax, "no finite value")
+    name = words(metric)
+    finish(ax, name[:1].upper() + name[1:], "epoch", name)
+    for label, values in found.items():
+        _curve(ax, values, "C0" if label == "training" else "C1", label)
+    if not _scale(ax, list(found.values())):
         return ax
     best = best_epoch(known, metric)
     if best is not None:
         values = found["validation"]
         ax.plot([best + 1], [values[best]], "o", color="C1", markersize=6, markeredgewidth=1.6,
                 markerfacecolor="none", label=f"best, epoch {best + 1:,}")
-    _scale(ax, np.concatenate(list(found.values())))
-    if len(found) > 1:
+    if "validation" in found:
         legend(ax)
     return ax
 
@@ -115,18 +117,13 @@ def learning_rate(history: Any, *, ax: Axes | None = None) -> Axes:
     ax = finish(axes(ax), "Learning rate", "epoch", "learning rate")
     values = known["learning_rate"]
     _curve(ax, values, "C2", "learning rate")
-    if np.isfinite(values).any():
-        _scale(ax, values)
-    else:
-        say(ax, "no finite value")
+    _scale(ax, [values])
     return ax
 
 
 def words(name: str) -> str:
     """A name of the history as words."""
-    known = {"samples_per_s": "rows a second", "roc_auc": "area under ROC", "mse": "mean squared "
-             "error", "rmse": "root mean squared error", "mae": "mean absolute error", "r2": "R²"}
-    return known.get(name, name.replace("_", " "))
+    return _WORDS.get(name, name.replace("_", " "))
 
 
 def best_epoch(known: dict[str, Array], metric: str = "loss") -> int | None:
@@ -147,19 +144,27 @@ def _curve(ax: Axes, values: Array, colour: str, label: str) -> None:
     ax.plot(x, y, color=colour, label=label, marker=marker, markersize=3)
 
 
-def _scale(ax: Axes, values: Array) -> None:
+def _scale(ax: Axes, curves: list[Array]) -> bool:
+    """Make the axes fit the curves; False, and words, where nothing in them is finite."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    finite = values[np.isfinite(values)]
+    finite = np.concatenate(curves)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        say(ax, "no finite value")
+        return False
     low, high = finite.min(), finite.max()
     if low > 0 and high / low > _LOG_SPREAD:
         log_axis(ax, "y")
     elif low == high:  # a level line in the middle, from zero
         ax.set_ylim(*sorted((0.0, 2.0 * low)) if low else (-1, 1))
-    if high >= 1e4 and ax.get_yscale() == "linear":
+    if high >= 1e4:
         ax.yaxis.set_major_formatter(FuncFormatter(_thousands))
+    epochs = max(map(len, curves))  # those without a number count too
+    ax.set_xlim(0.5, epochs + max(0.5, 0.03 * epochs))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    return True
 
 
 def _thousands(value: float, _: int) -> str:

@@ -108,14 +108,20 @@ def gradients(network: Network | Sequence[GradientStatistics], X: Any = None, T:
         say(ax, "no parameters" if not found else "all zero or not finite")
         return ax
     log_axis(ax, "x")
-    legend(ax)
+    count = len(found)
+    ax.set_ylim(top=-0.6 - max(0.5, 20 * count / (72 * _height(count) - 50)))  # for the legend
+    legend(ax, loc="upper center", ncols=2, columnspacing=1.0)
     return ax
+
+
+def _height(count: int) -> float:
+    """Inches for ``count`` lines."""
+    return SIZE[1] + 0.18 * max(0, min(count, 3 * _LINES) - _LINES)
 
 
 def _lines(ax: Axes | None, labels: list[str], title: str, xlabel: str) -> Axes:
     count = len(labels)
-    height = SIZE[1] + 0.18 * max(0, min(count, 3 * _LINES) - _LINES)
-    ax = finish(axes(ax, (SIZE[0], height)), title, xlabel, "")
+    ax = finish(axes(ax, (SIZE[0], _height(count))), title, xlabel, "")
     at = few(count, _NAMES)
     ax.set_yticks(at, labels=[short(labels[i], 20) for i in at], parse_math=False)
     ax.set_ylim(max(count, 1) - 0.4, -0.6)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._validation import Array
-from .canvas import axes, finish, legend, say
+from .canvas import axes, finish, legend, say, short
 from .classes import tint
 from .targets import numbers
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Rows that are drawn one by one; more are counted in hexagons.
-_DOTS = 1000
+_DOTS = 600
 #: Groups of rows, by prediction, whose mean is drawn.
 _GROUPS = 10
 
@@ -74,24 +74,22 @@ def prediction(T: Any, output: Any, *, name: str | None = None, ax: Axes | None 
         As ``residuals``.
     """
     t, y = _columns(T, output)
-    ax = finish(axes(ax), f"True against predicted{_of(name)}", "predicted", "true")
+    ax = finish(axes(ax), f"Predictions{_of(name)}", "predicted", "true")
     if not len(t):
         say(ax, "no finite value")
         return ax
-    ends = [min(t.min(), y.min()), max(t.max(), y.max())]
-    ax.plot(ends, ends, "--", color="0.55", linewidth=1, label="as told")
     _cloud(ax, y, t)
+    ax.axline((float(y.mean()),) * 2, slope=1, linestyle="--", color="0.55", linewidth=1,
+              label="as told")
     groups = np.array_split(np.argsort(y, kind="stable"), min(_GROUPS, len(y)))
     ax.plot([y[g].mean() for g in groups], [t[g].mean() for g in groups], "o-", color="C1",
-            markersize=4, label="mean of a tenth")
+            markersize=4, label="mean of a tenth of the rows")
     legend(ax, loc="upper left")
     return ax
 
 
 def _of(name: str | None) -> str:
-    from .canvas import short
-
-    return "" if name is None else f": {short(name, 24)}"
+    return "" if name is None else f": {short(name, 18)}"
 
 
 def _columns(T: Any, output: Any) -> tuple[Array, Array]:

@@ -70,7 +70,7 @@ def labels(T: Any, n_classes: int | None = None, classes: Sequence[Any] | None =
     if wrong.any():
         where = int(np.argmax(wrong))
         upper = "" if most is None else f" below {most}"
-        raise ValueError(f"{name}[{where}] is {array[where]!r}, no class index{upper}")
+        raise ValueError(f"{name}[{where}] is {array[where].item()!r}, no class index{upper}")
     return found
 
 

@@ -32,6 +32,14 @@ def number(value: float | None, digits: int = 4) -> str:
     return shown.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
 
 
+def compact(value: float) -> str:
+    """A count, or a rate, in few characters."""
+    for size, unit in ((1e9, "G"), (1e6, "M")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:,.0f}"
+
+
 def share(value: float | None, digits: int = 1) -> str:
     """A share in percent."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}%}"
@@ -68,22 +76,28 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], label: str,
         return "<tr>" + first + "".join(f"<td{kind}>{text(cell)}</td>" for kind, cell in
                                         zip(kinds[1:], cells[1:], strict=True)) + "</tr>"
 
+    rows = list(rows)
+    width = max((len(str(row[0])) for row in [*rows, *foot, head]), default=0) + 1
     columns = "".join(f'<th scope="col"{kind}>{text(name.strip())}</th>'
                       for name, kind in zip(head, kinds, strict=True))
     body = "\n".join(map(line, rows))
     below = f"<tfoot>{''.join(map(line, foot))}</tfoot>" if foot else ""
-    return (f'<div class="card"><h3>{text(label)}</h3><div class="scroll" role="region" '
-            f'aria-label="{text(label)}" tabindex="0"><table><thead><tr>{columns}</tr></thead>'
-            f"<tbody>{body}</tbody>{below}</table></div></div>")
+    return _box(label, f'<table style="--name:{width}ch"><thead><tr>{columns}</tr></thead>'
+                f"<tbody>{body}</tbody>{below}</table>")
 
 
 def facts(entries: Mapping[str, Any], label: str) -> str:
     """Names and values in two columns; what is nested gets dotted names."""
-    lines = "\n".join(f'<tr><th scope="row">{text(name)}</th><td>{text(value)}</td></tr>'
-                      for name, value in flat(entries))
+    width = max((len(name) for name, _ in flat(entries)), default=0) + 1
+    lines = "\n".join(f'<tr><th scope="row" class="name">{text(name)}</th>'
+                      f"<td>{text(value)}</td></tr>" for name, value in flat(entries))
+    return _box(label, f'<table class="facts" style="--name:{width}ch"><tbody>{lines}</tbody>'
+                "</table>")
+
+
+def _box(label: str, table: str) -> str:
     return (f'<div class="card"><h3>{text(label)}</h3><div class="scroll" role="region" '
-            f'aria-label="{text(label)}" tabindex="0"><table class="facts"><tbody>{lines}'
-            "</tbody></table></div></div>")
+            f'aria-label="{text(label)}" tabindex="0">{table}</div></div>')
 
 
 def flat(entries: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:

@@ -15,6 +15,16 @@ from ..plot import targets
 _PAIRS = 10
 
 
+class Outcome(NamedTuple):
+    """Held-out rows that can be judged, what became of them, and how many cannot."""
+
+    T: Array
+    Y: Array
+    lost: int
+    classes: Classes | None = None
+    outputs: list[tuple[str, float, float, float, float, int]] | None = None
+
+
 class Classes(NamedTuple):
     """A classifier's figures: over all, by class, and the commonest mistakes."""
 
@@ -24,13 +34,18 @@ class Classes(NamedTuple):
     mistakes: list[tuple[str, str, int, float]]
 
 
-def usable(T: Any, output: Any) -> tuple[Array, Array, int]:
-    """(T, output) of the rows whose output is finite, and how many are not."""
+def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None = None) -> Outcome:
+    """The figures of all rows whose target and output are finite."""
     T, Y = np.asarray(T), np.asarray(output)
     finite = np.isfinite(Y.astype(np.float64).reshape(len(Y), -1)).all(axis=1)
     if T.dtype.kind == "f":
         finite &= np.isfinite(T.reshape(len(T), -1)).all(axis=1)
-    return T[finite], Y[finite], int((~finite).sum())
+    T, Y, lost = T[finite], Y[finite], int((~finite).sum())
+    if not len(Y):
+        return Outcome(T, Y, lost)
+    if task == "regression":
+        return Outcome(T, Y, lost, outputs=of_regression(T, Y, classes))
+    return Outcome(T, Y, lost, of_classifier(T, Y, classes))
 
 
 def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None = None) -> Classes:

@@ -13,10 +13,11 @@ from .. import plot
 from .._validation import Array
 from ..layer_statistics import gradient_statistics, weight_statistics
 from ..plot import curves, targets
-from . import scores
+from ..plot.canvas import plain
 from .data import Report
 from .drawing import draw
 from .markup import facts, figure, note, number, seconds, share, table, text
+from .scores import Classes, Outcome
 
 #: Outputs of a regression that are drawn.
 DRAWN_OUTPUTS = 3
@@ -32,7 +33,8 @@ class Charts:
 
     def __call__(self, make: Callable[[], Any], caption: str) -> str:
         """The chart that ``make`` draws, over its caption."""
-        return figure(draw(make, f"chart{next(self._keys)}", caption), caption)
+        words = plain(caption)
+        return figure(draw(make, f"chart{next(self._keys)}", words), words)
 
 
 def _section(title: str, *parts: str) -> str:
@@ -69,15 +71,18 @@ def learning(report: Report, chart: Charts) -> str:
 
 
 def _curve_caption(known: dict[str, Array], name: str) -> str:
-    said = []
+    words, said = curves.words(name), []
+    if name == "samples_per_s" and np.isfinite(known[name]).any():
+        return f"Rows a second: {np.nanmedian(known[name]):,.0f} in the median."
     for label, values in (("training", known.get(name)), ("validation", known.get(f"val_{name}"))):
         finite = values[np.isfinite(values)] if values is not None else np.empty(0)
-        if len(finite):
+        if values is not None and len(values) == 1 and len(finite):
+            said.append(f"{label} {number(finite[0])}")
+        elif len(finite):
             said.append(f"{label} {number(finite[0])} to {number(finite[-1])}")
     best = curves.best_epoch(known, name)
-    if best is not None:
+    if best is not None and len(known[f"val_{name}"]) > 1:
         said.append(f"best {number(known[f'val_{name}'][best])} in epoch {best + 1:,}")
-    words = curves.words(name)
     return f"{words[:1].upper()}{words[1:]}: {', '.join(said) or 'no finite value'}."
 
 
@@ -94,27 +99,24 @@ def _troubles(report: Report) -> list[str]:
 # -- held-out rows --------------------------------------------------------------------
 
 
-def outcome(report: Report, chart: Charts) -> str:
+def outcome(report: Report, found: Outcome | None, chart: Charts) -> str:
     """What the network makes of rows that it has not seen."""
     title = "Held-out data"
-    if not report.tested:
+    if found is None:
         return _section(title, '<p class="none">No held-out rows were given.</p>')
-    T, Y, lost = scores.usable(report.T_true, report.output)
-    said = note(f"{lost:,} of {lost + len(Y):,} rows are left out: target or output is not "
-                "finite.") if lost else ""
-    if not len(Y):
-        return _section(title, said)
-    make = _numbers if report.task == "regression" else _classes
-    return _section(title, said, *make(report, T, Y, chart))
+    parts = [note(f"{found.lost:,} of {found.lost + len(found.Y):,} rows are left out: target or "
+                  "output is not finite.")] if found.lost else []
+    if found.classes is not None:
+        parts += _classes(report, found.T, found.Y, found.classes, chart)
+    if found.outputs is not None:
+        parts += _numbers(*targets.numbers(found.T, found.Y), found.outputs, chart)
+    return _section(title, *parts)
 
 
-def _classes(report: Report, T: Array, Y: Array, chart: Charts) -> list[str]:
-    found = scores.of_classifier(T, Y, report.classes)
-    charts = []
-    several = report.task == "multilabel"
+def _classes(report: Report, T: Array, Y: Array, found: Classes, chart: Charts) -> list[str]:
+    charts, several = [], report.task == "multilabel"
     if not several:
-        wrong = sum(n for *_, n, _ in found.mistakes)
-        worst = found.mistakes[0] if wrong else None
+        worst = found.mistakes[0] if found.mistakes else None
         charts.append(chart(
             lambda: plot.confusion_matrix(T, Y, report.classes),
             "Confusion matrix, shaded by the share of each true class" + (
@@ -126,12 +128,16 @@ def _classes(report: Report, T: Array, Y: Array, chart: Charts) -> list[str]:
                             f"Calibration: off by {share(error)} on average."))
     areas = [area for *_, area in found.rows if area is not None]
     if areas:
-        charts.append(chart(lambda: plot.roc(T, Y, report.classes), "Each class against the "
-                            f"rest: area {number(float(np.mean(areas)))} on average."))
+        area = number(float(np.mean(areas)))
+        charts.append(chart(lambda: plot.roc(T, Y, report.classes), (
+            f"ROC: area under the curve {area}." if len(found.rows) == 2 and not several else
+            f"ROC, each {'label' if several else 'class against the rest'}: area {area} on "
+            "average.")))
 
     def cells(row: tuple[Any, ...]) -> tuple[str, ...]:
         name, p, r, f, n, area = row
-        return (name, share(p), share(r), share(f), f"{n:,}", number(area))
+        return (name, share(p), share(r), share(f), f"{n:,}",
+                "–" if area is None else f"{area:.4f}")
 
     head = ("label" if several else "class", "precision", "recall", "F1", "rows", "ROC area")
     parts = [table(head, map(cells, found.rows), "By label" if several else "By class",
@@ -143,9 +149,7 @@ def _classes(report: Report, T: Array, Y: Array, chart: Charts) -> list[str]:
     return [_grid(*charts), f'<div class="pair">{"".join(parts)}</div>']
 
 
-def _numbers(report: Report, T: Array, Y: Array, chart: Charts) -> list[str]:
-    T, Y = targets.numbers(T, Y)
-    found = scores.of_regression(T, Y, report.classes)
+def _numbers(T: Array, Y: Array, found: list[Any], chart: Charts) -> list[str]:
     worst = sorted(range(len(found)), key=lambda i: -found[i][2])[:DRAWN_OUTPUTS]
     charts, name = [], None
     for i in sorted(worst):
@@ -178,7 +182,7 @@ def layers(report: Report, chart: Charts) -> str:
     chain = table(("layer", "what ", "output", "parameters"),
                   [(str(i), repr(layer), f"{layer.n_out:,}", f"{layer.n_params:,}")
                    for i, layer in enumerate(network.layers)], "Layers",
-                  [("", repr(network.loss_function), f"{network.n_out:,}",
+                  [("loss", repr(network.loss_function), f"{network.n_out:,}",
                     f"{network.n_params:,}")])
     found = weight_statistics(network, report.initial_params)
     if not found:
@@ -187,20 +191,21 @@ def layers(report: Report, chart: Charts) -> str:
                     "tenths (thick), middle half (box), median (tick)" +
                     ("; grey: the middle half before training." if report.initial_params
                      is not None else "."))]
-    tables = [table(("tensor", "mean", "std", "least", "most", "norm", "near zero", "change"),
-                    [(w.name, number(w.mean, 3), number(w.std, 3), number(w.minimum, 3),
-                      number(w.maximum, 3), number(w.norm, 3), share(w.near_zero),
-                      share(w.change, 0)) for w in found], "Weights")]
+    last = ["change"] if report.initial_params is not None else []
+    tables = [table(["tensor", "mean", "std", "least", "most", "norm", "near zero", *last],
+                    [[w.name, *(number(v, 3) for v in (w.mean, w.std, w.minimum, w.maximum,
+                                                       w.norm)), share(w.near_zero),
+                      *(share(w.change, 0) for _ in last)] for w in found], "Weights")]
     if report.X is not None:
         slopes = gradient_statistics(network, report.X, report.T)
         charts.append(chart(lambda: plot.gradients(slopes), "Norm of each gradient, and over the "
                             f"norm of its weights, on {len(report.X):,} rows."))
-        tables.append(table(("tensor", "norm", "mean size", "largest", "gradient / weights"),
+        tables.append(table(("tensor", "norm", "mean size", "largest", "over weights"),
                             [(g.name, number(g.norm, 3), number(g.mean_abs, 3),
                               number(g.maximum, 3), number(g.ratio, 3)) for g in slopes],
                             "Gradients"))
     return _section("Network", chain, _grid(*charts),
-                    f'<div class="pair">{"".join(tables)}</div>')
+                    f'<div class="pair wider">{"".join(tables)}</div>')
 
 
 # -- how it was run -------------------------------------------------------------------
