@@ -224,6 +224,9 @@ def test_one_diverged_run_among_several_is_told_apart(run: Here) -> None:
     assert done.status == 0, done.err
     assert [r["status"] for r in done.json["runs"]] == ["diverged", "finished"]
     assert done.json["best"] == 1
+    for name in ("result.json", "metrics.jsonl"):  # JSON to the letter: no NaN
+        text = Path("fastbp-iris", name).read_text()
+        assert "NaN" not in text and "Infinity" not in text
 
 
 def test_the_best_epoch_before_divergence_is_kept(run: Here,
