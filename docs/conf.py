@@ -48,6 +48,7 @@ plot_apply_rcparams = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastbp"
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["fastbp.css"]
 templates_path = ["_templates"]
@@ -58,7 +59,7 @@ html_theme_options = {
     "footer_start": ["copyright"], "footer_end": ["sphinx-version"],
     "secondary_sidebar_items": ["page-toc"], "show_prev_next": True,
     "pygments_light_style": "tango", "pygments_dark_style": "monokai"}
-html_sidebars = {"start": [], "theory": [], "speed": [], "layer": []}
+html_sidebars = {"index": [], "theory": [], "speed": [], "layer": []}
 
 
 def _language(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:

@@ -20,10 +20,10 @@ def write(folder: Path) -> None:
     most, least = max(ratio, key=ratio.__getitem__), min(ratio, key=ratio.__getitem__)
     behind = [row for row, r in ratio.items() if r < 1]
     (folder / "range.md").write_text(
-        f"Against the best of the others a step of fastbp takes between 1/{ratio[most]:.2f} of "
-        f"the time (`{most}`) and 1/{ratio[least]:.2f} of it (`{least}`). "
-        + (f"It is slower than the best of them on: {', '.join(f'`{r}`' for r in behind)}.\n"
-           if behind else "It is nowhere slower than the best of them.\n"))
+        f"A step of the best of the others takes {ratio[least]:.2f} (`{least}`) to "
+        f"{ratio[most]:.2f} (`{most}`) times as long as fastbp's. "
+        + (f"fastbp is the slower one on {' and '.join(f'`{r}`' for r in behind)}.\n"
+           if behind else "fastbp is the slower one nowhere.\n"))
 
 
 def setup(app: Any) -> dict[str, bool]:
