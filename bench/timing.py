@@ -5,15 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
-from fastbp._jit import kernel, thread_count
+from fastbp.peak import peak_flops
 
 
 def steps_for(epoch: Callable[[int], None], steps: int, budget: float) -> int:
@@ -36,62 +29,4 @@ def seconds_per_step(epochs: Callable[[int], None], steps: int, budget: float = 
     return statistics.median(times)
 
 
-_CHAINS, _BYTES = 16, 64
-
-
-@intrinsic
-def _fma_chains(typingctx, x, n):  # type: ignore[no-untyped-def]
-    """n rounds of independent vector multiply-adds that never leave the registers."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        bits = signature.args[0].bitwidth
-        lanes = _BYTES * 8 // bits
-        element, int64, int32 = context.get_data_type(signature.args[0]), ir.IntType(64), \
-            ir.IntType(32)
-        vector = ir.VectorType(element, lanes)
-        fma = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f{bits}")
-        undefined = ir.Constant(vector, ir.Undefined)
-        x = builder.shuffle_vector(
-            builder.insert_element(undefined, args[0], int32(0)), undefined,
-            ir.Constant(ir.VectorType(int32, lanes), None))
-        entry, loop, done = builder.block, *(builder.append_basic_block() for _ in range(2))
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        i = builder.phi(int64)
-        i.add_incoming(int64(0), entry)
-        sums = [builder.phi(vector) for _ in range(_CHAINS)]
-        results = [builder.call(fma, [s, x, x]) for s in sums]
-        for s, result in zip(sums, results, strict=True):
-            s.add_incoming(x, entry)
-            s.add_incoming(result, loop)
-        following = builder.add(i, int64(1))
-        i.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", following, args[1]), loop, done)
-        builder.position_at_end(done)
-        total = results[0]
-        for result in results[1:]:
-            total = builder.fadd(total, result)
-        return builder.extract_element(total, int32(0))
-
-    return x(x, types.int64), codegen
-
-
-@kernel
-def _spin(x, n):  # type: ignore[no-untyped-def]
-    return _fma_chains(x, n)
-
-
-def peak_flops(dtype: str = "float32", n_threads: int | None = None) -> float:
-    """Multiply-add peak of ``n_threads`` cores (all by default), FLOP/s, best of several."""
-    threads, x = thread_count(n_threads), np.dtype(dtype).type(0.5)
-    rounds = 1_000_000
-    _spin(x, 1)
-    flops = threads * rounds * _CHAINS * (_BYTES // x.itemsize) * 2
-    best = float("inf")
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(50):  # threads may start on one core
-            began = time.perf_counter()
-            list(pool.map(lambda _: _spin(x, rounds), range(threads)))
-            best = min(best, time.perf_counter() - began)
-    return float(flops / best)
+__all__ = ["peak_flops", "seconds_per_step", "steps_for"]

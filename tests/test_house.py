@@ -25,8 +25,9 @@ FLOORS = [("_jit", 0.0), ("_validation", 0.0), ("table", 0.5), ("kernels", 1.0),
           ("history", 4.0), ("chain", 4.0), ("doors", 4.0), ("rules", 4.0), ("weights", 4.0),
           ("callbacks", 4.0), ("summary", 4.0), ("portable", 4.0), ("network", 4.1), ("run", 4.15),
           ("metrics", 4.15), ("training", 4.2), ("many", 4.3), ("lbfgs", 4.2),
-          ("sensitivity", 4.2), ("gradcheck", 4.2), ("io", 5.0), ("datasets", 5.0),
-          ("estimators", 5.0), ("cli", 5.1), ("__init__", 6.0), ("__main__", 6.0)]
+          ("sensitivity", 4.2), ("gradcheck", 4.2), ("peak", 4.2), ("layer_statistics", 4.2),
+          ("io", 5.0), ("datasets", 5.0), ("estimators", 5.0), ("plot", 5.0), ("report", 5.05),
+          ("cli", 5.1), ("__init__", 6.0), ("__main__", 6.0)]
 #: Methods of Network that open doors to the floors above, when called.
 UPWARD = {("doors", "training"), ("doors", "io"), ("doors", "sensitivity"),
           ("callbacks", "io"), ("training", "io")}

@@ -1,0 +1,108 @@
+"""What all plots share: axes to draw on, and curves and texts that fit on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._validation import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Inches: readable on a phone, several beside each other on a desk.
+SIZE = (4.5, 3.0)
+#: Points that a curve keeps; longer ones keep the least and greatest of each stretch.
+MAX_POINTS = 600
+#: Characters that a label on an axis keeps.
+MAX_LABEL = 16
+
+
+def axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
+    """``ax``, or the axes of a new figure of ``size`` inches.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    """
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('plots need matplotlib: pip install "fastbp[plot]"') from error
+    return Figure(figsize=size, layout="constrained").subplots()
+
+
+def finish(ax: Axes, title: str, xlabel: str, ylabel: str) -> Axes:
+    """Title and names of the axes, as plain text: a dollar is a dollar."""
+    ax.set_title(short(title, 32), parse_math=False)
+    ax.set_xlabel(short(xlabel, 40), parse_math=False)
+    ax.set_ylabel(short(ylabel, 28), parse_math=False)
+    return ax
+
+
+def legend(ax: Axes, **options: Any) -> None:
+    """A legend in plain text, if anything has a label."""
+    handles, names = ax.get_legend_handles_labels()
+    if handles:
+        for text in ax.legend(handles, names, **options).get_texts():
+            text.set_parse_math(False)
+
+
+def say(ax: Axes, text: str) -> None:
+    """Words in the middle of axes that have nothing else to show."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", parse_math=False)
+    ax.set(xticks=[], yticks=[])
+
+
+def log_axis(ax: Axes, which: str) -> None:
+    """Make axis "x" or "y" logarithmic, with plain numbers as labels."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    getattr(ax, f"set_{which}scale")("log")
+    axis = getattr(ax, f"{which}axis")
+    low, high = sorted(getattr(ax, f"get_{which}lim")())
+    decades = np.log10(high / low)
+    subs = (1.0,) if decades > 2 else (1.0, 2.0, 5.0) if decades > 0.7 else range(1, 10)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def plain(text: Any) -> str:
+    """``text`` on one line, without what no page or drawing can show."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" if not c.isspace()
+                   else " " for c in str(text))
+
+
+def short(text: Any, length: int = MAX_LABEL) -> str:
+    """``text`` for an axis: plain, and cut with an ellipsis."""
+    whole = plain(text)
+    return whole if len(whole) <= length else whole[:length - 1].rstrip() + "…"
+
+
+def few(count: int, most: int) -> range:
+    """At most ``most`` of ``count`` places, evenly apart, the first among them."""
+    return range(0, count, max(1, -(-count // most)))
+
+
+def thin(x: Array, y: Array, most: int = MAX_POINTS) -> tuple[Array, Array]:
+    """A curve of at most ``most`` points that looks the same.
+
+    Of each stretch the least and the greatest stay, in their order; a stretch without any
+    number stays a gap.
+    """
+    if len(x) <= most:
+        return x, y
+    keep: list[int] = []
+    for part in np.array_split(np.arange(len(x)), most // 2):
+        own = y[part]
+        if np.isnan(own).all():
+            keep.append(int(part[0]))
+        else:
+            keep += sorted({int(part[np.nanargmin(own)]), int(part[np.nanargmax(own)])})
+    chosen = np.array(sorted({0, *keep, len(x) - 1}))
+    return x[chosen], y[chosen]

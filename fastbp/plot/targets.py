@@ -1,0 +1,135 @@
+"""Targets and outputs as users have them, as the plots and tables of classes need them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array, as_array, same_length
+
+
+def scores(output: Any, name: str = "output") -> Array:
+    """Outputs of a classifier as one float64 column a class.
+
+    One column is that of class 1: of probabilities, class 0 gets what is left; of other
+    numbers, their negative.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is not a matrix of numbers.
+    """
+    Y = as_array(output, name).astype(np.float64)
+    if Y.ndim == 1:
+        Y = Y[:, None]
+    if Y.ndim != 2 or not Y.shape[1]:
+        raise ValueError(f"{name} must have a row for each target, got shape {Y.shape}")
+    if Y.shape[1] > 1:
+        return Y
+    inside = ((Y >= 0) & (Y <= 1) | np.isnan(Y)).all()
+    return np.hstack([1 - Y if inside else -Y, Y])
+
+
+def are_probabilities(Y: Array) -> bool:
+    """Whether each row of ``Y`` lies in [0, 1] and sums to 1, but for rounding."""
+    with np.errstate(invalid="ignore"):
+        return bool(len(Y) and (Y >= -1e-6).all() and (np.abs(Y.sum(axis=1) - 1) < 1e-3).all())
+
+
+def labels(T: Any, n_classes: int | None = None, classes: Sequence[Any] | None = None,
+           name: str = "T") -> Array:
+    """Targets as class indices (n,), from indices, one column of them, or rows with one 1.
+
+    What is not numbers is looked up in ``classes``.
+
+    Raises
+    ------
+    ValueError
+        For what is none of these, or outside the classes.
+    """
+    array = np.asarray(T)
+    if array.dtype.kind in "OUSb" and classes is not None and array.ndim == 1:
+        place = {value: i for i, value in enumerate(classes)}
+        unknown = [value for value in array.tolist() if value not in place]
+        if unknown:
+            raise ValueError(f"{name} holds {unknown[0]!r}, which is none of the classes")
+        array = np.array([place[value] for value in array.tolist()], np.int64)
+    array = as_array(array, name)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    elif array.ndim == 2:
+        array = array.argmax(axis=1)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be class indices or rows with one 1, got shape "
+                         f"{array.shape}")
+    most = n_classes if n_classes is not None else len(classes) if classes is not None else None
+    found = array.astype(np.int64)
+    wrong = (found != array) | (found < 0) | (found >= (most if most is not None else np.inf))
+    if wrong.any():
+        where = int(np.argmax(wrong))
+        upper = "" if most is None else f" below {most}"
+        raise ValueError(f"{name}[{where}] is {array[where].item()!r}, no class index{upper}")
+    return found
+
+
+def names(classes: Sequence[Any] | None, count: int) -> list[str]:
+    """Names of ``count`` classes: those given, or their indices.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer.
+    """
+    if classes is None:
+        return [str(i) for i in range(count)]
+    if len(classes) != count:
+        raise ValueError(f"classes has {len(classes)} names for {count} outputs")
+    return [str(name) for name in classes]
+
+
+def pair(T: Any, output: Any, classes: Sequence[Any] | None = None) -> tuple[Array, Array]:
+    """Class indices (n,) and scores (n, k) of the same rows.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``labels`` and ``scores``, and for lengths that differ.
+    """
+    Y = scores(output)
+    found = labels(T, Y.shape[1], classes)
+    same_length(found, Y, "T", "output")
+    return found, Y
+
+
+def numbers(T: Any, output: Any) -> tuple[Array, Array]:
+    """Targets and outputs of a regression as float64 matrices of one shape.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what is no matrix of numbers, and shapes that differ.
+    """
+    found = [as_array(A, name).astype(np.float64) for A, name in ((T, "T"), (output, "output"))]
+    rows, Y = (A[:, None] if A.ndim == 1 else A for A in found)
+    if rows.shape != Y.shape or rows.ndim != 2:
+        raise ValueError(f"T of shape {found[0].shape} and output of shape {found[1].shape} do "
+                         "not go together")
+    return rows, Y
+
+
+def metrics() -> Any:
+    """``sklearn.metrics``.
+
+    Raises
+    ------
+    ImportError
+        Without scikit-learn.
+    """
+    try:
+        from sklearn import metrics as found
+    except ImportError as error:
+        raise ImportError('plots of outcomes need scikit-learn: pip install "fastbp[plot]"'
+                          ) from error
+    return found

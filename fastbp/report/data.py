@@ -1,0 +1,162 @@
+"""What a report is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .._validation import check_choice, same_length
+from ..network import Network
+from ..plot import curves, targets
+
+#: Kinds of questions that a network answers.
+TASKS = ("classification", "multilabel", "regression")
+
+
+@dataclass
+class Report:
+    """What is known of a training run; what is left out is left out of the page.
+
+    Parameters
+    ----------
+    title : str
+    history : mapping of str to sequence of float
+        Figures by epoch, as ``fit`` returns them: loss, val_loss, learning_rate, ...
+    task : {"classification", "multilabel", "regression"}
+        Multilabel: each output is a yes or no of its own.
+    network : Network, optional
+        For sizes, weights and gradients.
+    T_true : array_like, optional
+        Truth of held-out rows. Classification: class indices (n,), rows with one 1 (n, k), or
+        names out of ``classes``. Multilabel: rows of 0 and 1. Regression: (n,) or (n, k).
+    output : array_like, optional
+        What was predicted for the same rows: probabilities (n, k), or (n, 1) of class 1, or
+        other scores, the higher the likelier; for a regression numbers, shaped as ``T_true``.
+    classes : sequence, optional
+        Names of classes, labels or, of a regression, outputs.
+    config : mapping
+        Settings, nested as you like.
+    timings : mapping of str to float
+        Seconds by name.
+    peak : mapping, optional
+        "gflops", "peak_gflops" and "share", as ``fastbp.peak.share_of_peak`` gives them.
+    initial_params : array_like, optional
+        A copy of ``network.params`` from before training.
+    X, T : array_like, optional
+        Rows and targets, as the network takes them, of which gradients are shown.
+    notes : sequence of str
+        Sentences to put on top.
+    """
+
+    title: str
+    history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    task: str = "classification"
+    network: Network | None = None
+    T_true: Any = None
+    output: Any = None
+    classes: Sequence[Any] | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+    peak: Mapping[str, float] | None = None
+    initial_params: Any = None
+    X: Any = None
+    T: Any = None
+    notes: Sequence[str] = ()
+
+    @property
+    def tested(self) -> bool:
+        """Whether there are held-out rows to show."""
+        return self.T_true is not None and self.output is not None and len(self.output) > 0
+
+    def check(self) -> None:
+        """See that all parts fit together.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For parts that do not fit.
+        """
+        check_choice(self.task, "task", TASKS)
+        curves.series(self.history)
+        if self.network is not None and not isinstance(self.network, Network):
+            raise TypeError(f"network must be a Network, got {self.network!r}")
+        for part, other in (("T_true", "output"), ("output", "T_true"), ("X", "T"), ("T", "X")):
+            if (getattr(self, part) is None) != (getattr(self, other) is None):
+                given = part if getattr(self, other) is None else other
+                missing = other if given == part else part
+                raise ValueError(f"{given} is given without {missing}")
+        for name in ("config", "timings"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise TypeError(f"{name} must be a dict, got {getattr(self, name)!r}")
+        for key, seconds in self.timings.items():
+            if isinstance(seconds, (str, bytes)) or not np.isscalar(seconds):
+                raise TypeError(f"timings[{key!r}] must be a number of seconds, got {seconds!r}")
+        if self.peak is not None and not {"gflops", "peak_gflops", "share"} <= set(self.peak):
+            raise ValueError("peak must hold 'gflops', 'peak_gflops' and 'share', got "
+                             f"{dict(self.peak)!r}")
+        if self.tested:
+            self._check_outcome()
+
+    def _check_outcome(self) -> None:
+        if self.task == "classification":
+            _, Y = targets.pair(self.T_true, self.output, self.classes)
+        else:
+            T, Y = targets.numbers(self.T_true, self.output)
+            same_length(T, Y, "T_true", "output")
+            if self.task == "multilabel" and not np.isin(T, (0, 1)).all():
+                raise ValueError("T_true of a multilabel task must hold 0 and 1 alone")
+        targets.names(self.classes, Y.shape[1])
+
+
+def from_network(network: Network, history: Mapping[str, Sequence[float]], X: Any = None,
+                 T: Any = None, *, title: str = "Training report",
+                 classes: Sequence[Any] | None = None, target: Any = None, **parts: Any) -> Report:
+    """The report of a trained network on held-out rows.
+
+    Parameters
+    ----------
+    network : Network
+    history : History or mapping
+        What ``fit`` returned.
+    X, T : array_like, optional
+        Held-out rows and targets, as the network takes them.
+    title : str
+    classes : sequence, optional
+        Names of classes, labels or outputs.
+    target : optional
+        What the targets were before encoding: its ``classes`` name the outputs of a classifier,
+        ``mean`` and ``scale`` bring a regression back to its own units.
+    **parts
+        Further parts of the ``Report``: config, timings, peak, initial_params, notes.
+
+    Returns
+    -------
+    Report
+        Task, outputs and truth follow from the loss of the network.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unfit X or T.
+    """
+    loss = network.loss_function
+    one_class = loss.labels or network.n_out == 1
+    task = "regression" if loss.probabilities is None and not loss.labels else (
+        "classification" if one_class else "multilabel")
+    own = getattr(target, "classes", None) if classes is None else classes
+    report = Report(title, history, task, network, classes=own, **parts)
+    if classes is None and own is None and task == "regression" and network.n_out == 1:
+        report.classes = [target.name] if getattr(target, "name", None) else None
+    if X is None and T is None:
+        return report
+    report.X, report.T = network._check_pair(X, T)
+    truth, output = report.T, (network.predict(X) if loss.probabilities is None
+                               else network.predict_proba(X))
+    if task == "regression" and target is not None:
+        mean, scale = float(target.mean), float(target.scale)
+        truth, output = (A.astype(np.float64) * scale + mean for A in (truth, output))
+    report.T_true, report.output = truth, output
+    return report

@@ -1,0 +1,119 @@
+"""Figures of merit of held-out rows, by scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._validation import Array
+from ..plot import classes as of_classes
+from ..plot import targets
+
+#: Pairs of classes that the page lists as most often mistaken.
+_PAIRS = 10
+
+
+class Outcome(NamedTuple):
+    """Held-out rows that can be judged, what became of them, and how many cannot."""
+
+    T: Array
+    Y: Array
+    lost: int
+    classes: Classes | None = None
+    outputs: list[tuple[str, float, float, float, float, int]] | None = None
+
+
+class Classes(NamedTuple):
+    """A classifier's figures: over all, by class, and the commonest mistakes."""
+
+    overall: list[tuple[str, float]]
+    rows: list[tuple[str, float, float, float, int, float | None]]
+    averages: list[tuple[str, float, float, float, int, float | None]]
+    mistakes: list[tuple[str, str, int, float]]
+
+
+def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None = None) -> Outcome:
+    """The figures of all rows whose target and output are finite."""
+    T, Y = np.asarray(T), np.asarray(output)
+    finite = np.isfinite(Y.astype(np.float64).reshape(len(Y), -1)).all(axis=1)
+    if T.dtype.kind == "f":
+        finite &= np.isfinite(T.reshape(len(T), -1)).all(axis=1)
+    T, Y, lost = T[finite], Y[finite], int((~finite).sum())
+    if not len(Y):
+        return Outcome(T, Y, lost)
+    if task == "regression":
+        return Outcome(T, Y, lost, outputs=of_regression(T, Y, classes))
+    return Outcome(T, Y, lost, of_classifier(T, Y, classes))
+
+
+def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None = None) -> Classes:
+    """Precision, recall, F1, support and area under the ROC curve of each class.
+
+    Rows of 0 and 1 whose outputs do not sum to 1 are yes-or-no questions, each on its own.
+    """
+    metrics = targets.metrics()
+    yes, Y, names = of_classes.one_against_rest(T, output, classes)
+    several = is_multilabel(T, output)
+    if several:
+        truth, guess = yes, (Y > 0.5).astype(np.int64)
+    else:
+        truth, guess = targets.labels(T, len(names), classes), Y.argmax(axis=1)
+    options = {"labels": np.arange(len(names)), "zero_division": 0.0}
+    figures = metrics.precision_recall_fscore_support(truth, guess, average=None, **options)
+    areas = [float(metrics.roc_auc_score(t, y)) if 0 < t.mean() < 1 else None
+             for t, y in zip(yes.T, Y.T, strict=True)]
+    rows = [(name, float(p), float(r), float(f), int(n), area)
+            for name, p, r, f, n, area in zip(names, *figures, areas, strict=True)]
+    known = [area for area in areas if area is not None]
+    averages = [_average(metrics, truth, guess, kind, options,
+                         float(np.mean(known)) if known and kind == "macro" else None)
+                for kind in ("macro", "weighted")]
+    overall = [("accuracy of each yes or no" if several else "accuracy",
+                float((truth == guess).mean())), ("F1, mean over classes", averages[0][3])]
+    if several or targets.are_probabilities(Y):
+        hits, P, _ = of_classes.confidence(T, output, classes)
+        overall.append(("calibration error", of_classes.calibration_error(hits, P)))
+        if not several:
+            overall.append(("log loss", float(metrics.log_loss(
+                truth, (Y / Y.sum(axis=1, keepdims=True)).clip(0, 1),
+                labels=np.arange(len(names))))))
+    return Classes(overall, rows, averages, [] if several else _mistakes(truth, guess, names))
+
+
+def is_multilabel(T: Any, output: Any) -> bool:
+    """Whether each output is a question of its own."""
+    target, Y = np.asarray(T), targets.scores(output)
+    return (target.ndim == 2 and target.shape[1] > 1 and target.shape == Y.shape
+            and not targets.are_probabilities(Y))
+
+
+def _average(metrics: Any, truth: Array, guess: Array, kind: str, options: dict[str, Any],
+             area: float | None) -> tuple[str, float, float, float, int, float | None]:
+    p, r, f, _ = metrics.precision_recall_fscore_support(truth, guess, average=kind, **options)
+    return f"{kind} mean", float(p), float(r), float(f), len(truth), area
+
+
+def _mistakes(truth: Array, guess: Array, names: list[str]) -> list[tuple[str, str, int, float]]:
+    table = targets.metrics().confusion_matrix(truth, guess, labels=np.arange(len(names)))
+    sizes = table.sum(axis=1)
+    np.fill_diagonal(table, 0)
+    order = np.argsort(-table, axis=None, kind="stable")[:_PAIRS]
+    pairs = [tuple(map(int, np.unravel_index(at, table.shape))) for at in order]
+    return [(names[i], names[j], int(table[i, j]), float(table[i, j] / sizes[i]))
+            for i, j in pairs if table[i, j]]
+
+
+def of_regression(T: Any, output: Any, names: Sequence[Any] | None = None
+                  ) -> list[tuple[str, float, float, float, float, int]]:
+    """(name, R², RMSE, MAE, mean residual, rows) of each output."""
+    metrics = targets.metrics()
+    T, Y = targets.numbers(T, output)
+    titles = [f"output {i}" for i in range(Y.shape[1])] if names is None else map(str, names)
+    found = []
+    for name, t, y in zip(titles, T.T, Y.T, strict=True):
+        r2 = float(metrics.r2_score(t, y)) if len(t) > 1 else float("nan")
+        found.append((name, r2, float(metrics.mean_squared_error(t, y)) ** 0.5,
+                      float(metrics.mean_absolute_error(t, y)), float((t - y).mean()), len(t)))
+    return found

@@ -1,0 +1,87 @@
+"""Statistics of parameters and gradients, and the share of the machine's peak."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastbp import BatchNorm, CrossEntropyLoss, Dense, Dropout, L2Loss, Network, ReLU, Softmax
+from fastbp.layer_statistics import gradient_statistics, weight_statistics
+from fastbp.peak import share_of_peak, training_flops
+
+
+def network(dtype: str = "float64") -> Network:
+    return Network([Dense(5, 7), BatchNorm(), ReLU(), Dropout(0.3), Dense(7, 3), Softmax()],
+                   CrossEntropyLoss(), dtype)
+
+
+def test_weights_by_their_definitions() -> None:
+    net = Network([Dense(2, 2)], L2Loss(), "float64")
+    net.layers[0].weight[...] = [[3, 0], [0, -4]]
+    before = net.params.copy()
+    net.layers[0].weight[...] = [[3, 0], [1e-9, 1]]
+    weight, bias = weight_statistics(net, before)
+    assert (weight.name, weight.kind, weight.shape) == ("0.weight", "Dense", (2, 2))
+    assert (weight.mean, weight.minimum, weight.maximum) == (pytest.approx(1), 0, 3)
+    assert weight.norm == pytest.approx(10 ** 0.5)
+    assert weight.std == pytest.approx(np.std([3, 0, 0, 1]))
+    assert weight.near_zero == 0.5
+    assert weight.change == pytest.approx(5 / 5)
+    assert weight.quantiles[2] == pytest.approx(0.5)
+    assert weight.quantiles_before is not None and weight.quantiles_before[2] == 0
+    assert bias.name == "0.bias" and bias.near_zero == 1 and np.isnan(bias.change)
+    assert weight_statistics(net)[0].change is None
+
+
+def test_every_tensor_and_no_padding() -> None:
+    net = network("float32")
+    named = net.named_parameters()
+    found = weight_statistics(net)
+    assert [w.name for w in found] == list(named)
+    for w in found:
+        assert w.mean == pytest.approx(named[w.name].astype(float).mean(), rel=1e-6), w.name
+
+
+def test_gradients_are_those_of_the_network(rng: np.random.Generator) -> None:
+    net = network()
+    X, T = rng.normal(size=(50, 5)), rng.integers(0, 3, 50)
+    net.loss_and_grad(X, T)
+    own = {f"{i}.{name}": g.copy() for i, layer in enumerate(net.layers)
+           for name, g in layer.gradients().items()}
+    net.grads[...] = 7.0
+    found = gradient_statistics(net, X, T)
+    assert (net.grads == 7.0).all()
+    assert [g.name for g in found] == ["0.weight", "0.bias", "1.weight", "1.bias", "4.weight",
+                                       "4.bias"]
+    for g in found:
+        assert g.norm == pytest.approx(np.linalg.norm(own[g.name]))
+        assert g.mean_abs == pytest.approx(np.abs(own[g.name]).mean())
+        assert g.maximum == pytest.approx(np.abs(own[g.name]).max())
+    assert found[0].ratio == pytest.approx(found[0].norm / np.linalg.norm(net.layers[0].weight))
+    assert found[1].ratio == np.inf  # the biases are 0
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    net = network()
+    with pytest.raises(ValueError, match=r"initial_params has shape \(3,\)"):
+        weight_statistics(net, np.zeros(3))
+    net.grads[...] = 2.0
+    with pytest.raises(ValueError, match="X"):
+        gradient_statistics(net, np.zeros((2, 4)), [0, 1])
+    assert (net.grads == 2.0).all()
+
+
+def test_diverged_weights_have_statistics() -> None:
+    net = network()
+    net.layers[0].weight[0, 0] = np.nan
+    assert np.isnan(weight_statistics(net)[0].norm)
+    assert np.isfinite(weight_statistics(net)[-1].norm)
+
+
+def test_work_is_counted_and_set_against_the_peak() -> None:
+    net = network()
+    assert training_flops(net) == 6 * (5 * 7 + 7 * 3) - 2 * 5 * 7
+    found = share_of_peak(net, 1000.0, 1)
+    assert found["gflops"] == pytest.approx(1000 * training_flops(net) / 1e9)
+    assert found["share"] == pytest.approx(found["gflops"] / found["peak_gflops"])
+    assert 0 < found["share"] < 0.01
