@@ -15,6 +15,6 @@ class Memory:
 
     def peakmem_fit(self) -> None:
         """One epoch of ``mnist-m``: data, four buffers, and what fastbp adds."""
-        from .backends import FastbpBackend
+        from fastbp.peers.fastbp import FastbpBackend
 
         FastbpBackend(GRID["mnist-m"]).epochs(1)

@@ -7,9 +7,10 @@ from threadpoolctl import threadpool_limits
 
 from fastbp.kernels.matmul import matmul
 from fastbp.kernels.tile import row_length
+from fastbp.peak import peak_flops
 
 from .grid import GRID
-from .timing import peak_flops, seconds_per_step
+from .timing import seconds_per_step
 
 #: (batch, inputs, outputs) of the largest layer of each workload.
 SHAPES = {name: max(((w.batch, m, n) for m, n in zip(w.sizes, w.sizes[1:], strict=False)),

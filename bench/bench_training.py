@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from .backends import BACKENDS, FastbpBackend
+from fastbp.peak import peak_flops
+from fastbp.peers.fastbp import BACKENDS, FastbpBackend
+from fastbp.peers.measure import steps_for
+from fastbp.peers.numpy import NumpyBackend
+
 from .grid import GRID
-from .numpy_baseline import NumpyBackend
-from .timing import peak_flops, seconds_per_step, steps_for
+from .timing import seconds_per_step
 
 
 class Training:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fastbp import plan
+from fastbp.peers.fastbp import FastbpBackend
+from fastbp.peers.workload import Workload
 
-from .backends import FastbpBackend
-from .grid import Workload
 from .timing import seconds_per_step
 
 

@@ -1,105 +1,10 @@
-"""The workloads of grid.json: their data, their network, their arithmetic."""
+"""The workloads of grid.json."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-import fastbp
-
-HIDDEN = {"relu": fastbp.ReLU, "tanh": fastbp.Tanh, "sigmoid": fastbp.Sigmoid}
-LEARNING_RATE = {"sgd": 0.01, "adam": 1e-3}
-#: Most bytes of input in a workload's data, and most batches.
-_DATA_BYTES, _BATCHES = 32e6, 256
-
-
-@dataclass(frozen=True)
-class Workload:
-    """One row of the grid."""
-
-    name: str
-    sizes: tuple[int, ...]
-    batch: int
-    hidden: str
-    optimizer: str
-    loss: str = "softmax_cross_entropy"
-    dtype: str = "float32"
-
-    @property
-    def flops(self) -> int:
-        """Floating-point operations of the products in one step."""
-        products = [m * n for m, n in zip(self.sizes, self.sizes[1:], strict=False)]
-        return self.batch * (6 * sum(products) - 2 * products[0])
-
-    @property
-    def batches(self) -> int:
-        """Batches in the data, which is one epoch."""
-        bytes_each = self.batch * self.sizes[0] * np.dtype(self.dtype).itemsize
-        return int(max(2, min(_BATCHES, _DATA_BYTES // bytes_each)))
-
-    @property
-    def learning_rate(self) -> float:
-        """Step size of the optimizer."""
-        return LEARNING_RATE[self.optimizer]
-
-    def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets (class indices, or rows for the L2 loss)."""
-        rng = np.random.default_rng(0)
-        n = self.batch * self.batches
-        X = rng.standard_normal((n, self.sizes[0]), np.dtype(self.dtype))
-        if self.loss == "l2":
-            return X, rng.standard_normal((n, self.sizes[-1]), np.dtype(self.dtype))
-        return X, rng.integers(0, self.sizes[-1], n)
-
-    def network(self) -> fastbp.Network:
-        """The network, at its initial weights."""
-        layers: list[fastbp.Layer] = []
-        for m, n in zip(self.sizes, self.sizes[1:], strict=False):
-            layers += [fastbp.Dense(m, n), HIDDEN[self.hidden]()]
-        loss: fastbp.Loss = fastbp.L2Loss()
-        layers.pop()
-        if self.loss != "l2":
-            layers.append(fastbp.Softmax())
-            loss = fastbp.CrossEntropyLoss()
-        return fastbp.Network(layers, loss, dtype=self.dtype)
-
-    def initial_weights(self) -> list[np.ndarray]:
-        """W as (m, n) and bias of each layer in turn: every backend starts from these."""
-        dense = [x for x in self.network().layers if isinstance(x, fastbp.Dense)]
-        return [a for x in dense for a in (np.ascontiguousarray(x.weight.T), x.bias.copy())]
-
-    def error(self, weights: list[np.ndarray], rows: int = 2000) -> float:
-        """Error over the first rows of the data, in float64: one judge for every backend."""
-        X, T = (a[:rows] for a in self.data())
-        y = X.astype(np.float64)
-        for k in range(0, len(weights), 2):
-            y = y @ weights[k].astype(np.float64) + weights[k + 1]
-            if k + 2 < len(weights):
-                y = {"relu": lambda z: np.maximum(z, 0), "tanh": np.tanh,
-                     "sigmoid": lambda z: 1 / (1 + np.exp(-z))}[self.hidden](y)
-        if self.loss == "l2":
-            return float(np.sum((y - T) ** 2) / 2 / len(y))
-        y -= y.max(axis=1, keepdims=True)
-        return float(np.mean(np.log(np.exp(y).sum(axis=1)) - y[np.arange(len(y)), T]))
-
-    def make_optimizer(self) -> fastbp.Optimizer:
-        """fastbp's optimizer."""
-        make: Any = {"sgd": fastbp.SGD, "adam": fastbp.Adam}[self.optimizer]
-        return make(self.learning_rate)
-
-
-def read(rows: list[dict[str, Any]]) -> dict[str, Workload]:
-    """Workloads by name from rows as grid.json has them."""
-    found = {}
-    for row in rows:
-        row = {k: v for k, v in row.items() if k != "why"}
-        row["sizes"] = tuple(row["sizes"])
-        found[row["name"]] = Workload(**row)
-    return found
-
+from fastbp.peers.workload import read
 
 GRID = read(json.loads((Path(__file__).parent / "grid.json").read_text())["rows"])

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .backends import FastbpBackend
-from .grid import Workload
+from fastbp.peers.fastbp import FastbpBackend
+from fastbp.peers.workload import Workload
+
 from .timing import seconds_per_step
 
 FACTORS = (1, 2, 4, 8, 16, 32, 64)

@@ -1,4 +1,4 @@
-"""Seconds of a step, and the machine's peak, measured the same way everywhere."""
+"""Seconds of a step, measured the same way everywhere."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from fastbp.peak import peak_flops
-
-
-def steps_for(epoch: Callable[[int], None], steps: int, budget: float) -> int:
-    """Epochs of ``steps`` steps that fill ``budget`` seconds; warms up on the way."""
-    epoch(1)
-    began = time.perf_counter()
-    epoch(1)
-    return max(1, round(budget / (time.perf_counter() - began)))
+from fastbp.peers.measure import steps_for
 
 
 def seconds_per_step(epochs: Callable[[int], None], steps: int, budget: float = 0.4,
@@ -27,6 +19,3 @@ def seconds_per_step(epochs: Callable[[int], None], steps: int, budget: float = 
         epochs(count)
         times.append((time.perf_counter() - began) / (count * steps))
     return statistics.median(times)
-
-
-__all__ = ["peak_flops", "seconds_per_step", "steps_for"]

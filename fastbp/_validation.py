@@ -133,8 +133,8 @@ def as_labels(T: Any, name: str, n_classes: int) -> Array:
 
 
 def as_weights(weights: Any, rows: int, dtype: np.dtype[Any],
-               name: str = "sample_weight") -> Array | None:
-    """Weights of rows (n,) as ``dtype``: finite, at least 0, not all 0; None stays None."""
+               name: str = "sample_weight", *, zeros: bool = False) -> Array | None:
+    """Weights of rows (n,) as ``dtype``: finite, at least 0, not all 0 unless ``zeros``."""
     if weights is None:
         return None
     array = as_array(weights, name)
@@ -144,7 +144,7 @@ def as_weights(weights: Any, rows: int, dtype: np.dtype[Any],
     check_finite(result, name)
     if (result < 0).any():
         raise ValueError(f"{name} must be at least 0, got {result.min()}")
-    if not result.any():
+    if not zeros and not result.any():
         raise ValueError(f"{name} is zero for every row")
     return result
 

@@ -11,11 +11,16 @@ from ._validation import Array, check_choice, check_real, check_size
 
 
 class Dataset(NamedTuple):
-    """Images as rows in [0, 1], and their class indices."""
+    """Rows of features (images in [0, 1]), and their class indices.
+
+    ``n_classes`` is 0 where T holds numbers to predict. Names are None where there are none.
+    """
 
     X: Array
     T: Array
     n_classes: int
+    feature_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
 
 
 class Split(NamedTuple):
@@ -37,13 +42,77 @@ def load_digits() -> Dataset:
     ImportError
         Without scikit-learn.
     """
-    try:
-        from sklearn.datasets import load_digits as load
-    except ImportError:
-        raise ImportError('the digits data needs scikit-learn: pip install "fastbp[sklearn]"'
-                          ) from None
-    X, T = load(return_X_y=True)
+    X, T, *_ = _sklearn("digits")
     return Dataset((X / 16).astype(np.float32), T.astype(np.int64), 10)
+
+
+def load_iris() -> Dataset:
+    """150 flowers, 4 measures, 3 species, from scikit-learn.
+
+    Source: R. A. Fisher, 1936.
+
+    Raises
+    ------
+    ImportError
+        Without scikit-learn.
+    """
+    return _classes("iris")
+
+
+def load_wine() -> Dataset:
+    """178 wines, 13 measures, 3 cultivars, from scikit-learn.
+
+    Source: M. Forina et al., UCI repository, 1991.
+
+    Raises
+    ------
+    ImportError
+        Without scikit-learn.
+    """
+    return _classes("wine")
+
+
+def load_breast_cancer() -> Dataset:
+    """569 tumours, 30 measures, malignant or benign, from scikit-learn.
+
+    Source: W. H. Wolberg, W. N. Street & O. L. Mangasarian, UCI repository, 1995.
+
+    Raises
+    ------
+    ImportError
+        Without scikit-learn.
+    """
+    return _classes("breast_cancer")
+
+
+def load_diabetes() -> Dataset:
+    """442 patients, 10 measures (standardised), progression of the disease, from scikit-learn.
+
+    Source: B. Efron, T. Hastie, I. Johnstone & R. Tibshirani, 2004.
+
+    Raises
+    ------
+    ImportError
+        Without scikit-learn.
+    """
+    X, T, features, _ = _sklearn("diabetes")
+    return Dataset(X.astype(np.float32), T.astype(np.float32), 0, features)
+
+
+def _sklearn(name: str) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...]]:
+    try:
+        import sklearn.datasets as datasets
+    except ImportError:
+        raise ImportError(f'the {name} data needs scikit-learn: pip install "fastbp[sklearn]"'
+                          ) from None
+    found = getattr(datasets, f"load_{name}")()
+    classes = tuple(map(str, found.target_names)) if "target_names" in found else ()
+    return found.data, found.target, tuple(map(str, found.feature_names)), classes
+
+
+def _classes(name: str) -> Dataset:
+    X, T, features, classes = _sklearn(name)
+    return Dataset(X.astype(np.float32), T.astype(np.int64), len(classes), features, classes)
 
 
 def load_mnist() -> Dataset:
@@ -65,7 +134,9 @@ def load_mnist() -> Dataset:
 
 
 #: Every data set by the name that the command line takes.
-DATASETS: dict[str, Callable[[], Dataset]] = {"digits": load_digits, "mnist": load_mnist}
+DATASETS: dict[str, Callable[[], Dataset]] = {
+    "digits": load_digits, "mnist": load_mnist, "iris": load_iris, "wine": load_wine,
+    "breast_cancer": load_breast_cancer, "diabetes": load_diabetes}
 
 
 def load(name: str) -> Dataset:
@@ -82,7 +153,7 @@ def load(name: str) -> Dataset:
 
 
 def split(data: Dataset, test_size: float = 0.2, seed: int = 0) -> Split:
-    """Hold out a share of the rows, with the same mix of classes on both sides.
+    """Hold out a share of the rows, with the same mix of classes, if any, on both sides.
 
     Raises
     ------
@@ -99,4 +170,4 @@ def split(data: Dataset, test_size: float = 0.2, seed: int = 0) -> Split:
         raise ImportError('splitting data needs scikit-learn: pip install "fastbp[sklearn]"'
                           ) from None
     return Split(*train_test_split(data.X, data.T, test_size=share, random_state=seed,
-                                   stratify=data.T))
+                                   stratify=data.T if data.n_classes else None))

@@ -46,13 +46,19 @@ class Run:
         Multiplies the learning rate: what callbacks turn.
     epochs : int
         Length of the run, which schedules know.
+    n_rows : int
+        Rows of an epoch.
+    whole : bool
+        Whether all of them are in place at once.
     """
+
+    whole = True
 
     def __init__(self, network: Network, X: Array, T: Array, batch_size: int,
                  optimizer: Optimizer, shuffle: bool, *, weights: Array | None = None,
                  rules: Rules | None = None, epochs: int = 1) -> None:
         self.network, self.X, self.T, self.epochs = network, X, T, epochs
-        self.batch_size, self.optimizer = batch_size, optimizer
+        self.batch_size, self.optimizer, self.n_rows = batch_size, optimizer, len(X)
         self.rules = rules or Rules(weight_decay=optimizer.weight_decay,
                                     decoupled=optimizer.decoupled)
         self.steps_per_epoch = -(-len(X) // batch_size)
@@ -78,7 +84,7 @@ class Run:
         """What an epoch's error is divided by: the rows, or the sum of their weights."""
         if not self.mean:
             return 1.0
-        return float(self.weights.sum(dtype=np.float64)) if self.weights.size else len(self.X)
+        return float(self.weights.sum(dtype=np.float64)) if self.weights.size else self.n_rows
 
     def rates(self, n_steps: int) -> Array:
         """Learning rates of the next steps."""
@@ -172,7 +178,7 @@ class Run:
         arrays = {"slots": self.slots, "average": self.average, "cursor": self.cursor,
                   "errors": self.errors}
         described = {"optimizer": repr(self.optimizer), "batch_size": self.batch_size,
-                     "n_rows": len(self.X), "epochs": self.epochs,
+                     "n_rows": self.n_rows, "epochs": self.epochs,
                      "rate_scale": self.rate_scale, "first_epoch": self.first_epoch,
                      "first_step": self.first_step, "history": dict(self.history)}
         return arrays, described
@@ -185,7 +191,7 @@ class Run:
         ValueError
             If data, batch size or optimizer are not those of the run that was saved.
         """
-        for name, own in (("batch_size", self.batch_size), ("n_rows", len(self.X)),
+        for name, own in (("batch_size", self.batch_size), ("n_rows", self.n_rows),
                           ("optimizer", repr(self.optimizer))):
             if described[name] != own:
                 raise ValueError(f"the saved run has {name} {described[name]}, this one {own}")
@@ -227,6 +233,9 @@ class Run:
         self.raw = self.network.params.copy() if self.average.size else self.average
         if self.average.size:
             self.network.params[...] = self.average
-        # Copies: a view would keep all rows alive.
+        self._release()
+
+    def _release(self) -> None:
+        """Let the rows go; copies, because a view would keep all of them alive."""
         self.X, self.T = self.X[:0].copy(), self.T[:0].copy()
         self.weights, self.order = self.weights[:0].copy(), self.order[:0].copy()

@@ -191,7 +191,8 @@ class Job:
     @property
     def unwatched(self) -> bool:
         """Whether nothing of Python's happens between epochs."""
-        return self.run.compiled and not (self.hooks or self.metrics or self.validation)
+        return (self.run.whole and self.run.compiled
+                and not (self.hooks or self.metrics or self.validation))
 
     def start(self) -> None:
         """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
@@ -231,7 +232,7 @@ def train(job: Job) -> History:
             job.end()
         return run.history
     for hook in job.hooks:
-        hook.on_train_begin(run.network, run.epochs, len(run.X))
+        hook.on_train_begin(run.network, run.epochs, run.n_rows)
     stop = any(getattr(hook, "stopped", False) for hook in job.hooks)
     try:
         while run.cursor[EPOCH] - run.first_epoch < run.epochs and not stop:
@@ -243,7 +244,7 @@ def train(job: Job) -> History:
 
 def straight(job: Job, n_threads: int, stopped: Callable[[], bool] = lambda: False) -> bool:
     """All epochs in calls of CHUNK_SECONDS, where nobody looks in between; whether all ran."""
-    run, n, whole = job.run, len(job.run.X), job.run.steps_per_epoch
+    run, n, whole = job.run, job.run.n_rows, job.run.steps_per_epoch
     last, total = run.first_epoch + run.epochs, run.total
     while run.cursor[EPOCH] < last:
         if stopped():
@@ -273,7 +274,7 @@ def _warn_of(loss: float, epoch: int) -> None:
 def _epoch(job: Job, epoch: int, n_threads: int) -> bool:
     """One epoch, or what is left of it; returns whether to stop."""
     run, hooks = job.run, job.hooks
-    n, began, stop = len(run.X), time.perf_counter(), False
+    n, began, stop = run.n_rows, time.perf_counter(), False
     taken = begun_at = int(run.cursor[POSITION]) // run.batch_size
     rate, whole = float(run.rates(1)[0]), run.steps_per_epoch
     while taken < whole and not stop:

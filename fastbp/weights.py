@@ -27,21 +27,10 @@ def class_weights(T: Array, class_weight: Any, n_out: int, sample_weight: Array 
     ValueError, TypeError
         For targets that are no classes, unknown classes or weights below 0.
     """
-    if T.ndim == 1:
-        labels, n_classes = T, n_out
-    elif not np.isin(T, (0, 1)).all() or (T.shape[1] > 1 and (T.sum(axis=1) != 1).any()):
-        raise ValueError("class_weight needs one class for each row, got targets of shape "
-                         f"{T.shape} that are not 0 and 1 with one 1 a row")
-    elif T.shape[1] == 1:
-        labels, n_classes = T[:, 0].astype(np.int64), 2
-    else:
-        labels, n_classes = T.argmax(axis=1), n_out
+    labels, n_classes = labels_of(T, n_out)
     own = np.ones(len(labels)) if sample_weight is None else sample_weight.astype(np.float64)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        counts = np.bincount(labels, own, n_classes)
-        present = counts > 0
-        by_class = np.where(present, own.sum() / (present.sum() * np.where(present, counts, 1)),
-                            0.0)
+        by_class = balanced(np.bincount(labels, own, n_classes))
     elif isinstance(class_weight, Mapping):
         by_class = np.ones(n_classes)
         for label, weight in class_weight.items():
@@ -51,3 +40,25 @@ def class_weights(T: Array, class_weight: Any, n_out: int, sample_weight: Array 
     else:
         raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
     return (by_class[labels] * own).astype(dtype)
+
+
+def labels_of(T: Array, n_out: int) -> tuple[Array, int]:
+    """(class index of each row, number of classes).
+
+    Raises
+    ------
+    ValueError
+        For targets that are no classes.
+    """
+    if T.ndim == 1:
+        return T, n_out
+    if not np.isin(T, (0, 1)).all() or (T.shape[1] > 1 and (T.sum(axis=1) != 1).any()):
+        raise ValueError("class_weight needs one class for each row, got targets of shape "
+                         f"{T.shape} that are not 0 and 1 with one 1 a row")
+    return (T[:, 0].astype(np.int64), 2) if T.shape[1] == 1 else (T.argmax(axis=1), n_out)
+
+
+def balanced(counts: Array) -> Array:
+    """Weight of each class by its weighted count: n / (k * count), 0 where there are none."""
+    present = counts > 0
+    return np.where(present, counts.sum() / (present.sum() * np.where(present, counts, 1)), 0.0)

@@ -23,15 +23,18 @@ from bench import (
     latency,
     many,
 )
-from bench.backends import BACKENDS
-from bench.grid import GRID, Workload, read
-from bench.peers import AGREEMENT, PEERS, RESULTS, best, report, row_of
-from bench.timing import peak_flops, seconds_per_step
+from bench.grid import GRID
+from bench.peers import RESULTS, report
+from bench.timing import seconds_per_step
 from fastbp import fit_many
 from fastbp._jit import thread_count
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
+from fastbp.peak import peak_flops
+from fastbp.peers.fastbp import BACKENDS
+from fastbp.peers.measure import AGREEMENT, PEERS, best
+from fastbp.peers.workload import Workload, read, row_of
 
 ROOT = Path(__file__).parent.parent
 

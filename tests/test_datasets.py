@@ -19,8 +19,26 @@ def test_load(name: str, shape: tuple[int, int]) -> None:
     assert data.n_classes == 10
 
 
+NAMED = {"iris": (150, 4, 3), "wine": (178, 13, 3), "breast_cancer": (569, 30, 2),
+         "diabetes": (442, 10, 0)}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_columns(name: str) -> None:
+    n, m, k = NAMED[name]
+    data = datasets.load(name)
+    assert data.X.shape == (n, m) and data.X.dtype == np.float32 and data.n_classes == k
+    assert data.feature_names is not None and len(set(data.feature_names)) == m
+    if k:
+        assert data.class_names is not None and len(data.class_names) == k
+        assert set(data.T.tolist()) == set(range(k))
+    else:
+        assert data.T.dtype == np.float32 and data.T.max() == 346
+        assert len(datasets.split(data, 0.5).T_test) == 221
+
+
 def test_every_dataset_is_tested() -> None:
-    assert set(datasets.DATASETS) == {"digits", "mnist"}
+    assert set(datasets.DATASETS) == {"digits", "mnist", *NAMED}
     with pytest.raises(ValueError, match="cats"):
         datasets.load("cats")
     with pytest.raises(TypeError, match="got 3"):

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import fastbp
+from fastbp.io.safetensors import read, write
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 
@@ -130,3 +131,58 @@ def test_training_goes_on_from_a_file(tmp_path: Path) -> None:
     assert error == net.loss(X, T)
     again.fit(X, T, epochs=5)
     assert again.loss(X, T) < error
+
+
+def crooked() -> dict[str, Any]:
+    """The same numbers in every order that memory can have them."""
+    A = np.arange(24, dtype=np.float32).reshape(4, 6)
+    return {"transposed": A.T, "fortran": np.asfortranarray(A), "every other": A[::2, 1::3],
+            "backwards": A[::-1, ::-1], "repeated": np.broadcast_to(A[0], (3, 6)),
+            "offset": A[1:, 2:], "three axes": A.reshape(2, 3, 4).transpose(2, 0, 1),
+            "number": np.array(3.5, np.float64), "plain": A, "foreign": A.astype(">f4")}
+
+
+def test_whatever_the_order_in_memory_the_bytes_are_right(tmp_path: Path) -> None:
+    wanted = crooked()
+    write(tmp_path / "m", wanted, {"fastbp": "{}"})
+    tensors, _ = read(tmp_path / "m")
+    assert tensors.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert tensors[name].shape == value.shape and tensors[name].flags.c_contiguous, name
+        np.testing.assert_array_equal(tensors[name], value, err_msg=name)
+
+
+def test_a_weight_of_any_order_in_memory_is_saved_as_it_is(tmp_path: Path) -> None:
+    net = classifier()
+    weight = net.layers[0].weight
+    assert not weight.flags.c_contiguous  # as (out, in) it is a transposed view
+    weight[...] = np.asfortranarray(np.random.default_rng(0).normal(size=weight.shape))[::-1]
+    net.save(tmp_path / "m")
+    np.testing.assert_array_equal(load_file(tmp_path / "m")["0.weight"], weight)
+
+
+def test_the_version_stands_in_the_file(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    classifier().save(tmp_path / "m")
+    with safe_open(tmp_path / "m", "numpy") as file:
+        metadata = file.metadata()
+    assert metadata["fastbp.version"] == fastbp.__version__
+    assert json.loads(metadata["fastbp"])["format"] == "fastbp-network-1"
+
+
+@pytest.mark.parametrize(("changes", "match"), [
+    ({"format": "fastbp-network-2"}, r"format is 'fastbp-network-2'.*'fastbp-network-1'"),
+    ({"layers": [{"type": "Conv"}]}, r"'Conv' is none of \['BatchNorm'")])
+def test_a_file_of_another_version_says_so(tmp_path: Path, changes: dict[str, Any],
+                                           match: str) -> None:
+    path = tmp_path / "m"
+    classifier().save(path)
+    rewrite(path, **changes)
+    with pytest.raises(ValueError, match=match) as error:
+        fastbp.load(path)
+    assert "written by" not in str(error.value) and str(path) in str(error.value)
+    tensors, metadata = read(path)
+    save_file(tensors, path, metadata | {"fastbp.version": "7.0"})
+    with pytest.raises(ValueError, match=rf"7\.0, this is {fastbp.__version__}.*{match}"):
+        fastbp.load(path)

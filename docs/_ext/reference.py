@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import fastbp
@@ -21,32 +22,38 @@ GROUPS = {
     "estimators": ("Estimators", "The interface of scikit-learn (extra `sklearn`)."),
     "data": ("Tables", "Columns to features, targets, blocks of rows."),
     "io": ("Files and other libraries", "Saving, loading, exporting."),
+    "plot": ("Plots", "With Matplotlib (extra `plot`), on axes of yours or new ones."),
+    "report": ("Reports", "One page on a training run, in one file."),
     "initializers": ("Initial weights", "Given to `Dense` by name."),
     "metrics": ("Metrics", "Given to `fit` by name; further functions as objects."),
     "more": ("More", "")}
 #: Modules that share a group of the page.
-SAME = {"many": "training", "lbfgs": "training", "history": "training", "gradcheck": "network",
-        "sensitivity": "network", "model": "data", "streaming": "training", "datasets": "data",
-        "chain": "network"}
+SAME = {"many": "training", "lbfgs": "training", "history": "training", "gradients": "network",
+        "gradcheck": "network", "sensitivity": "network", "layer_statistics": "network",
+        "model": "data", "streaming": "training", "datasets": "data", "chain": "network"}
 #: Public by their module: name -> group.
 ALSO = {"training.fit": "training", "training.partial_fit": "training",
         "sensitivity.input_gradient": "network", "sensitivity.jacobian": "network"}
+#: Modules that are public as a whole; "schedules" also offers what only fastbp itself calls.
+WHOLE = ("schedules", "data", "plot", "report")
 
 
 def members() -> Iterator[tuple[str, str]]:
     """(group, dotted name below fastbp) of all that is public."""
     for name in fastbp.__all__:
         thing = getattr(fastbp, name)
-        if isinstance(thing, type(fastbp)):  # a module: what it offers
-            for inner in thing.__all__:
-                if inner not in fastbp.__all__ and isinstance(getattr(thing, inner), type):
-                    yield _group(thing.__name__), f"{name}.{inner}"
+        if isinstance(thing, ModuleType):
+            assert name in WHOLE, f"say in WHOLE that fastbp.{name} is public"
         else:
             yield _group(thing.__module__), name
+    for module in WHOLE:
+        thing = importlib.import_module(f"fastbp.{module}")
+        for inner in thing.__all__:
+            known = callable(getattr(thing, inner)) and inner not in fastbp.__all__
+            if known and (module != "schedules" or inner[0].isupper()):
+                yield module, f"{module}.{inner}"
     for name, group in ALSO.items():
-        module, attribute = name.rsplit(".", 1)
-        if hasattr(importlib.import_module(f"fastbp.{module}"), attribute):
-            yield group, name
+        yield group, name
     for name in importlib.import_module("fastbp.initializers").INITIALIZERS:
         yield "initializers", f"initializers.{name}"
 

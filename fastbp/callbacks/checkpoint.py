@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._validation import check_choice, check_real, check_size
+from ..engine import POSITION
 from .base import Callback
 
 
@@ -24,7 +25,7 @@ class Checkpoint(Callback):
     every : int
         Epochs between two writes; the last is always written, also after an interrupt.
     seconds : float, optional
-        Write also within epochs, when so many seconds have passed.
+        Write also when so many seconds have passed, within an epoch too.
     keep : {"last", "all"}
         "all" writes each to a file of its own, "{epoch}" in ``path`` becoming the epoch.
     """
@@ -40,14 +41,18 @@ class Checkpoint(Callback):
         self._written, self._step = time.monotonic(), -1
 
     def on_chunk_end(self, epoch: int, samples: int) -> None:
-        """Write where ``seconds`` have passed."""
-        if self.seconds is not None and time.monotonic() - self._written >= self.seconds:
+        """Write where ``seconds`` have passed; at the end of an epoch ``on_epoch_end`` does,
+        when its figures are in."""
+        if self._due() and self.run.cursor[POSITION]:
             self._write(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Write every so many epochs."""
-        if (epoch + 1) % self.every == 0:
+        """Write every so many epochs, and where ``seconds`` have passed."""
+        if (epoch + 1) % self.every == 0 or self._due():
             self._write(epoch + 1)
+
+    def _due(self) -> bool:
+        return self.seconds is not None and time.monotonic() - self._written >= self.seconds
 
     def on_last_step(self) -> None:
         """Write the last state, unless that is done."""

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from .._validation import check_bool
 from .base import Callback
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 
 class PrintEpoch(Callback):
-    """One line an epoch, the figures by name."""
+    """One line an epoch, the figures by name.
 
-    def __init__(self) -> None:
-        self._epochs = 0
+    Parameters
+    ----------
+    file : text file, optional
+        Where to; stdout by default.
+    """
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        self._epochs, self._out = 0, file
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Remember how many epochs there will be."""
@@ -28,7 +34,7 @@ class PrintEpoch(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Print the line."""
         figures = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        print(f"epoch {epoch + 1}/{self._epochs}  {figures}", flush=True)
+        print(f"epoch {epoch + 1}/{self._epochs}  {figures}", file=self._out, flush=True)
 
 
 class _File(Callback):

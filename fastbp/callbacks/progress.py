@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .base import Callback
 from .log import PrintEpoch
@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from ..network import Network
 
 
-def progress() -> Callback:
-    """A bar where stdout is a terminal and rich is installed, else lines."""
-    if not sys.stdout.isatty():
-        return PrintEpoch()
+def progress(file: TextIO | None = None) -> Callback:
+    """A bar where ``file`` (stdout) is a terminal and rich is installed, else lines."""
+    out = sys.stdout if file is None else file
+    if not out.isatty():
+        return PrintEpoch(file)
     try:
-        import rich.progress  # noqa: F401
+        from rich.console import Console
     except ImportError:
         print('for a progress bar: pip install "fastbp[cli]"', file=sys.stderr)
-        return PrintEpoch()
-    return ProgressBar()
+        return PrintEpoch(file)
+    return ProgressBar(Console(file=out))
 
 
 class ProgressBar(Callback):

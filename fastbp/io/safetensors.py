@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,11 @@ import numpy as np
 from ..layers import LAYERS
 from ..losses import LOSSES, CustomLoss
 from ..network import Network
+from .files import write_whole
 
 FORMAT = "fastbp-network-1"
+#: Metadata that holds the version of fastbp that wrote a file.
+VERSION = "fastbp.version"
 
 
 def describe(network: Network) -> str:
@@ -61,12 +62,19 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
 def write(path: str | os.PathLike[str], tensors: dict[str, Any],
           metadata: dict[str, str]) -> None:
-    """One safetensors file, whole or not at all."""
+    """One safetensors file, whole or not at all; fastbp's version joins the metadata."""
     from safetensors.numpy import save as encode
 
     # safetensors writes wrong bytes for arrays that are not C-contiguous.
-    whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    _replace(Path(path), encode(whole, metadata=metadata))
+    whole = {name: np.asarray(value, order="C") for name, value in tensors.items()}
+    write_whole(path, encode(whole, metadata=metadata | {VERSION: version()}))
+
+
+def version() -> str:
+    """fastbp's own, which stands in every file that it writes."""
+    from .. import __version__  # when called: this module is imported before it is set
+
+    return __version__
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -94,34 +102,6 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
     return tensors, metadata
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside ``path``, then move over it: no moment without a whole file."""
-    folder = path.parent
-    handle, scratch = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(scratch, 0o666 & ~_umask())
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # the name itself is durable only with its directory
-        directory = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def load(path: str | os.PathLike[str]) -> Network:
     """The network in ``path``, as ``Network.save`` wrote it.
 
@@ -136,16 +116,22 @@ def load(path: str | os.PathLike[str]) -> Network:
     try:
         description = json.loads(metadata["fastbp"])
         if description["format"] != FORMAT:
-            raise ValueError(f"format {description['format']!r}, expected {FORMAT!r}")
+            raise ValueError(f"its format is {description['format']!r}, which is not "
+                             f"{FORMAT!r}, the one that is read here")
         return _build(description, {name: value for name, value in tensors.items()
                                     if not name.startswith("run/")})
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} is not a fastbp model: {error}") from error
+        writer = metadata.get(VERSION, version())
+        by = "" if writer == version() else f" (written by fastbp {writer}, this is {version()})"
+        raise ValueError(f"{os.fspath(path)} is not a fastbp model{by}: {error}") from error
 
 
 def _make(table: dict[str, Any], entry: dict[str, Any]) -> Any:
     arguments = dict(entry)
-    return table[arguments.pop("type")](**arguments)
+    name = arguments.pop("type")
+    if name not in table:
+        raise ValueError(f"{name!r} is none of {sorted(table)}")
+    return table[name](**arguments)
 
 
 def _build(description: dict[str, Any], tensors: dict[str, Any]) -> Network:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..io.safetensors import _replace
+from ..io.files import write_whole
 from ..plot import curves
 from . import sections
 from .data import Report
@@ -74,7 +74,7 @@ def write(path: str | os.PathLike[str], report: Report) -> None:
     OSError
         If the file cannot be written; an earlier one stays as it was.
     """
-    _replace(Path(path), html(report).encode("utf-8", "replace"))
+    write_whole(Path(path), html(report).encode("utf-8", "replace"))
 
 
 def _top(report: Report, outcome: Outcome | None) -> str:

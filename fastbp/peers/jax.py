@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .grid import Workload
+from .workload import Workload
 
 jax.config.update("jax_enable_x64", True)  # for the float64 row; dtypes are explicit
 _ACTIVATION = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}

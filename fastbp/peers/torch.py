@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .grid import Workload
+from .workload import Workload
 
 _ACTIVATION = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}
 

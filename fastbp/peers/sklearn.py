@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from .grid import Workload
+from .workload import Workload
 
 
 class SklearnBackend:

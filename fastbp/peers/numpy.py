@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from .grid import Workload
+from .workload import Workload
 
 _CONTROLLER = ThreadpoolController()
 

@@ -1,4 +1,4 @@
-"""Ways to train a workload that the suite itself needs; peers.py adds the others."""
+"""fastbp itself, and what every backend offers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-import fastbp
-
-from .grid import Workload
-from .numpy_baseline import NumpyBackend
+from ..layers import Dense
+from .numpy import NumpyBackend
+from .workload import Workload
 
 
 class Backend(Protocol):
@@ -40,7 +39,7 @@ class FastbpBackend:
 
     def weights(self) -> list[np.ndarray]:
         """Copies, as (m, n) and (n,)."""
-        dense = [x for x in self.network.layers if isinstance(x, fastbp.Dense)]
+        dense = [x for x in self.network.layers if isinstance(x, Dense)]
         return [a for x in dense for a in (x.weight.T.copy(), x.bias.copy())]
 
 

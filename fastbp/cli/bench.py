@@ -1,0 +1,59 @@
+"""``fastbp bench``: this machine, beside what else is installed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from .kinds import Real
+
+#: What is trained: the digits' shape.
+WORK = "64-100-10:32:relu:adam"
+PEERS = ("numpy", "torch", "jax", "jax.scan", "sklearn")
+
+
+@click.command("bench")
+@click.argument("work", default=WORK)
+@click.option("--peer", "peers", multiple=True, type=click.Choice([*PEERS, "torch.compile"]),
+              help="Beside this; can be given again. By default all but torch.compile, where "
+                   "installed.")
+@click.option("--seconds", type=Real(with_low=False), default=1.0, show_default=True,
+              help="Of each backend and thread setting.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+def command(work: str, peers: tuple[str, ...], seconds: float, as_json: bool) -> None:
+    """Time of a training step here, beside the machine's peak and other libraries.
+
+    WORK is SIZES:BATCH[:HIDDEN[:OPTIMIZER[:LOSS[:DTYPE]]]], as 784-128-10:64:relu:adam. All start
+    from the same weights and must come to the same error; they run in turns, on one thread and on
+    all, and the better counts.
+    """
+    from ..peers.measure import best, compare
+    from ..peers.workload import row_of
+
+    try:
+        row = row_of(work)
+    except (IndexError, ValueError):
+        raise click.UsageError(f"{work!r} is no work like {WORK}") from None
+    results = compare([row], ["fastbp", *(peers or PEERS)], seconds)
+    table = best(results["records"])[work]
+    own = table["fastbp"]
+    found: dict[str, Any] = {
+        "work": work, "cpu": results["cpu"], "cores": results["cores"],
+        "versions": results["versions"], "us_per_step": own["us"], "gflops": own["gflops"],
+        "peak_gflops": own["gflops"] / own["share_of_peak"], "share_of_peak":
+        own["share_of_peak"], "threads": own["threads"],
+        "peers": {name: {"us_per_step": r["us"], "threads": r["threads"],
+                         "over_fastbp": r["us"] / own["us"]}
+                  for name, r in table.items() if name != "fastbp"}}
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"{work} on {found['cores']} cores ({found['cpu']})")
+    click.echo(f"{'':14}{'us/step':>10}{'threads':>9}{'/ fastbp':>10}")
+    click.echo(f"{'fastbp':14}{own['us']:>10.1f}{own['threads']:>9}{1:>10.2f}")
+    for name, r in found["peers"].items():
+        click.echo(f"{name:14}{r['us_per_step']:>10.1f}{r['threads']:>9}{r['over_fastbp']:>10.2f}")
+    click.echo(f"{own['gflops']:.1f} of {found['peak_gflops']:.1f} GFLOP/s multiply-add peak on "
+               f"{own['threads']} thread(s): {own['share_of_peak']:.0%}")

@@ -1,0 +1,94 @@
+"""From options to a network and to what ``fit`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import schedules
+from ..callbacks import Callback, Checkpoint, EarlyStopping, TimeLimit
+from ..data import Target
+from ..layers import ACTIVATIONS, BatchNorm, Dense, Dropout, Layer, Softmax
+from ..losses import CrossEntropyLoss, MSELoss
+from ..network import Network
+from ..optimizers import OPTIMIZERS, Optimizer
+
+#: Activations that keep the spread of their inputs best from He's weights.
+_RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
+
+
+def network(settings: Mapping[str, Any], n_in: int, target: Target) -> Network:
+    """Hidden layers as the options say, under a softmax for classes."""
+    layers, width = list[Layer](), n_in
+    init: Any = {"weight_init": "he_uniform"} if settings["activation"] in _RECTIFIERS else {}
+    for hidden in settings["hidden"]:
+        layers.append(Dense(width, hidden, **init))
+        if settings["batch_norm"]:
+            layers.append(BatchNorm())
+        layers.append(ACTIVATIONS[settings["activation"]]())
+        if settings["dropout"]:
+            layers.append(Dropout(settings["dropout"]))
+        width = hidden
+    layers.append(Dense(width, target.n_outputs))
+    if target.task == "regression":
+        if settings["label_smoothing"]:
+            raise ValueError(f"--label-smoothing {settings['label_smoothing']}: target "
+                             f"{target.name!r} holds numbers, not classes")
+        return Network(layers, MSELoss(), settings["dtype"], settings["seed"])
+    loss = CrossEntropyLoss(label_smoothing=settings["label_smoothing"])
+    return Network([*layers, Softmax()], loss, settings["dtype"], settings["seed"])
+
+
+def optimizer(settings: Mapping[str, Any]) -> Optimizer:
+    """The optimizer with its schedule.
+
+    Raises
+    ------
+    ValueError
+        For a momentum where there is none.
+    """
+    name, rate = settings["optimizer"], settings["lr"]
+    if settings["schedule"] != "constant":
+        kind = "".join(word.title() for word in settings["schedule"].split("_"))
+        rate = schedules.SCHEDULES[kind](rate)
+    if settings["warmup"]:
+        rate = schedules.Warmup(rate, settings["warmup"])
+    options: dict[str, Any] = {}
+    if settings["weight_decay"] is not None:
+        options["weight_decay"] = settings["weight_decay"]
+    if settings["momentum"]:
+        if name not in ("sgd", "rmsprop"):
+            raise ValueError(f"--momentum {settings['momentum']}: {name} has none")
+        options["momentum"] = settings["momentum"]
+    made: Optimizer = {n.lower(): make for n, make in OPTIMIZERS.items()}[name](rate, **options)
+    return made
+
+
+def fit_options(settings: Mapping[str, Any], held: Any, target: Target) -> dict[str, Any]:
+    """What ``fit`` and ``fit_stream`` take of the options."""
+    weight = None if settings["class_weight"] == "none" else settings["class_weight"]
+    r2 = target.task == "regression" and held is not None and len(held[0]) > 1
+    return {"epochs": settings["epochs"], "batch_size": settings["batch_size"],
+            "optimizer": optimizer(settings), "l1": settings["l1"], "l2": settings["l2"],
+            "clip_norm": settings["clip_norm"], "average": settings["average"],
+            "class_weight": weight, "validation_data": held, "metrics": ["r2"] if r2 else []}
+
+
+def monitored(settings: Mapping[str, Any], held: Any) -> str:
+    """The figure that early stopping and the choice of the best go by."""
+    monitor: str = settings["monitor"]
+    return "loss" if held is None and monitor == "val_loss" else monitor
+
+
+def callbacks(settings: Mapping[str, Any], held: Any, checkpoint: Any,
+              more: Sequence[Callback]) -> list[Callback]:
+    """Early stopping, time limit, checkpoint, and ``more``."""
+    found = list(more)
+    if settings["early_stopping"]:
+        found.append(EarlyStopping(monitored(settings, held), settings["patience"]))
+    if settings["time_limit"] is not None:
+        found.append(TimeLimit(settings["time_limit"]))
+    # Epochs are counted by the end of the run: in between only time tells when to write.
+    found.append(Checkpoint(checkpoint, every=max(settings["epochs"], 1) + 1,
+                            seconds=settings["checkpoint_every"]))
+    return found

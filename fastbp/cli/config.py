@@ -1,0 +1,147 @@
+"""Options from a TOML file, and the resolved configuration as one."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import GRID, OF_THE_CALL, train_options
+
+#: Keys that hold paths; kept absolute, so that the file holds anywhere on the machine.
+_PATHS = ("data", "validation")
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The tables and keys of a TOML file.
+
+    Raises
+    ------
+    ValueError, OSError, ImportError
+        If it is no TOML, cannot be read, or this Python needs tomli to read it.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        try:
+            import tomli as tomllib
+        except ImportError:
+            raise ImportError('reading TOML needs tomli: pip install "fastbp[cli]"') from None
+    with open(path, "rb") as file:
+        try:
+            return tomllib.load(file)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{os.fspath(path)} is not TOML: {error}") from None
+
+
+def read_into(ctx: click.Context, option: click.Parameter, path: str | None) -> str | None:
+    """Callback of ``--config``: the file's values stand in for options that are not given."""
+    if path is None or ctx.resilient_parsing:
+        return path
+    known = {param.name: param for param in ctx.command.params
+             if param.name and param.name not in ("config", "help")}
+    names = {"json" if name == "as_json" else name: name for name in known}
+    values = {}
+    for key, value in load(path).items():
+        name = names.get(key.replace("-", "_"))
+        if name is None:
+            near = difflib.get_close_matches(key, names, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"{path}: unknown key {key!r}{hint}", ctx)
+        values[name] = _checked(ctx, path, key, known[name], value)
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+    return path
+
+
+def _checked(ctx: click.Context, path: str, key: str, param: click.Parameter, value: Any) -> Any:
+    """``value`` as the parameter takes it, or a complaint that names file and key."""
+    if key == "grid" and isinstance(value, dict):
+        value = [f"{name}={','.join(map(_of_grid, _as_list(v)))}" for name, v in value.items()]
+    try:
+        if getattr(param, "is_flag", False) and not isinstance(value, bool):
+            raise click.BadParameter(f"{value!r} is neither true nor false")
+        if param.multiple and (not isinstance(value, list)
+                               or not all(isinstance(v, str) for v in value)):
+            raise click.BadParameter(f"{value!r} is not a list of strings")
+        if isinstance(param.type, (click.Choice, click.Path)) and not isinstance(value, str):
+            raise click.BadParameter(f"{value!r} is not a string")
+        param.type_cast_value(ctx, value)
+    except click.BadParameter as error:
+        raise click.UsageError(f"{path}: {key}: {error.message}", ctx) from None
+    return value
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _of_grid(value: Any) -> str:
+    return ":".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def as_toml(settings: dict[str, Any], title: str) -> bytes:
+    """The configuration as a TOML file that ``--config`` takes.
+
+    Parameters
+    ----------
+    settings : dict
+        All parameters of the command by name; those of the call are left out, and None.
+    title : str
+        What the file is, as a comment.
+
+    Raises
+    ------
+    ImportError
+        Without tomli-w.
+    """
+    try:
+        import tomli_w
+    except ImportError:
+        raise ImportError('writing TOML needs tomli-w: pip install "fastbp[cli]"') from None
+    return f"# {title}\n\n{tomli_w.dumps(resolved(settings))}".encode()
+
+
+def resolved(settings: dict[str, Any]) -> dict[str, Any]:
+    """What of the settings makes the result, as TOML has it."""
+    found = {}
+    order = ["data", *(option.name for option in train_options())]
+    for key in order:
+        value = settings.get(key)
+        if key in OF_THE_CALL or value is None:
+            continue
+        if key in _PATHS and (os.sep in value or Path(value).exists()):
+            value = os.path.abspath(value)
+        found[key] = list(value) if isinstance(value, (list, tuple)) else value
+    return found
+
+
+def grid_of(entries: tuple[str, ...], command: click.Command,
+            ctx: click.Context) -> dict[str, list[Any]]:
+    """Values by option from entries like "lr=1e-3,1e-2".
+
+    Raises
+    ------
+    click.UsageError
+        For what is no option, or no value of it.
+    """
+    params = {param.name: param for param in command.params}
+    found: dict[str, list[Any]] = {}
+    for entry in entries:
+        name, equals, text = entry.partition("=")
+        name = name.strip().replace("-", "_")
+        name = "lr" if name == "learning_rate" else name
+        if not equals or name not in GRID:
+            raise click.UsageError(f"--grid {entry}: expected NAME=V,V,... with a NAME of "
+                                   f"{', '.join(GRID)}", ctx)
+        try:
+            values = [params[name].type_cast_value(ctx, part.strip()) for part in text.split(",")]
+        except click.BadParameter as error:
+            raise click.UsageError(f"--grid {entry}: {error.message}", ctx) from None
+        if name in found or len({repr(v) for v in values}) < len(values):
+            raise click.UsageError(f"--grid {entry}: {name} has a value twice", ctx)
+        found[name] = values
+    return found

@@ -1,0 +1,51 @@
+"""``fastbp evaluate``: how good a model is on a table with the truth in it."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from .kinds import Count
+
+
+@click.command("evaluate")
+@click.argument("model", type=click.Path(exists=True))
+@click.argument("data")
+@click.option("--target", metavar="COL", help="Column with the truth; the model's own by default.")
+@click.option("--delimiter", metavar="CHAR", help="Between the fields of a text file.")
+@click.option("--batch-rows", type=Count(), default=65536, show_default=True,
+              help="Rows in memory at a time.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+def command(model: str, data: str, target: str | None, delimiter: str | None, batch_rows: int,
+            as_json: bool) -> None:
+    """Scores of MODEL on DATA, by scikit-learn's metrics.
+
+    Classes: accuracy, balanced accuracy, F1, log loss, area under the ROC curve, Brier score.
+    Numbers: R², mean absolute and root mean squared error.
+    """
+    import numpy as np
+
+    from . import models, scores
+    from .prepare import opened
+
+    found = models.open_model(model)
+    own = models.target_of(found, target, opened(data, delimiter))
+    truth, output = [], []
+    for X, T in models.batches(found, data, delimiter, batch_rows, own):
+        assert T is not None
+        numbers = own.task == "regression"
+        truth.append(own.decode(T) if numbers else T)
+        output.append(own.decode(found.network.predict(X)) if numbers
+                      else models.probabilities(found, X))
+    if not truth:
+        raise ValueError(f"{data} has no rows")
+    figures = scores.scores(own, np.concatenate(truth), np.concatenate(output))
+    rows = sum(map(len, truth))
+    if as_json:
+        click.echo(json.dumps({"model": model, "data": data, "task": own.task, "rows": rows,
+                               "scores": scores.as_json(figures)}))
+        return
+    click.echo(f"{rows:,} rows")
+    for line in scores.lines(figures):
+        click.echo(line)

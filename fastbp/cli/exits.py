@@ -1,0 +1,145 @@
+"""How a command ends: exit statuses, errors in one line, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TextIO
+
+import click
+
+FAILED, DIVERGED = 1, 3
+#: Statuses of programs stopped by a signal, as shells count them.
+_BY_SIGNAL = 128
+
+
+class Diverged(Exception):
+    """Training went to infinity; there is nothing to save."""
+
+
+class Stopped(BaseException):
+    """A signal asked the command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.status = _BY_SIGNAL + number
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """One command from arguments to exit status."""
+    from .group import fastbp
+
+    with one_line_warnings(), stop_signals():
+        try:
+            status = fastbp.main(None if argv is None else list(argv), prog_name="fastbp",
+                                 standalone_mode=False)
+            sys.stdout.flush()
+            return int(status or 0)
+        except click.exceptions.Exit as error:
+            return error.exit_code
+        except click.UsageError as error:
+            error.show()
+            return error.exit_code
+        except (Stopped, KeyboardInterrupt, click.Abort) as error:
+            say(f"{named(error)}, nothing saved")
+            return status_of(error)
+        except Diverged as error:
+            return _fail(error, DIVERGED)
+        except BrokenPipeError:  # of ``fastbp predict ... | head``
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _BY_SIGNAL + signal.SIGPIPE
+        except MemoryError as error:
+            return _fail(f"out of memory{f': {error}' if str(error) else ''}")
+        except click.ClickException as error:
+            return _fail(error.format_message())
+        except OSError as error:
+            return _fail(of_file(error))
+        except (ImportError, TypeError, ValueError) as error:
+            return _fail(error)
+
+
+def _fail(error: Any, status: int = FAILED) -> int:
+    say(f"error: {error}")
+    return status
+
+
+def of_file(error: OSError) -> str:
+    """What and where, without the number."""
+    if error.errno is None or error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """One line on stderr, whatever line breaks the text has."""
+    print("fastbp:", " ".join(text.split()), file=file or sys.stderr, flush=True)
+
+
+def status_of(error: BaseException) -> int:
+    """130 for Ctrl-C, 143 for SIGTERM."""
+    return error.status if isinstance(error, Stopped) else _BY_SIGNAL + signal.SIGINT
+
+
+def named(error: BaseException) -> str:
+    """What stopped the command."""
+    return "terminated" if status_of(error) == _BY_SIGNAL + signal.SIGTERM else "interrupted"
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Warnings as lines of the command, without source code."""
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        say(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+class Signals:
+    """Whether SIGINT or SIGTERM came.
+
+    Outside of ``gently`` a signal ends the command at once; inside, the first is remembered
+    for training to stop at the next step, and the second ends the command.
+    """
+
+    def __init__(self) -> None:
+        self.gentle, self.caught = False, 0
+
+    def handle(self, number: int, frame: FrameType | None = None) -> None:
+        """What the process does on a signal."""
+        if not self.gentle or self.caught:
+            raise Stopped(number)
+        self.caught = number
+
+    @contextmanager
+    def gently(self) -> Iterator[None]:
+        """Remember a signal instead of raising."""
+        self.gentle, self.caught = True, 0
+        try:
+            yield
+        finally:
+            self.gentle = False
+
+
+SIGNALS = Signals()
+
+
+@contextmanager
+def stop_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM go to ``SIGNALS`` while a command runs in the main thread."""
+    try:
+        before = {n: signal.signal(n, SIGNALS.handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are not ours
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,65 @@
+"""``fastbp export``: a model for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+#: Formats by the ending of the file.
+ENDINGS = {".onnx": "onnx", ".c": "c", ".pt": "torch", ".pth": "torch",
+           ".safetensors": "safetensors"}
+
+
+@click.command("export")
+@click.argument("model", type=click.Path(exists=True))
+@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), metavar="FILE",
+              help="Where to; written whole or not at all.")
+@click.option("--format", "kind", type=click.Choice(sorted(set(ENDINGS.values()))),
+              help="By the ending of FILE by default: .onnx, .c, .pt, .safetensors.")
+def command(model: str, output: str, kind: str | None) -> None:
+    """Write MODEL for other programs.
+
+    onnx: a file for ONNX Runtime and others. c: one C99 file without dependencies. torch: a state
+    dict for torch.load. safetensors: the network's tensors under torch's names.
+    """
+    kind = kind or ENDINGS.get(Path(output).suffix.lower())
+    if kind is None:
+        raise click.UsageError(f"--output {output}: name a --format, or one of the endings "
+                               f"{', '.join(ENDINGS)}")
+    from . import models
+
+    found = models.open_model(model)
+    try:
+        _write(kind, found, output)
+    except OSError as error:  # the name of a temporary file says little
+        raise OSError(error.errno, error.strerror, output) from error
+    click.echo(f"{kind} written to {output}")
+
+
+def _write(kind: str, model: object, output: str) -> None:
+    from ..model import Model
+
+    assert isinstance(model, Model)
+    if kind == "onnx":
+        from ..io.onnx import to_onnx
+
+        to_onnx(model, output)
+    elif kind == "c":
+        from ..io.c import to_c
+
+        to_c(model, output, Path(output).stem)
+    elif kind == "torch":
+        import io
+
+        from ..io.files import write_whole
+        from ..io.torch import to_torch_state_dict
+
+        tensors = to_torch_state_dict(model.network)
+        import torch
+
+        held = io.BytesIO()
+        torch.save(tensors, held)
+        write_whole(output, held.getvalue())
+    else:
+        model.network.save(output)

@@ -1,0 +1,69 @@
+"""``fastbp info``: what is in a model file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command("info")
+@click.argument("model", type=click.Path(exists=True))
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+def command(model: str, as_json: bool) -> None:
+    """What is in MODEL: layers, columns, sizes, who wrote it and how."""
+    from . import models
+
+    found = models.open_model(model)
+    entries = _entries(found, model)
+    if as_json:
+        click.echo(json.dumps(entries))
+        return
+    click.echo(found.network.summary())
+    for key in ("loss", "dtype", "parameters", "file", "bytes", "fastbp", "created", "rows"):
+        if entries.get(key) is not None:
+            value = entries[key]
+            click.echo(f"{key:12}{f'{value:,}' if isinstance(value, int) else value}")
+    for name, value in entries["scores"].items():
+        click.echo(f"{name:12}{value}  ({entries['scores_on']})")
+    for column in entries["columns"]:
+        click.echo(f"column      {column['name']}: {column['what']}")
+    if entries["target"] is not None:
+        target = entries["target"]
+        what = ", ".join(map(str, target["classes"])) if target["classes"] else (
+            f"mean {target['mean']:g}, spread {target['scale']:g}")
+        click.echo(f"target      {target['name']}: {target['task']}, {what}")
+
+
+def _entries(found: Any, path: str) -> dict[str, Any]:
+    import os
+    from pathlib import Path
+
+    from .output import MODEL
+
+    network = found.network
+    file = Path(path) / MODEL if Path(path).is_dir() else Path(path)
+    columns = [] if found.preprocessor is None else [
+        {"name": c.name, "kind": type(c).__name__.lower(), "what": _what(c)}
+        for c in found.preprocessor.columns]
+    return {"file": os.fspath(file), "bytes": file.stat().st_size,
+            "layers": [repr(layer) for layer in network.layers],
+            "loss": repr(network.loss_function), "dtype": network.dtype.name,
+            "inputs": network.n_in, "outputs": network.n_out, "parameters": network.n_params,
+            "columns": columns, "target": None if found.target is None else {
+                k: v for k, v in found.target.to_dict().items() if k != "format"},
+            "fastbp": found.info.get("fastbp"), "created": found.info.get("created"),
+            "rows": found.info.get("rows"), "scores": found.info.get("scores") or {},
+            "scores_on": found.info.get("scores_on"), "config": found.info.get("config")}
+
+
+def _what(column: Any) -> str:
+    categories = getattr(column, "categories", None)
+    fill = "" if column.fill is None else f", missing become {column.fill}"
+    if categories is not None:
+        names = ", ".join(categories[:8]) + (", ..." if len(categories) > 8 else "")
+        return f"{len(categories)} categories ({names}), {column.encoding}{fill}"
+    if hasattr(column, "mean"):
+        return f"number, mean {column.mean:g}, scale {column.scale:g}{fill}"
+    return f"true or false{fill}"

@@ -1,0 +1,122 @@
+"""Kinds of option values, as they are typed on a command line or stand in a TOML file."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Kind(click.ParamType[Any] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]
+    """Base: ``parse`` makes a value of text or of what TOML gives, or raises ValueError."""
+
+    def parse(self, value: Any) -> Any:
+        """The value."""
+        raise NotImplementedError
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> Any:
+        """``parse`` with click's way to complain."""
+        try:
+            return self.parse(value)
+        except (TypeError, ValueError) as error:
+            return self.fail(str(error), param, ctx)
+
+
+class Count(Kind):
+    """An integer of at least ``least``."""
+
+    name = "N"
+
+    def __init__(self, least: int = 1) -> None:
+        self.least = least
+
+    def parse(self, value: Any) -> int:
+        """The number; a TOML number with a point is none."""
+        text = str(value).strip()
+        if isinstance(value, (bool, float)) or not re.fullmatch(r"[+-]?\d[\d_]*", text):
+            raise ValueError(f"{value!r} is not an integer")
+        if int(value) < self.least:
+            raise ValueError(f"{value} is not at least {self.least}")
+        return int(value)
+
+
+class Real(Kind):
+    """A finite number from ``low`` to ``high``; the ends as the arguments say."""
+
+    name = "X"
+
+    def __init__(self, low: float = 0.0, high: float = math.inf, *, with_low: bool = True) -> None:
+        self.low, self.high, self.with_low = low, high, with_low
+
+    def parse(self, value: Any) -> float:
+        """The number."""
+        if isinstance(value, bool):
+            raise ValueError(f"{value!r} is not a number")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{value!r} is not a number") from None
+        if not math.isfinite(number) or number < self.low or number >= self.high or (
+                number == self.low and not self.with_low):
+            least = "at least" if self.with_low else "above"
+            upper = "" if self.high == math.inf else f" and below {self.high:g}"
+            raise ValueError(f"{value} is not a finite number {least} {self.low:g}{upper}")
+        return number
+
+
+class Widths(Kind):
+    """Widths of hidden layers: 128,64 or 128:64, empty for none; a list in TOML."""
+
+    name = "N,N,..."
+
+    def parse(self, value: Any) -> list[int]:
+        """The list."""
+        if isinstance(value, (list, tuple)):
+            return [Count().parse(width) for width in value]
+        if isinstance(value, int):
+            return [Count().parse(value)]
+        return [Count().parse(width) for width in re.split("[,:]", str(value))] if value else []
+
+
+class Seeds(Kind):
+    """0..9, 0,3,5 or both: 0..4,10; a list in TOML."""
+
+    name = "N..M"
+
+    def parse(self, value: Any) -> list[int]:
+        """All of them."""
+        if isinstance(value, (list, tuple)):
+            found = [Count(0).parse(seed) for seed in value]
+        else:
+            found = []
+            for part in str(value).split(","):
+                ends = [Count(0).parse(end) for end in part.split("..")]
+                if len(ends) > 2 or ends[0] > ends[-1]:
+                    raise ValueError(f"{part!r} is no range of seeds like 0..9")
+                found += range(ends[0], ends[-1] + 1)
+        if len(set(found)) < len(found) or not found:
+            raise ValueError(f"{value!r} must name different seeds")
+        return found
+
+
+class Duration(Kind):
+    """90, 90s, 10m, 1h30m, 2d; kept in seconds."""
+
+    name = "TIME"
+
+    def parse(self, value: Any) -> float:
+        """Seconds."""
+        text = str(value).strip()
+        parts = re.findall(r"([\d.]+)([smhd]?)", text)
+        if isinstance(value, bool) or not parts or "".join(a + b for a, b in parts) != text or (
+                len(parts) > 1 and not all(unit for _, unit in parts)):
+            raise ValueError(f"{value!r} is no time like 90s, 10m or 1h30m")
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"{value!r} is no time above 0")
+        return seconds

@@ -1,0 +1,135 @@
+"""Several runs in one call: seeds and grids, side by side, and the best of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..history import History
+from ..many import fit_many
+from ..streaming import fit_stream
+from . import build, config
+from .exits import SIGNALS, say
+from .output import BEST, METRICS, RESULTS, Output
+from .prepare import Prepared
+from .watch import lines
+
+if TYPE_CHECKING:
+    from .run import One
+
+#: What the settings of a run hold that is no option.
+OWN = ("run", "varied")
+
+
+def expand(settings: dict[str, Any], grid: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """Settings of each run: every combination of the grid, for every seed."""
+    seeds = settings["seeds"] or [settings["seed"]]
+    axes = [*grid.values(), seeds]
+    names = [*grid, "seed"]
+    return [{**settings, "grid": (), "seeds": None, **dict(zip(names, values, strict=True)),
+             "run": i, "varied": names[:-1] + ["seed"] * (len(seeds) > 1)}
+            for i, values in enumerate(itertools.product(*axes))]
+
+
+def check_monitor(monitor: str, data: Prepared) -> None:
+    """Refuse a figure that there will not be.
+
+    Raises
+    ------
+    ValueError
+        Naming those that there will be.
+    """
+    known = ["loss"]
+    if data.held is not None:
+        known += ["val_loss", "val_accuracy" if data.target.task == "classification"
+                  else "val_r2"]
+    if monitor not in known:
+        raise ValueError(f"--monitor {monitor}: this run has {', '.join(known)}")
+
+
+def rank(one: One, data: Prepared) -> float:
+    """The figure that runs are compared by, less being better."""
+    name = build.monitored(one.settings, data.held)
+    if one.early is not None:
+        return -one.early.best
+    value = one.history.get(name, [math.inf])[-1]
+    return -value if any(word in name for word in ("accuracy", "r2")) else value
+
+
+def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
+    """Train all of them: side by side in memory, one after the other from a stream."""
+    resume = [str(one.checkpoint) if one.checkpoint.exists() else None for one in runs]
+    if len(runs) == 1 or data.streamed:
+        for one, checkpoint in zip(runs, resume, strict=True):
+            options = {**one.options, "callbacks": one.hooks, "resume": checkpoint,
+                       "n_threads": settings["threads"]}
+            if isinstance(data.train, tuple):
+                one.history = one.network.fit(*data.train, **options)
+            else:
+                one.history = fit_stream(one.network, data.train, **options)
+            if SIGNALS.caught:
+                return
+        return
+
+    def done(i: int, history: History) -> None:
+        if not settings["quiet"] and not SIGNALS.caught:
+            say(f"run {i + 1} of {len(runs)}: {_described(runs[i])}  "
+                + "  ".join(f"{k} {v[-1]:.4g}" for k, v in history.items()))
+
+    X, T = data.train  # type: ignore[misc]
+    histories = fit_many([one.network for one in runs], X, T, on_done=done,
+                         n_threads=settings["threads"],
+                         options=[{**one.options, "callbacks": one.hooks, "resume": checkpoint}
+                                  for one, checkpoint in zip(runs, resume, strict=True)])
+    for one, history in zip(runs, histories, strict=True):
+        one.history = history
+
+
+def _described(one: One) -> str:
+    return " ".join(f"{name}={_short(one.settings[name])}" for name in one.settings["varied"])
+
+
+def _short(value: Any) -> str:
+    return ":".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[dict[str, Any]]:
+    """results.csv, the figures of all epochs, and the settings of the best; the rows."""
+    found = []
+    for one in runs:
+        figures = {k: v[-1] for k, v in one.history.items()
+                   if k in ("loss", "val_loss", "val_accuracy", "val_r2")}
+        found.append({"run": one.settings["run"],
+                      **{name: _short(one.settings[name]) for name in one.settings["varied"]},
+                      **figures, "epochs": one.epochs,
+                      "status": "diverged" if one.diverged else one.status,
+                      "seconds": round(one.watch.seconds, 3), "best": one is best})
+    text = io.StringIO()
+    columns = list(dict.fromkeys(name for row in found for name in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    output.write(RESULTS, text.getvalue().encode())
+    output.write(METRICS, "".join(line for one in runs for line in lines(
+        one.history, run=one.settings["run"])).encode())
+    own = {k: v for k, v in best.settings.items() if k not in OWN}
+    output.write(BEST, config.as_toml(own, "the best run alone: fastbp train --config THIS "
+                                           "--output DIR"))
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The runs as lines of text, the best marked."""
+    if not rows:
+        return []
+    names = [name for name in rows[0] if name != "best"]
+    cells = [names, *([f"{row.get(n, ''):.6g}" if isinstance(row.get(n), float)
+                       else str(row.get(n, "")) for n in names] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    marks = ["", *("  *" if row["best"] else "" for row in rows)]
+    return ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) + mark
+            for line, mark in zip(cells, marks, strict=True)]

@@ -1,0 +1,92 @@
+"""Model files as arguments of commands, and tables read for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .._validation import Array
+from ..data import Table, Target
+from ..data.columns import column, rows_of
+from ..model import Model, load_model
+from .output import MODEL
+from .prepare import opened
+
+
+def open_model(path: str) -> Model:
+    """The model in a file, or in the folder that ``fastbp train`` made.
+
+    Raises
+    ------
+    ValueError, OSError
+        If it cannot be read.
+    """
+    if Path(path).is_dir():
+        path = str(Path(path) / MODEL)
+    return load_model(path)
+
+
+def batches(model: Model, data: str, delimiter: str | None, rows: int,
+            target: Target | None = None) -> Iterator[tuple[Array, Array | None]]:
+    """(features, encoded targets or None) block by block.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the table is unfit: names column and row.
+    """
+    table = opened(data, delimiter)
+    if model.preprocessor is not None:
+        table = model.preprocessor.typed(table)
+        names = [entry.name for entry in model.preprocessor.columns]
+    else:
+        names = [n for n in table.names if n not in (table.target, target and target.name)]
+    wanted = [*names, *([target.name] if target is not None else [])]
+    at = 0
+    for piece in table.batches(wanted, rows):
+        n = rows_of(piece)
+        X = model.features({name: column(piece, name) for name in names}
+                           if model.preprocessor is None else piece, first_row=at)
+        T = None if target is None else target.encode(column(piece, target.name), first_row=at)
+        if n:
+            yield X, T
+        at += n
+
+
+def target_of(model: Model, name: str | None, table: Table) -> Target:
+    """What the model predicts; for a network alone, class indices or plain numbers.
+
+    Raises
+    ------
+    ValueError
+        If nobody says which column holds the truth, or the network's outputs are neither.
+    """
+    network, known = model.network, model.target
+    if known is not None:
+        return known if name is None else Target(name, known.task, known.classes, known.mean,
+                                                 known.scale)
+    name = name or table.target
+    if name is None:
+        raise ValueError("--target is needed: the model file names no column to predict")
+    if network.loss_function.probabilities is not None:
+        return Target(name, "classification", list(range(max(network.n_out, 2))))
+    if network.n_out != 1:
+        raise ValueError(f"the model has {network.n_out} outputs that are no classes: there is "
+                         "no column to compare them with")
+    return Target(name, "regression")
+
+
+def probabilities(model: Model, X: Array) -> Array:
+    """Probabilities (n, classes) of rows of features."""
+    import numpy as np
+
+    P = model.network.predict_proba(X)
+    return np.column_stack([1 - P[:, 0], P[:, 0]]) if P.shape[1] == 1 else P
+
+
+def classes_of(model: Model) -> list[Any]:
+    """Names of the classes."""
+    if model.target is not None and model.target.classes is not None:
+        return model.target.classes
+    return list(range(max(model.network.n_out, 2)))

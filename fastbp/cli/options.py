@@ -1,0 +1,173 @@
+"""The options of ``fastbp train``, in sections; each is a key of the configuration too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .kinds import Count, Duration, Real, Seeds, Widths
+
+# Names that modules with kernels would tell too, but only after Numba; a test compares.
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "softplus",
+               "identity")
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "lion")
+SCHEDULES = ("constant", "cosine", "cosine_restarts", "one_cycle", "step", "exponential",
+             "inverse_scaling")
+#: Options of which ``--grid`` takes several values.
+GRID = ("hidden", "activation", "dropout", "batch_norm", "optimizer", "lr", "momentum", "schedule",
+        "warmup", "batch_size", "epochs", "l1", "l2", "weight_decay", "clip_norm", "average",
+        "label_smoothing", "patience")
+#: What is about this one call, not about the result: not kept in config.toml.
+OF_THE_CALL = ("config", "output", "overwrite", "resume", "as_json", "quiet")
+
+
+class Option(click.Option):
+    """An option with the section of the help that it stands in."""
+
+    section = "Options"
+
+
+def _option(section: str, *names: str, **settings: Any) -> Option:
+    if settings.get("default") is not None and not settings.get("is_flag"):
+        settings.setdefault("show_default", True)
+    option = Option(names, **settings)
+    option.section = section
+    return option
+
+
+def _data() -> list[Option]:
+    file = click.Path(dir_okay=False)
+    return [
+        _option("Data", "--target", metavar="COL", help="Column to predict."),
+        _option("Data", "--task", type=click.Choice(["auto", "classification", "regression"]),
+                default="auto", help="What the target is."),
+        _option("Data", "--ignore", metavar="COL", multiple=True,
+                help="Column to leave out; can be given again."),
+        _option("Data", "--categorical", metavar="COL", multiple=True,
+                help="Column of numbers that are names; can be given again."),
+        _option("Data", "--encoding", type=click.Choice(["onehot", "ordinal"]),
+                default="onehot", help="Of categorical columns."),
+        _option("Data", "--unknown", type=click.Choice(["error", "ignore"]), default="error",
+                help="Categories that predict meets first."),
+        _option("Data", "--missing", type=click.Choice(["refuse", "impute"]), default="refuse",
+                help="Missing values; impute: mean or commonest."),
+        _option("Data", "--standardise/--no-standardise", default=None,
+                help="Numbers to mean 0, spread 1; by default except for bundled images."),
+        _option("Data", "--delimiter", metavar="CHAR", help="Between the fields of a text file."),
+        _option("Data", "--validation", type=file, metavar="FILE",
+                help="Held-out rows, in a file of their own."),
+        _option("Data", "--validation-split", type=Real(0, 1), default=0.2,
+                help="Else this share of the rows; 0 for none."),
+        _option("Data", "--test-split", type=Real(0, 1), default=0.0,
+                help="Share of the rows for the final scores alone."),
+        _option("Data", "--split-seed", type=Count(0), default=0,
+                help="Draws the rows held out; not touched by --seeds."),
+        _option("Data", "--stream/--no-stream", default=None,
+                help="Read batch by batch; by default when the file is large beside the memory."),
+    ]
+
+
+def _network() -> list[Option]:
+    return [
+        _option("Network", "--hidden", type=Widths(), default="128,64",
+                help="Widths of the hidden layers; '' for none."),
+        _option("Network", "--activation", type=click.Choice(ACTIVATIONS), default="relu",
+                help="After each hidden layer."),
+        _option("Network", "--batch-norm/--no-batch-norm", default=False,
+                help="Batch normalisation after each hidden layer."),
+        _option("Network", "--dropout", type=Real(0, 1), default=0.0,
+                help="Share of hidden units left out in training."),
+        _option("Network", "--dtype", type=click.Choice(["float32", "float64"]),
+                default="float32", help="Of all numbers in the network."),
+    ]
+
+
+def _training() -> list[Option]:
+    part = "Training"
+    return [
+        _option(part, "--epochs", type=Count(), default=40, help="Passes over the data."),
+        _option(part, "--batch-size", type=Count(), default=32, help="Rows a step."),
+        _option(part, "--optimizer", type=click.Choice(OPTIMIZERS), default="adam",
+                help="Rule that corrects the weights."),
+        _option(part, "--lr", "--learning-rate", "lr", type=Real(with_low=False), default=1e-3,
+                help="Step size."),
+        _option(part, "--momentum", type=Real(0, 1), default=0.0, help="Of sgd and rmsprop."),
+        _option(part, "--schedule", type=click.Choice(SCHEDULES), default="constant",
+                help="Of the learning rate."),
+        _option(part, "--warmup", type=Real(), default=0.0,
+                help="Epochs in which the rate rises from 0."),
+        _option(part, "--l1", type=Real(), default=0.0, help="Penalty on weights."),
+        _option(part, "--l2", type=Real(), default=0.0, help="Penalty on squared weights."),
+        _option(part, "--weight-decay", type=Real(),
+                help="Of the optimizer; its own default where not given."),
+        _option(part, "--clip-norm", type=Real(), default=0.0,
+                help="Largest norm of the gradient; 0 for any."),
+        _option(part, "--average", type=Real(0, 1), default=0.0,
+                help="Decay of a moving average of the weights; 0 for none."),
+        _option(part, "--label-smoothing", type=Real(0, 1), default=0.0,
+                help="Share of a class given to all classes."),
+        _option(part, "--class-weight", type=click.Choice(["none", "balanced"]), default="none",
+                help="Balanced: rare classes count as much as common ones."),
+        _option(part, "--early-stopping/--no-early-stopping", default=False,
+                help="Stop when --monitor no longer improves; keep the best epoch."),
+        _option(part, "--patience", type=Count(0), default=10,
+                help="Epochs without improvement that are borne."),
+        _option(part, "--monitor", metavar="FIGURE", default="val_loss",
+                help="What early stopping and the choice among several runs go by."),
+        _option(part, "--seed", type=Count(0), default=0, help="Of weights and shuffling."),
+        _option(part, "--threads", type=Count(), help="At most so many; all by default."),
+        _option(part, "--time-limit", type=Duration(),
+                help="Stop after 90s, 10m, 1h30m and keep what is learnt."),
+    ]
+
+
+def _many() -> list[Option]:
+    return [
+        _option("Several runs at once", "--seeds", type=Seeds(),
+                help="A run for each seed, side by side; the best is kept."),
+        _option("Several runs at once", "--grid", multiple=True, metavar="NAME=V,V,...",
+                help="A run for each value: lr=1e-3,1e-2 or hidden=64,128:64. Given again: "
+                     "every combination."),
+    ]
+
+
+def _output() -> list[Option]:
+    part = "Output"
+    return [
+        _option(part, "--output", "-o", type=click.Path(file_okay=False), metavar="DIR",
+                help="Folder of the results; fastbp-NAME by default."),
+        _option(part, "--overwrite", is_flag=True,
+                help="Replace a finished run, once the new one is complete; start an unfinished "
+                     "one anew."),
+        _option(part, "--resume", is_flag=True,
+                help="Go on with an unfinished run, if there is one; leave a finished one."),
+        _option(part, "--checkpoint-every", type=Duration(), default=30.0,
+                help="Seconds between two checkpoints."),
+        _option(part, "--report/--no-report", default=True, help="Write report.html."),
+        _option(part, "--json", "as_json", is_flag=True,
+                help="One line of JSON as the only output on stdout."),
+        _option(part, "--quiet", "-q", is_flag=True, help="No progress."),
+    ]
+
+
+def train_options() -> list[Option]:
+    """All of them, in the order of the help."""
+    return [*_data(), *_network(), *_training(), *_many(), *_output()]
+
+
+class Sectioned(click.Command):
+    """A command whose help shows options by section."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A list for each section."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Argument):
+                continue
+            record = param.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)

@@ -1,0 +1,204 @@
+"""The folder of a run: earlier results stay whole until new ones are complete.
+
+A run works in DIR/unfinished. When all is written its files are moved into DIR, the model
+last; what stops it before leaves DIR as it was, and DIR/unfinished to go on from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..io.files import write_whole
+from . import config
+
+MODEL, CONFIG, METRICS, REPORT, RESULT = (
+    "model.safetensors", "config.toml", "metrics.jsonl", "report.html", "result.json")
+CHECKPOINT, RESULTS, BEST = "checkpoint.safetensors", "results.csv", "best.toml"
+#: In the order in which they are moved: where the model is, all is.
+FILES = (CHECKPOINT, METRICS, REPORT, RESULTS, BEST, CONFIG, RESULT, MODEL)
+#: Settings that an unfinished run may be gone on with changed.
+FREE = ("threads", "time_limit", "checkpoint_every", "report", "epochs")
+
+
+class Output:
+    """DIR and DIR/unfinished.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or written.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.work = self.folder / "unfinished"
+        self._lock: Any = None
+        near = self.folder
+        while not near.exists() and near != near.parent:
+            near = near.parent
+        if not near.is_dir():
+            raise NotADirectoryError(f"--output {folder}: {near} is not a directory")
+        if not os.access(near, os.W_OK):
+            raise PermissionError(f"--output {folder}: cannot write in {near}")
+
+    @property
+    def finished(self) -> bool:
+        """Whether a complete run is here."""
+        return (self.folder / MODEL).exists()
+
+    @property
+    def begun(self) -> bool:
+        """Whether an unfinished run is here."""
+        return (self.work / CONFIG).exists()
+
+    def plan(self, settings: dict[str, Any]) -> str:
+        """What is to be done: "new", "resume" or "done".
+
+        Raises
+        ------
+        ValueError
+            If earlier work is in the way.
+        """
+        overwrite, resume = settings["overwrite"], settings["resume"]
+        if not resume:
+            if self.begun and not overwrite:
+                raise ValueError(f"{self.folder} holds an unfinished run: --resume goes on with "
+                                 "it, --overwrite starts anew")
+            if self.finished and not overwrite:
+                raise ValueError(
+                    f"{self.folder} holds a finished run: --overwrite replaces it when the new "
+                    "one is complete; or choose another --output")
+            return "new"
+        if self.begun:
+            return self._same(settings, self.work / CONFIG, "resume")
+        if not self.finished or overwrite:
+            return "new"
+        found = self._same(settings, self.folder / CONFIG, "done")
+        earlier = self.result()
+        more = settings["epochs"] > earlier.get("epochs", 0)
+        if earlier.get("status") == "early stopping" or not more or (
+                not (self.folder / CHECKPOINT).exists()):
+            return found
+        return "resume"  # of a run that time stopped, or with more epochs
+
+    def _same(self, settings: dict[str, Any], path: Path, found: str) -> str:
+        """``found`` if the run there has these settings."""
+        own, there = config.resolved(settings), config.load(path)
+        for key in [*there, *own]:
+            if key in FREE or own.get(key) == there.get(key):
+                continue
+            if settings["overwrite"]:
+                return "new"
+            raise ValueError(f"--resume: {path} has {key} = {there.get(key)!r}, this run "
+                             f"{own.get(key)!r}; --overwrite starts anew")
+        return found
+
+    def result(self) -> dict[str, Any]:
+        """What the finished run said of itself."""
+        try:
+            found = json.loads((self.folder / RESULT).read_text())
+            return found if isinstance(found, dict) else {}
+        except (OSError, ValueError):
+            return {}
+
+    def begin(self, plan: str, settings: dict[str, Any], version: str) -> None:
+        """Make DIR/unfinished, empty unless a run goes on.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        ValueError
+            If another process works in it.
+        """
+        self._new_folder = not self.folder.exists()
+        self.work.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            if plan == "new":
+                for path in self.work.iterdir():
+                    if path.name != ".lock":
+                        path.unlink()
+            elif not self.begun:
+                shutil.copyfile(self.folder / CHECKPOINT, self.work / CHECKPOINT)
+            self.write(CONFIG, config.as_toml(
+                settings, f"fastbp {version}; to repeat the run: fastbp train --config THIS "
+                          "--output DIR"))
+        except BaseException:
+            self.give_up()
+            raise
+
+    def _take_lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # not a Unix
+            return
+        self._lock = open(self.work / ".lock", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            self._lock = None
+            raise ValueError(f"another fastbp train is at work in {self.folder}") from None
+
+    @contextmanager
+    def writing(self, name: str = "") -> Iterator[None]:
+        """Errors of writing name the file or the folder: that of a temporary file says little."""
+        try:
+            yield
+        except OSError as error:
+            place = error.filename
+            if error.errno is None or (place and Path(place).parent != self.work):
+                raise
+            raise OSError(error.errno, error.strerror, str(self.work / name)) from error
+
+    def write(self, name: str, data: bytes) -> None:
+        """One file of the unfinished run, whole or not at all."""
+        with self.writing(name):
+            write_whole(self.work / name, data)
+
+    def finish(self) -> None:
+        """Move the results into place."""
+        for name in FILES:
+            if not (self.work / name).exists():
+                (self.folder / name).unlink(missing_ok=True)  # of an earlier run of another kind
+        for name in FILES:
+            if (self.work / name).exists():
+                os.replace(self.work / name, self.folder / name)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove DIR/unfinished, and DIR if this run made it and nothing is in it."""
+        self.release()
+        shutil.rmtree(self.work, ignore_errors=True)
+        if self._new_folder and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def give_up(self) -> None:
+        """After an error: keep DIR/unfinished if there is something to go on from."""
+        if any(self.work.glob("*checkpoint*.safetensors")):
+            self.release()
+        else:
+            self.discard()
+
+    def release(self) -> None:
+        """Let other processes in."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def to_resume(self) -> str:
+        """The command line that goes on."""
+        return shlex.join(["fastbp", "train", "--config", str(self.work / CONFIG), "--output",
+                           str(self.folder), "--resume"])

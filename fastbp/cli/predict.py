@@ -1,0 +1,62 @@
+"""``fastbp predict``: what a model says of each row of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .kinds import Count
+
+
+@click.command("predict")
+@click.argument("model", type=click.Path(exists=True))
+@click.argument("data")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE",
+              help="A .csv, .tsv or .parquet file; CSV on stdout by default.")
+@click.option("--probabilities/--no-probabilities", default=True, show_default=True,
+              help="A column for each class beside the prediction.")
+@click.option("--delimiter", metavar="CHAR", help="Between the fields of a text file read.")
+@click.option("--batch-rows", type=Count(), default=65536, show_default=True,
+              help="Rows in memory at a time.")
+def command(model: str, data: str, output: str | None, delimiter: str | None, batch_rows: int,
+            **options: Any) -> None:
+    """What MODEL says of each row of DATA, in its order.
+
+    MODEL is a file, or a folder that fastbp train made; DATA as for train, with the columns that
+    the model was trained on. A file is written whole or not at all.
+    """
+    from . import models, writers
+
+    found = models.open_model(model)
+    writer = writers.open_writer(output)
+    with writer:
+        at = 0
+        for X, _ in models.batches(found, data, delimiter, batch_rows):
+            writer.write(_columns(found, X, options["probabilities"]))
+            at += len(X)
+        if not at:
+            raise ValueError(f"{data} has no rows")
+
+
+def _columns(model: Any, X: Any, with_probabilities: bool) -> dict[str, Any]:
+    """Columns of the result by name."""
+    from . import models
+
+    network, target = model.network, model.target
+    if network.loss_function.probabilities is None:
+        Y = network.predict(X)
+        if target is not None:
+            return {"prediction": target.decode(Y)}
+        names = ["prediction"] if Y.shape[1] == 1 else [f"y{i}" for i in range(Y.shape[1])]
+        return dict(zip(names, Y.T, strict=True))
+    if network.n_out > 1 and not network.loss_function.labels:  # a yes or no for each output
+        P = network.predict_proba(X)
+        return {f"y{i}": P[:, i] for i in range(P.shape[1])}
+    P = models.probabilities(model, X)
+    classes = P.argmax(axis=1)
+    found = {"prediction": classes if target is None else target.decode(P)}
+    if with_probabilities:
+        found |= {f"probability={name}": P[:, i]
+                  for i, name in enumerate(models.classes_of(model))}
+    return found

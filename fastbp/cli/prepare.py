@@ -1,0 +1,261 @@
+"""From a file to what training takes: features, targets, rows held out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import datasets
+from .._validation import Array
+from ..data import Preprocessor, Table, Target, learn, open_table
+from ..data.columns import Matrix, column, rows_of
+from ..data.preprocess import Numeric
+from ..data.stream import TableStream
+from ..data.table import ROWS, Arrays, Columns
+
+#: Bundled data that is images in [0, 1], which need no standardising.
+IMAGES = ("digits", "mnist")
+#: A file is streamed where its rows would take more than this share of the memory ...
+SHARE_OF_MEMORY = 0.25
+#: ... and these formats take so many times their size.
+_UNPACKED = {".parquet": 6, ".pq": 6, ".npz": 3, ".gz": 8, ".bz2": 8, ".zst": 8, ".csv": 1.5,
+             ".tsv": 1.5, ".txt": 1.5}
+#: Most rows that a stream holds out: they stay in memory.
+MOST_HELD = 50_000
+
+Rows = tuple[Array, Array]
+
+
+@dataclass
+class Prepared:
+    """What a run trains on; ``train`` is a pair of arrays, or a stream of blocks."""
+
+    name: str
+    preprocessor: Preprocessor
+    target: Target
+    n_train: int
+    train: Rows | TableStream
+    held: Rows | None
+    test: Rows | None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the rows come block by block."""
+        return isinstance(self.train, TableStream)
+
+
+def name_of(data: str) -> str:
+    """The bundled name, or the file's without its endings."""
+    return data if data in datasets.DATASETS else Path(data).name.split(".")[0] or "model"
+
+
+def prepare(settings: Mapping[str, Any]) -> Prepared:
+    """Read, learn what the columns hold, split, transform.
+
+    Raises
+    ------
+    ValueError, OSError, ImportError
+        If the data cannot be read or is unfit: names file, column and row.
+    """
+    table = opened(settings["data"], settings["delimiter"])
+    target = settings["target"] or table.target
+    if target is None:
+        raise ValueError(f"--target is needed: {table.label} has {_some(table.names)}")
+    if settings["validation"] is not None and not Path(settings["validation"]).is_file():
+        raise FileNotFoundError(f"--validation {settings['validation']}: no such file")
+    learned = learn(table, target, **_learning(settings, table))
+    own = learned.target
+    assert own is not None
+    if own.task == "regression" and settings["class_weight"] != "none":
+        raise ValueError(f"--class-weight {settings['class_weight']}: target {target!r} holds "
+                         "numbers, not classes")
+    streamed = settings["stream"]
+    if streamed is None:
+        streamed = is_large(settings["data"])
+    make = _stream if streamed else _whole
+    return make(settings, table, learned.preprocessor, own, learned.n_rows)
+
+
+def opened(data: str, delimiter: str | None = None) -> Table:
+    """The table of a file or name; a missing one says what else there would be."""
+    if data not in datasets.DATASETS and not Path(data).exists():
+        raise FileNotFoundError(f"{data}: no such file, nor a bundled data set "
+                                f"({', '.join(datasets.DATASETS)})")
+    return open_table(data, delimiter=delimiter)
+
+
+def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
+    standardise = settings["standardise"]
+    if standardise is None:
+        standardise = settings["data"] not in IMAGES
+    return {"task": settings["task"], "categorical": tuple(settings["categorical"]),
+            "drop": tuple(settings["ignore"]), "encoding": settings["encoding"],
+            "missing": "impute" if settings["missing"] == "impute" else "error",
+            "unknown": settings["unknown"], "standardize": standardise}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
+
+
+# -- in memory ------------------------------------------------------------------------
+
+
+def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target: Target,
+           n_rows: int) -> Prepared:
+    """All rows in memory. Means and scales come from the training rows alone; categories and
+    classes from all, so that a rare one on the wrong side of a split is no stranger."""
+    names = [*(entry.name for entry in seen.columns), target.name]
+    columns = seen.typed(table).read(names)
+    T = target.encode(column(columns, target.name))
+    kept, held, test = split_rows(settings, T, target.task)
+    preprocessor = seen
+    if len(kept) < n_rows:
+        numbers = [e for e in seen.columns if isinstance(e, Numeric)]
+        if numbers:
+            part = Arrays(rows_at(columns, kept), table.label)
+            again = learn(part, None, **_learning(settings, table) | {
+                "task": "auto", "categorical": (),
+                "drop": [n for n in part.names if n not in {e.name for e in numbers}]})
+            by_name = {e.name: e for e in again.preprocessor.columns}
+            preprocessor = Preprocessor([by_name.get(e.name, e) for e in seen.columns])
+    X = preprocessor.transform(columns)
+
+    def pick(at: Array) -> Rows | None:
+        return (X[at], T[at]) if len(at) else None
+
+    return Prepared(name_of(settings["data"]), preprocessor, target, len(kept),
+                    (X[kept], T[kept]) if len(kept) < n_rows else (X, T),
+                    _from_file(settings, preprocessor, target) or pick(held), pick(test))
+
+
+def rows_at(columns: Columns, at: Array) -> Columns:
+    """Some of the rows."""
+    if isinstance(columns, Matrix):
+        return Matrix(columns.names, columns.X[at],
+                      {name: values[at] for name, values in columns.others.items()})
+    return {name: columns[name][at] for name in columns}
+
+
+def split_rows(settings: Mapping[str, Any], T: Array, task: str) -> tuple[Array, Array, Array]:
+    """Rows to train on, to validate, to test; the same mix of classes in each, where it goes."""
+    share = 0.0 if settings["validation"] is not None else settings["validation_split"]
+    kept, test = _hold_out(np.arange(len(T)), T, settings["test_split"], settings["split_seed"],
+                           task, "--test-split")
+    kept, held = _hold_out(kept, T, share, settings["split_seed"], task, "--validation-split")
+    return kept, held, test
+
+
+def _hold_out(at: Array, T: Array, share: float, seed: int, task: str,
+              option: str) -> tuple[Array, Array]:
+    if share == 0:
+        return at, at[:0]
+    count = -(-len(at) * share // 1)  # scikit-learn's way to round
+    if count >= len(at):
+        raise ValueError(f"{option} {share} of {len(at)} rows leaves none to train on")
+    try:
+        from sklearn.model_selection import train_test_split
+    except ImportError:
+        raise ImportError('splitting data needs scikit-learn: pip install "fastbp[cli]"'
+                          ) from None
+    labels = T[at] if task == "classification" else None
+    if labels is not None:
+        found = np.unique(labels, return_counts=True)[1]
+        if found.min() < 2 or min(count, len(at) - count) < len(found):
+            labels = None  # too few of a class to be on both sides
+    kept, held = train_test_split(at, test_size=share, random_state=seed, stratify=labels)
+    return kept, held
+
+
+def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor,
+               target: Target) -> Rows | None:
+    """The rows of ``--validation``."""
+    if settings["validation"] is None:
+        return None
+    return features_of(opened(settings["validation"], settings["delimiter"]), preprocessor,
+                       target)
+
+
+def features_of(table: Table, preprocessor: Preprocessor, target: Target) -> Rows:
+    """Features and targets of all rows of a table."""
+    columns = preprocessor.typed(table).read(
+        [*(entry.name for entry in preprocessor.columns), target.name])
+    return preprocessor.transform(columns), target.encode(column(columns, target.name))
+
+
+# -- block by block -------------------------------------------------------------------
+
+
+def memory() -> int:
+    """Bytes of memory that this process may hope for: of the machine, or of its container."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(
+        os, "sysconf") else 1 << 33
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        return min(total, int(limit)) if limit.isdigit() else total
+    except OSError:
+        return total
+
+
+def is_large(data: str) -> bool:
+    """Whether a file's rows would fill a good part of the memory."""
+    path = Path(data)
+    if not path.is_file():
+        return False
+    size = path.stat().st_size * max(_UNPACKED.get(end.lower(), 1.0) for end in (
+        path.suffixes or [""]))
+    return size > SHARE_OF_MEMORY * memory()
+
+
+class Share(Table):
+    """The rows of a table that fall into an interval of a draw in [0, 1).
+
+    What is drawn for a row depends on the seed, its part and its place there alone.
+    """
+
+    def __init__(self, table: Table, low: float, high: float, seed: int) -> None:
+        self.table, self.low, self.high, self.seed = table, low, high, seed
+        self.label, self.kinds, self.n_parts = table.label, table.kinds, table.n_parts
+        self.part_bytes = table.part_bytes
+
+    def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
+        """The same with these columns read as text or as numbers."""
+        return Share(self.table.typed(text, numbers), self.low, self.high, self.seed)
+
+    def part(self, index: int, columns: Sequence[str] | None = None,
+             rows: int = ROWS) -> Iterator[Columns]:
+        """The rows of a part that are drawn."""
+        draw = np.random.default_rng([self.seed, index])
+        for piece in self.table.part(index, columns, rows):
+            chance = draw.random(rows_of(piece))
+            at = np.flatnonzero((self.low <= chance) & (chance < self.high))
+            if len(at):
+                yield rows_at(piece, at)
+
+
+def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocessor,
+            target: Target, n_rows: int) -> Prepared:
+    """Rows to train on stay in the file; of those held out at most MOST_HELD are in memory."""
+    most, seed = MOST_HELD / n_rows, settings["split_seed"]
+    split = 0.0 if settings["validation"] is not None else settings["validation_split"]
+    tested, held = min(settings["test_split"], most), min(split, most)
+    if tested + held == 0:
+        source = TableStream(table, preprocessor, target, n_rows=n_rows)
+        return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source,
+                        _from_file(settings, preprocessor, target), None)
+
+    def part(low: float, high: float) -> Rows | None:
+        if low == high:
+            return None
+        found = features_of(Share(table, low, high, seed), preprocessor, target)
+        return found if len(found[0]) else None
+
+    source = TableStream(Share(table, tested + held, 1.0, seed), preprocessor, target)
+    return Prepared(name_of(settings["data"]), preprocessor, target, source.n_rows, source,
+                    _from_file(settings, preprocessor, target) or part(tested, tested + held),
+                    part(0.0, tested))

@@ -1,0 +1,204 @@
+"""What ``fastbp train`` does: plan, prepare, train, save."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from .._validation import Array
+from ..callbacks import Callback, EarlyStopping
+from ..history import History
+from ..network import Network
+from . import build, config, many, scores
+from .exits import SIGNALS, Diverged, Stopped, named, say, status_of
+from .output import CHECKPOINT, METRICS, MODEL, REPORT, RESULT, Output
+from .prepare import Prepared, name_of, prepare
+from .watch import Metrics, Watch, shown
+
+
+@dataclass
+class One:
+    """A network with its own settings, on its way."""
+
+    settings: dict[str, Any]
+    network: Network
+    options: dict[str, Any]
+    watch: Watch
+    hooks: list[Callback]
+    checkpoint: Any
+    initial: Array
+    history: History = field(default_factory=History)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether what it has learnt is of no use."""
+        kept = self.early is not None and self.early.best_epoch >= 0
+        losses = self.history.get("loss", [])
+        return not np.isfinite(self.network.params).all() or (
+            bool(losses) and not math.isfinite(losses[-1]) and not kept)
+
+    @property
+    def early(self) -> EarlyStopping | None:
+        """Its early stopping, if any."""
+        return next((h for h in self.hooks if isinstance(h, EarlyStopping)), None)
+
+    @property
+    def epochs(self) -> int:
+        """Whole epochs that it has seen."""
+        return int(self.network.last_run.cursor[1]) if self.network.last_run else 0
+
+    @property
+    def status(self) -> str:
+        """How it ended."""
+        if self.early is not None and self.early.stopped:
+            return "early stopping"
+        return "finished" if self.epochs >= self.settings["epochs"] else "time limit"
+
+
+def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
+    """Train as the settings say; exit status.
+
+    Raises
+    ------
+    Diverged
+        If training went to infinity.
+    ValueError, TypeError, OSError, ImportError
+        For what is wrong, in one line.
+    """
+    output = Output(settings["output"] or f"fastbp-{name_of(settings['data'])}")
+    plan = output.plan(settings)
+    if plan == "done":
+        say(f"{output.folder} is finished")
+        _tell(output.result(), settings["as_json"])
+        return 0
+    data = prepare(settings)
+    runs = [_one(own, data, output, alone=len(found) == 1)
+            for found in [many.expand(settings, grid)] for own in found]
+    if not settings["quiet"]:
+        held = f", {len(data.held[0]):,} held out" if data.held is not None else ""
+        print(f"{data.name}: {data.n_train:,} rows to learn from{held}"
+              f"{', read block by block' if data.streamed else ''}\n{runs[0].network.summary()}",
+              file=sys.stderr, flush=True)
+    output.begin(plan, settings, __version__)
+    try:
+        began = time.monotonic()
+        with SIGNALS.gently(), output.writing(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "loss is", RuntimeWarning)  # told below, once
+            many.fit(runs, data, settings)
+        if SIGNALS.caught:
+            raise Stopped(SIGNALS.caught)
+        good = [one for one in runs if not one.diverged]
+        if not good:
+            output.discard()
+            raise Diverged(f"training diverged (loss {runs[0].history['loss'][-1]}), nothing "
+                           f"saved; try a --lr below {runs[0].settings['lr']}")
+        _save(output, data, runs, min(good, key=lambda one: many.rank(one, data)), settings,
+              time.monotonic() - began)
+    except (Stopped, KeyboardInterrupt) as error:
+        return _interrupted(output, error, settings["as_json"])
+    except BaseException:
+        output.give_up()
+        raise
+    _tell(output.result(), settings["as_json"])
+    return 0
+
+
+def _one(settings: dict[str, Any], data: Prepared, output: Output, *, alone: bool) -> One:
+    """Network and callbacks of one run; nothing is written."""
+    network = build.network(settings, data.preprocessor.n_features, data.target)
+    name = CHECKPOINT if alone else f"checkpoint-{settings['run']:03d}.safetensors"
+    watch = Watch()
+    more: list[Callback] = [watch]
+    if alone:
+        more += [Metrics(output.work / METRICS), *shown(settings["quiet"])]
+    many.check_monitor(build.monitored(settings, data.held), data)
+    hooks = build.callbacks(settings, data.held, output.work / name, more)
+    return One(settings, network, build.fit_options(settings, data.held, data.target), watch,
+               hooks, output.work / name, network.params.copy())
+
+
+def _interrupted(output: Output, error: BaseException, as_json: bool) -> int:
+    output.give_up()
+    if not output.begun:
+        raise error
+    line = output.to_resume()
+    say(f"{named(error)}, saved so far; to go on: {line}")
+    if as_json:
+        print(json.dumps({"status": named(error), "output": str(output.folder), "resume": line}))
+    return status_of(error)
+
+
+def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: dict[str, Any],
+          seconds: float) -> None:
+    """Scores, report, result and model, then all into place."""
+    from ..model import Model
+
+    where, (X, T) = next(
+        (name, rows) for name, rows in (("test", data.test), ("held-out", data.held),
+                                        ("training", _some(data))) if rows is not None)
+    found = scores.of_network(best.network, data.target, X, T)
+    result = {
+        "status": best.status, "output": str(output.folder), "model": str(output.folder / MODEL),
+        "data": settings["data"], "task": data.target.task, "target": data.target.name,
+        "rows": data.n_train, "features": data.preprocessor.n_features,
+        "parameters": best.network.n_params, "epochs": best.epochs,
+        "loss": best.history["loss"][-1], "seconds": round(seconds, 3), "scores_on": where,
+        "scores": found, "fastbp": __version__}
+    own = {k: v for k, v in best.settings.items() if k not in many.OWN}
+    if len(runs) > 1:
+        result |= {"best": best.settings["run"], "runs": many.write(output, runs, best, data)}
+    if settings["report"]:
+        _report(output, data, best, (X, T) if where != "training" else None, result)
+    output.write(RESULT, (json.dumps(scores.as_json(result)) + "\n").encode())
+    model = Model(best.network, data.preprocessor, data.target, {
+        "config": config.resolved(own), "scores": scores.as_json(found), "scores_on": where,
+        "rows": data.n_train, "epochs": best.epochs})
+    model.save(output.work / MODEL)
+    output.finish()
+
+
+def _some(data: Prepared) -> Any:
+    """Rows that were trained on, where no others are left to judge by."""
+    if not data.streamed:
+        return data.train
+    return next(iter(data.train.blocks(0, 0, False)))[:2]  # type: ignore[union-attr]
+
+
+def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[str, Any]) -> None:
+    """report.html, or a line that says what it needs."""
+    from .. import report
+    from ..peak import share_of_peak
+
+    speeds = best.history.get("samples_per_s") or [0.0]
+    peak = share_of_peak(best.network, float(np.median(speeds)), best.settings["threads"])
+    X, T = rows if rows is not None else (None, None)
+    page = report.from_network(
+        best.network, best.history, X, T, title=f"fastbp train {data.name}", target=data.target,
+        config=config.resolved({k: v for k, v in best.settings.items() if k not in many.OWN}),
+        timings={"training": result["seconds"]}, peak=peak, initial_params=best.initial)
+    try:
+        report.write(output.work / REPORT, page)
+    except ImportError as error:
+        say(f"no {REPORT}: {error}")
+
+
+def _tell(result: dict[str, Any], as_json: bool) -> None:
+    """The end of a run on stdout."""
+    if as_json:
+        print(json.dumps(result), flush=True)
+        return
+    for line in many.table(result.get("runs", [])):
+        print(line)
+    for line in scores.lines(result["scores"], f"{result['scores_on']} "):
+        print(line)
+    if result["status"] != "finished":
+        print(f"stopped by {result['status']} after {result['epochs']} epochs")
+    print(f"model saved to {result['model']}", flush=True)

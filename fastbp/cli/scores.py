@@ -1,0 +1,86 @@
+"""How good predictions are, by scikit-learn's metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array
+from ..data import Target
+from ..network import Network
+
+#: How the command line calls the figures, and how it prints them.
+TITLES = {"accuracy": ("accuracy", "{:.2%}"), "balanced_accuracy": ("balanced accuracy", "{:.2%}"),
+          "f1": ("F1 (macro)", "{:.4f}"), "log_loss": ("log loss", "{:.4f}"),
+          "roc_auc": ("ROC AUC", "{:.4f}"), "brier": ("Brier score", "{:.4f}"),
+          "r2": ("R²", "{:.4f}"), "mae": ("mean absolute error", "{:.6g}"),
+          "rmse": ("root mean squared error", "{:.6g}")}
+
+
+def scores(target: Target, truth: Array, output: Array) -> dict[str, float | None]:
+    """Figures by name; None for one that these rows do not define.
+
+    Parameters
+    ----------
+    target : Target
+    truth : ndarray
+        Class indices (n,), or numbers (n,) in the units of the column.
+    output : ndarray
+        Probabilities (n, classes), or numbers (n,).
+
+    Raises
+    ------
+    ImportError
+        Without scikit-learn.
+    """
+    try:
+        from sklearn import metrics
+    except ImportError:
+        raise ImportError('scores need scikit-learn: pip install "fastbp[cli]"') from None
+    if target.task == "regression":
+        several = len(truth) > 1 and bool(np.ptp(truth) > 0)
+        return {"r2": float(metrics.r2_score(truth, output)) if several else None,
+                "mae": float(metrics.mean_absolute_error(truth, output)),
+                "rmse": float(metrics.root_mean_squared_error(truth, output))}
+    P = output.astype(np.float64)
+    P /= P.sum(axis=1, keepdims=True)
+    classes, k = P.argmax(axis=1), P.shape[1]
+    present = np.unique(truth)
+    found: dict[str, float | None] = {
+        "accuracy": float(metrics.accuracy_score(truth, classes)),
+        # Recalls of the classes that there are: others have none.
+        "balanced_accuracy": float(metrics.recall_score(truth, classes, labels=present,
+                                                        average="macro", zero_division=0)),
+        "f1": float(metrics.f1_score(truth, classes, average="macro", zero_division=0)),
+        "log_loss": float(metrics.log_loss(truth, P, labels=np.arange(k))), "roc_auc": None}
+    if len(present) == k:
+        found["roc_auc"] = float(metrics.roc_auc_score(truth, P[:, 1]) if k == 2 else
+                                 metrics.roc_auc_score(truth, P, multi_class="ovr"))
+    if k == 2:
+        found["brier"] = float(metrics.brier_score_loss(truth, P[:, 1], pos_label=1))
+    else:
+        found["brier"] = float(np.square(P - np.eye(k)[truth]).sum(axis=1).mean())
+    return found
+
+
+def of_network(network: Network, target: Target, X: Array, T: Array) -> dict[str, float | None]:
+    """Scores of a network on rows as it takes them."""
+    if target.task == "regression":
+        return scores(target, target.decode(T), target.decode(network.predict(X)))
+    return scores(target, T, network.predict_proba(X))
+
+
+def lines(found: dict[str, float | None], where: str = "") -> list[str]:
+    """A line for each figure; ``where`` goes before its name."""
+    texts = []
+    for name, value in found.items():
+        title, form = TITLES[name]
+        texts.append(f"{where}{title} {'undefined' if value is None else form.format(value)}")
+    return texts
+
+
+def as_json(found: dict[str, Any]) -> dict[str, Any]:
+    """The same without what JSON cannot hold."""
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v
+            for k, v in found.items()}

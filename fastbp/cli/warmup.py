@@ -1,0 +1,89 @@
+"""``fastbp warmup``: compile all kernels now, as when a container image is built."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: Roles of a layer's kernels in the op table, by their names in ``Kernels``.
+_ROLES = {"forward": "forward", "row": "forward", "backward": "backward", "gradient": "gradient",
+          "couple_forward": "couple", "couple_backward": "couple"}
+
+
+@click.command("warmup")
+@click.option("--dtype", "dtypes", multiple=True, type=click.Choice(["float32", "float64"]),
+              help="Only of this dtype; both by default.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+def command(dtypes: tuple[str, ...], as_json: bool) -> None:
+    """Fill the kernel cache: every layer, loss and optimizer.
+
+    After that no process of this user on this kind of CPU waits for the compiler. The folder is
+    FASTBP_CACHE_DIR, else fastbp in the user's cache directory; in an image, set it to a place
+    that the image keeps and its user owns.
+    """
+    import numpy as np
+
+    from .._jit import DISABLED, _cache_dir
+
+    folder = _cache_dir()
+    if folder is None or DISABLED:
+        raise ValueError("the kernel cache is off, or its folder cannot be written or is open to "
+                         "others: set FASTBP_CACHE_DIR to a folder of your own")
+    began, before = time.monotonic(), _files(folder)
+    for name in dtypes or ("float32", "float64"):
+        _compile(np.dtype(name))
+    found: dict[str, Any] = {"folder": str(folder), "seconds": round(time.monotonic() - began, 3),
+             "compiled": len(_files(folder) - before), "kernels": len(_files(folder)),
+             "bytes": sum(path.stat().st_size for path in folder.iterdir())}
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"{found['kernels']} kernels in {folder}, {found['bytes'] / 1e6:.1f} MB\n"
+               f"{found['compiled']} compiled in {found['seconds']:.1f} s")
+
+
+def _files(folder: Any) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.endswith(".tmp")}
+
+
+def _compile(dtype: np.dtype[Any]) -> None:
+    """All kernels of one dtype, and what calls them."""
+    import warnings
+
+    import numpy as np
+
+    from ..layers import LAYERS, Dense, ReLU
+    from ..losses import LOSSES, MSELoss, SoftmaxCrossEntropyLoss
+    from ..network import Network
+    from ..optimizers import OPTIMIZERS
+    from ..table import address
+
+    for layer in LAYERS.values():
+        for field, role in _ROLES.items():
+            address(role, getattr(layer.kernels, field), dtype)
+    for loss in LOSSES.values():
+        address("loss", loss.kernel, dtype)
+    optimizers: list[Any] = [*OPTIMIZERS.values()]
+    for optimizer in optimizers:
+        address("update", optimizer.kernel, dtype)
+    X = np.ones((8, 3), dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for labels, T in ((True, np.zeros(8, np.int64)), (False, np.ones((8, 2), dtype))):
+            network = Network([Dense(3, 4), ReLU(), Dense(4, 2)],
+                              SoftmaxCrossEntropyLoss() if labels else MSELoss(), dtype)
+            network.fit(X, T, epochs=1, batch_size=4, average=0.5, validation_split=0.5)
+            network.loss_and_grad(X, T)
+            network.predict(X)
+            network.predict(X[:1])
+            network.textbook(X, T)  # layer by layer, and the drivers of ``Layer.forward``
+            slots = np.zeros((2, network.params.size), dtype)
+            OPTIMIZERS["Adam"]().update(network.params, network.grads, slots, 1, 1e-3)
+            if labels:
+                network.predict_proba(X)

@@ -1,0 +1,166 @@
+"""Tables written batch by batch; a file appears when it is complete."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .._validation import Array
+
+
+class Writer:
+    """Base: a file beside its place until the end of the ``with`` block.
+
+    Parameters
+    ----------
+    path : path
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            handle, self.scratch = tempfile.mkstemp(dir=self.path.parent,
+                                                    prefix=f".{self.path.name}.")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        self.file = os.fdopen(handle, "wb")
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: Any) -> None:
+        try:
+            self.close()
+            if kind is None:
+                self.file.flush()
+                os.fsync(self.file.fileno())
+            self.file.close()
+            if kind is None:
+                mask = os.umask(0)
+                os.umask(mask)
+                os.chmod(self.scratch, 0o666 & ~mask)
+                os.replace(self.scratch, self.path)
+        except OSError as failed:
+            if kind is None:
+                raise OSError(failed.errno, failed.strerror, str(self.path)) from failed
+        finally:
+            Path(self.scratch).unlink(missing_ok=True)
+
+    def write(self, columns: dict[str, Array]) -> None:
+        """Add rows.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or the like: names the file.
+        """
+        try:
+            self.put(columns)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(self.path)) from error
+
+    def put(self, columns: dict[str, Array]) -> None:
+        """Add rows to ``file``."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Write what is held back."""
+
+
+class Text:
+    """Delimited text with a header on any text file."""
+
+    def __init__(self, file: Any, delimiter: str = ",") -> None:
+        self.writer, self.begun = csv.writer(file, delimiter=delimiter, lineterminator="\n"), False
+
+    def put(self, columns: dict[str, Array]) -> None:
+        """Add rows."""
+        if not self.begun:
+            self.writer.writerow(columns)
+            self.begun = True
+        self.writer.writerows(zip(*(values.tolist() for values in columns.values()),
+                                  strict=True))
+
+
+class TextWriter(Writer):
+    """A .csv or .tsv file."""
+
+    def __init__(self, path: str | os.PathLike[str], delimiter: str) -> None:
+        super().__init__(path)
+        import io
+
+        self.text = io.TextIOWrapper(self.file, encoding="utf-8", newline="", write_through=True)
+        self.rows = Text(self.text, delimiter)
+
+    def put(self, columns: dict[str, Array]) -> None:
+        """Add rows."""
+        self.rows.put(columns)
+        self.text.flush()
+
+
+class Stdout:
+    """CSV on stdout."""
+
+    def __enter__(self) -> Stdout:
+        self.rows = Text(sys.stdout)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        sys.stdout.flush()
+
+    def write(self, columns: dict[str, Array]) -> None:
+        """Add rows."""
+        self.rows.put(columns)
+
+
+class ParquetWriter(Writer):
+    """A .parquet file, a row group for each batch."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError:
+            raise ImportError('writing Parquet needs pyarrow: pip install "fastbp[cli]"'
+                              ) from None
+        super().__init__(path)
+        self.writer: Any = None
+
+    def put(self, columns: dict[str, Array]) -> None:
+        """Add rows."""
+        import pyarrow
+        from pyarrow import parquet
+
+        table = pyarrow.table({name: pyarrow.array(values.tolist() if values.dtype == object
+                                                   else values)
+                               for name, values in columns.items()})
+        if self.writer is None:
+            self.writer = parquet.ParquetWriter(self.file, table.schema)
+        self.writer.write_table(table)
+
+    def close(self) -> None:
+        """Write the footer."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def open_writer(path: str | None) -> Any:
+    """A writer by the ending of ``path``; CSV on stdout for None and "-".
+
+    Raises
+    ------
+    ValueError, OSError
+        For an unknown ending, or a place that cannot be written.
+    """
+    if path is None or path == "-":
+        return Stdout()
+    end = Path(path).suffix.lower()
+    if end not in (".csv", ".tsv", ".parquet", ".pq"):
+        raise ValueError(f"--output {path}: {end or 'no ending'} is none of .csv, .tsv, .parquet")
+    if end in (".parquet", ".pq"):
+        return ParquetWriter(path)
+    return TextWriter(path, "\t" if end == ".tsv" else ",")

@@ -1,0 +1,207 @@
+"""CSV, TSV, Parquet and Arrow files, read by pyarrow in bounded memory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array
+from .table import ROWS, Columns, Table
+
+#: Bytes of text that are parsed at once; the first of them tell the types.
+_BLOCK_BYTES = 4 * 1024 * 1024
+#: Of a Parquet file: what is read of a column at once, and a page.
+_BUFFER_BYTES, _PAGE_BYTES = 64 * 1024, 1024 * 1024
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        raise ImportError('reading CSV, Parquet and Arrow files needs pyarrow: pip install '
+                          '"fastbp[data]"') from None
+    return pyarrow
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    """What pyarrow says of a damaged file, in one line that names it."""
+    pa = _pyarrow()
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        words = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a readable {what} file, or cut short: {words}") from None
+
+
+def _kind(kind: Any) -> str:
+    from pyarrow import types as t
+
+    if t.is_boolean(kind):
+        return "boolean"
+    if t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind):
+        return "numeric"
+    if t.is_dictionary(kind):
+        return "categorical" if _kind(kind.value_type) in ("categorical", "numeric") else "other"
+    if t.is_string(kind) or t.is_large_string(kind) or "string_view" in str(kind):
+        return "categorical"
+    if t.is_temporal(kind):
+        return "datetime"
+    return "empty" if t.is_null(kind) else "other"
+
+
+def _kinds(schema: Any, path: Path) -> dict[str, str]:
+    twice = [name for name in schema.names if schema.names.count(name) > 1][:1]
+    if twice:
+        raise ValueError(f"{path} has two columns named {twice[0]!r}")
+    return {field.name: _kind(field.type) for field in schema}
+
+
+def _array(values: Any) -> Array:
+    """A pyarrow array as NumPy has it: NaN or None where a value is missing."""
+    pa = _pyarrow()
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_decimal(values.type) or (
+            pa.types.is_boolean(values.type) and values.null_count):
+        values = values.cast(pa.float64())
+    if pa.types.is_null(values.type):
+        return np.full(len(values), None, object)
+    return np.asarray(values.to_numpy(zero_copy_only=False))
+
+
+def _columns(batch: Any, names: Sequence[str]) -> Columns:
+    return {name: _array(batch.column(name)) for name in names}
+
+
+class TextFile(Table):
+    """Delimited text with a header. It is read in order only: one part.
+
+    Types come from the first 4 MiB; numbers are float64 there, so that a whole number at
+    the top binds nothing below.
+    """
+
+    def __init__(self, path: Path, delimiter: str | None = None) -> None:
+        if delimiter is None:
+            delimiter = "\t" if ".tsv" in [end.lower() for end in path.suffixes] else ","
+        if not isinstance(delimiter, str) or len(delimiter) != 1:
+            raise ValueError(f"delimiter must be one character, got {delimiter!r}")
+        self.path, self.label, self.delimiter = path, str(path), delimiter
+        self._types: dict[str, Any] = {}
+        pa = _pyarrow()
+        with _reading(path, "CSV"), self._open() as reader:
+            schema = reader.schema
+        self.kinds = _kinds(schema, path)
+        if len(self.kinds) == 1:
+            self._one_column(self.names[0])
+        self._types = {field.name: pa.float64() if pa.types.is_integer(field.type)
+                       else pa.string() if pa.types.is_null(field.type) else field.type
+                       for field in schema}
+
+    def _one_column(self, header: str) -> None:
+        other = next((d for d in ",;\t|" if d in header and d != self.delimiter), None)
+        if other is not None:
+            raise ValueError(f"{self.path}: one column found, {header!r}, with delimiter "
+                             f"{self.delimiter!r}; is it delimiter={other!r}?")
+
+    def _open(self, columns: Sequence[str] | None = None) -> Any:
+        from pyarrow import csv
+
+        return csv.open_csv(
+            str(self.path), csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+            csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
+            csv.ConvertOptions(column_types=self._types, strings_can_be_null=True,
+                               include_columns=list(columns) if columns else None))
+
+    def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
+        """The same with these columns read as text or as numbers."""
+        pa, other = _pyarrow(), copy.copy(self)
+        wanted = {name: pa.string() for name in text} | {name: pa.float64() for name in numbers}
+        wanted = {name: kind for name, kind in wanted.items() if name in self.kinds}
+        other._types = self._types | wanted
+        other.kinds = self.kinds | {name: _kind(kind) for name, kind in wanted.items()}
+        return other
+
+    def part(self, index: int, columns: Sequence[str] | None = None,
+             rows: int = ROWS) -> Iterator[Columns]:
+        """All rows in order."""
+        names, found = list(columns or self.names), 0
+        with _reading(self.path, "CSV"), self._open(names) as reader:
+            for batch in reader:
+                found += len(batch)
+                for i in range(0, len(batch), rows):
+                    yield _columns(batch.slice(i, rows), names)
+        if not found:
+            raise ValueError(f"{self.path} has a header but no rows")
+
+
+class ParquetFile(Table):
+    """A Parquet file; its parts are the row groups."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.label = path, str(path)
+        with _reading(path, "Parquet"), self._open() as file:
+            self.kinds = _kinds(file.schema_arrow, path)
+            told = file.metadata
+            self.n_rows, self.n_parts = told.num_rows, file.num_row_groups
+            largest = max((told.row_group(i).total_byte_size for i in range(self.n_parts)),
+                          default=0)
+            # A page of each column, of 1 MiB unless the writer was told otherwise.
+            self.part_bytes = min(largest, (_PAGE_BYTES + _BUFFER_BYTES) * told.num_columns)
+        if not self.n_rows:
+            raise ValueError(f"{path} has no rows")
+
+    def _open(self) -> Any:
+        from pyarrow import parquet
+
+        return parquet.ParquetFile(str(self.path), pre_buffer=False,
+                                   buffer_size=_BUFFER_BYTES)
+
+    def part(self, index: int, columns: Sequence[str] | None = None,
+             rows: int = ROWS) -> Iterator[Columns]:
+        """A row group."""
+        names = list(columns or self.names)
+        with _reading(self.path, "Parquet"), self._open() as file:
+            for batch in file.iter_batches(rows, row_groups=[index], columns=names,
+                                           use_threads=False):
+                yield _columns(batch, names)
+
+
+class ArrowFile(Table):
+    """An Arrow IPC file, that is Feather 2; its parts are the record batches."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.label = path, str(path)
+        with _reading(path, "Arrow"), self._open() as file:
+            self.kinds = _kinds(file.schema, path)
+            self.n_parts = file.num_record_batches
+            self.part_bytes = path.stat().st_size // max(1, self.n_parts)
+        from pyarrow import dataset
+
+        with _reading(path, "Arrow"):
+            self.n_rows = dataset.dataset(str(path), format="ipc").count_rows()
+        if not self.n_rows:
+            raise ValueError(f"{path} has no rows")
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        from pyarrow import OSFile, ipc
+
+        with OSFile(str(self.path)) as source, ipc.open_file(source) as file:
+            yield file
+
+    def part(self, index: int, columns: Sequence[str] | None = None,
+             rows: int = ROWS) -> Iterator[Columns]:
+        """A record batch."""
+        names = list(columns or self.names)
+        with _reading(self.path, "Arrow"), self._open() as file:
+            batch = file.get_batch(index)
+        for i in range(0, len(batch), rows):
+            yield _columns(batch.slice(i, rows), names)

@@ -1,0 +1,162 @@
+"""Columns of a table as arrays: what is missing, what is a number, what is text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array
+
+
+class Matrix(Mapping[str, Array]):
+    """The columns of a matrix by name. What knows it, takes the matrix whole: that is faster.
+
+    Parameters
+    ----------
+    names : sequence of str
+    X : ndarray, shape (n, len(names))
+    others : mapping from str to ndarray, shape (n,)
+        Columns beside the matrix.
+    """
+
+    def __init__(self, names: Sequence[str], X: Array,
+                 others: Mapping[str, Array] | None = None) -> None:
+        if X.ndim != 2 or X.shape[1] != len(names):
+            raise ValueError(f"a matrix of {len(names)} columns has shape (n, {len(names)}), "
+                             f"got {X.shape}")
+        self.names, self.X, self.others = tuple(names), X, dict(others or {})
+        self.places = {name: i for i, name in enumerate(self.names)}
+
+    def __getitem__(self, name: str) -> Array:
+        return self.others[name] if name in self.others else self.X[:, self.places[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.names
+        yield from self.others
+
+    def __len__(self) -> int:
+        return len(self.names) + len(self.others)
+
+    def rows(self, start: int, stop: int) -> Matrix:
+        """A part of the rows, not copied."""
+        return Matrix(self.names, self.X[start:stop],
+                      {name: values[start:stop] for name, values in self.others.items()})
+
+
+def rows_of(table: Mapping[str, Any]) -> int:
+    """Number of rows.
+
+    Raises
+    ------
+    ValueError
+        If the table has no columns, or columns of different lengths.
+    """
+    if isinstance(table, Matrix):
+        return len(table.X)
+    lengths = {str(name): len(table[name]) for name in table}
+    if not lengths:
+        raise ValueError("the table has no columns")
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the columns of the table have different lengths: {lengths}")
+    return next(iter(lengths.values()))
+
+
+def column(table: Mapping[str, Any], name: str) -> Array:
+    """One column as a 1-D array.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name, or it holds dates.
+    """
+    if name not in table:
+        known = ", ".join(map(repr, list(table)[:10])) + (", ..." if len(table) > 10 else "")
+        raise ValueError(f"column {name!r} is missing; the table has {known}")
+    values = np.asarray(table[name])
+    if values.ndim != 1:
+        raise ValueError(f"column {name!r} must be 1-D, got shape {values.shape}")
+    if values.dtype.kind in "mM":
+        raise ValueError(f"column {name!r} holds dates or times: turn them into numbers "
+                         "(year, hour, days since ...) or drop the column")
+    return values
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(value != value)
+
+
+def missing(values: Array) -> Array:
+    """Where a column has no value: None, NaN, pandas' NA."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype == object:
+        return np.fromiter(map(_is_missing, values), bool, len(values))
+    return np.zeros(len(values), bool)
+
+
+def first(where: Array, first_row: int) -> str:
+    """The first true row, as messages say it."""
+    return f"row {first_row + int(np.argmax(where))} (counted from 0)"
+
+
+def numbers(values: Array, name: str, first_row: int = 0) -> Array:
+    """A column as float64, NaN where a value is missing.
+
+    Raises
+    ------
+    ValueError
+        For text that is no number, and for infinity: names column, row and value.
+    """
+    if values.dtype.kind in "buif":
+        found = values.astype(np.float64)
+    else:
+        found = np.empty(len(values))
+        for i, value in enumerate(values):
+            try:
+                found[i] = np.nan if _is_missing(value) else float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"column {name!r} must hold numbers, got {value!r} in row "
+                                 f"{first_row + i} (counted from 0)") from None
+    if np.isinf(found).any():
+        raise ValueError(f"column {name!r} holds infinity in "
+                         f"{first(np.isinf(found), first_row)}")
+    return found
+
+
+def text(values: Array) -> tuple[Array, Array]:
+    """(different values as strings, sorted; index of each row among them, -1 if missing).
+
+    Whole numbers read the same whether they come as integers or floats.
+    """
+    gone = missing(values)
+    kept = values[~gone]
+    if values.dtype == object:
+        words = np.array([_word(v) for v in kept], object)
+    elif values.dtype.kind == "U":
+        words = kept
+    else:  # few different numbers: a word for each
+        different, places = np.unique(kept, return_inverse=True)
+        words = np.array([_word(v) for v in different.tolist()], object)[places.reshape(-1)]
+    index: dict[str, int] = {}
+    codes = np.fromiter((index.setdefault(w, len(index)) for w in words.tolist()), np.int64,
+                        len(words))
+    known = sorted(index)
+    place = np.empty(len(known), np.int64)
+    for new, word in enumerate(known):
+        place[index[word]] = new
+    result = np.full(len(values), -1, np.int64)
+    if known:
+        result[~gone] = place[codes]
+    return np.array(known, object), result
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value)).lower()
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)

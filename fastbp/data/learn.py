@@ -1,0 +1,297 @@
+"""What a table teaches before training: means, scales, categories, classes. One pass.
+
+Mean and variance of each part are merged into those of the parts before (Chan, Golub &
+LeVeque, 1979), which is stable where sums of squares are not; memory is bounded by one
+piece of the table and the limits on categories and classes.
+
+    n = n1 + n2,  d = m2 - m1,  m = m1 + d n2 / n,  M = M1 + M2 + d^2 n1 n2 / n
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._validation import Array, check_bool, check_choice, check_size
+from .columns import Matrix, column, missing, numbers, rows_of, text
+from .preprocess import (
+    ENCODINGS,
+    UNKNOWN,
+    Boolean,
+    Categorical,
+    Column,
+    Numeric,
+    Preprocessor,
+    refuse_missing,
+)
+from .table import Table, open_table
+from .target import TASKS, Target
+
+#: Most different whole numbers in a target that is taken for classes, and most classes.
+FEW_CLASSES, MOST_CLASSES = 20, 1000
+
+
+class Learned(NamedTuple):
+    """What a pass over a table tells."""
+
+    preprocessor: Preprocessor
+    target: Target | None
+    n_rows: int
+
+
+class Moments:
+    """Count, mean and sum of squared differences of k columns, NaN left out.
+
+    Parameters
+    ----------
+    k : int
+    """
+
+    def __init__(self, k: int) -> None:
+        self.count, self.mean, self.squares = np.zeros(k), np.zeros(k), np.zeros(k)
+
+    def add(self, values: Array, at: slice = slice(None)) -> None:
+        """Take in rows (n, columns) for the columns ``at``."""
+        for i in range(0, len(values), 4096):  # float64 copies of a part that stays in cache
+            self._merge(values[i:i + 4096].astype(np.float64), at)
+
+    def _merge(self, part: Array, at: slice) -> None:
+        known = ~np.isnan(part)
+        count = known.sum(axis=0).astype(np.float64)
+        part = np.where(known, part, 0)
+        mean = part.sum(axis=0) / np.maximum(count, 1)
+        squares = np.square(np.where(known, part - mean, 0)).sum(axis=0)
+        total = self.count[at] + count
+        share, away = count / np.maximum(total, 1), mean - self.mean[at]
+        self.squares[at] += squares + np.square(away) * self.count[at] * share
+        self.mean[at] += away * share
+        self.count[at] = total
+
+    def scale(self) -> Array:
+        """Standard deviations (divided by n); 1 where a column is constant to rounding."""
+        spread = np.sqrt(self.squares / np.maximum(self.count, 1))
+        return np.where(spread > 1e-14 * np.abs(self.mean), spread, 1.0)
+
+
+class _Words:
+    """Counts of different values, up to a limit."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self.name, self.most, self.counts = name, most, Counter[str]()
+        self.missing: int | None = None
+
+    def add(self, values: Array, first_row: int) -> None:
+        words, codes = text(values)
+        if self.missing is None and (codes < 0).any():
+            self.missing = first_row + int(np.argmax(codes < 0))
+        found = np.bincount(codes[codes >= 0], minlength=len(words))
+        self.counts.update(dict(zip(words.tolist(), found.tolist(), strict=True)))
+        if len(self.counts) > self.most:
+            raise ValueError(f"column {self.name!r} has more than {self.most} different values "
+                             f"({', '.join(map(repr, sorted(self.counts)[:3]))}, ...): drop it, "
+                             "or raise max_categories")
+
+    def fill(self) -> str:
+        return min(self.counts, key=lambda word: (-self.counts[word], word))
+
+
+class _Target:
+    """Classes or moments of the target, and which of the two it is about."""
+
+    def __init__(self, name: str, task: str) -> None:
+        self.name, self.task, self.moments = name, task, Moments(1)
+        self.values: set[Any] | None = set()
+        self.words = self.fractions = False
+
+    def add(self, values: Array, first_row: int) -> None:
+        gone = missing(values)
+        if gone.any():
+            raise ValueError(f"target {self.name!r} has no value in row "
+                             f"{first_row + int(np.argmax(gone))} (counted from 0): drop the row")
+        if values.dtype == object and not any(isinstance(v, (str, bool, np.bool_))
+                                              for v in values.tolist()):
+            values = numbers(values, self.name, first_row)
+        words = values.dtype.kind in "bOU"
+        self.words |= words
+        if self.task == "regression" or (self.task == "auto" and not words):
+            found = numbers(values, self.name, first_row)
+            self.fractions |= bool((found != np.floor(found)).any())
+            self.moments.add(found[:, None])
+        if self.values is not None and self.task != "regression":
+            self.values |= set(values.tolist() if words else np.unique(values).tolist())
+            if len(self.values) > MOST_CLASSES:
+                if self.task == "classification" or self.words:
+                    raise ValueError(f"target {self.name!r} has more than {MOST_CLASSES} "
+                                     "different values: too many classes")
+                self.values = None
+
+    def done(self, n_rows: int) -> Target:
+        values, task = self.values, self.task
+        if task == "auto":
+            few = values is not None and len(values) <= FEW_CLASSES and 2 * len(values) <= n_rows
+            task = "classification" if self.words or (few and not self.fractions) else "regression"
+        if task == "regression":
+            if self.moments.squares[0] == 0:
+                raise ValueError(f"target {self.name!r} is {self.moments.mean[0]:g} in every row: "
+                                 "there is nothing to predict")
+            return Target(self.name, task, None, float(self.moments.mean[0]),
+                          float(self.moments.scale()[0]))
+        assert values is not None
+        if all(isinstance(v, float) and v.is_integer() for v in values):
+            values = {int(v) for v in values}
+        return Target(self.name, task, sorted(values))
+
+
+class _Features:
+    """What is gathered of the columns that features are made of."""
+
+    def __init__(self, kinds: Mapping[str, str], most: int) -> None:
+        self.kinds = dict(kinds)
+        own = [name for name, kind in kinds.items() if kind != "categorical"]
+        self.places = {name: i for i, name in enumerate(own)}
+        self.moments = Moments(len(own))
+        self.missing: dict[str, int] = {}
+        self.words = {name: _Words(name, most) for name, kind in kinds.items()
+                      if kind == "categorical"}
+
+    def add(self, piece: Mapping[str, Any], first_row: int) -> None:
+        names = list(self.places)
+        if isinstance(piece, Matrix) and all(name in piece.places for name in names):
+            at = [piece.places[name] for name in names]
+            whole = at == list(range(len(piece.names)))
+            X = piece.X if whole else piece.X[:, at]
+            if np.isfinite(X).all():
+                self.moments.add(X)
+                names = []
+        for name in names:
+            found, i = numbers(column(piece, name), name, first_row), self.places[name]
+            self.moments.add(found[:, None], slice(i, i + 1))
+            gone = np.isnan(found)
+            if gone.any():
+                self.missing.setdefault(name, first_row + int(np.argmax(gone)))
+        for name, words in self.words.items():
+            words.add(column(piece, name), first_row)
+
+    def done(self, *, standardize: bool, impute: bool, encoding: Mapping[str, str],
+             unknown: str) -> list[Column]:
+        scales, found = self.moments.scale(), list[Column]()
+        for name, kind in self.kinds.items():
+            i, words = self.places.get(name, -1), self.words.get(name)
+            if not (words.counts if words else self.moments.count[i]):
+                raise ValueError(f"column {name!r} has no value in any row: drop it")
+            row = words.missing if words else self.missing.get(name)
+            if row is not None and not impute:
+                refuse_missing(name, np.ones(1, bool), row)
+            if words:
+                found.append(Categorical(name, tuple(sorted(words.counts)),
+                                         encoding.get(name, encoding[""]), unknown,
+                                         words.fill() if impute else None))
+                continue
+            mean, scale = float(self.moments.mean[i]), float(scales[i])
+            if kind == "boolean":
+                found.append(Boolean(name, float(mean >= 0.5) if impute else None))
+            else:
+                found.append(Numeric(name, mean if standardize else 0.0,
+                                     scale if standardize else 1.0, mean if impute else None))
+        return found
+
+
+def learn(source: Any, target: str | None = None, *, task: str = "auto",
+          categorical: Sequence[str] = (), numeric: Sequence[str] = (),
+          drop: Sequence[str] = (), missing: str = "impute",
+          encoding: str | Mapping[str, str] = "onehot", unknown: str = "error",
+          standardize: bool = True, max_categories: int = 100) -> Learned:
+    """Learn from one pass over a table how to make features of it.
+
+    Parameters
+    ----------
+    source : Table, or what ``open_table`` takes
+    target : str, optional
+        Column to predict; without one all columns become features.
+    task : {"auto", "classification", "regression"}
+        "auto": words, booleans and few different whole numbers (20, and half the rows, at
+        most) are classes.
+    categorical, numeric : sequence of str
+        Columns that are this, whatever they look like: by themselves words are categories,
+        numbers are numbers.
+    drop : sequence of str
+        Columns to leave out.
+    missing : {"impute", "error"}
+        Put the mean, or what is most frequent, where a value is missing; or refuse it.
+    encoding : {"onehot", "ordinal"} or dict
+        Of categories; a dict by column leaves "onehot" for the others.
+    unknown : {"error", "ignore"}
+        What to do with categories that training has not seen.
+    standardize : bool
+        Numbers to mean 0 and variance 1.
+    max_categories : int
+        More different values in a column of words are refused.
+
+    Returns
+    -------
+    Learned
+        ``preprocessor``, ``target``, ``n_rows``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unfit arguments, missing columns, dates, columns without a value or with too many
+        categories, a target with one class or with missing values.
+    OSError
+        If the table cannot be read.
+    """
+    check_choice(task, "task", ("auto", *TASKS))
+    impute = check_choice(missing, "missing", ("impute", "error")) == "impute"
+    check_choice(unknown, "unknown", UNKNOWN)
+    standardize = check_bool(standardize, "standardize")
+    most = check_size(max_categories, "max_categories")
+    by_column = {"": encoding} if isinstance(encoding, str) else {"": "onehot", **encoding}
+    for value in by_column.values():
+        check_choice(value, "encoding", ENCODINGS)
+    lists = {"categorical": categorical, "numeric": numeric, "drop": drop}
+    for option, names in lists.items():
+        if isinstance(names, str):
+            raise TypeError(f"{option} must be a sequence of column names, got {names!r}")
+    table = open_table(source)
+    for names in (*lists.values(), [n for n in by_column if n], [target] if target else []):
+        table.check(names)
+    if target in drop:
+        raise ValueError(f"target {target!r} is among the columns to drop")
+    table = table.typed(categorical, numeric)
+    kinds = {name: "categorical" if name in categorical else
+             "numeric" if name in numeric else kind
+             for name, kind in table.kinds.items() if name != target and name not in drop}
+    _check_kinds(table, target, kinds)
+    features, wanted = _Features(kinds, most), _Target(target, task) if target else None
+    rows, columns = 0, [*kinds, *([target] if target else [])]
+    for piece in table.batches(columns):
+        features.add(piece, rows)
+        if wanted:
+            wanted.add(column(piece, wanted.name), rows)
+        rows += rows_of(piece)
+    learned = features.done(standardize=standardize, impute=impute, encoding=by_column,
+                            unknown=unknown)
+    return Learned(Preprocessor(learned), wanted.done(rows) if wanted else None, rows)
+
+
+def _check_kinds(table: Table, target: str | None, kinds: Mapping[str, str]) -> None:
+    if not kinds:
+        one = " (one column found: is the delimiter right?)" if len(table.kinds) == 1 else ""
+        raise ValueError(f"{table.label} leaves no columns to learn from beside the target{one}")
+    for name in _first(kinds, "datetime"):
+        raise ValueError(f"column {name!r} holds dates or times: turn them into numbers (year, "
+                         f"hour, days since ...) or drop it (drop=[{name!r}])")
+    for name in _first(kinds, "empty"):
+        raise ValueError(f"column {name!r} has no value in any row: drop it (drop=[{name!r}])")
+    for name in _first(kinds, "other"):
+        raise ValueError(f"column {name!r} holds neither numbers, words nor booleans: drop it "
+                         f"(drop=[{name!r}])")
+    if target and table.kinds[target] in ("datetime", "empty", "other"):
+        raise ValueError(f"target {target!r} holds neither numbers, words nor booleans")
+
+
+def _first(kinds: Mapping[str, str], kind: str) -> Iterable[str]:
+    return [name for name, own in kinds.items() if own == kind][:1]

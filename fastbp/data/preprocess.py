@@ -1,0 +1,313 @@
+"""From the columns of a table to the features of a network, as learnt from training data.
+
+What was learnt is a tuple of column descriptions, plain numbers and words: it is saved in
+the model file as JSON, so that predicting takes the raw table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._validation import Array, check_choice
+from .columns import Matrix, column, first, missing, numbers, rows_of, text
+
+if TYPE_CHECKING:
+    from .table import Table
+
+FORMAT = "fastbp-preprocessing-1"
+ENCODINGS, UNKNOWN = ("onehot", "ordinal"), ("error", "ignore")
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """One feature, (value - mean) / scale; missing values become ``fill`` or are refused."""
+
+    name: str
+    mean: float = 0.0
+    scale: float = 1.0
+    fill: float | None = None
+
+    def __post_init__(self) -> None:
+        _finite(self.name, mean=self.mean, scale=self.scale, fill=self.fill)
+        if self.scale == 0:
+            raise ValueError(f"column {self.name!r} has scale 0")
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The name of the column."""
+        return [self.name]
+
+    def write(self, values: Array, out: Array, first_row: int = 0) -> None:
+        """Put the feature of each value into ``out`` (n, 1)."""
+        found = numbers(values, self.name, first_row)
+        fill_missing(found, self.name, self.fill, first_row)
+        out[:, 0] = (found - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
+class Boolean:
+    """One feature, 0 or 1; missing values become ``fill``, or are refused."""
+
+    name: str
+    fill: float | None = None
+
+    def __post_init__(self) -> None:
+        _finite(self.name, fill=self.fill)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The name of the column."""
+        return [self.name]
+
+    def write(self, values: Array, out: Array, first_row: int = 0) -> None:
+        """Put the feature of each value into ``out`` (n, 1)."""
+        found = numbers(values, self.name, first_row)
+        odd = ~np.isin(found, (0, 1)) & ~np.isnan(found)
+        if odd.any():
+            raise ValueError(f"column {self.name!r} must hold true or false, got "
+                             f"{found[odd][0]:g} in {first(odd, first_row)}")
+        fill_missing(found, self.name, self.fill, first_row)
+        out[:, 0] = found
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Words: a feature each, 0 or 1 ("onehot"), or one, the place among them ("ordinal").
+
+    A word that is not among ``categories`` is refused, or ("ignore") all 0, -1 if ordinal.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    encoding: str = "onehot"
+    unknown: str = "error"
+    fill: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "categories", tuple(self.categories))
+        check_choice(self.encoding, "encoding", ENCODINGS)
+        check_choice(self.unknown, "unknown", UNKNOWN)
+        if len(set(self.categories)) < max(len(self.categories), 1):
+            raise ValueError(f"column {self.name!r} needs different categories, got "
+                             f"{self.categories}")
+        if self.fill is not None and self.fill not in self.categories:
+            raise ValueError(f"column {self.name!r} has fill {self.fill!r}, which is not among "
+                             "its categories")
+
+    @property
+    def feature_names(self) -> list[str]:
+        """column=category, or the name of the column."""
+        if self.encoding == "ordinal":
+            return [self.name]
+        return [f"{self.name}={category}" for category in self.categories]
+
+    def write(self, values: Array, out: Array, first_row: int = 0) -> None:
+        """Put the features of each value into ``out`` (n, number of features)."""
+        places = {word: i for i, word in enumerate(self.categories)}
+        words, codes = text(values)
+        mapped = np.array([places.get(w, -1) for w in words] + [-1], np.int64)
+        absent, found = codes < 0, mapped[codes]
+        if absent.any():
+            if self.fill is None:
+                refuse_missing(self.name, absent, first_row)
+            found[absent] = places[str(self.fill)]
+        new = found < 0
+        if new.any() and self.unknown == "error":
+            word = words[codes[np.argmax(new)]]
+            raise ValueError(f"column {self.name!r} holds {word!r} in {first(new, first_row)}, "
+                             "which training has not seen (unknown='ignore' lets it in)")
+        if self.encoding == "ordinal":
+            out[:, 0] = found
+            return
+        out[...] = 0
+        rows = np.flatnonzero(~new)
+        out[rows, found[rows]] = 1
+
+
+Column = Numeric | Boolean | Categorical
+KINDS: dict[str, type[Column]] = {"numeric": Numeric, "boolean": Boolean,
+                                  "categorical": Categorical}
+
+
+def _finite(name: str, **values: float | None) -> None:
+    for key, value in values.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"column {name!r} has {key} {value}")
+
+
+def refuse_missing(name: str, where: Array, first_row: int) -> None:
+    """Raise for the first row that has no value."""
+    raise ValueError(f"column {name!r} has no value in {first(where, first_row)}: fill it, drop "
+                     "the row, or train with missing='impute'")
+
+
+def fill_missing(found: Array, name: str, fill: float | None, first_row: int) -> None:
+    """Put ``fill`` where a number is NaN; without a fill refuse it."""
+    gone = missing(found)
+    if gone.any():
+        if fill is None:
+            refuse_missing(name, gone, first_row)
+        found[gone] = fill
+
+
+class Preprocessor:
+    """What makes features of the columns of a table.
+
+    Parameters
+    ----------
+    columns : sequence of Numeric, Boolean, Categorical
+        In the order of the features; one-hot columns are expanded in place.
+
+    Attributes
+    ----------
+    n_features : int
+    feature_names : list of str
+        "age", "colour=red", ...
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = tuple(columns)
+        for entry in self.columns:
+            if not isinstance(entry, (Numeric, Boolean, Categorical)):
+                raise TypeError("columns must hold Numeric, Boolean or Categorical, got "
+                                f"{entry!r}")
+        names = [entry.name for entry in self.columns]
+        if not names:
+            raise ValueError("no columns are left to learn from")
+        twice = [name for name in names if names.count(name) > 1] if (
+            len(set(names)) < len(names)) else []
+        if twice:
+            raise ValueError(f"column {twice[0]!r} is described twice")
+        self.feature_names = [f for entry in self.columns for f in entry.feature_names]
+        self.n_features = len(self.feature_names)
+
+    def transform(self, table: Mapping[str, Any], *, first_row: int = 0,
+                  out: Array | None = None) -> Array:
+        """Features of each row.
+
+        Parameters
+        ----------
+        table : mapping from str to array_like, shape (n,)
+            Columns by name, others than those needed are passed over. None, NaN: missing.
+        first_row : int
+            Number of the first row, for messages.
+        out : ndarray, shape (n, n_features), float32, optional
+            Where to put them.
+
+        Returns
+        -------
+        ndarray, shape (n, n_features), float32
+
+        Raises
+        ------
+        ValueError
+            For a missing column, a missing value, an unknown category, what is no number:
+            names the column and the row.
+        """
+        if isinstance(table, Matrix) and self._moments is not None:
+            return self._matrix(table, first_row, out)
+        values = {entry.name: column(table, entry.name) for entry in self.columns}
+        X, at = self._place(rows_of(values), out), 0
+        with np.errstate(over="ignore"):
+            for entry in self.columns:
+                width = len(entry.feature_names)
+                entry.write(values[entry.name], X[:, at:at + width], first_row)
+                at += width
+        return self._within(X, first_row)
+
+    def _place(self, rows: int, out: Array | None) -> Array:
+        if out is None:
+            return np.empty((rows, self.n_features), np.float32)
+        if out.shape != (rows, self.n_features) or out.dtype != np.float32:
+            raise ValueError(f"out must be float32 of shape {(rows, self.n_features)}, got "
+                             f"{out.dtype} of shape {out.shape}")
+        return out
+
+    def _within(self, X: Array, first_row: int) -> Array:
+        wrong = ~np.isfinite(X)
+        if wrong.any():
+            i, j = np.argwhere(wrong)[0]
+            raise ValueError(f"feature {self.feature_names[j]!r} is too large for float32 in row "
+                             f"{first_row + int(i)} (counted from 0)")
+        return X
+
+    @cached_property
+    def _moments(self) -> tuple[Array, Array] | None:
+        """(means, scales) where all columns are numbers."""
+        own = [entry for entry in self.columns if isinstance(entry, Numeric)]
+        if len(own) < len(self.columns):
+            return None
+        return np.array([e.mean for e in own]), np.array([e.scale for e in own])
+
+    def _matrix(self, table: Matrix, first_row: int, out: Array | None) -> Array:
+        """The short way for matrices of numbers, in float64 as the long one."""
+        assert self._moments is not None
+        mean, scale = self._moments
+        names = tuple(entry.name for entry in self.columns)
+        for name in names:
+            if name not in table.places:
+                column(table, name)  # says what is missing
+        whole = False
+        places: Any = [table.places[name] for name in names]
+        if places == list(range(places[0], places[0] + len(names))):
+            whole, table = True, Matrix(names, table.X[:, places[0]:places[0] + len(names)])
+        X = self._place(len(table.X), out)
+        plain = table.X.dtype == np.float32 and not mean.any() and (scale == 1).all()
+        for i in range(0, len(X), 1024):  # a part that stays in the cache
+            part = table.X[i:i + 1024]
+            if not whole:
+                part = part[:, places]
+            if plain:
+                X[i:i + 1024] = part
+                continue
+            with np.errstate(over="ignore", invalid="ignore"):
+                X[i:i + 1024] = (part - mean) / scale
+        if not np.isfinite(X).all():  # missing values, infinity: the long way says which
+            values = {name: table[name] for name in names}
+            return self.transform(values, first_row=first_row, out=X)
+        return X
+
+    def typed(self, table: Table) -> Table:
+        """``table``, whose columns are read as what they were in training."""
+        kinds = {entry.name: type(entry) for entry in self.columns}
+        return table.typed([name for name, kind in kinds.items() if kind is Categorical],
+                           [name for name, kind in kinds.items() if kind is Numeric])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        kinds = {kind: name for name, kind in KINDS.items()}
+        return {"format": FORMAT,
+                "columns": [{"kind": kinds[type(c)], **asdict(c)} for c in self.columns]}
+
+    @classmethod
+    def from_dict(cls, described: dict[str, Any]) -> Preprocessor:
+        """What ``to_dict`` gave.
+
+        Raises
+        ------
+        ValueError
+            If it is of another format, or damaged.
+        """
+        if described.get("format") != FORMAT:
+            raise ValueError(f"preprocessing of format {described.get('format')!r}, "
+                             f"expected {FORMAT!r}")
+        try:
+            entries = [dict(entry) for entry in described["columns"]]
+            return cls([KINDS[entry.pop("kind")](**entry) for entry in entries])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"preprocessing is damaged: {error!r}") from error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Preprocessor) and self.columns == other.columns
+
+    def __hash__(self) -> int:
+        return hash(self.columns)
+
+    def __repr__(self) -> str:
+        return f"Preprocessor({len(self.columns)} columns -> {self.n_features} features)"

@@ -1,0 +1,244 @@
+"""Files as sources of ``fit_stream``: parts in an order of the seed, several in each block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array, as_weights, check_size
+from ..kernels.random import shuffle as shuffle_rows
+from .columns import column, numbers, rows_of
+from .preprocess import Preprocessor
+from .table import Columns, open_table
+from .target import Target
+
+#: Bytes of features in a block; of the parts that are open at a time; of a part of an array.
+BLOCK_BYTES, OPEN_BYTES, PART_BYTES = 16 * 1024 * 1024, 64 * 1024 * 1024, 2 * 1024 * 1024
+#: Most parts that are mixed at a time.
+MIXED = 8
+
+
+def _order(n: int, epoch: int, seed: int, shuffle: bool) -> Array:
+    order = np.arange(n)
+    if shuffle:
+        shuffle_rows(order, seed, epoch)
+    return order
+
+
+class TableStream:
+    """A table as blocks of features and targets.
+
+    Each block takes turns among several parts (row groups, record batches, ranges of rows)
+    that follow in an order of the seed. Text files have one part: they are read in order,
+    and rows are shuffled within blocks only.
+
+    Parameters
+    ----------
+    source : Table, or what ``open_table`` takes
+    preprocessor : Preprocessor
+    target : Target
+    weight : str, optional
+        Column with the weights of the rows.
+    n_rows : int, optional
+        Rows in all, as ``learn`` counts them: without it text files are read once to count.
+    block_rows : int, optional
+        Rows of a block; by default as many as have 16 MiB of features.
+    """
+
+    def __init__(self, source: Any, preprocessor: Preprocessor, target: Target, *,
+                 weight: str | None = None, n_rows: int | None = None,
+                 block_rows: int | None = None) -> None:
+        self.preprocessor, self.target, self.weight = preprocessor, target, weight
+        table = open_table(source)
+        self.table = table = preprocessor.typed(table)
+        inputs = [entry.name for entry in preprocessor.columns]
+        self.columns = list(dict.fromkeys([*inputs, target.name, *([weight] if weight else [])]))
+        table.check(self.columns)
+        if n_rows is None:
+            n_rows = table.n_rows
+        if n_rows is None:
+            n_rows = sum(rows_of(piece) for piece in table.batches([target.name]))
+        self.n_rows = check_size(n_rows, "n_rows")
+        most = max(1024, BLOCK_BYTES // (4 * preprocessor.n_features))
+        self.block_rows = min(check_size(most if block_rows is None else block_rows,
+                                         "block_rows"), self.n_rows)
+        fitting = OPEN_BYTES // max(1, table.part_bytes)
+        self.mixed = max(1, min(MIXED, fitting, table.n_parts))
+
+    def _pieces(self, order: Array, mixed: int, rows: int) -> Iterator[tuple[int, int, Columns]]:
+        """(part, place in it, piece of at most ``rows`` rows), from ``mixed`` parts in turn."""
+        waiting = iter(order.tolist())
+        opened = list[tuple[int, list[int], Iterator[Columns]]]()
+        while True:
+            while len(opened) < mixed and (index := next(waiting, None)) is not None:
+                opened.append((index, [0], self.table.part(index, self.columns, rows)))
+            if not opened:
+                return
+            for one in list(opened):
+                index, done, part = one
+                piece = next(part, None)
+                if piece is None:
+                    opened.remove(one)
+                else:
+                    yield index, done[0], piece
+                    done[0] += rows_of(piece)
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[tuple[Any, ...]]:
+        """(X, T) or (X, T, weights) of each block.
+
+        Raises
+        ------
+        ValueError
+            If the table cannot be read, or holds what training may not: names the column.
+        """
+        mixed = self.mixed if shuffle else 1
+        rows, shape = max(1, self.block_rows // mixed), (self.block_rows,
+                                                         self.preprocessor.n_features)
+        X, T, weights, at = np.empty(shape, np.float32), list[Array](), list[Array](), 0
+        for index, row, piece in self._pieces(_order(self.table.n_parts, epoch, seed, shuffle),
+                                              mixed, rows):
+            n = rows_of(piece)
+            if at + n > self.block_rows:
+                yield self._block(X[:at], T, weights)
+                X, T, weights, at = np.empty(shape, np.float32), [], [], 0
+            try:
+                self.preprocessor.transform(piece, first_row=row, out=X[at:at + n])
+                T.append(self.target.encode(column(piece, self.target.name), first_row=row))
+                if self.weight:
+                    given = numbers(column(piece, self.weight), self.weight, row)
+                    weights.append(np.asarray(as_weights(
+                        given, n, np.dtype("f4"), f"column {self.weight!r}", zeros=True)))
+            except ValueError as error:
+                part = f", part {index}" if self.table.n_parts > 1 else ""
+                raise ValueError(f"{self.table.label}{part}: {error}") from error
+            at += n
+        if at:
+            yield self._block(X[:at], T, weights)
+
+    def _block(self, X: Array, T: Sequence[Array], weights: Sequence[Array]) -> tuple[Any, ...]:
+        joined = X, np.concatenate(T)
+        return (*joined, np.concatenate(weights)) if self.weight else joined
+
+    def targets(self) -> Iterator[tuple[Any, ...]]:
+        """(T,) or (T, weights) of all rows, in order, without the features."""
+        names = [self.target.name, *([self.weight] if self.weight else [])]
+        for piece in self.table.batches(names):
+            T = self.target.encode(column(piece, self.target.name))
+            yield (T, column(piece, self.weight)) if self.weight else (T,)
+
+
+class _Rows:
+    """Ranges of rows: of a .npy file, by plain reads, or of an array in memory."""
+
+    def __init__(self, given: Any, name: str) -> None:
+        self.path: str | None = None
+        if isinstance(given, (str, os.PathLike)):
+            with open(given, "rb"):  # a missing file is an OSError that names it
+                pass
+            try:
+                given = np.load(given, mmap_mode="r", allow_pickle=False)
+            except (ValueError, EOFError) as error:
+                raise ValueError(f"{name}: {os.fspath(given)} is not a readable .npy file: "
+                                 f"{error}") from None
+        if isinstance(given, np.memmap) and given.flags.c_contiguous and given.filename:
+            # Pages of a map count as memory of the process; what is read into a block does not.
+            base: Any = given
+            while isinstance(base.base, np.memmap):
+                base = base.base
+            skip = given.ctypes.data - base.ctypes.data
+            self.path, self.offset = os.fspath(given.filename), base.offset + skip
+            self.array: Any = None
+        else:
+            self.array = np.asarray(given)
+        if given.ndim == 0 or given.size == 0:
+            raise ValueError(f"{name} has no rows: shape {given.shape}")
+        self.name, self.shape, self.dtype = name, given.shape, given.dtype
+        self.row_bytes = given.nbytes // len(given)
+
+    def read(self, start: int, out: Array) -> None:
+        """Rows from ``start`` on, as many as ``out`` has."""
+        if self.path is None:
+            out[...] = self.array[start:start + len(out)]
+            return
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self.offset + start * self.row_bytes)
+            left = out.data.cast("B")
+            while left:
+                got = file.readinto(left)
+                if not got:
+                    raise ValueError(f"{self.path} ends before row {start + len(out)}, it should "
+                                     f"have {self.shape[0]}")
+                left = left[got:]
+
+
+class ArrayStream:
+    """Arrays, in .npy files or in memory, as blocks of rows.
+
+    A block is some ranges of rows, 2 MiB each, that follow in an order of the seed.
+
+    Parameters
+    ----------
+    X : path, np.memmap or ndarray, shape (n, n_in)
+        Files and maps are read piece by piece, never mapped whole.
+    T : path, np.memmap or ndarray, shape (n,) or (n, n_out)
+    weights : path, np.memmap or ndarray, shape (n,), optional
+    block_rows : int, optional
+        Rows of a block; by default as many as have 16 MiB in X.
+
+    Raises
+    ------
+    ValueError
+        For empty arrays, or arrays of different lengths.
+    OSError
+        If a file cannot be read.
+    """
+
+    def __init__(self, X: Any, T: Any, weights: Any = None, *,
+                 block_rows: int | None = None) -> None:
+        named = {"X": X, "T": T} | ({} if weights is None else {"weights": weights})
+        self.arrays = [_Rows(given, name) for name, given in named.items()]
+        lengths = {rows.name: rows.shape[0] for rows in self.arrays}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"X, T and weights must have as many rows, got {lengths}")
+        self.n_rows = self.arrays[0].shape[0]
+        most = max(1, BLOCK_BYTES // self.arrays[0].row_bytes)
+        self.block_rows = min(check_size(most if block_rows is None else block_rows,
+                                         "block_rows"), self.n_rows)
+        self.part_rows = max(1, min(PART_BYTES // self.arrays[0].row_bytes,
+                                    -(-self.block_rows // MIXED)))
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[tuple[Any, ...]]:
+        """(X, T) or (X, T, weights) of each block.
+
+        Raises
+        ------
+        ValueError, OSError
+            If a file is cut short or cannot be read.
+        """
+        n, step = self.n_rows, self.part_rows
+        order = _order(-(-n // step), epoch, seed, shuffle)
+        many = self.block_rows // step
+        for i in range(0, len(order), many):
+            starts = order[i:i + many] * step
+            sizes = np.minimum(step, n - starts)
+            block = tuple(np.empty((int(sizes.sum()), *rows.shape[1:]), rows.dtype)
+                          for rows in self.arrays)
+            at = 0
+            for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+                for rows, out in zip(self.arrays, block, strict=True):
+                    rows.read(start, out[at:at + size])
+                at += size
+            yield block
+
+    def targets(self) -> Iterator[tuple[Any, ...]]:
+        """(T,) or (T, weights) of all rows, in order."""
+        for start in range(0, self.n_rows, self.block_rows):
+            size = min(self.block_rows, self.n_rows - start)
+            parts = tuple(np.empty((size, *rows.shape[1:]), rows.dtype)
+                          for rows in self.arrays[1:])
+            for rows, out in zip(self.arrays[1:], parts, strict=True):
+                rows.read(start, out)
+            yield parts

@@ -1,0 +1,336 @@
+"""Tables by path or name: what columns there are, whole or block by block.
+
+CSV, TSV, Parquet and Arrow are pyarrow's to read (extra ``data``; see ``arrow``), .npy and
+.npz NumPy's. A table is made of parts that can be read in any order: row groups, record
+batches, ranges of rows; a part comes in pieces, so that no more than a piece is in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import datasets
+from .._validation import Array, check_size
+from .columns import Matrix, column, missing, rows_of
+
+#: Rows that come at once where nothing else is said.
+ROWS = 65_536
+#: Bytes of a part of a .npy file.
+_PART_BYTES = 2 * 1024 * 1024
+Columns = Mapping[str, Array]
+
+
+class Table:
+    """Base of tables.
+
+    Attributes
+    ----------
+    label : str
+        Path or name, for messages.
+    kinds : dict from str to str
+        Columns in order: "numeric", "boolean", "categorical", "datetime", "empty" (no value
+        at all) or "other".
+    n_rows : int or None
+        None where only reading tells.
+    n_parts : int
+        Parts that can be read in any order.
+    part_bytes : int
+        What reading a part holds in memory, about.
+    target : str or None
+        The column to predict, where the source says so.
+    """
+
+    label: str = "table"
+    kinds: dict[str, str]
+    n_rows: int | None = None
+    n_parts: int = 1
+    part_bytes: int = 0
+    target: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.kinds)
+
+    def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
+        """The same with these columns read as text or as numbers, where that is open."""
+        return self
+
+    def part(self, index: int, columns: Sequence[str] | None = None,
+             rows: int = ROWS) -> Iterator[Columns]:
+        """One part in pieces of at most ``rows`` rows."""
+        raise NotImplementedError
+
+    def batches(self, columns: Sequence[str] | None = None,
+                rows: int = ROWS) -> Iterator[Columns]:
+        """All rows in order, in pieces of at most ``rows``, in bounded memory.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Those to read; all by default.
+        rows : int
+
+        Raises
+        ------
+        ValueError
+            For a column that is missing, or a damaged file.
+        OSError
+            If it cannot be read.
+        """
+        rows = check_size(rows, "rows")
+        self.check(columns)
+        for index in range(self.n_parts):
+            yield from self.part(index, columns, rows)
+
+    def read(self, columns: Sequence[str] | None = None) -> Columns:
+        """All rows at once.
+
+        Raises
+        ------
+        ValueError, OSError
+            As ``batches``.
+        """
+        pieces = list(self.batches(columns))
+        if len(pieces) == 1:
+            return pieces[0]
+        return join(pieces, self.names if columns is None else list(columns))
+
+    def check(self, columns: Sequence[str] | None) -> None:
+        """Refuse columns that are not there, naming the first."""
+        for name in columns or ():
+            if name not in self.kinds:
+                known = ", ".join(map(repr, self.names[:10]))
+                dots = ", ..." if len(self.kinds) > 10 else ""
+                raise ValueError(f"column {name!r} is missing: {self.label} has {known}{dots}")
+
+    def __repr__(self) -> str:
+        rows = "" if self.n_rows is None else f"{self.n_rows:,} rows, "
+        return f"Table({self.label!r}, {rows}{len(self.kinds)} columns)"
+
+
+def join(pieces: Sequence[Columns], names: Sequence[str]) -> Columns:
+    """Pieces, one below the other."""
+    if pieces and all(isinstance(piece, Matrix) for piece in pieces):
+        matrices: list[Any] = list(pieces)
+        return Matrix(matrices[0].names, np.concatenate([m.X for m in matrices]),
+                      {name: np.concatenate([m.others[name] for m in matrices])
+                       for name in matrices[0].others})
+    return {name: np.concatenate([piece[name] for piece in pieces]) if pieces else np.empty(0)
+            for name in names}
+
+
+def kind_of(values: Array) -> str:
+    """Kind of a column by its array."""
+    if values.dtype.kind in "uif":
+        return "numeric"
+    if values.dtype.kind == "b":
+        return "boolean"
+    if values.dtype.kind in "mM":
+        return "datetime"
+    if values.dtype.kind == "U":
+        return "categorical"
+    if values.dtype != object:
+        return "other"
+    present = values[~missing(values)]
+    kinds = {type(v) for v in present.tolist()}
+    if not kinds:
+        return "empty"
+    if kinds <= {bool, np.bool_}:
+        return "boolean"
+    if all(issubclass(kind, (int, float, np.number)) for kind in kinds):
+        return "numeric"
+    return "categorical" if kinds <= {str, np.str_} else "other"
+
+
+class Arrays(Table):
+    """Columns in memory.
+
+    Parameters
+    ----------
+    columns : mapping from str to array_like, shape (n,)
+        A dict, a ``Matrix``, a pandas DataFrame.
+    label : str
+    target : str, optional
+    """
+
+    def __init__(self, columns: Mapping[str, Any], label: str = "the table",
+                 target: str | None = None) -> None:
+        self.label, self.target = label, target
+        if isinstance(columns, Matrix):
+            self.columns: Any = columns
+        else:
+            self.columns = {name: np.asarray(columns[name]) for name in columns}
+            for name, values in self.columns.items():
+                if values.ndim != 1:
+                    raise ValueError(f"column {name!r} must be 1-D, got shape {values.shape}")
+        self.n_rows = rows_of(self.columns)
+        if self.n_rows == 0:
+            raise ValueError(f"{label} has no rows")
+        self.kinds = {name: kind_of(self.columns[name]) for name in self.columns}
+
+    def part(self, index: int, columns: Sequence[str] | None = None,
+             rows: int = ROWS) -> Iterator[Columns]:
+        """The rows, in pieces that are not copied."""
+        whole, n = self.columns, self.n_rows or 0
+        for i in range(0, n, rows):
+            if isinstance(whole, Matrix):
+                yield whole.rows(i, i + rows)
+            else:
+                yield {name: whole[name][i:i + rows] for name in columns or self.names}
+
+
+class NumpyFile(Table):
+    """A .npy file: a column for each feature of a row, "x0", "x1", ...; fields by their names.
+
+    Read in pieces with plain reads: a map's pages would count as memory of the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.label, self.path = str(path), path
+        try:
+            mapped: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} is not a readable .npy file: {error}") from None
+        if mapped.ndim == 0 or mapped.size == 0:
+            raise ValueError(f"{path} has no rows: shape {mapped.shape}")
+        if not mapped.flags.c_contiguous:
+            raise ValueError(f"{path} is stored by columns (Fortran order): save "
+                             "np.ascontiguousarray(X)")
+        self.dtype, self.offset, self.n_rows = mapped.dtype, mapped.offset, len(mapped)
+        self.width = mapped.size // len(mapped)
+        if self.dtype.names and mapped.ndim == 1:
+            self.kinds = {name: kind_of(np.empty(0, self.dtype[name]))
+                          for name in self.dtype.names}
+        else:
+            kind = kind_of(np.empty(0, self.dtype))
+            self.kinds = {f"x{i}": kind for i in range(self.width)}
+        self.row_bytes = self.dtype.itemsize * self.width
+        self.part_rows = max(1, _PART_BYTES // self.row_bytes)
+        self.n_parts = -(-len(mapped) // self.part_rows)
+
+    def part(self, index: int, columns: Sequence[str] | None = None,
+             rows: int = ROWS) -> Iterator[Columns]:
+        """A range of rows."""
+        start = index * self.part_rows
+        stop = min(start + self.part_rows, self.n_rows or 0)
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self.offset + start * self.row_bytes)
+            for i in range(start, stop, rows):
+                count = min(rows, stop - i)
+                data = np.fromfile(file, self.dtype, count * self.width)
+                if data.size < count * self.width:
+                    raise ValueError(f"{self.path} ends in row {i + data.size // self.width}, "
+                                     f"it should have {self.n_rows}")
+                if self.dtype.names:
+                    yield {name: data[name] for name in columns or self.names}
+                else:
+                    yield Matrix(self.names, data.reshape(count, self.width))
+
+
+def _zipped(path: Path) -> Arrays:
+    """A .npz file: arrays X and y, or one 1-D array a column."""
+    with open(path, "rb") as raw:  # NumPy leaves open what is no archive
+        try:
+            with np.load(raw, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except Exception as error:  # zipfile's and zlib's own, and many more
+            raise ValueError(f"{path} is not a readable .npz file: {error}") from None
+    if set(arrays) <= {"X", "y"} and "X" in arrays and arrays["X"].ndim > 1:
+        X = arrays["X"].reshape(len(arrays["X"]), -1)
+        others = {"y": arrays["y"].reshape(-1)} if "y" in arrays else {}
+        if others and len(others["y"]) != len(X):
+            raise ValueError(f"{path}: X has {len(X)} rows, y has {len(others['y'])}")
+        names = [f"x{i}" for i in range(X.shape[1])]
+        return Arrays(Matrix(names, X, others), str(path), "y" if others else None)
+    if any(a.ndim != 1 for a in arrays.values()) or not arrays:
+        shapes = {name: a.shape for name, a in arrays.items()}
+        raise ValueError(f"{path} must hold arrays X (n, m) and y (n,), or a 1-D array for each "
+                         f"column; it holds {shapes}")
+    return Arrays(arrays, str(path), "y" if "y" in arrays else None)
+
+
+def bundled(name: str) -> Arrays:
+    """A data set that comes inside a package, as a table whose target is "target".
+
+    Raises
+    ------
+    ValueError, ImportError
+        As ``datasets.load``.
+    """
+    data = datasets.load(name)
+    labels = data.T if data.class_names is None else np.array(data.class_names, object)[data.T]
+    names = data.feature_names or tuple(f"x{i}" for i in range(data.X.shape[1]))
+    return Arrays(Matrix(names, data.X, {"target": labels}), name, "target")
+
+
+def open_table(source: Any, *, delimiter: str | None = None) -> Table:
+    """The table at a path, of a bundled name, or in memory.
+
+    Parameters
+    ----------
+    source : str, path, Table or mapping of columns
+        .csv, .tsv, .txt (also compressed: .csv.gz), .parquet, .pq, .arrow, .feather, .ipc,
+        .npy, .npz; or a name in ``datasets.DATASETS``.
+    delimiter : str, optional
+        One character between the fields of a text file; by default tab in .tsv, else comma.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what is none of these, or a damaged or empty file.
+    OSError
+        If a file cannot be read.
+    ImportError
+        If reading needs a package that is missing; the message names the extra.
+    """
+    if isinstance(source, Table):
+        return source
+    if isinstance(source, Mapping) or hasattr(source, "columns"):
+        return Arrays(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError("a table is a path, a bundled name or a mapping of columns, got "
+                        f"{type(source).__name__}")
+    if isinstance(source, str) and source in datasets.DATASETS:
+        return bundled(source)
+    path = Path(source)
+    ends = [end.lower() for end in path.suffixes]
+    kind = next((e for e in reversed(ends) if e not in (".gz", ".bz2", ".zst", ".lz4")), "")
+    if kind not in _READERS:
+        names = "" if ends else f", nor a bundled name ({', '.join(datasets.DATASETS)})"
+        raise ValueError(f"{path}: {kind or 'no ending'} is none of {', '.join(_READERS)}{names}")
+    with open(path, "rb") as file:  # a missing file is an OSError that names it
+        if not file.read(1):
+            raise ValueError(f"{path} is an empty file")
+    return _READERS[kind](path, delimiter)
+
+
+def _text(path: Path, delimiter: str | None) -> Table:
+    from .arrow import TextFile
+
+    return TextFile(path, delimiter)
+
+
+def _parquet(path: Path, delimiter: str | None) -> Table:
+    from .arrow import ParquetFile
+
+    return ParquetFile(path)
+
+
+def _feather(path: Path, delimiter: str | None) -> Table:
+    from .arrow import ArrowFile
+
+    return ArrowFile(path)
+
+
+_READERS: dict[str, Any] = {
+    ".csv": _text, ".tsv": _text, ".txt": _text, ".parquet": _parquet, ".pq": _parquet,
+    ".arrow": _feather, ".feather": _feather, ".ipc": _feather,
+    ".npy": lambda path, _: NumpyFile(path), ".npz": lambda path, _: _zipped(path)}
+
+__all__ = ["ROWS", "Arrays", "NumpyFile", "Table", "bundled", "column", "join", "open_table"]

@@ -1,0 +1,153 @@
+"""The column to predict: classes as indices, numbers standardised, and the way back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array, check_choice
+from .columns import first, missing, numbers
+
+FORMAT = "fastbp-target-1"
+TASKS = ("classification", "regression")
+Class = str | int | float | bool
+
+
+class Target:
+    """What is predicted.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    task : {"classification", "regression"}
+    classes : sequence of str, int, float or bool
+        In the order of the outputs; two or more, for classification alone.
+    mean, scale : float
+        Of a number to predict: trained as (value - mean) / scale.
+    """
+
+    def __init__(self, name: str, task: str, classes: Sequence[Class] | None = None,
+                 mean: float = 0.0, scale: float = 1.0) -> None:
+        self.name, self.task = name, check_choice(task, "task", TASKS)
+        self.classes = None if classes is None else list(classes)
+        self.mean, self.scale = float(mean), float(scale)
+        if (self.classes is None) != (task == "regression"):
+            raise ValueError(f"target {name!r}: classes are for classification, and there they "
+                             f"must be given; got {self.classes} for {task}")
+        if self.classes is not None:
+            if len(self.classes) < 2:
+                raise ValueError(f"target {name!r} has one class only, {self.classes[0]!r}: there "
+                                 "is nothing to tell apart" if self.classes else
+                                 f"target {name!r} has no classes")
+            if len(set(self.classes)) < len(self.classes):
+                raise ValueError(f"target {name!r} names a class twice: {self.classes}")
+        if not (math.isfinite(self.mean) and math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"target {name!r} has mean {mean}, scale {scale}")
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of a network with one for each class, or one for a number."""
+        return 1 if self.classes is None else len(self.classes)
+
+    def encode(self, values: Any, *, first_row: int = 0) -> Array:
+        """The column as a network trains on it.
+
+        Parameters
+        ----------
+        values : array_like, shape (n,)
+        first_row : int
+            Number of the first row, for messages.
+
+        Returns
+        -------
+        ndarray
+            Class indices (n,), int64; or standardised numbers (n, 1), float32.
+
+        Raises
+        ------
+        ValueError
+            For a missing value or an unknown class: names the row.
+        """
+        values = np.asarray(values)
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 1:
+            raise ValueError(f"target {self.name!r} must be 1-D, got shape {values.shape}")
+        gone = missing(values)
+        if gone.any():
+            raise ValueError(f"target {self.name!r} has no value in {first(gone, first_row)}: "
+                             "drop the row")
+        if self.classes is None:
+            found = numbers(values, self.name, first_row)
+            with np.errstate(over="ignore"):
+                return ((found - self.mean) / self.scale).astype(np.float32)[:, None]
+        return self._indices(values, first_row)
+
+    def _indices(self, values: Array, first_row: int) -> Array:
+        assert self.classes is not None
+        places = {value: i for i, value in enumerate(self.classes)}
+        if values.dtype == object or values.dtype.kind == "U":
+            codes = np.fromiter((places.get(v, -1) for v in values.tolist()), np.int64,
+                                len(values))
+        else:
+            different, inverse = np.unique(values, return_inverse=True)
+            own = [places.get(v, -1) for v in different.tolist()]
+            codes = np.array(own, np.int64)[inverse.reshape(-1)]
+        new = codes < 0
+        if new.any():
+            raise ValueError(f"target {self.name!r} holds {values[np.argmax(new)]!r} in "
+                             f"{first(new, first_row)}, which is none of the classes "
+                             f"{self.classes[:10]}{'...' if len(self.classes) > 10 else ''}")
+        return codes
+
+    def decode(self, outputs: Any) -> Array:
+        """What a network says, in the words or numbers of the column.
+
+        Parameters
+        ----------
+        outputs : array_like
+            Probabilities (n, classes), or of the second class alone (n, 1); class indices
+            (n,), integers; or standardised numbers (n, 1).
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        outputs = np.asarray(outputs)
+        if self.classes is None:
+            return outputs.reshape(len(outputs)).astype(np.float64) * self.scale + self.mean
+        if outputs.ndim == 2:
+            outputs = (outputs.argmax(axis=1) if outputs.shape[1] > 1
+                       else (outputs[:, 0] > 0.5).astype(np.int64))
+        return np.array(self.classes)[outputs]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {"format": FORMAT, "name": self.name, "task": self.task, "classes": self.classes,
+                "mean": self.mean, "scale": self.scale}
+
+    @classmethod
+    def from_dict(cls, described: dict[str, Any]) -> Target:
+        """What ``to_dict`` gave.
+
+        Raises
+        ------
+        ValueError
+            If it is of another format, or damaged.
+        """
+        entries = dict(described)
+        if entries.pop("format", None) != FORMAT:
+            raise ValueError(f"target of format {described.get('format')!r}, expected {FORMAT!r}")
+        try:
+            return cls(**entries)
+        except TypeError as error:
+            raise ValueError(f"target is damaged: {error}") from error
+
+    def __repr__(self) -> str:
+        what = f"{len(self.classes)} classes" if self.classes is not None else (
+            f"mean {self.mean:g}, scale {self.scale:g}")
+        return f"Target({self.name!r}, {self.task!r}, {what})"

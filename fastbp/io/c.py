@@ -1,0 +1,155 @@
+"""Networks as one C99 file without dependencies: for microcontrollers, and for services.
+
+Numbers of the network's dtype, weights as hexadecimal literals, which lose nothing. Static
+buffers, no allocation, math.h and string.h alone. Element-wise formulas are those of
+``layers``; a product takes four inputs at a time, which compilers turn into vectors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from .._validation import check_dtype
+from ..network import Network
+from .c_ends import inputs_of, outputs_of
+from .c_layers import CALLS, HELPERS
+from .c_text import array, comment, literally, number, to_dtype
+from .files import write_whole
+from .parts import Parts, take_apart
+from .safetensors import version
+
+
+def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "model", *,
+         classes: Sequence[Any] | None = None, dtype: Any = None) -> str:
+    """A trained model as one C99 file that needs no other.
+
+    Parameters
+    ----------
+    model : Network, Model, or fitted MLPClassifier or MLPRegressor of fastbp
+    path : str or path, optional
+        Where to write it, whole or not at all.
+    name : str
+        Prefix of all that is declared; what C does not allow in names becomes "_".
+    classes : sequence of str, int, float or bool, optional
+        Labels of the outputs by index, in place of the model's own.
+    dtype : {"float32", "float64"}, optional
+        Of the arithmetic; the network's own by default.
+
+    Returns
+    -------
+    str
+        The source. Compile with ``cc -O2 -std=c99 -c model.c``, link with ``-lm``.
+
+    Raises
+    ------
+    TypeError
+        For no model, or a layer of the user's own: names it.
+    ValueError
+        For a name without letters or digits, classes that do not fit the outputs, or
+        parameters that are not finite.
+    OSError
+        If the file cannot be written; an earlier one stays as it was.
+
+    Notes
+    -----
+    With name "model" and float32 there are
+
+    - ``MODEL_N_IN`` and ``MODEL_N_OUT``, sizes of a row of input and of output
+    - ``void model_predict(const float *x, float *y)``: what ``predict`` gives, in the units of
+      the target column
+    - for losses that make probabilities ``MODEL_N_PROBABILITIES`` and ``void
+      model_predict_proba(const float *x, float *p)``; unless each output is a yes or no by
+      itself also ``int model_predict_class(const float *x)``, an index into
+      ``model_classes[]``, which is there if the classes are known
+    - for a model with a preprocessor x is a row of the raw columns, NaN for missing; words go
+      in by their place, which ``int model_category(int column, const char *word)`` tells (-1
+      for unknown ones). Missing values and unknown words that ``predict`` refuses give NaN,
+      of which the class is -1.
+
+    The buffers are static, so two threads must not run one model at a time; compiled with
+    ``-DMODEL_STORAGE=`` they are on the stack, and threads may.
+    """
+    parts = take_apart(model, classes, CALLS, "C")
+    prefix = identifier(name)
+    found = parts.network.dtype if dtype is None else check_dtype(dtype)
+    source = _source(parts, prefix, found)
+    if path is not None:
+        write_whole(path, source.encode())
+    return source
+
+
+def identifier(name: Any) -> str:
+    """A name that C allows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For no string, or one without letters or digits of ASCII.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {name!r}")
+    found = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_")
+    if not found:
+        raise ValueError(f"name must have letters or digits, got {name!r}")
+    return f"model_{found}" if found[0].isdigit() else found
+
+
+def _source(parts: Parts, name: str, dtype: np.dtype[Any]) -> str:
+    network, single = parts.network, dtype == np.float32
+    reads, gives = inputs_of(parts), outputs_of(parts, dtype)
+    tables, steps, helpers, last = _layers(network, dtype)
+    helpers += [h for h in gives.helpers if h not in helpers]
+    predict = "void ${name}_predict(const $real *x, $real *y)"
+    head = [f"$name: written by fastbp {version()}.", literally(repr(network)), "",
+            f"{predict};", *reads.about, *gives.about,
+            "One call at a time, unless compiled with -D${upper}_STORAGE= , which puts the "
+            "buffers on the stack."]
+    defines = [f"#define ${{upper}}_{key} {value}"
+               for key, value in (reads.defines | gives.defines).items()]
+    width = max(network.n_in, *(int(layer.n_out or 0) for layer in network.layers))
+    body = [f"${{upper}}_STORAGE $real {buffer}[{width}];"
+            for buffer in ("ab" if any("b, " in step for step in steps) else "a")]
+    body += ["int i;"] * bool(gives.body)
+    body += [*reads.body, *steps,
+             f"memcpy(y, {last}, {network.n_out} * sizeof y[0]);", *gives.body]
+    text = "\n".join([
+        "#include <math.h>\n#include <string.h>\n", *defines,
+        "#ifndef ${upper}_STORAGE\n#define ${upper}_STORAGE static\n#endif\n",
+        f"{predict};", *reads.prototypes, *gives.prototypes, "",
+        *tables, *reads.tables, *gives.tables, *(HELPERS[h] for h in helpers),
+        f"{predict}\n{{", *(f"    {line}" for line in body), "}\n",
+        *gives.functions, *reads.functions])
+    values = {"name": name, "upper": name.upper(), "real": "float" if single else "double",
+              "f": "f" if single else ""}
+    return "\n".join([comment(Template("\n".join(head)).substitute(values)),
+                      Template(text).substitute(values)])
+
+
+def _layers(network: Network, dtype: np.dtype[Any]
+            ) -> tuple[list[str], list[str], list[str], str]:
+    """Tables, calls, functions called, and the buffer where the last output is."""
+    tables: list[str] = []
+    steps: list[str] = []
+    helpers: list[str] = []
+    here, there = "a", "b"
+    for k, layer in enumerate(network.layers):
+        call = CALLS[type(layer)](layer)
+        if call is None:
+            continue
+        arguments = [here, *([there] if call.moves else []), *map(str, call.sizes)]
+        for tensor, values in call.tensors.items():
+            arguments.append("0" if values is None else f"${{name}}_{k}_{tensor}")
+            if values is not None:
+                tables.append(array(arguments[-1], to_dtype(values, dtype), "$real"))
+        arguments += [number(to_dtype(value, dtype)[()]) for value in call.numbers]
+        steps.append(f"${{name}}_{call.helper}({', '.join(arguments)});")
+        helpers += [call.helper] if call.helper not in helpers else []
+        if call.moves:
+            here, there = there, here
+    return tables, steps, helpers, here

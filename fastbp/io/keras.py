@@ -1,0 +1,264 @@
+"""Dense stacks from Keras 3 and back, over any of its backends.
+
+Kernels stand there as (in, out), the scale and shift of a normalisation as gamma and beta,
+and the momentum of batch norm is the share of the old average, not of the new batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import layers as L
+from .._validation import Array, check_dtype
+from ..layers import Layer
+from ..losses import Loss
+from ..network import Network
+from .parts import loss_for
+
+
+def _activation(name: str) -> Callable[[Any, Any, str], Any]:
+    return lambda k, layer, dtype: k.layers.Activation(name, dtype=dtype)
+
+
+def _gelu(keras: Any, layer: Any, dtype: str) -> Any:
+    if layer.approximate == "none":
+        return keras.layers.Activation("gelu", dtype=dtype)
+    return lambda x: keras.ops.gelu(x, approximate=True)  # no layer has this form
+
+
+#: A layer of fastbp in a dtype, as Keras (k) has it.
+MODULES: dict[type[Layer], Callable[[Any, Any, str], Any]] = {
+    L.Dense: lambda k, x, dtype: k.layers.Dense(x.n_out, use_bias=x.bias is not None,
+                                                dtype=dtype),
+    L.Sigmoid: _activation("sigmoid"), L.Tanh: _activation("tanh"), L.ReLU: _activation("relu"),
+    L.SiLU: _activation("silu"), L.Softplus: _activation("softplus"),
+    L.Identity: _activation("linear"), L.LogSoftmax: _activation("log_softmax"),
+    L.Softmax: lambda k, x, dtype: k.layers.Softmax(dtype=dtype),
+    L.GELU: _gelu,
+    L.LeakyReLU: lambda k, x, dtype: k.layers.LeakyReLU(x.negative_slope, dtype=dtype),
+    L.ELU: lambda k, x, dtype: k.layers.ELU(x.alpha, dtype=dtype),
+    L.Dropout: lambda k, x, dtype: k.layers.Dropout(x.rate, dtype=dtype),
+    L.LayerNorm: lambda k, x, dtype: k.layers.LayerNormalization(epsilon=x.epsilon, dtype=dtype),
+    L.BatchNorm: lambda k, x, dtype: k.layers.BatchNormalization(
+        momentum=1 - x.momentum, epsilon=x.epsilon, dtype=dtype),
+}
+#: Activations of Keras by name.
+ACTIVATIONS: dict[str, Callable[[], Layer]] = {
+    "sigmoid": L.Sigmoid, "tanh": L.Tanh, "relu": L.ReLU, "silu": L.SiLU, "swish": L.SiLU,
+    "softplus": L.Softplus, "linear": L.Identity, "log_softmax": L.LogSoftmax,
+    "softmax": L.Softmax, "gelu": L.GELU, "elu": L.ELU, "leaky_relu": lambda: L.LeakyReLU(0.2)}
+
+
+def to_keras(network: Network) -> Any:
+    """The network as a Keras model with the same numbers.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    keras.Sequential, or keras.Model where a GELU has the form "tanh"
+        One layer each, with copies of the parameters in the network's dtype, though most
+        backends compute in float32; the loss stays behind.
+
+    Raises
+    ------
+    ImportError
+        Without Keras 3 and a backend (extra ``keras``).
+    TypeError
+        For what is no network, or a layer of the user's own: names it.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {type(network).__name__}")
+    for layer in network.layers:
+        if type(layer) not in MODULES:
+            raise TypeError(f"{layer!r} is not one of fastbp's own layers: Keras has no equal")
+    try:
+        import keras
+    except ImportError as error:
+        raise ImportError('to_keras needs Keras 3 and one of its backends: '
+                          'pip install "fastbp[keras]"') from error
+    made = [MODULES[type(layer)](keras, layer, network.dtype.name) for layer in network.layers]
+    start = keras.Input((network.n_in,), dtype=network.dtype.name)
+    if all(isinstance(part, keras.layers.Layer) for part in made):
+        model = keras.Sequential([start, *made])
+    else:
+        end = start
+        for part in made:
+            end = part(end)
+        model = keras.Model(start, end)
+    for layer, part in zip(network.layers, made, strict=True):
+        values = [np.array(v, order="C") for v in layer.parameters().values()]
+        if isinstance(layer, L.Dense):
+            values[0] = np.array(layer.weight.T, order="C")
+        if values:
+            part.set_weights(values)
+    return model
+
+
+def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None) -> Network:
+    """A network of a Keras model: a chain of dense layers and what goes with them.
+
+    Parameters
+    ----------
+    model : keras.Sequential or functional keras.Model
+        Built. ``Dense``, ``Activation``, ``ReLU``, ``LeakyReLU``, ``ELU``, ``Softmax``,
+        ``Dropout``, ``BatchNormalization``, ``LayerNormalization``, ``Flatten`` and
+        ``Identity``, one after the other; models within models too.
+    loss : Loss or str, optional
+        By default the cross-entropy that goes with a last softmax or sigmoid, else
+        ``MSELoss``.
+    dtype : {"float32", "float64"}, optional
+        By default that of the weights, float32 for shorter ones.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    TypeError
+        For what is no such model, or a layer that has no equal: names it.
+    ValueError
+        For a setting that has no equal, or a model that is no chain or is not built.
+    """
+    if not (_from_keras(model) and hasattr(model, "layers")):
+        raise TypeError(f"model must be a Sequential or functional model of Keras, got "
+                        f"{type(model).__name__}")
+    layers: list[Layer] = []
+    given: list[tuple[Layer, list[Array]]] = []
+    for part in _chain(model):
+        config, own = part.get_config(), []
+        if hasattr(part, "get_weights"):
+            own = [np.asarray(w) for w in part.get_weights()]
+        for layer in _layers(part, config, own):
+            layers.append(layer)
+            if layer.shapes():
+                given.append((layer, _values(part, config, own)))
+    if not layers:
+        raise ValueError(f"{model.name} has no layers")
+    if dtype is None:
+        wide = any(v.dtype == np.float64 for _, values in given for v in values)
+        dtype = "float64" if wide else "float32"
+    network = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
+    for layer, values in given:
+        for name, value in zip(layer.parameters(), values, strict=True):
+            layer.parameters()[name][...] = value
+    return network
+
+
+def _from_keras(part: Any) -> bool:
+    """Whether its class is Keras' own, of one package or another."""
+    return type(part).__module__.split(".")[0] in ("keras", "tf_keras", "tensorflow")
+
+
+def _chain(model: Any) -> Iterator[Any]:
+    """Layers and operations in order, those of models within too.
+
+    Raises
+    ------
+    ValueError
+        If they are no chain.
+    """
+    described = model.get_config()
+    parts = list(getattr(model, "operations", model.layers))
+    if "input_layers" in described:  # functional: who feeds whom stands in the description
+        feeds = {}
+        for entry in described["layers"]:
+            nodes = entry["inbound_nodes"]
+            found = list(_sources(nodes))
+            feeds[entry["name"]] = found[0] if found else None
+            if len(nodes) > 1 or len(found) > 1:
+                raise ValueError(f"{model.name} is no chain: {entry['name']} has inputs {found}")
+        order = [feeds.get(part.name) for part in parts]
+        if order != [None, *(part.name for part in parts[:-1])]:
+            raise ValueError(f"{model.name} is no chain: its layers are fed by {order}")
+    for part in parts:
+        if type(part).__name__ == "InputLayer":
+            continue
+        if hasattr(part, "layers") and _from_keras(part):
+            yield from _chain(part)
+        else:
+            yield part
+
+
+def _sources(node: Any) -> Iterator[str]:
+    """Names of the layers that a description of a node refers to."""
+    if isinstance(node, dict):
+        if "keras_history" in node:
+            yield node["keras_history"][0]
+        for value in node.values():
+            yield from _sources(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _sources(value)
+
+
+def _need(part: Any, config: dict[str, Any], **wanted: Any) -> None:
+    """Refuse settings other than the wanted, each a value or a tuple of them."""
+    for name, value in wanted.items():
+        found = config.get(name, value)
+        if found not in (value if isinstance(value, tuple) else (value,)):
+            raise ValueError(f"{part.name}: {name}={found!r} has no equal in fastbp")
+
+
+def _named(part: Any, name: Any) -> Layer:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise TypeError(f"{part.name}: activation {name!r} has no equal in fastbp")
+    return ACTIVATIONS[name]()
+
+
+def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
+    """What a layer of Keras is here: a dense one may bring its activation."""
+    kind = type(part).__name__ if _from_keras(part) else ""
+    last = (-1, 1, [-1], [1])
+    if kind == "Dense":
+        if not own:
+            raise ValueError(f"{part.name} is not built: it has no weights yet")
+        n_in, n_out = own[0].shape
+        layers: list[Layer] = [L.Dense(n_in, n_out, bias=bool(config["use_bias"]))]
+        named = config["activation"]
+        return layers + ([] if named == "linear" else [_named(part, named)])
+    if kind == "Activation":
+        return [_named(part, config["activation"])]
+    if kind in ("Flatten", "Identity"):
+        return []
+    if kind == "ReLU":
+        _need(part, config, max_value=None, threshold=(0, 0.0))
+        slope = float(config.get("negative_slope") or 0)
+        return [L.LeakyReLU(slope) if slope else L.ReLU()]
+    if kind == "LeakyReLU":
+        return [L.LeakyReLU(float(config["negative_slope"]))]
+    if kind == "ELU":
+        return [L.ELU(float(config["alpha"]))]
+    if kind == "Softmax":
+        _need(part, config, axis=last)
+        return [L.Softmax()]
+    if kind == "Gelu":  # an operation between layers
+        return [L.GELU("tanh" if config["approximate"] else "none")]
+    if kind == "Dropout":
+        _need(part, config, noise_shape=None)
+        return [L.Dropout(float(config["rate"]))]
+    if kind == "BatchNormalization":
+        _need(part, config, axis=last, renorm=False)
+        return [L.BatchNorm(1 - float(config["momentum"]), float(config["epsilon"]))]
+    if kind == "LayerNormalization":
+        _need(part, config, axis=last, rms_scaling=False)
+        return [L.LayerNorm(float(config["epsilon"]))]
+    raise TypeError(f"{part.name}, a {type(part).__name__}, has no equal in fastbp")
+
+
+def _values(part: Any, config: dict[str, Any], own: list[Array]) -> list[Array]:
+    """Weights in the order of the layer's parameters here."""
+    if type(part).__name__ == "Dense":
+        return [own[0].T, *own[1:]]
+    if not own and (config["scale"] or config["center"]):
+        raise ValueError(f"{part.name} is not built: it has no weights yet")
+    rest = list(own)
+    gamma = rest.pop(0) if config["scale"] else np.ones(1, np.float32)
+    beta = rest.pop(0) if config["center"] else np.zeros(1, np.float32)
+    return [gamma, beta, *rest]

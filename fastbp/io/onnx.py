@@ -1,0 +1,218 @@
+"""Networks as ONNX: what every runtime reads.
+
+Operations of opset 17; columns of a table also take those of ai.onnx.ml, see
+``onnx_columns``. GELU is none of them and is made of Erf or Tanh. ONNX Runtime has no Erf,
+Elu and Softplus of float64, so there they are made of what it has.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import layers as L
+from .._validation import Array
+from ..kernels.vmath import _D_ERF_HI, _D_ERF_P, _D_ERF_Q, _D_ERF_T
+from ..layers import Layer
+from .files import write_whole
+from .onnx_columns import features_of
+from .onnx_graph import Graph, too_large
+from .parts import Parts, take_apart
+from .safetensors import version
+
+
+def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
+            classes: Sequence[Any] | None = None) -> bytes:
+    """A trained model as an ONNX file (opset 17, IR version 8), in the network's dtype.
+
+    Parameters
+    ----------
+    model : Network, Model, or fitted MLPClassifier or MLPRegressor of fastbp
+    path : str or path, optional
+        Where to write it, whole or not at all.
+    classes : sequence of str, int, float or bool, optional
+        Labels of the outputs by index, in place of the model's own.
+
+    Returns
+    -------
+    bytes
+        What is in the file.
+
+    Raises
+    ------
+    ImportError
+        Without the package onnx (extra ``onnx``).
+    TypeError
+        For no model, or a layer of the user's own: names it.
+    ValueError
+        For classes that do not fit the outputs, parameters that are not finite, or more than
+        2 GiB of them.
+    OSError
+        If the file cannot be written; an earlier one stays as it was.
+
+    Notes
+    -----
+    A network reads "X" (N, n_in). A model with a preprocessor reads its raw columns, each an
+    input (N, 1) by its own name: numbers and booleans as floats of the network's dtype with
+    NaN for missing, words as strings with "" for missing. An unknown word that ``predict``
+    refuses is an error of the runtime too; a missing number that it refuses makes the row's
+    outputs NaN.
+
+    Outputs are "Y" (N, n_out), what ``predict`` gives, and for losses that make probabilities
+    "probabilities", what ``predict_proba`` gives. With classes they are "label" (N,) and
+    "probabilities" (N, classes), as of sklearn-onnx without its ZipMap; of several yes-or-no
+    outputs "label" holds 0 and 1 (N, n_out). Where a column has the name of an output, the
+    output's ends in an underscore. Names of features and classes and fastbp's version stand
+    in the metadata.
+    """
+    parts = take_apart(model, classes, NODES, "ONNX")
+    network = parts.network
+    too_large(network.params)
+    graph = Graph(network.dtype)
+    if parts.columns is None:
+        x = graph.take("X", network.dtype, network.n_in)
+    else:
+        x = features_of(graph, parts.columns)
+    for k, layer in enumerate(network.layers):
+        x = NODES[type(layer)](graph, layer, x, f"{k}.")
+    _outputs(graph, parts, x)
+    properties = {"fastbp": version(), "fastbp.features": json.dumps(parts.features)}
+    if parts.classes is not None:
+        properties["fastbp.classes"] = json.dumps(parts.classes)
+    data = graph.model(properties, version(), repr(network))
+    if path is not None:
+        write_whole(path, data)
+    return data
+
+
+# -- layers: (graph, layer, input, prefix of the names of the parameters) -> output ---------
+
+
+def _same(g: Graph, layer: Layer, x: str, prefix: str) -> str:
+    return x
+
+
+def _plain(kind: str, **attributes: Any) -> Callable[[Graph, Layer, str, str], str]:
+    return lambda g, layer, x, prefix: g.op(kind, x, **attributes)
+
+
+def _dense(g: Graph, layer: Any, x: str, prefix: str) -> str:
+    values = [g.constant(value, prefix + name) for name, value in layer.parameters().items()]
+    return g.op("Gemm", x, *values, transB=1)
+
+
+def _leaky_relu(g: Graph, layer: Any, x: str, prefix: str) -> str:
+    if g.dtype == np.float32:
+        return g.op("LeakyRelu", x, alpha=layer.negative_slope)
+    left = g.op("Mul", x, g.number(layer.negative_slope))  # the attribute has 32 bits
+    return g.op("Where", g.op("Less", x, g.number(0)), left, x)
+
+
+def _elu(g: Graph, layer: Any, x: str, prefix: str) -> str:
+    if g.dtype == np.float32:
+        return g.op("Elu", x, alpha=layer.alpha)
+    # e^x - 1 = 2 t / (1 - t) with t = tanh(x / 2): near 0 no digit cancels
+    t = g.op("Tanh", g.op("Mul", g.op("Min", x, g.number(0)), g.number(0.5)))
+    left = g.op("Div", g.op("Mul", t, g.number(2 * layer.alpha)), g.op("Sub", g.number(1), t))
+    return g.op("Where", g.op("Greater", x, g.number(0)), x, left)
+
+
+def _softplus(g: Graph, layer: Any, x: str, prefix: str) -> str:
+    if g.dtype == np.float32:
+        return g.op("Softplus", x)
+    small = g.op("Exp", g.op("Neg", g.op("Abs", x)))
+    rest = g.op("Log", g.op("Add", small, g.number(1)))
+    return g.op("Add", g.op("Max", x, g.number(0)), rest)
+
+
+def _silu(g: Graph, layer: Any, x: str, prefix: str) -> str:
+    return g.op("Mul", x, g.op("Sigmoid", x))
+
+
+def _erf(g: Graph, x: str) -> str:
+    """erf; of float64 by the polynomials of ``kernels.vmath``."""
+    if g.dtype == np.float32:
+        return g.op("Erf", x)
+    a = g.op("Min", g.op("Abs", x), g.number(_D_ERF_HI))
+    z, one = g.op("Mul", a, a), g.number(1)
+    near = g.op("Mul", a, g.horner(_D_ERF_P, z))
+    u = g.op("Div", one, g.op("Add", one, g.op("Mul", a, g.number(_D_ERF_T))))
+    q = g.horner(_D_ERF_Q, g.op("Sub", u, g.number(0.5)))
+    far = g.op("Sub", one, g.op("Mul", g.op("Exp", g.op("Neg", z)), q))
+    return g.op("Mul", g.op("Sign", x), g.op("Where", g.op("Less", a, one), near, far))
+
+
+def _gelu(g: Graph, layer: Any, x: str, prefix: str) -> str:
+    if layer.approximate == "tanh":
+        cube = g.op("Mul", g.op("Mul", x, x), x)
+        v = g.op("Add", x, g.op("Mul", cube, g.number(0.044715)))
+        share = g.op("Tanh", g.op("Mul", v, g.number(math.sqrt(2 / math.pi))))
+    else:
+        share = _erf(g, g.op("Mul", x, g.number(math.sqrt(0.5))))
+    return g.op("Mul", g.op("Mul", x, g.number(0.5)), g.op("Add", share, g.number(1)))
+
+
+def _layer_norm(g: Graph, layer: Any, x: str, prefix: str) -> str:
+    values = [g.constant(value, prefix + name) for name, value in layer.parameters().items()]
+    return g.op("LayerNormalization", x, *values, axis=-1, epsilon=layer.epsilon)
+
+
+def _batch_norm(g: Graph, layer: Any, x: str, prefix: str) -> str:
+    own = layer.parameters()
+    values = [g.constant(own[name], prefix + name)
+              for name in ("weight", "bias", "running_mean", "running_var")]
+    return g.op("BatchNormalization", x, *values, epsilon=layer.epsilon)
+
+
+#: How each layer is written; all of ``LAYERS``, which a test holds.
+NODES: dict[type[Layer], Callable[[Graph, Any, str, str], str]] = {
+    L.Dense: _dense, L.Sigmoid: _plain("Sigmoid"), L.Tanh: _plain("Tanh"),
+    L.ReLU: _plain("Relu"), L.Softmax: _plain("Softmax", axis=-1),
+    L.LogSoftmax: _plain("LogSoftmax", axis=-1), L.Dropout: _same, L.Identity: _same,
+    L.BatchNorm: _batch_norm, L.LayerNorm: _layer_norm, L.LeakyReLU: _leaky_relu, L.ELU: _elu,
+    L.SiLU: _silu, L.Softplus: _softplus, L.GELU: _gelu}
+
+
+# -- outputs ---------------------------------------------------------------------------------
+
+
+def _outputs(g: Graph, parts: Parts, y: str) -> None:
+    n_out = parts.network.n_out
+    scores = p = y
+    if parts.exponential:
+        y = g.op("Exp", y)
+    if parts.scale != 1 or parts.mean != 0:
+        y = g.op("Add", g.op("Mul", y, g.number(parts.scale)), g.number(parts.mean))
+    if parts.link in ("softmax", "sigmoid"):
+        p = (g.op("Softmax", y, axis=-1) if parts.link == "softmax" else g.op("Sigmoid", y))
+    if parts.classes is None:
+        g.give("Y", y, g.dtype, n_out)
+        if parts.link is not None:
+            g.give("probabilities", p, g.dtype, n_out)
+        return
+    if parts.several:
+        g.give("label", _yes(g, p), np.int64, n_out)
+    else:
+        if parts.binary:
+            yes = _yes(g, p)
+            index = g.op("Squeeze", yes, g.constant(np.array([1])))
+            p = g.op("Concat", g.op("Sub", g.number(1), p), p, axis=1)
+        else:
+            index = g.op("ArgMax", p, axis=1, keepdims=0)
+        kind: Any = {str: object, int: np.int64, float: np.float64, bool: np.bool_}
+        labels: Array = np.array(parts.classes, kind[type(parts.classes[0])])
+        g.give("label", g.op("Gather", g.constant(labels, "classes"), index), labels.dtype, None)
+    if parts.link is None:
+        g.give("Y", scores, g.dtype, n_out)
+    else:
+        g.give("probabilities", p, g.dtype, max(n_out, 2))
+
+
+def _yes(g: Graph, p: str) -> str:
+    """1 where p > 1/2, else 0."""
+    return g.op("Cast", g.op("Greater", p, g.number(0.5)), to=g.kind(np.int64))

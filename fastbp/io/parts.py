@@ -1,0 +1,136 @@
+"""A model taken apart for an export: what it reads, what it computes, what its outputs mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..losses import LOSSES
+from ..network import Network
+
+#: Kinds of columns that a preprocessor may have.
+COLUMNS = ("Numeric", "Boolean", "Categorical")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What exports write.
+
+    Attributes
+    ----------
+    network : Network
+    columns : tuple or None
+        Descriptions of the raw columns; None where the network reads its features.
+    features : list of str
+        Names of the features; empty where there are none.
+    classes : list or None
+        Labels by index; with ``several`` the names of the outputs.
+    link : {"softmax", "sigmoid", "identity", None}
+        What makes probabilities of the network's outputs; None for regression.
+    several : bool
+        Whether each output is a yes or no by itself.
+    exponential : bool
+        Whether the outputs are logarithms of what is predicted.
+    mean, scale : float
+        Predictions are outputs * scale + mean.
+    """
+
+    network: Network
+    columns: tuple[Any, ...] | None
+    features: list[str]
+    classes: list[Any] | None
+    link: str | None
+    several: bool
+    exponential: bool
+    mean: float
+    scale: float
+
+    @property
+    def binary(self) -> bool:
+        """Whether one output tells two classes apart."""
+        return self.classes is not None and self.network.n_out == 1
+
+
+def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
+               what: str) -> Parts:
+    """The parts of a network, an estimator or a model.
+
+    Parameters
+    ----------
+    model : Network, fitted estimator of fastbp, or object with ``network``, ``preprocessor``
+        and ``target``
+    classes : sequence of str, int, float or bool, or None
+        Labels in place of the model's own.
+    known : iterable of type
+        Layers that the export can write.
+    what : str
+        Name of the export, for messages.
+
+    Raises
+    ------
+    TypeError
+        For no model, a layer of the user's own, or a column of unknown kind.
+    ValueError
+        For classes that do not fit the outputs, or parameters that are not finite.
+    """
+    network, columns, features, own = model, None, [], None
+    mean, scale, exponential = 0.0, 1.0, False
+    if hasattr(model, "network_"):  # an estimator
+        network = model.network_
+        features = [str(name) for name in getattr(model, "feature_names_in_", ())]
+        exponential = model.out_activation_ == "exp"
+        own = model.classes_.tolist() if hasattr(model, "classes_") else None
+    elif hasattr(model, "network"):
+        network, target, preprocessor = model.network, model.target, model.preprocessor
+        if preprocessor is not None:
+            columns, features = tuple(preprocessor.columns), list(preprocessor.feature_names)
+        if target is not None:
+            own, mean, scale = target.classes, float(target.mean), float(target.scale)
+    if not isinstance(network, Network):
+        raise TypeError("model must be a Network, a Model or a fitted estimator of fastbp, got "
+                        f"{type(model).__name__}")
+    loss, known = network.loss_function, set(known)
+    for layer in network.layers:
+        if type(layer) not in known:
+            raise TypeError(f"{layer!r} is not one of fastbp's own layers: no {what} of it")
+    for name, value in network.named_parameters().items():
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} holds NaN or infinity: no {what} of it")
+    for column in columns or ():
+        if type(column).__name__ not in COLUMNS:
+            raise TypeError(f"column {column!r} is none of {COLUMNS}: no {what} of it")
+    several = loss.probabilities is not None and not loss.labels and network.n_out > 1
+    return Parts(network, columns, features, _fit(classes, own, network.n_out), loss.probabilities,
+                 several, exponential, mean, scale)
+
+
+def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,
+         n_out: int) -> list[Any] | None:
+    """Classes as a list of one plain type, as many as there are outputs to name."""
+    if classes is None and own is None:
+        return None
+    found = [x.item() if isinstance(x, np.generic) else x
+             for x in (own if classes is None else classes)]  # type: ignore[union-attr]
+    kinds = {type(x) for x in found}
+    if kinds == {int, float}:
+        found, kinds = [float(x) for x in found], {float}
+    if len(kinds) != 1 or not kinds <= {str, int, float, bool}:
+        raise TypeError("classes must be all of one type, str, int, float or bool; got "
+                        f"{found[:10]!r}")
+    if classes is None and len(found) == 1:  # an estimator that has seen one class alone
+        found = found * max(n_out, 2)
+    if len(found) != max(n_out, 2):
+        raise ValueError(f"classes must be {max(n_out, 2)} for {n_out} outputs, got "
+                         f"{len(found)}: {found[:10]!r}")
+    if found and kinds == {int} and max(map(abs, found)) >= 2**63:
+        raise ValueError(f"classes must fit 64 bits, got {max(found, key=abs)}")
+    return found
+
+
+def loss_for(layer: Any, loss: Any) -> Any:
+    """``loss``, or where it is None the one that goes with a last layer."""
+    names = {"Softmax": "CrossEntropyLoss", "Sigmoid": "BinaryCrossEntropyLoss"}
+    return LOSSES[names.get(type(layer).__name__, "MSELoss")]() if loss is None else loss

@@ -1,0 +1,263 @@
+"""Weights to PyTorch and back: modules, and state dicts as files have them.
+
+Every layer of fastbp has an equal there, with the same names and shapes of tensors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import layers as L
+from .._validation import Array, check_dtype
+from ..layers import Layer
+from ..losses import Loss
+from ..network import Network
+from .parts import loss_for
+
+#: A layer of fastbp, as the torch.nn module ``t`` has it.
+MODULES: dict[type[Layer], Callable[[Any, Any], Any]] = {
+    L.Dense: lambda t, x: t.Linear(x.n_in, x.n_out, bias=x.bias is not None),
+    L.Sigmoid: lambda t, x: t.Sigmoid(),
+    L.Tanh: lambda t, x: t.Tanh(),
+    L.ReLU: lambda t, x: t.ReLU(),
+    L.Softmax: lambda t, x: t.Softmax(dim=-1),
+    L.LogSoftmax: lambda t, x: t.LogSoftmax(dim=-1),
+    L.Dropout: lambda t, x: t.Dropout(x.rate),
+    L.BatchNorm: lambda t, x: t.BatchNorm1d(x.n_in, x.epsilon, x.momentum),
+    L.LayerNorm: lambda t, x: t.LayerNorm(x.n_in, x.epsilon),
+    L.LeakyReLU: lambda t, x: t.LeakyReLU(x.negative_slope),
+    L.ELU: lambda t, x: t.ELU(x.alpha),
+    L.SiLU: lambda t, x: t.SiLU(),
+    L.Softplus: lambda t, x: t.Softplus(),
+    L.GELU: lambda t, x: t.GELU(x.approximate),
+    L.Identity: lambda t, x: t.Identity(),
+}
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError('this needs PyTorch: pip install "fastbp[torch]"') from error
+    return torch
+
+
+def to_torch(network: Network) -> Any:
+    """The network as a ``torch.nn.Sequential`` with the same numbers, in evaluation mode.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    torch.nn.Sequential
+        One module a layer, copies of the parameters, of the network's dtype; the loss stays
+        behind.
+
+    Raises
+    ------
+    ImportError
+        Without PyTorch (extra ``torch``).
+    TypeError
+        For what is no network, or a layer of the user's own: names it.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {type(network).__name__}")
+    for layer in network.layers:
+        if type(layer) not in MODULES:
+            raise TypeError(f"{layer!r} is not one of fastbp's own layers: PyTorch has no equal")
+    torch = _torch()
+    modules = []
+    for layer in network.layers:
+        module = MODULES[type(layer)](torch.nn, layer)
+        for name, value in layer.parameters().items():
+            getattr(module, name).data = torch.from_numpy(np.array(value, order="C"))
+        modules.append(module)
+    return torch.nn.Sequential(*modules).train(False)
+
+
+def to_torch_state_dict(network: Network) -> dict[str, Any]:
+    """Parameters as ``to_torch(network).state_dict()`` has them: "0.weight" (out, in), ...
+
+    Raises
+    ------
+    ImportError, TypeError
+        As ``to_torch``.
+    """
+    return dict(to_torch(network).state_dict())
+
+
+def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str | None = None,
+               dtype: Any = None) -> Network:
+    """A network of a PyTorch model's layers, or a network filled with its parameters.
+
+    Parameters
+    ----------
+    source : torch.nn.Module or mapping from str to tensor or array
+        A module of fastbp's layers, alone or in ``torch.nn.Sequential``, nested or not; or a
+        state dict, which tells no activations and so needs ``network``. Tensors are taken by
+        name where the names are those of ``named_parameters``, else in order.
+    network : Network, optional
+        To fill; its layers with parameters must be those of ``source``.
+    loss : Loss or str, optional
+        Of a new network. By default the cross-entropy that goes with a last softmax or
+        sigmoid, else ``MSELoss``.
+    dtype : {"float32", "float64"}, optional
+        Of a new network; by default that of the tensors, float32 for shorter ones.
+
+    Returns
+    -------
+    Network
+        ``network`` if one was given.
+
+    Raises
+    ------
+    ImportError
+        For a module, without PyTorch (extra ``torch``).
+    TypeError
+        For a module that has no equal, or options that do not go with ``source``.
+    ValueError
+        For a setting of a module that has no equal, or tensors that do not fit; ``network``
+        is unchanged then.
+    """
+    if isinstance(source, Mapping):
+        if network is None:
+            raise TypeError("a state dict tells no activations: give the network to fill")
+        if loss is not None or dtype is not None:
+            raise TypeError("loss and dtype are of a new network, not of one to fill")
+        return fill(network, {str(k): _array(v) for k, v in source.items()})
+    torch = _torch()
+    if not isinstance(source, torch.nn.Module):
+        raise TypeError("source must be a torch.nn.Module or a state dict, got "
+                        f"{type(source).__name__}")
+    if network is not None:
+        return from_torch(dict(source.state_dict()), network, loss=loss, dtype=dtype)
+    pairs = [(module, layer) for module in _flat(torch.nn, source)
+             for layer in _layer(torch.nn, module)]
+    if not pairs:
+        raise ValueError(f"{source!r} has no layers")
+    if dtype is None:
+        wide = any(value.dtype == torch.float64 for value in source.state_dict().values())
+        dtype = "float64" if wide else "float32"
+    layers = [layer for _, layer in pairs]
+    made = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
+    for module, layer in pairs:
+        own = layer.parameters()
+        for name, value in module.state_dict().items():
+            if name in own:  # what a module leaves out stays 1 or 0
+                own[name][...] = _array(value)
+    return made
+
+
+def fill(network: Network, tensors: dict[str, Array]) -> Network:
+    """Put tensors into ``network``: by its own names, else layer by layer in order.
+
+    Parameters
+    ----------
+    network : Network
+    tensors : dict of ndarray
+        "...weight" and the like; counts of batches are left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they do not fit; the network is unchanged then.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {type(network).__name__}")
+    own = network.named_parameters()
+    found = {k: v for k, v in tensors.items() if k.split(".")[-1] != "num_batches_tracked"}
+    if own.keys() != found.keys():
+        places = list(dict.fromkeys(name.rpartition(".")[0] for name in found))
+        kept = [str(k) for k, layer in enumerate(network.layers) if layer.shapes()]
+        if len(places) != len(kept):
+            raise ValueError(f"tensors of {len(places)} layers, {places}, for {len(kept)} layers "
+                             f"with parameters of {network!r}")
+        new = dict(zip(_in_order(places), kept, strict=True))
+        found = {f"{new[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}": value
+                 for name, value in found.items()}
+    if own.keys() != found.keys():
+        raise ValueError(f"tensors {sorted(tensors)} do not fit {network!r}, which has "
+                         f"{sorted(own)}")
+    for name, value in found.items():
+        if value.shape != own[name].shape:
+            raise ValueError(f"{name} has shape {value.shape}, the network's is "
+                             f"{own[name].shape}")
+    for name, value in found.items():
+        own[name][...] = value
+    return network
+
+
+def _in_order(places: list[str]) -> list[str]:
+    """As they come, but by number where only numbers tell them apart: files sort as text."""
+    parts = [re.split(r"(\d+)", place) for place in places]
+    words = {tuple(p[::2]) for p in parts}
+    if len(words) > 1:
+        return places
+    return sorted(places, key=lambda place: [int(n) for n in re.findall(r"\d+", place)])
+
+
+def _array(value: Any) -> Array:
+    """A tensor or array as NumPy's; bfloat16, which NumPy does not have, as float32."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() and value.itemsize < 4 else value
+        return np.asarray(value.numpy())
+    return np.asarray(value)
+
+
+def _flat(nn: Any, module: Any) -> list[Any]:
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+        return [inner for child in module for inner in _flat(nn, child)]
+    return [module]
+
+
+def _need(module: Any, **wanted: Any) -> None:
+    """Refuse settings other than the wanted, each one value or a tuple of them."""
+    for name, value in wanted.items():
+        if getattr(module, name) not in (value if isinstance(value, tuple) else (value,)):
+            raise ValueError(f"{module!r}: {name}={getattr(module, name)!r} has no equal in "
+                             "fastbp")
+
+
+def _layer(nn: Any, module: Any) -> list[Layer]:
+    """The layer that a module is; none for a Flatten, which changes no row."""
+    kind = type(module)
+    simple = {nn.Sigmoid: L.Sigmoid, nn.Tanh: L.Tanh, nn.ReLU: L.ReLU, nn.SiLU: L.SiLU,
+              nn.Identity: L.Identity}
+    if kind in simple:
+        return [simple[kind]()]
+    if kind is nn.Linear:
+        return [L.Dense(module.in_features, module.out_features, bias=module.bias is not None)]
+    if kind is nn.Flatten:
+        _need(module, start_dim=1, end_dim=(-1, 1))
+        return []
+    if kind in (nn.Softmax, nn.LogSoftmax):
+        _need(module, dim=(-1, 1, None))
+        return [L.Softmax() if kind is nn.Softmax else L.LogSoftmax()]
+    if kind is nn.Dropout:
+        return [L.Dropout(module.p)]
+    if kind is nn.LeakyReLU:
+        return [L.LeakyReLU(module.negative_slope)]
+    if kind is nn.ELU:
+        return [L.ELU(module.alpha)]
+    if kind is nn.GELU:
+        return [L.GELU(module.approximate)]
+    if kind is nn.Softplus:
+        _need(module, beta=1)
+        return [L.Softplus()]
+    if kind is nn.BatchNorm1d:
+        _need(module, track_running_stats=True)
+        if module.momentum is None:
+            raise ValueError(f"{module!r}: momentum=None has no equal in fastbp")
+        return [L.BatchNorm(module.momentum, module.eps)]
+    if kind is nn.LayerNorm:
+        if len(module.normalized_shape) != 1:
+            raise ValueError(f"{module!r} normalises {module.normalized_shape}, not a row")
+        return [L.LayerNorm(module.eps)]
+    raise TypeError(f"{module!r} has no equal in fastbp")

@@ -1,0 +1,225 @@
+"""A network with what surrounds it: the columns it reads, the column it predicts.
+
+One safetensors file holds all of it: the network as ``Network.save`` writes it, and beside
+it, as JSON, what was learnt about the data. ``fastbp.load`` reads the network alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from ._validation import Array
+from .data.columns import rows_of
+from .data.preprocess import Preprocessor
+from .data.target import Target
+from .io.safetensors import describe, load, read, write
+from .network import Network
+
+#: Metadata of a model file, beside "fastbp", the network.
+PREPROCESSING, TARGET, INFO = "fastbp.preprocessing", "fastbp.target", "fastbp.info"
+
+
+class Model:
+    """A network, what makes features of a raw table, and what its outputs mean.
+
+    Parameters
+    ----------
+    network : Network
+    preprocessor : Preprocessor, optional
+        Without one, ``predict`` takes matrices (n, n_in).
+    target : Target, optional
+        Without one, ``predict`` gives class indices or outputs as they are.
+    info : dict, optional
+        What else to keep, plain JSON; "fastbp" (version) and "created" are added.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit.
+    """
+
+    def __init__(self, network: Network, preprocessor: Preprocessor | None = None,
+                 target: Target | None = None, info: dict[str, Any] | None = None) -> None:
+        if preprocessor is not None and preprocessor.n_features != network.n_in:
+            raise ValueError(f"the preprocessor makes {preprocessor.n_features} features, the "
+                             f"network takes {network.n_in}")
+        if target is not None and network.n_out != target.n_outputs and not (
+                target.n_outputs == 2 and network.n_out == 1):
+            raise ValueError(f"target {target.name!r} needs {target.n_outputs} outputs, the "
+                             f"network has {network.n_out}")
+        self.network, self.preprocessor, self.target = network, preprocessor, target
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.info: dict[str, Any] = {"fastbp": _version(), "created": now} | dict(info or {})
+
+    def features(self, table: Any, *, first_row: int = 0) -> Array:
+        """What the network takes, of raw columns or of a matrix.
+
+        Parameters
+        ----------
+        table : mapping from str to array_like, or array_like of shape (n, n_in)
+            A matrix only where there is no preprocessor.
+        first_row : int
+            Number of the first row, for messages.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the table is unfit: names column and row.
+        """
+        named = isinstance(table, Mapping) or hasattr(table, "columns")
+        if self.preprocessor is not None:
+            if not named:
+                raise TypeError("this model takes a table: a path, or a mapping from column names "
+                                f"to arrays; got {type(table).__name__}")
+            return self.preprocessor.transform(table, first_row=first_row)
+        if not named:
+            return np.asarray(table)
+        rows_of(table)
+        return np.column_stack([np.asarray(table[name]) for name in table])
+
+    def predict(self, table: Any) -> Array:
+        """Labels or numbers, as the target column has them.
+
+        Parameters
+        ----------
+        table : str, path, Table, mapping of columns, or array_like
+            A file or bundled data set, read block by block; an opened table; columns by
+            name; a matrix (n, n_in) where the model has no preprocessor.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Without a target and with several outputs that are no classes: (n, n_out).
+
+        Raises
+        ------
+        ValueError, TypeError, OSError
+            If the table cannot be read or is unfit.
+        """
+        return self._over(table, self._labels)
+
+    def predict_proba(self, table: Any) -> Array:
+        """Probabilities (n, classes), in the order of ``target.classes``.
+
+        Raises
+        ------
+        ValueError, TypeError, OSError
+            As ``predict``; also if the network makes no probabilities.
+        """
+        return self._over(table, self._probabilities)
+
+    def _labels(self, X: Array) -> Array:
+        network, target = self.network, self.target
+        if target is not None and target.task == "regression":
+            return target.decode(network.predict(X))
+        if network.loss_function.probabilities is None:
+            Y = network.predict(X)
+            return Y if target is None else target.decode(Y)
+        classes = network.predict_classes(X)
+        return classes if target is None else target.decode(classes)
+
+    def _probabilities(self, X: Array) -> Array:
+        P = self.network.predict_proba(X)
+        if P.shape[1] == 1 and self.target is not None:
+            P = np.column_stack([1 - P[:, 0], P[:, 0]])
+        return P
+
+    def _over(self, table: Any, say: Any) -> Array:
+        parts, at = [], 0
+        for part in self._parts(table):
+            X = self.features(part, first_row=at)
+            at += len(X)
+            parts.append(say(X))
+        if not parts:
+            raise ValueError("the table has no rows to predict")
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _parts(self, table: Any) -> Iterator[Any]:
+        from .data.table import Table, open_table
+
+        if isinstance(table, (str, os.PathLike)):
+            table = open_table(table)
+        if not isinstance(table, Table):
+            yield table
+            return
+        if self.preprocessor is None:
+            yield from table.batches()
+        else:
+            names = [entry.name for entry in self.preprocessor.columns]
+            yield from self.preprocessor.typed(table).batches(names)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it to one file, whole or not at all.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a layer or loss is not one of fastbp's own, or ``info`` is not plain JSON.
+        OSError
+            If the file cannot be written; an earlier one stays as it was.
+        """
+        metadata = {"fastbp": describe(self.network), INFO: json.dumps(self.info)}
+        if self.preprocessor is not None:
+            metadata[PREPROCESSING] = json.dumps(self.preprocessor.to_dict())
+        if self.target is not None:
+            metadata[TARGET] = json.dumps(self.target.to_dict())
+        try:
+            write(path, self.network.named_parameters(), metadata)
+        except OSError as error:  # the name of the temporary file says little
+            raise OSError(error.errno, f"model not saved: {error.strerror}", os.fspath(path)
+                          ) from error
+
+    def __repr__(self) -> str:
+        return f"Model({self.network!r}, {self.preprocessor!r}, {self.target!r})"
+
+
+def _version() -> str:
+    from . import __version__
+
+    return __version__
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """The model in ``path``: of ``Model.save``, or a network alone of ``Network.save``.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, not fastbp's, or of a format that this version does not read.
+    OSError
+        If it cannot be read.
+    """
+    metadata = read(path)[1]
+    info = _json(metadata, INFO, path) or {}
+    try:
+        network = load(path)
+        columns, target = _json(metadata, PREPROCESSING, path), _json(metadata, TARGET, path)
+        return Model(network,
+                     None if columns is None else Preprocessor.from_dict(columns),
+                     None if target is None else Target.from_dict(target), info)
+    except ValueError as error:
+        writer = info.get("fastbp")
+        if writer is not None and writer != _version():
+            raise ValueError(f"{os.fspath(path)} was written by fastbp {writer}, this is "
+                             f"{_version()}: {error}") from error
+        if os.fspath(path) in str(error):
+            raise
+        raise ValueError(f"{os.fspath(path)} is not a fastbp model: {error}") from error
+
+
+def _json(metadata: dict[str, str], key: str, path: Any) -> dict[str, Any] | None:
+    if key not in metadata:
+        return None
+    try:
+        found = json.loads(metadata[key])
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)} is not a fastbp model: {key}: {error}") from error
+    return found

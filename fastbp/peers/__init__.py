@@ -1,0 +1,1 @@
+"""The same training step by other means, to be timed beside fastbp."""

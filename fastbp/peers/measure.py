@@ -1,0 +1,181 @@
+"""Backends timed in turns on the same work, a process a thread setting.
+
+In each process, pinned to that many cores, the backends of a row start from the same weights,
+train one epoch in the same order, and must then have the same error; what computes something
+else is struck out. Then they are timed in turns, after a rest in which the threads of the one
+before stop spinning, and the median counts.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..peak import peak_flops
+from .workload import read
+
+#: Backend by name: module here, class.
+PEERS = {
+    "fastbp": ("fastbp", "FastbpBackend"), "numpy": ("numpy", "NumpyBackend"),
+    "torch": ("torch", "TorchBackend"), "torch.compile": ("torch", "CompiledTorchBackend"),
+    "jax": ("jax", "JaxBackend"), "jax.scan": ("jax", "JaxScanBackend"),
+    "sklearn": ("sklearn", "SklearnBackend")}
+#: Largest relative gap of the error after one epoch. Sums in another order part ways: after
+#: 81 steps of Adam from random labels correct float32 programs differ by 0.3 %.
+AGREEMENT = 1e-2
+#: Seconds between two turns: longer than any pool of threads spins for work.
+REST = 0.3
+
+
+def steps_for(epoch: Callable[[int], None], steps: int, budget: float) -> int:
+    """Epochs of ``steps`` steps that fill ``budget`` seconds; warms up on the way."""
+    epoch(1)
+    began = time.perf_counter()
+    epoch(1)
+    return max(1, round(budget / (time.perf_counter() - began)))
+
+
+def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], budget: float,
+            repeat: int) -> list[dict[str, Any]]:
+    """One record a row and backend, in this process; a line on stderr for each.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Workloads, as ``read`` takes them.
+    threads : int
+        Of each backend.
+    backends : sequence of str
+        Names in ``PEERS``.
+    budget : float
+        Seconds of a row and backend.
+    repeat : int
+        Turns.
+    """
+    records = []
+    for work in read(rows).values():
+        peak = peak_flops(work.dtype, threads)
+        running, error = {}, {}
+        for name in backends:
+            module, cls = PEERS[name]
+            try:
+                backend = getattr(importlib.import_module(f".{module}", __package__), cls)(
+                    work, n_threads=threads)
+            except (ImportError, NotImplementedError) as reason:
+                _say(f"  {work.name:14} {name:14} {reason}")
+                continue
+            backend.epochs(1, shuffle=False)
+            error[name] = work.error(backend.weights())
+            running[name] = backend
+        counts = {k: steps_for(b.epochs, b.steps, budget / repeat) for k, b in running.items()}
+        times: dict[str, list[float]] = {name: [] for name in running}
+        for _ in range(repeat):
+            for name, backend in running.items():
+                time.sleep(REST)
+                began = time.perf_counter()
+                backend.epochs(counts[name])
+                times[name].append((time.perf_counter() - began) /
+                                   (counts[name] * backend.steps))
+        for name, spent in times.items():
+            step = statistics.median(spent)
+            agrees = abs(error[name] - error["fastbp"]) <= AGREEMENT * abs(error["fastbp"])
+            rate = work.flops / step
+            records.append({
+                "row": work.name, "backend": name, "threads": threads, "us": step * 1e6,
+                "gflops": rate / 1e9, "share_of_peak": rate / peak,
+                "error": error[name], "agrees": bool(agrees)})
+            _say(f"  {work.name:14} {name:14} {step * 1e6:10.1f} us {rate / 1e9:7.1f} GFLOP/s"
+                 f" {rate / peak:6.1%} of peak"
+                 f"{'' if agrees else f'   DIFFERS: error {error[name]:.6g}'}")
+        running.clear()
+        gc.collect()
+    return records
+
+
+def compare(rows: list[dict[str, Any]], backends: Sequence[str] = tuple(PEERS),
+            budget: float = 1.0, repeat: int = 5) -> dict[str, Any]:
+    """One process a thread setting: one thread, then all; machine, versions and records.
+
+    Raises
+    ------
+    RuntimeError
+        If one of the processes fails.
+    """
+    cores = (sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+             else list(range(os.cpu_count() or 1)))
+    records = []
+    for threads in dict.fromkeys([1, len(cores)]):
+        _say(f"{threads} thread(s)")
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "records.json"
+            job = json.dumps({"rows": rows, "threads": threads, "backends": list(backends),
+                              "budget": budget, "repeat": repeat, "cores": cores[:threads],
+                              "out": str(out)})
+            env = {k: str(threads) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS",
+                                             "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+            done = subprocess.run([sys.executable, "-m", "fastbp.peers.measure", job],
+                                  env={**os.environ, **env}, check=False)
+            if done.returncode:
+                raise RuntimeError(f"the process that measures with {threads} thread(s) ended "
+                                   f"with status {done.returncode}")
+            records += json.loads(out.read_text())
+    return {"cpu": _cpu(), "cores": len(cores), "python": platform.python_version(),
+            "versions": _versions(), "records": records}
+
+
+def best(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """row -> backend -> its record at the better thread setting; the struck out left out."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for r in records:
+        own = found.setdefault(r["row"], {})
+        if r["agrees"] and (r["backend"] not in own or r["us"] < own[r["backend"]]["us"]):
+            own[r["backend"]] = r
+    return found
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _cpu() -> str:
+    import llvmlite.binding as llvm
+
+    return str(llvm.get_host_cpu_name())
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name, package in (("numpy", "numpy"), ("numba", "numba"), ("torch", "torch"),
+                          ("jax", "jax"), ("sklearn", "scikit-learn")):
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            found[name] = "-"
+    return found
+
+
+def _work(job: dict[str, Any]) -> None:
+    """What the process of one thread setting does."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, job["cores"])
+    warnings.simplefilter("ignore")
+    records = measure(job["rows"], job["threads"], job["backends"], job["budget"], job["repeat"])
+    Path(job["out"]).write_text(json.dumps(records))
+
+
+if __name__ == "__main__":
+    _work(json.loads(sys.argv[1]))

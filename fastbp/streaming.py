@@ -1,0 +1,349 @@
+"""Training on data that does not fit in memory: block by block, as if all of it were there.
+
+A thread of its own reads the next block, checks it, mixes its rows and puts what a batch
+could not use of the block before in front of it, while the engine trains on this one. What
+comes is a function of source, seed and epoch alone, so results depend on no timing and no
+number of threads, and a run that was stopped goes on with the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from threading import Event, Semaphore, Thread
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from ._validation import Array, as_weights, check_size, same_length
+from .callbacks import Callback
+from .engine import EPOCH, POSITION, SEED, SHUFFLE, STEP
+from .history import History
+from .kernels.random import shuffle as shuffle_rows
+from .network import Network
+from .run import Run
+from .training import prepare, train
+from .weights import balanced, class_weights, labels_of
+
+
+@runtime_checkable
+class Source(Protocol):
+    """What ``fit_stream`` trains on: blocks of rows, anew for each epoch."""
+
+    n_rows: int
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterable[tuple[Any, ...]]:
+        """(X, T) or (X, T, weights) of each block; the same for the same arguments."""
+        ...
+
+
+class _Blocks:
+    """Blocks that a user has, as a source: counted once; if listed, shuffled each epoch."""
+
+    def __init__(self, given: Iterable[tuple[Any, ...]]) -> None:
+        if not isinstance(given, Iterable):
+            raise TypeError("source must have n_rows and blocks(epoch, seed, shuffle), or be "
+                            f"blocks (X, T) that can be read again, got {type(given).__name__}")
+        if iter(given) is given:
+            raise TypeError("source is an iterator, which ends after one epoch: give a list, or "
+                            "an object whose __iter__ begins anew")
+        self.given = given
+        self.n_rows = sum(len(block[0]) for block in given)
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[tuple[Any, ...]]:
+        """The blocks, shuffled by seed and epoch where there is a sequence of them."""
+        if not (shuffle and isinstance(self.given, Sequence)):
+            yield from self.given
+            return
+        order = np.arange(len(self.given))
+        shuffle_rows(order, seed, epoch)
+        for i in order.tolist():
+            yield self.given[i]
+
+
+class _Block(NamedTuple):
+    """Rows in place, the order to take them in, the steps that they give."""
+
+    X: Array
+    T: Array
+    weights: Array | None
+    order: Array
+    steps: int
+    first: bool
+
+
+class _Ahead:
+    """An iterator run by a thread, one item ahead of who takes them."""
+
+    def __init__(self, items: Generator[_Block, None, None]) -> None:
+        self._items, self._ready, self._free = items, Semaphore(0), Semaphore(1)
+        self._stop, self._slot = Event(), list[Any]()
+        self._thread = Thread(target=self._work, name="fastbp-blocks", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self._free.acquire()
+                if self._stop.is_set():
+                    return
+                self._slot.append(next(self._items))
+                self._ready.release()
+        except BaseException as error:  # for who waits, whatever it is
+            self._slot.append(error)
+            self._ready.release()
+        finally:
+            self._items.close()
+
+    def take(self) -> _Block:
+        """The next item, or what went wrong making it."""
+        self._ready.acquire()
+        item = self._slot.pop()
+        if isinstance(item, BaseException):
+            raise item
+        self._free.release()
+        return item
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._free.release()
+        self._thread.join()
+        self._slot.clear()
+
+
+class StreamRun(Run):
+    """A run whose rows come block by block; its cursor tells the place in the epoch.
+
+    Parameters
+    ----------
+    pattern : Run
+        With network, optimizer and rules; its rows are an example.
+    make : function (epoch, seed, shuffle) -> blocks (X, T, weights), checked
+    n_rows : int
+        Of an epoch.
+    batch_size : int
+    weighted : bool
+        Whether rows have weights.
+    """
+
+    whole = False
+
+    def __init__(self, pattern: Run, make: Callable[..., Iterable[Any]], n_rows: int,
+                 batch_size: int, weighted: bool) -> None:
+        super().__init__(pattern.network, pattern.X[:0], pattern.T[:0], batch_size,
+                         pattern.optimizer, bool(pattern.cursor[SHUFFLE]), rules=pattern.rules,
+                         epochs=pattern.epochs)
+        self.n_rows, self.steps_per_epoch = n_rows, -(-n_rows // batch_size)
+        self.make: Callable[..., Iterable[Any]] | None = make
+        self.weighted, self._weight, self._rows = weighted, 0.0, 0
+        self._inner, self._left, self._ahead = self.cursor.copy(), 0, None
+
+    _ahead: _Ahead | None
+
+    @property
+    def total(self) -> float:
+        """What an epoch's error is divided by, as far as its rows are known."""
+        if not (self.mean and self.weighted):
+            return super().total
+        if not self._weight:
+            raise ValueError("the weights of the source are zero for every row")
+        return self._weight * self.n_rows / self._rows
+
+    def advance(self, n_steps: int, n_threads: int) -> None:
+        """Take ``n_steps`` steps, on as many blocks as that needs."""
+        while n_steps:
+            if not self._left:
+                self._place()
+            count = min(n_steps, self._left)
+            whole = self.cursor
+            self._inner[[STEP, EPOCH]] = whole[[STEP, EPOCH]]
+            self.cursor = self._inner  # the engine's place is within the block
+            try:
+                super().advance(count, n_threads)
+            finally:
+                self.cursor = whole
+            n_steps, self._left = n_steps - count, self._left - count
+            whole[STEP] += count
+            whole[POSITION] += count * self.batch_size
+            if whole[POSITION] >= self.n_rows:
+                whole[POSITION], whole[EPOCH] = 0, whole[EPOCH] + 1
+
+    def _place(self) -> None:
+        """Put the next block's rows in place of those that are done."""
+        skip = 0
+        if self._ahead is None:  # also after a resume: blocks before the position pass by
+            self._ahead = _Ahead(self._mixed(int(self.cursor[EPOCH])))
+            skip = int(self.cursor[POSITION]) // self.batch_size
+        # Nothing holds the old rows while the next are made.
+        self._release()
+        while True:
+            block = self._ahead.take()
+            if block.first:
+                self._weight, self._rows = 0.0, 0
+            rows = block.order[:block.steps * self.batch_size]
+            self._rows += len(rows)
+            if block.weights is not None:
+                self._weight += float(block.weights[rows].sum(dtype=np.float64))
+            if skip < block.steps:
+                break
+            skip -= block.steps
+        self.X, self.T, self.order = block.X, block.T, block.order
+        self.weights = self.weights[:0] if block.weights is None else block.weights
+        self._left = block.steps - skip
+        self._inner[[POSITION, SHUFFLE]] = skip * self.batch_size, 0
+
+    def _mixed(self, epoch: int) -> Generator[_Block, None, None]:
+        """Blocks from ``epoch`` on, each led by the rows that the last batch left over."""
+        make, seed = self.make, int(self.cursor[SEED])
+        shuffled = bool(self.cursor[SHUFFLE])
+        while make is not None and epoch < self.first_epoch + self.epochs:
+            rest: tuple[Array | None, ...] = ()
+            seen, first = 0, True
+            for k, block in enumerate(make(epoch, seed, shuffled)):
+                seen += len(block[0])
+                if seen > self.n_rows:
+                    break
+                joined = _join(rest, block)
+                del block
+                X, n = joined[0], len(joined[0])
+                order = np.arange(n)
+                if shuffled:
+                    shuffle_rows(order, seed, epoch + (k << 32))
+                used = n if seen == self.n_rows else n // self.batch_size * self.batch_size
+                steps = -(-used // self.batch_size)
+                rest = tuple(None if a is None else a[order[used:]] for a in joined)
+                if steps:
+                    yield _Block(X, joined[1], joined[2], order, steps, first)
+                    first = False
+                del X, joined
+            if seen != self.n_rows:
+                raise ValueError(f"source gave {'more than ' if seen > self.n_rows else ''}"
+                                 f"{min(seen, self.n_rows)} rows in epoch {epoch + 1}, its "
+                                 f"n_rows is {self.n_rows}")
+            epoch += 1
+
+    def finish(self) -> None:
+        """Leave the final parameters, end the thread, let the rows go."""
+        if self._ahead is not None:
+            self._ahead.close()
+        self._ahead, self.make, self._left = None, None, 0
+        super().finish()
+
+
+def _join(rest: tuple[Array | None, ...], block: Any) -> Any:
+    if not rest or rest[0] is None or not len(rest[0]):
+        return block
+    return tuple(None if b is None else np.concatenate([a, b])
+                 for a, b in zip(rest, block, strict=True))
+
+
+def fit_stream(network: Network, source: Any, *, epochs: int = 10, batch_size: int = 32,
+               optimizer: Any = "adam", shuffle: bool = True, class_weight: Any = None,
+               validation_data: Any = None, metrics: Sequence[Any] = (), l1: float = 0.0,
+               l2: float = 0.0, clip_value: float = 0.0, clip_norm: float = 0.0,
+               max_norm: float = 0.0, average: float = 0.0, callbacks: Sequence[Callback] = (),
+               verbose: int = 0, warm_start: bool = False,
+               resume: str | os.PathLike[str] | None = None,
+               n_threads: int | None = None) -> History:
+    """Train ``network`` on blocks of rows, of which two are in memory at a time.
+
+    Steps have ``batch_size`` rows whatever the blocks: rows left over go to the next block.
+    Rows are shuffled within a block; the source shuffles blocks and what they are made of.
+
+    Parameters
+    ----------
+    network : Network
+    source : Source, or blocks (X, T) or (X, T, weights)
+        ``fastbp.data.TableStream`` for files of columns, ``fastbp.data.ArrayStream`` for .npy;
+        a list of blocks; any object whose iteration begins anew each time.
+    class_weight : dict or "balanced", optional
+        As in ``fit``; "balanced" reads all targets first.
+    validation_data : (X, T) or (X, T, sample_weight), optional
+        Rows in memory, evaluated after each epoch. ``metrics`` are measured on them.
+    epochs, batch_size, optimizer, shuffle, metrics, l1, l2, clip_value, clip_norm, max_norm, \
+average, callbacks, verbose, warm_start, resume, n_threads
+        As in ``fit``. A checkpoint taken anywhere goes on from there.
+
+    Returns
+    -------
+    History
+        As of ``fit``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unfit arguments, before anything is changed; for unfit blocks, when they come.
+    """
+    batch_size = check_size(batch_size, "batch_size")
+    if metrics and validation_data is None:
+        raise ValueError(f"metrics={metrics!r} of a stream are measured on validation_data, and "
+                         "none is given")
+    if not isinstance(source, Source):
+        source = _Blocks(source)
+    n_rows = check_size(source.n_rows, "source.n_rows")
+    by_class: dict[str, Any] = {}  # found below; "make" is called after that
+
+    def make(epoch: int, seed: int, mixed: bool) -> Iterator[Any]:
+        for given in source.blocks(epoch, seed, mixed):
+            block = _checked(network, given)
+            if class_weight is not None:
+                block = *block[:2], class_weights(block[1], by_class["is"], network.n_out,
+                                                  block[2], network.dtype)
+            if len(block[0]):
+                yield block
+
+    example = next((b for b in source.blocks(0, network.seed, False) if len(b[0])), None)
+    if example is None:
+        raise ValueError(f"source has no rows, its n_rows is {n_rows}")
+    X, T, weights = _checked(network, example)
+    by_class["is"] = _balance(network, source) if isinstance(class_weight, str) else class_weight
+    if isinstance(class_weight, str) and class_weight != "balanced":
+        raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
+    job = prepare(
+        network, X[:1], T[:1], epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+        shuffle=shuffle, class_weight=by_class["is"], validation_data=validation_data,
+        metrics=metrics, l1=l1, l2=l2, clip_value=clip_value, clip_norm=clip_norm,
+        max_norm=max_norm, average=average, callbacks=callbacks, verbose=verbose,
+        warm_start=warm_start, resume=resume, n_threads=n_threads)
+    job.run = StreamRun(job.run, make, n_rows, min(batch_size, n_rows),
+                        weights is not None or class_weight is not None)
+    del X, T, weights, example
+    return train(job)
+
+
+def _checked(network: Network, given: Any) -> tuple[Array, Array, Array | None]:
+    """A block as the engine takes it."""
+    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+        raise TypeError("blocks must be (X, T) or (X, T, weights), got "
+                        f"{type(given).__name__}")
+    sized: Sized = given[0]
+    if not len(sized):
+        return (np.empty((0, network.n_in), network.dtype), np.empty((0, network.n_out)), None)
+    X, T = network.check_input(given[0], "X of a block"), network.check_target(given[1],
+                                                                               "T of a block")
+    same_length(X, T, "X of a block", "T of a block")
+    given_weights = given[2] if len(given) == 3 else None
+    weights = as_weights(given_weights, len(X), network.dtype, "weights of a block",
+                         zeros=True)
+    # Compiled code tells arrays that may be written from those that may not.
+    return _writeable(X), _writeable(T), None if weights is None else _writeable(weights)
+
+
+def _writeable(array: Array) -> Array:
+    return array if array.flags.writeable else array.copy()
+
+
+def _balance(network: Network, source: Any) -> dict[int, float]:
+    """Balanced weights of the classes, by a pass over the targets."""
+    counts, targets = np.zeros(0), getattr(source, "targets", None)
+    given = ((None, *pair) for pair in targets()) if targets else (
+        source.blocks(0, network.seed, False))
+    for _, T, *weights in given:
+        if not len(T):
+            continue
+        T = network.check_target(T, "T of a block")
+        labels, n_classes = labels_of(T, network.n_out)
+        counts = np.zeros(n_classes) if not counts.size else counts
+        counts += np.bincount(labels, weights[0] if weights else None, n_classes)
+    return dict(enumerate(balanced(counts).tolist()))

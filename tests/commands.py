@@ -1,0 +1,76 @@
+"""The command, run within this process or as one of its own, and files for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.cli import main
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The last line of stdout."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+class Here:
+    """Commands within this process, in a folder."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder, capsys
+
+    def __call__(self, *argv: object) -> Done:
+        self.capsys.readouterr()
+        status = main([str(a) for a in argv])
+        return Done(status, *self.capsys.readouterr())
+
+    def fails(self, *argv: object, status: int = 1) -> str:
+        """The one line that a command fails with."""
+        done = self(*argv)
+        assert done.status == status, done
+        assert "Traceback" not in done.err
+        lines = [x for x in done.err.splitlines() if x.startswith("fastbp: error: ")]
+        assert len(lines) == 1 and done.err.splitlines()[-1] == lines[0], done.err
+        assert not done.out
+        return lines[0]
+
+
+def process(*argv: object, folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A process of its own."""
+    return subprocess.run([sys.executable, "-m", "fastbp", *map(str, argv)], cwd=folder,
+                          capture_output=True, text=True, **options)
+
+
+def params(path: Path) -> Any:
+    """Parameters of a model file, or of the model in a folder."""
+    return fastbp.load(path / "model.safetensors" if path.is_dir() else path).params
+
+
+def table(path: Path, rows: int = 200, *, seed: int = 0, delimiter: str = ",",
+          **columns: Any) -> Path:
+    """A file with numbers, words and two targets: a word and a number."""
+    rng = np.random.default_rng(seed)
+    x, z = rng.normal(size=rows), rng.normal(size=rows) * 30 + 100
+    colour = rng.choice(["red", "green", "blue"], rows)
+    kind = np.where(x + (colour == "red") > 0.3, "yes", "no")
+    y = 2 * x + (colour == "blue") + 5
+    found = {"x": x, "z": z, "colour": colour, "kind": kind, "y": y, **columns}
+    lines = [delimiter.join(found), *(delimiter.join(map(str, row)) for row in
+                                      zip(*found.values(), strict=True))]
+    path.write_text("\n".join(lines) + "\n")
+    return path

@@ -1,0 +1,242 @@
+"""Ctrl-C, SIGTERM, kill, a full disk: what a run leaves, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click")
+pytest.importorskip("pyarrow")
+
+from fastbp.cli.exits import SIGNALS
+from fastbp.io.safetensors import read
+
+from .commands import Here, params, process, table
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
+#: Training that takes some seconds on any machine, with all that has state.
+LONG = ("train", "digits", "--epochs", "60", "--hidden", "64,32", "--dropout", "0.1", "--average",
+        "0.9", "--schedule", "cosine", "--early-stopping", "--patience", "50", "--no-report")
+
+
+def start(*argv: object, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-m", "fastbp", *map(str, argv)], cwd=folder,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_epochs(run: subprocess.Popen[str], epochs: int, path: Path) -> None:
+    """Until so many epochs are written down."""
+    for _ in range(1200):
+        if path.exists() and len(path.read_text().splitlines()) >= epochs:
+            return
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} has no {epochs} epochs after a minute")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = process(*LONG, "-q", "-o", "run", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("number", "status", "word"), [
+    (signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+def test_a_stopped_run_goes_on_with_the_same_bits(number: int, status: int, word: str,
+                                                  whole: Path, tmp_path: Path) -> None:
+    run = start(*LONG, "-o", "a run", folder=tmp_path)
+    wait_for_epochs(run, 2, tmp_path / "a run/unfinished/metrics.jsonl")
+    run.send_signal(number)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == status, err
+    assert "Traceback" not in err and not out
+    last = err.splitlines()[-1]
+    assert last.startswith(f"fastbp: {word}, saved so far; to go on: fastbp train")
+    assert not (tmp_path / "a run/model.safetensors").exists()
+    command = shlex.split(last.split("to go on: ")[1])
+    done = process(*command[1:], "-q", "--json", folder=tmp_path)  # the very line that it gives
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(params(tmp_path / "a run"), params(whole))
+    own, other = ([{k: v for k, v in json.loads(line).items() if k != "samples_per_s"}
+                   for line in (folder / "metrics.jsonl").read_text().splitlines()]
+                  for folder in (tmp_path / "a run", whole))
+    assert own == other and len(own) == 60
+    assert not (tmp_path / "a run/unfinished").exists()
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(whole: Path, tmp_path: Path) -> None:
+    again = (*LONG, "-o", "r", "-q", "--checkpoint-every", "0.05s", "--resume")
+    run = start(*again, folder=tmp_path)
+    wait_for_epochs(run, 3, tmp_path / "r/unfinished/metrics.jsonl")
+    run.kill()
+    run.communicate(timeout=60)
+    assert (tmp_path / "r/unfinished/checkpoint.safetensors").exists()
+    done = process(*again, "--json", folder=tmp_path)  # the same line, as a scheduler would
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(params(tmp_path / "r"), params(whole))
+    result = json.loads(done.stdout)
+    done = process(*again, "--json", folder=tmp_path)
+    assert done.returncode == 0 and json.loads(done.stdout) == result  # finished: nothing to do
+
+
+class _Signalling:
+    """A signal comes once, when a run has taken so many steps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+        from fastbp.run import Run
+
+        advance, sent = Run.advance, list[int]()
+
+        def advanced(run: Run, n_steps: int, n_threads: int) -> None:
+            advance(run, n_steps, n_threads)
+            if run.cursor[0] >= steps and not sent:
+                sent.append(steps)
+                SIGNALS.handle(signal.SIGINT)
+
+        monkeypatch.setattr(Run, "advance", advanced)
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> Here:
+    monkeypatch.chdir(tmp_path)
+    return Here(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("steps", [1, 25, 60, 140])
+@pytest.mark.parametrize("more", [(), ("--stream",), ("--seeds", "0..2")],
+                         ids=["whole", "stream", "seeds"])
+def test_wherever_it_stops(steps: int, more: tuple[str, ...], run: Here,
+                           monkeypatch: pytest.MonkeyPatch) -> None:
+    data = table(run.folder / "d.csv", 500)
+    argv = ("train", data, "--target", "kind", "--ignore", "y", "--epochs", "6", "--hidden", "6",
+            "--batch-size", "16", "--early-stopping", "--no-report", "-q", *more)
+    assert run(*argv, "-o", "whole").status == 0
+    with monkeypatch.context() as patch:
+        _Signalling(patch, steps)
+        done = run(*argv, "-o", "r", "--json")
+    assert done.status == 130 and done.json["status"] == "interrupted", done
+    assert not (run.folder / "r/model.safetensors").exists()
+    again = run(*shlex.split(done.json["resume"])[1:], "-q")
+    assert again.status == 0, again.err
+    np.testing.assert_array_equal(params(run.folder / "r"), params(run.folder / "whole"))
+
+
+def test_two_signals_end_at_once_and_keep_the_checkpoint(run: Here,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastbp.callbacks import Checkpoint
+
+    _Signalling(monkeypatch, 2)
+    written = Checkpoint.on_last_step
+
+    def slow(hook: Checkpoint) -> None:
+        written(hook)
+        SIGNALS.handle(signal.SIGINT)
+
+    monkeypatch.setattr(Checkpoint, "on_last_step", slow)
+    done = run("train", "iris", "--epochs", "50", "-q", "--no-report")
+    assert done.status == 130 and "--resume" in done.err
+    assert (run.folder / "fastbp-iris/unfinished/checkpoint.safetensors").exists()
+
+
+def test_an_interrupt_before_training_leaves_nothing(run: Here,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastbp.cli import run as module
+
+    def interrupted(*_: Any) -> None:
+        SIGNALS.handle(signal.SIGTERM)
+
+    monkeypatch.setattr(module, "prepare", interrupted)
+    done = run("train", "iris", "-q")
+    assert done.status == 143 and done.err == "fastbp: terminated, nothing saved\n"
+    assert not list(run.folder.iterdir())
+
+
+def test_earlier_results_stay_until_new_ones_are_complete(run: Here,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "iris", "--epochs", "5", "-q", "--no-report")
+    assert run(*argv).status == 0
+    folder = run.folder / "fastbp-iris"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def unchanged() -> bool:
+        return before == {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+    assert "--overwrite" in run.fails(*argv) and unchanged()
+    with monkeypatch.context() as patch:
+        _Signalling(patch, 2)
+        assert run(*argv, "--overwrite", "--seed", "1").status == 130
+    assert unchanged() and (folder / "unfinished").exists()
+    assert "--resume" in run.fails(*argv[:-2], "-q", "-o", "fastbp-iris")
+    line = run.fails(*argv, "--resume", "--seed", "2")
+    assert "seed = 1" in line and "2" in line and unchanged()
+    # divergence, and a model that cannot be written
+    assert run(*argv, "--overwrite", "--optimizer", "sgd", "--lr", "1e30").status == 3
+    assert unchanged() and not (folder / "unfinished").exists()
+    from fastbp.model import Model
+
+    def full(model: Model, path: Path) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "save", full)
+        assert "No space left on device" in run.fails(*argv, "--overwrite", "--seed", "1")
+    assert unchanged()
+    assert run(*argv, "--overwrite", "--resume", "--seed", "1").status == 0
+    assert not unchanged() and not (folder / "unfinished").exists()
+
+
+def test_a_full_disk_is_one_line_and_earlier_results_stay(tmp_path: Path) -> None:
+    import resource
+
+    assert process("train", "iris", "--epochs", "2", "-q", "--no-report",
+                   folder=tmp_path).returncode == 0
+    before = params(tmp_path / "fastbp-iris")
+
+    def no_room() -> None:  # as large as files may become
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    done = process("train", "iris", "--epochs", "3", "-q", "--no-report", "--overwrite",
+                   "--hidden", "300", folder=tmp_path, preexec_fn=no_room,
+                   env={**os.environ, "FASTBP_CACHE_DIR": os.environ.get("FASTBP_CACHE_DIR", "")})
+    assert done.returncode == 1 and not done.stdout
+    assert len(done.stderr.splitlines()) == 1 and "fastbp: error:" in done.stderr
+    assert "fastbp-iris" in done.stderr and "too large" in done.stderr
+    np.testing.assert_array_equal(before, params(tmp_path / "fastbp-iris"))
+
+
+def test_two_runs_in_one_folder_are_refused(run: Here) -> None:
+    from fastbp.cli.output import Output
+
+    folder = run.folder / "r"
+    first = Output(folder)
+    settings = {"data": "iris", "output": "r", "overwrite": True, "resume": False}
+    first.begin(first.plan(settings), settings, "0")
+    line = run.fails("train", "iris", "-o", folder, "-q", "--overwrite")
+    assert "another fastbp train is at work" in line
+    first.discard()
+    assert not folder.exists()
+    assert run("train", "iris", "-o", folder, "-q", "--epochs", "1", "--no-report").status == 0
+
+
+def test_more_epochs_go_on_from_a_finished_run(run: Here) -> None:
+    argv = ("train", "iris", "-q", "--no-report")
+    assert run(*argv, "--epochs", "7", "-o", "whole").status == 0
+    assert run(*argv, "--epochs", "3", "-o", "r").status == 0
+    assert len(json.loads(read(run.folder / "r/checkpoint.safetensors")[1]["fastbp-run"])[
+        "history"]["loss"]) == 3
+    assert run(*argv, "--epochs", "7", "-o", "r", "--resume").status == 0
+    np.testing.assert_array_equal(params(run.folder / "r"), params(run.folder / "whole"))

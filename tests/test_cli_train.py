@@ -1,0 +1,283 @@
+"""fastbp train: what comes out, how it is told, how it is repeated."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click")
+pytest.importorskip("pyarrow")
+
+import fastbp
+from fastbp import datasets
+from fastbp.callbacks.progress import ProgressBar, progress
+from fastbp.cli import options, prepare
+from fastbp.layers import ACTIVATIONS
+from fastbp.optimizers import OPTIMIZERS
+from fastbp.schedules import SCHEDULES
+
+from .builders import classifier, clusters
+from .commands import Here, params, process, table
+
+QUICK = ("--epochs", "3", "--hidden", "8", "--no-report", "--quiet")
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> Here:
+    monkeypatch.chdir(tmp_path)
+    return Here(tmp_path, capsys)
+
+
+def test_the_main_job(tmp_path: Path) -> None:
+    done = process("train", "digits", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"^held-out accuracy (\d+\.\d+)%$", done.stdout, re.MULTILINE)
+    assert found, done.stdout
+    accuracy = float(found[1]) / 100
+    assert accuracy >= 0.97
+    assert done.stdout.splitlines()[-1] == "model saved to fastbp-digits/model.safetensors"
+    assert "samples_per_s" in done.stderr and "Dense(64, 128" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr  # no terminal: plain lines
+    assert sum(line.startswith("epoch ") for line in done.stderr.splitlines()) == 40
+    folder = tmp_path / "fastbp-digits"
+    assert {path.name for path in folder.iterdir()} >= {
+        "model.safetensors", "config.toml", "metrics.jsonl", "result.json",
+        "checkpoint.safetensors"}
+    assert not (folder / "unfinished").exists()
+    net = fastbp.load(folder / "model.safetensors")
+    rows = datasets.split(datasets.load("digits"), 0.2, 0)
+    right = (net.predict_classes(rows.X_test) == rows.T_test).mean()
+    assert right == pytest.approx(accuracy, abs=1e-4)
+    lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [x["epoch"] for x in lines] == list(range(1, 41))
+    assert lines[-1]["val_accuracy"] == pytest.approx(accuracy, abs=1e-4)
+
+
+def test_mnist_and_options(run: Here) -> None:
+    done = run("train", "mnist", "--epochs", "8", "--batch-size", "64", "--optimizer", "sgd",
+               "--learning-rate", "0.1", "--hidden", "50", "--seed", "3", "--threads", "1",
+               "--output", "m", "--quiet", "--no-report")
+    assert done.status == 0 and done.err == ""
+    assert float(re.findall(r"held-out accuracy (\d+\.\d+)%", done.out)[0]) > 88
+    net = fastbp.load("m/model.safetensors")
+    assert (net.seed, net.n_in, net.n_out, len(net.layers)) == (3, 784, 10, 4)
+
+
+def test_the_config_repeats_the_run_bit_by_bit(run: Here) -> None:
+    data = table(run.folder / "d.csv", noise=np.arange(200))
+    assert run("train", data, "--target", "kind", "--ignore", "y", "--ignore", "noise",
+               "--hidden", "9,5", "--activation", "tanh", "--batch-norm", "--dropout", "0.1",
+               "--optimizer", "adamw", "--lr", "0.01", "--schedule", "cosine", "--warmup", "1",
+               "--l2", "1e-3", "--clip-norm", "1", "--label-smoothing", "0.1", "--class-weight",
+               "balanced", "--early-stopping", "--patience", "3", "--average", "0.9", "--seed",
+               "5", "--epochs", "6", "--test-split", "0.1", "--encoding", "ordinal", "-o", "a",
+               "-q", "--no-report").status == 0
+    assert run("train", "--config", "a/config.toml", "-o", "b", "-q").status == 0
+    np.testing.assert_array_equal(params(run.folder / "a"), params(run.folder / "b"))
+    assert (run.folder / "b/config.toml").read_text() == (run.folder / "a/config.toml").read_text()
+    # and the command line wins over the file
+    assert run("train", "--config", "a/config.toml", "--seed", "6", "-o", "c", "-q").status == 0
+    assert not np.array_equal(params(run.folder / "a"), params(run.folder / "c"))
+    assert fastbp.load("c/model.safetensors").seed == 6
+
+
+def test_options_reach_the_network(run: Here) -> None:
+    data = table(run.folder / "d.csv")
+    assert run("train", data, "--target", "y", "--ignore", "kind", "--hidden", "7",
+               "--activation", "gelu", "--batch-norm", "--dropout", "0.25", "--dtype",
+               "float64", "--epochs", "2", "--no-report", "-q").status == 0
+    model = fastbp.load_model("fastbp-d/model.safetensors")
+    assert [type(x).__name__ for x in model.network.layers] == [
+        "Dense", "BatchNorm", "GELU", "Dropout", "Dense"]
+    assert model.network.dtype == np.float64 and model.target.task == "regression"
+    assert model.network.n_in == 5  # x, z and three colours
+    assert [c.name for c in model.preprocessor.columns] == ["x", "z", "colour"]
+    assert model.info["config"]["dropout"] == 0.25
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "feather", "npz", "npy"])
+def test_formats_of_tables(kind: str, run: Here) -> None:
+    import pyarrow
+    from pyarrow import csv as pcsv
+    from pyarrow import feather, parquet
+
+    path = run.folder / f"d.{kind}"
+    source = table(run.folder / "s.csv", delimiter="\t" if kind == "tsv" else ",")
+    target = "kind"
+    if kind in ("csv", "tsv"):
+        source.rename(path)
+    elif kind in ("parquet", "feather"):
+        whole = pcsv.read_csv(source)
+        (parquet.write_table if kind == "parquet" else feather.write_feather)(whole, str(path))
+    elif kind == "npz":
+        whole = pcsv.read_csv(source)
+        np.savez(path, **{n: np.asarray(whole[n].to_numpy(), None if n in "xzy" else str)
+                          for n in whole.column_names})
+    else:
+        whole = pcsv.read_csv(source)
+        np.save(path, np.column_stack([whole[n].to_numpy() for n in "xzy"]))
+        target = "x2"
+    assert pyarrow.__version__
+    done = run("train", path, "--target", target, *QUICK, "--json")
+    assert done.status == 0, done.err
+    assert done.json["task"] == ("regression" if kind == "npy" else "classification")
+    assert (done.json["rows"], done.json["output"]) == (160, "fastbp-d")
+
+
+def test_statistics_come_from_training_rows_alone(run: Here) -> None:
+    data = table(run.folder / "d.csv", 100)
+    assert run("train", data, "--target", "kind", *QUICK).status == 0
+    model = fastbp.load_model("fastbp-d/model.safetensors")
+    z = np.array([float(row["z"]) for row in csv.DictReader(data.read_text().splitlines())])
+    kind = np.array([row["kind"] for row in csv.DictReader(data.read_text().splitlines())])
+    from sklearn.model_selection import train_test_split
+
+    kept, _ = train_test_split(np.arange(100), test_size=0.2, random_state=0, stratify=kind)
+    column = next(c for c in model.preprocessor.columns if c.name == "z")
+    assert column.mean == pytest.approx(z[kept].mean()) != pytest.approx(z.mean())
+    assert column.scale == pytest.approx(z[kept].std())
+
+
+def test_validation_and_test_rows(run: Here) -> None:
+    data, held = table(run.folder / "d.csv"), table(run.folder / "v.csv", 50, seed=1)
+    done = run("train", data, "--target", "kind", "--validation", held, *QUICK, "--json")
+    assert done.json["rows"] == 200 and done.json["scores_on"] == "held-out"
+    later = run("evaluate", "fastbp-d", held, "--json").json
+    assert later["rows"] == 50
+    assert later["scores"] == pytest.approx(done.json["scores"])
+    done = run("train", data, "--target", "kind", "--test-split", "0.25", *QUICK, "--json", "-o",
+               "t")
+    assert done.json["rows"] == 120 and done.json["scores_on"] == "test"
+    done = run("train", data, "--target", "kind", "--validation-split", "0", *QUICK, "--json",
+               "-o", "n")
+    assert done.json["rows"] == 200 and done.json["scores_on"] == "training"
+
+
+def test_a_stream_learns_and_repeats(run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = table(run.folder / "d.csv", 2000)
+    argv = ("train", data, "--target", "kind", "--ignore", "y", "--epochs", "15", "--hidden",
+            "16", "--no-report", "-q", "--json")
+    done = run(*argv, "--stream", "-o", "a")
+    assert done.status == 0, done.err
+    assert 1500 < done.json["rows"] < 1700 and done.json["scores"]["accuracy"] > 0.95
+    assert run("train", "--config", "a/config.toml", "-o", "b", "-q").status == 0
+    np.testing.assert_array_equal(params(run.folder / "a"), params(run.folder / "b"))
+    monkeypatch.setattr(prepare, "memory", lambda: data.stat().st_size * 2)
+    assert prepare.is_large(str(data)) and not prepare.is_large("digits")
+    done = run(*argv, "-o", "c")
+    np.testing.assert_array_equal(params(run.folder / "a"), params(run.folder / "c"))
+
+
+def test_a_share_is_the_same_in_any_pieces_and_shares_make_the_whole() -> None:
+    whole = prepare.opened("diabetes")
+    parts = [prepare.Share(whole, low, high, 3) for low, high in ((0, 0.3), (0.3, 1))]
+    first, second = (p.read() for p in parts)
+    assert 80 < len(first["bmi"]) < 190
+    assert sorted([*first["bmi"], *second["bmi"]]) == sorted(whole.read()["bmi"])
+    small = [x for piece in parts[0].batches(rows=7) for x in piece["bmi"]]
+    assert small == list(first["bmi"])
+
+
+def test_seeds_and_grid_keep_the_best(run: Here) -> None:
+    done = run("train", "iris", "--seeds", "0..2", "--grid", "lr=1e-3,1e-2", "--grid",
+               "hidden=4,8:8", "--epochs", "5", "--no-report", "-q", "--json")
+    assert done.status == 0, done.err
+    rows = list(csv.DictReader(Path("fastbp-iris/results.csv").read_text().splitlines()))
+    assert len(rows) == 12
+    assert {(r["lr"], r["hidden"], r["seed"]) for r in rows} == {
+        (lr, h, s) for lr in ("0.001", "0.01") for h in ("4", "8:8") for s in "012"}
+    best = min(rows, key=lambda r: float(r["val_loss"]))
+    assert best["best"] == "True" and sum(r["best"] == "True" for r in rows) == 1
+    assert done.json["best"] == int(best["run"])
+    # the best alone, from its own configuration
+    assert run("train", "--config", "fastbp-iris/best.toml", "-o", "alone", "-q").status == 0
+    np.testing.assert_array_equal(params(run.folder / "fastbp-iris"), params(run.folder / "alone"))
+    # all of it again, from TOML lists
+    assert run("train", "--config", "fastbp-iris/config.toml", "-o", "b", "-q").status == 0
+    again = list(csv.DictReader(Path("b/results.csv").read_text().splitlines()))
+    assert [r["loss"] for r in again] == [r["loss"] for r in rows]
+    curves = [json.loads(x) for x in Path("b/metrics.jsonl").read_text().splitlines()]
+    assert len(curves) == 60 and curves[-1]["run"] == 11
+    assert "*" in run("train", "iris", "--seeds", "0,7", *QUICK, "-o", "c").out
+
+
+def test_monitor_turns_the_choice(run: Here) -> None:
+    done = run("train", "iris", "--seeds", "0..4", "--monitor", "val_accuracy", "--epochs", "4",
+               "--no-report", "-q", "--json")
+    rows = done.json["runs"]
+    assert rows[done.json["best"]]["val_accuracy"] == max(r["val_accuracy"] for r in rows)
+
+
+def test_early_stopping_and_time_limit_say_so(run: Here) -> None:
+    done = run("train", "iris", "--early-stopping", "--patience", "0", "--epochs", "500", "--lr",
+               "0.1", "--no-report", "-q")
+    assert re.search(r"stopped by early stopping after \d+ epochs", done.out)
+    done = run("train", "iris", "--time-limit", "0.2s", "--epochs", "10000000", "--no-report",
+               "-q", "--json", "-o", "t")
+    assert done.json["status"] == "time limit" and done.json["epochs"] < 10000000
+    epochs = done.json["epochs"]
+    # time-limited runs go on
+    done = run("train", "--config", "t/config.toml", "--time-limit", "0.2s", "-o", "t",
+               "--resume", "-q", "--json")
+    assert done.json["epochs"] > epochs
+
+
+def test_the_report_is_written_or_its_package_named(run: Here,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    assert run("train", "iris", "--epochs", "2", "-q").status == 0
+    page = Path("fastbp-iris/report.html").read_text()
+    assert "fastbp train iris" in page and "setosa" in page
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [n for n in sys.modules if n.startswith("matplotlib.")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    done = run("train", "iris", "--epochs", "2", "-q", "-o", "b")
+    assert done.status == 0 and "no report.html" in done.err and "fastbp[plot]" in done.err
+    assert not Path("b/report.html").exists() and Path("b/model.safetensors").exists()
+
+
+def test_names_of_options_are_those_of_the_library() -> None:
+    known = {n for n in ACTIVATIONS if n not in ("softmax", "log_softmax", "logistic", "swish")}
+    assert set(options.ACTIVATIONS) == known
+    assert set(options.OPTIMIZERS) == {n.lower() for n in OPTIMIZERS}
+    names = {"".join(w.title() for w in n.split("_")) for n in options.SCHEDULES}
+    assert names == set(SCHEDULES) - {"Warmup", "Function"}
+    assert {*options.GRID} <= {o.name for o in options.train_options()}
+
+
+def test_the_bar_shows_loss_accuracy_and_speed() -> None:
+    from rich.console import Console
+
+    X, T = clusters(60)
+    screen = io.StringIO()
+    bar = ProgressBar(Console(file=screen, force_terminal=True, width=120))
+    classifier().fit(X, T, epochs=3, validation_data=(X, T), callbacks=[bar])
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert re.search(r"epoch 3/3.*loss \d+\.\d+.*accuracy \d+\.\d+%.*[\d,]+ samples/s", text)
+
+
+def test_plain_lines_without_terminal_or_rich(monkeypatch: pytest.MonkeyPatch,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    plain: Any = io.StringIO()
+    lines = progress(plain)
+    assert isinstance(lines, fastbp.callbacks.PrintEpoch)
+    X, T = clusters(30)
+    classifier().fit(X, T, epochs=2, callbacks=[lines])
+    assert plain.getvalue().startswith("epoch 1/2  loss") and not capsys.readouterr().out
+    assert isinstance(progress(Terminal()), ProgressBar)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert isinstance(progress(Terminal()), fastbp.callbacks.PrintEpoch)
+    assert "fastbp[cli]" in capsys.readouterr().err

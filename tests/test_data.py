@@ -1,0 +1,556 @@
+"""Tables: read, learnt from in one pass, turned into features; and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from fastbp import data, datasets
+from fastbp.data import arrow, columns, table
+from fastbp.data.learn import Moments
+from fastbp.data.stream import ArrayStream, TableStream
+
+
+def frame(n: int = 300, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({
+        "age": rng.integers(0, 90, n), "income": rng.lognormal(9, 2, n),
+        "colour": rng.choice(["red", "green", "blue, dark"], n),
+        "member": rng.random(n) < 0.3, "kind": rng.choice(["yes", "no"], n)})
+
+
+def written(folder: Path, df: pd.DataFrame, kind: str, rows: int = 70) -> Path:
+    path = folder / f"data{kind}"
+    if kind in (".csv", ".csv.gz"):
+        df.to_csv(path, index=False)
+    elif kind == ".tsv":
+        df.to_csv(path, index=False, sep="\t")
+    elif kind == ".parquet":
+        pa.parquet.write_table(pa.Table.from_pandas(df), path, row_group_size=rows)
+    else:
+        pa.feather.write_feather(pa.Table.from_pandas(df), path, chunksize=rows)
+    return path
+
+
+FILES = [".csv", ".csv.gz", ".tsv", ".parquet", ".feather", ".arrow"]
+
+
+# -- reading --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_files_are_what_pandas_wrote(tmp_path: Path, kind: str,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 2048)  # several blocks of text
+    df = frame()
+    found = data.open_table(written(tmp_path, df, kind))
+    assert found.kinds == {"age": "numeric", "income": "numeric", "colour": "categorical",
+                           "member": "boolean", "kind": "categorical"}
+    assert found.n_rows in (None, len(df)) and (found.n_rows is None) == ("sv" in kind)
+    assert found.n_parts == (1 if "sv" in kind else 5)
+    whole = found.read()
+    for name in df:
+        np.testing.assert_array_equal(whole[name], df[name].to_numpy())
+    pieces = list(found.batches(["income", "kind"], rows=64))
+    assert len(pieces) >= 5 and all(set(p) == {"income", "kind"} for p in pieces)
+    assert max(len(p["kind"]) for p in pieces) <= 64
+    np.testing.assert_array_equal(np.concatenate([p["income"] for p in pieces]), df["income"])
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_missing_values_are_nan_or_none(tmp_path: Path, kind: str) -> None:
+    df = pd.DataFrame({"n": [1.0, np.nan, 3.0], "w": ["a", None, "b"],
+                       "b": pd.array([True, None, False], dtype="boolean"),
+                       "i": pd.array([1, 2, None], dtype="Int64")})
+    whole = data.open_table(written(tmp_path, df, kind)).read()
+    np.testing.assert_array_equal(whole["n"], [1, np.nan, 3])
+    np.testing.assert_array_equal(whole["b"].astype(float), [1, np.nan, 0])
+    np.testing.assert_array_equal(whole["i"], [1, 2, np.nan])
+    assert whole["w"].tolist() == ["a", None, "b"]
+
+
+def test_dictionaries_are_categories_and_decimals_numbers(tmp_path: Path) -> None:
+    import decimal
+
+    found = pa.table({"d": pa.array(["u", "v", None, "u"]).dictionary_encode(),
+                      "m": pa.array([decimal.Decimal("1.5")] * 4)})
+    for path in (tmp_path / "t.parquet", tmp_path / "t.feather"):
+        (pa.parquet.write_table if path.suffix == ".parquet" else pa.feather.write_feather)(
+            found, path)
+        opened = data.open_table(path)
+        assert opened.kinds == {"d": "categorical", "m": "numeric"}
+        assert opened.read()["d"].tolist() == ["u", "v", None, "u"]
+        assert opened.read()["m"].tolist() == [1.5] * 4
+
+
+def test_whole_numbers_at_the_top_bind_nothing_below(tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 64)
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n" + "1,2\n" * 40 + "0.5,3\n" + "1,\n")
+    x = data.open_table(path).read(["x", "y"])
+    assert x["x"][40] == 0.5 and np.isnan(x["y"][41])
+    path.write_text("x,y\n" + "1,2\n" * 40 + "many,3\n")
+    with pytest.raises(ValueError, match=r"a\.csv is not a readable CSV.*'many'"):
+        data.open_table(path).read()
+    assert data.open_table(path).typed(text=["x"]).read()["x"][40] == "many"
+
+
+def test_npy_and_npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_PART_BYTES", 100)
+    X = np.arange(60, dtype="f4").reshape(20, 3)
+    np.save(tmp_path / "X.npy", X)
+    found = data.open_table(tmp_path / "X.npy")
+    assert (found.names, found.n_rows, found.n_parts) == (["x0", "x1", "x2"], 20, 3)
+    np.testing.assert_array_equal(found.read()["x1"], X[:, 1])
+    np.testing.assert_array_equal(next(found.part(2))["x0"], X[16:, 0])
+    fields = np.array([(1, 2.5), (3, 4.5)], [("a", "i4"), ("b", "f8")])
+    np.save(tmp_path / "fields.npy", fields)
+    assert data.open_table(tmp_path / "fields.npy").read()["b"].tolist() == [2.5, 4.5]
+    np.savez(tmp_path / "d.npz", X=X.reshape(20, 3, 1), y=np.arange(20))
+    both = data.open_table(tmp_path / "d.npz")
+    assert both.names == ["x0", "x1", "x2", "y"] and both.target == "y"
+    np.testing.assert_array_equal(both.read()["y"], np.arange(20))
+    np.savez(tmp_path / "e.npz", u=np.arange(3), v=np.array(["a", "b", "c"]))
+    assert data.open_table(tmp_path / "e.npz").kinds == {"u": "numeric", "v": "categorical"}
+
+
+def test_bundled_names_and_tables_in_memory() -> None:
+    iris = data.open_table("iris")
+    assert iris.target == "target" and iris.n_rows == 150
+    assert set(iris.read()["target"]) == {"setosa", "versicolor", "virginica"}
+    assert data.open_table(iris) is iris
+    for name in datasets.DATASETS:
+        found = data.open_table(name)
+        assert found.target in found.names
+    df = frame(5)
+    assert data.open_table(df).names == list(df)
+    np.testing.assert_array_equal(data.open_table({"a": [1, 2]}).read()["a"], [1, 2])
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("a.csv", b"", "is an empty file"), ("a.parquet", b"", "is an empty file"),
+    ("a.csv", b"x,y\n", "has a header but no rows"),
+    ("a.csv", b"x;y;z\n1;2;3\n", r"one column found, 'x;y;z', with delimiter ','.*delimiter=';'"),
+    ("a.tsv", b"x,y\n1,2\n", r"one column found.*delimiter=','"),
+    ("a.csv", b"x,x\n1,2\n", "two columns named 'x'"),
+    ("a.csv", b"x,y\n1,2\n1,2,3\n", "not a readable CSV"),
+    ("a.parquet", b"PAR1 and no more", "not a readable Parquet file, or cut short"),
+    ("a.arrow", b"ARROW1 and no more", "not a readable Arrow file, or cut short"),
+    ("a.npy", b"\x93NUMPY", "not a readable .npy file"),
+    ("a.npz", b"PK\x03\x04 and no more", "not a readable .npz file"),
+    ("a.xlsx", b"PK", r"\.xlsx is none of \.csv"), ("a", b"x", "nor a bundled name .*iris")])
+def test_bad_files_are_one_line_with_their_name(tmp_path: Path, name: str, content: bytes,
+                                                message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        data.open_table(tmp_path / name).read()
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_files_cut_short(tmp_path: Path) -> None:
+    df = frame(2000)
+    for kind in (".parquet", ".arrow"):
+        path = written(tmp_path, df, kind)
+        whole = path.read_bytes()
+        for share in (0.3, 0.9):
+            path.write_bytes(whole[:int(len(whole) * share)])
+            with pytest.raises(ValueError, match="cut short"):
+                data.open_table(path).read()
+    damaged = bytearray(whole_parquet := written(tmp_path, df, ".parquet").read_bytes())
+    damaged[100:4000] = bytes(3900)  # the footer is whole, pages are not
+    assert len(damaged) == len(whole_parquet)
+    (tmp_path / "data.parquet").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"data\.parquet"):
+        data.open_table(tmp_path / "data.parquet").read()
+    np.save(tmp_path / "X.npy", np.ones((100, 10)))
+    content = (tmp_path / "X.npy").read_bytes()
+    opened = data.open_table(tmp_path / "X.npy")
+    (tmp_path / "X.npy").write_bytes(content[:-1000])
+    with pytest.raises(ValueError, match="ends in row 87, it should have 100"):
+        opened.read()
+    with pytest.raises(ValueError, match=r"not a readable \.npy file"):
+        data.open_table(tmp_path / "X.npy")
+
+
+def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        data.open_table(tmp_path / "none.csv")
+    with pytest.raises(TypeError, match="got int"):
+        data.open_table(3)
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match="delimiter"):
+        data.open_table(tmp_path / "a.csv", delimiter="::")
+    with pytest.raises(ValueError, match=r"column 'z' is missing: .*a\.csv has 'x', 'y'"):
+        data.open_table(tmp_path / "a.csv").read(["z"])
+    np.save(tmp_path / "f.npy", np.asfortranarray(np.ones((4, 3))))
+    with pytest.raises(ValueError, match="Fortran"):
+        data.open_table(tmp_path / "f.npy")
+    np.savez(tmp_path / "g.npz", X=np.ones((3, 2)), y=np.ones(2))
+    with pytest.raises(ValueError, match="X has 3 rows, y has 2"):
+        data.open_table(tmp_path / "g.npz")
+    with pytest.raises(ValueError, match="different lengths"):
+        data.open_table({"a": [1], "b": [1, 2]})
+    with pytest.raises(ValueError, match="no rows"):
+        data.open_table({"a": []})
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r'pip install "fastbp\[data\]"'):
+        data.open_table(tmp_path / "a.csv")
+
+
+# -- learning -------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 200), st.integers(1, 4), st.lists(st.integers(1, 199), max_size=5),
+       st.sampled_from([0.0, 1.0, 1e6, -1e9]), st.floats(1e-3, 1e3), st.integers(0, 9))
+def test_moments_are_standard_scalers(n: int, k: int, cuts: list[int], offset: float,
+                                      spread: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X = offset + spread * rng.standard_normal((n, k))
+    X[rng.random((n, k)) < 0.1] = np.nan
+    X[0] = offset
+    found, edges = Moments(k), [0, *sorted(c for c in cuts if c < n), n]
+    for lo, hi in zip(edges, edges[1:], strict=False):
+        found.add(X[lo:hi])
+    known = np.isfinite(X)
+    np.testing.assert_array_equal(found.count, known.sum(axis=0))
+    np.testing.assert_allclose(found.mean, np.nanmean(X, axis=0), rtol=1e-9, atol=1e-9 * spread)
+    several = known.sum(axis=0) > 1
+    own = np.nanstd(X, axis=0)[several]
+    np.testing.assert_allclose(found.scale()[several], own, rtol=1e-5)
+
+
+def test_moments_hold_where_sums_of_squares_do_not() -> None:
+    X = 1e8 + np.random.default_rng(0).standard_normal((10_000, 1))
+    found = Moments(1)
+    for i in range(0, 10_000, 97):
+        found.add(X[i:i + 97])
+    np.testing.assert_allclose(found.scale(), X.std(axis=0), rtol=1e-7)
+    flat = Moments(1)
+    flat.add(np.full((50, 1), 0.1))
+    assert flat.scale()[0] == 1.0
+
+
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ".feather"])
+def test_features_are_scikit_learns(tmp_path: Path, kind: str,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 2048)
+    df = frame()
+    path = written(tmp_path, df, kind)
+    learned = data.learn(path, "kind")
+    assert learned.n_rows == 300 and learned.target is not None
+    assert learned.target.classes == ["no", "yes"]
+    X = learned.preprocessor.transform(data.open_table(path).read())
+    numbers = StandardScaler().fit_transform(df[["age", "income"]])
+    words = OneHotEncoder(sparse_output=False).fit_transform(df[["colour"]])
+    own = np.column_stack([numbers, words, df["member"]])
+    np.testing.assert_allclose(X, own, rtol=1e-5, atol=1e-6)
+    assert X.dtype == np.float32 and X.flags.c_contiguous
+    assert learned.preprocessor.feature_names == [
+        "age", "income", "colour=blue, dark", "colour=green", "colour=red", "member"]
+    np.testing.assert_array_equal(learned.target.encode(df["kind"]), df["kind"] == "yes")
+    raw = data.learn(path, "kind", standardize=False, encoding={"colour": "ordinal"},
+                     drop=["age"]).preprocessor
+    own = np.column_stack([df["income"], OrdinalEncoder().fit_transform(df[["colour"]]),
+                           df["member"]])
+    np.testing.assert_allclose(raw.transform(df), own, rtol=1e-6)
+
+
+def test_matrices_and_columns_give_the_same_features() -> None:
+    X = np.random.default_rng(0).normal(5, 3, (3000, 7)).astype("f4")
+    names = [f"x{i}" for i in range(7)]
+    for drop in ([], ["x6"], ["x2"]):
+        whole = data.learn(columns.Matrix(names, X), drop=drop).preprocessor
+        apart = data.learn({n: X[:, i] for i, n in enumerate(names)}, drop=drop).preprocessor
+        assert [c.name for c in whole.columns] == [c.name for c in apart.columns]
+        a = whole.transform(columns.Matrix(names, X))
+        b = whole.transform({n: X[:, i] for i, n in enumerate(names)})
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, apart.transform(columns.Matrix(names, X)), atol=1e-6)
+        out = np.full(a.shape, np.nan, "f4")
+        assert whole.transform(columns.Matrix(names, X), out=out) is out
+        np.testing.assert_array_equal(out, a)
+    X[5, 3] = np.nan
+    filled = whole.transform(columns.Matrix(names, X))
+    assert filled[5, 2] == 0  # x2 is dropped; the mean fills
+    X[7, 1] = np.inf
+    with pytest.raises(ValueError, match="'x1' holds infinity in row 7"):
+        whole.transform(columns.Matrix(names, X))
+
+
+words = st.one_of(st.none(), st.text(max_size=3))
+values = st.one_of(st.none(), st.floats(-1e6, 1e6), st.integers(-9, 9))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(values, words, st.sampled_from([True, False, None])), min_size=1,
+                max_size=20), st.integers(1, 20))
+def test_any_table_with_missing_values(rows: list[Any], piece: int) -> None:
+    named = {name: np.array([r[i] for r in rows] + [None], object)[:-1]
+             for i, name in enumerate("nwb")}
+    empty = [name for name in named if all(v is None for v in named[name])]
+    if len(empty) == 3:
+        with pytest.raises(ValueError, match="no value in any row"):
+            data.learn(named)
+        return
+    learned = data.learn(named, drop=empty, max_categories=50).preprocessor
+    X = learned.transform(named)
+    df = pd.DataFrame({name: pd.Series(named[name], dtype=object) for name in "nwb"})
+    at = 0
+    for entry in learned.columns:
+        width, own = len(entry.feature_names), df[entry.name]
+        found = X[:, at:at + width]
+        if entry.name == "w":
+            full = own.fillna(sorted(own.dropna().value_counts().items(),
+                                     key=lambda kv: (-kv[1], kv[0]))[0][0])
+            cats = sorted(set(full))
+            np.testing.assert_array_equal(found, [[w == c for c in cats] for w in full])
+        elif entry.name == "n":
+            number = own.astype(float)
+            full = number.fillna(number.mean())
+            scale = number.std(ddof=0)
+            scale = scale if scale > 1e-9 * max(1, abs(number.mean())) else None
+            if scale is not None:
+                np.testing.assert_allclose(found[:, 0], (full - number.mean()) / scale,
+                                           rtol=1e-4, atol=1e-4)
+        else:
+            yes = own.dropna().astype(float)
+            np.testing.assert_array_equal(
+                found[:, 0], own.astype(float).fillna(float(yes.mean() >= 0.5)))
+        at += width
+    assert at == learned.n_features == len(learned.feature_names)
+    again = data.Preprocessor.from_dict(learned.to_dict())
+    np.testing.assert_array_equal(again.transform(named), X)
+    assert again == learned and hash(again) == hash(learned)
+
+
+def test_columns_can_be_forced() -> None:
+    t = {"code": np.array([7, 7, 11]), "size": np.array(["1.5", "2", "3"], object),
+         "y": np.array([0.5, 1.5, 2.5])}
+    p = data.learn(t, "y", categorical=["code"], numeric=["size"], standardize=False).preprocessor
+    assert p.feature_names == ["code=11", "code=7", "size"]
+    np.testing.assert_array_equal(p.transform(t), [[0, 1, 1.5], [0, 1, 2], [1, 0, 3]])
+    as_floats = t | {"code": np.array([7.0, 7.0, 11.0])}
+    np.testing.assert_array_equal(p.transform(as_floats), p.transform(t))
+    with pytest.raises(ValueError, match="column 'size' must hold numbers, got 'big' in row 1"):
+        p.transform(t | {"size": np.array(["1", "big", "2"], object)})
+
+
+def test_unknown_categories() -> None:
+    train, new = {"c": np.array(["a", "b"])}, {"c": np.array(["b", "z", "a"])}
+    with pytest.raises(ValueError, match=r"column 'c' holds 'z' in row 6.*unknown='ignore'"):
+        data.learn(train).preprocessor.transform(new, first_row=5)
+    for encoding, wanted in (("onehot", [[0, 1], [0, 0], [1, 0]]), ("ordinal", [[1], [-1], [0]])):
+        p = data.learn(train, unknown="ignore", encoding=encoding).preprocessor
+        p = data.Preprocessor.from_dict(p.to_dict())
+        np.testing.assert_array_equal(p.transform(new), wanted)
+
+
+@pytest.mark.parametrize(("values", "task", "classes"), [
+    (np.array(["b", "a"] * 5), "classification", ["a", "b"]),
+    (np.array([True, False] * 5), "classification", [False, True]),
+    (np.array([3, 1, 2] * 5), "classification", [1, 2, 3]),
+    (np.array([3.0, 1.0] * 5), "classification", [1, 3]),
+    (np.array([0.5, 1.0] * 5), "regression", None), (np.arange(10), "regression", None),
+    (np.arange(2000) // 2, "regression", None), (np.arange(4000) // 2, "regression", None),
+    (np.array([1, 2] * 5, object), "classification", [1, 2])])
+def test_the_task_is_guessed(values: np.ndarray, task: str, classes: Any) -> None:
+    x = np.arange(len(values))
+    found = data.learn({"x": x, "y": values}, "y").target
+    assert found is not None and (found.task, found.classes) == (task, classes)
+    assert data.Target.from_dict(found.to_dict()).to_dict() == found.to_dict()
+    if classes:
+        indices = found.encode(values)
+        assert indices.dtype == np.int64
+        np.testing.assert_array_equal(found.decode(indices), values)
+        np.testing.assert_array_equal(found.decode(np.eye(len(classes))[indices]), values)
+    else:
+        T = found.encode(values)
+        assert T.shape == (len(values), 1) and T.dtype == np.float32
+        assert abs(T.mean()) < 1e-5 and abs(T.std() - 1) < 1e-5
+        np.testing.assert_allclose(found.decode(T), values, rtol=1e-5, atol=1e-3)
+
+
+def test_the_task_can_be_said() -> None:
+    t = {"x": np.arange(6), "y": np.array([1, 2, 1, 2, 1, 2])}
+    found = data.learn(t, "y", task="regression").target
+    assert found is not None and found.mean == 1.5 and found.scale == 0.5
+    found = data.learn(t | {"y": np.array([1.5, 2, 1.5, 2, 2, 2])}, "y",
+                       task="classification").target
+    assert found is not None and found.classes == [1.5, 2.0]
+    assert found.decode([[0.2], [0.8]]).tolist() == [1.5, 2.0]
+
+
+X3 = np.arange(3)
+
+
+@pytest.mark.parametrize(("columns", "options", "message"), [
+    ({"x": X3, "y": ["a"] * 3}, {}, "target 'y' has one class only, 'a'"),
+    ({"x": X3, "y": [1.5] * 3}, {}, "target 'y' is 1.5 in every row"),
+    ({"x": X3, "y": ["a", None, "b"]}, {}, "target 'y' has no value in row 1"),
+    ({"x": X3, "y": [1, 2, np.nan]}, {}, "target 'y' has no value in row 2"),
+    ({"x": X3, "y": ["1", "2", "u"]}, {"task": "regression"}, "'y' must hold numbers, got 'u'"),
+    ({"x": X3, "y": ["a", 1, "b"]}, {}, "'y' holds neither numbers, words nor"),
+    ({"x": X3, "z": X3}, {}, "column 'y' is missing"),
+    ({"y": X3}, {}, "one column found: is the delimiter right"),
+    ({"x": X3, "y": X3}, {"drop": ["q"]}, "column 'q' is missing"),
+    ({"x": X3, "y": X3}, {"drop": ["y"]}, "among the columns to drop"),
+    ({"x": [None] * 3, "y": X3}, {}, r"'x' has no value in any row.*drop=\['x'\]"),
+    ({"x": [np.nan] * 3, "y": X3}, {}, "'x' has no value in any row"),
+    ({"x": [1, np.nan, 2], "y": X3}, {"missing": "error"}, "'x' has no value in row 1"),
+    ({"x": ["a", "b", None], "y": X3}, {"missing": "error"}, "'x' has no value in row 2"),
+    ({"x": ["a", "b", "c"], "y": X3}, {"max_categories": 2}, "more than 2 different values"),
+    ({"x": [1, np.inf, 2], "y": X3}, {}, "'x' holds infinity in row 1"),
+    ({"x": np.array(["2020-01-01"] * 3, "M8[D]"), "y": X3}, {}, r"dates or times.*drop=\['x'\]"),
+    ({"x": [(1,), (2,), (3,)], "y": X3}, {}, "must be 1-D|neither numbers"),
+    ({"x": X3, "y": X3}, {"missing": "guess"}, "missing must be one of"),
+    ({"x": X3, "y": X3}, {"task": "art"}, "task must be one of"),
+    ({"x": X3, "y": X3}, {"encoding": "binary"}, "encoding must be one of"),
+    ({"x": X3, "y": X3}, {"unknown": "guess"}, "unknown must be one of"),
+    ({"x": X3, "y": X3}, {"max_categories": 0}, "max_categories"),
+    ({"x": X3, "y": X3}, {"drop": "x"}, "drop must be a sequence of column names"),
+    ({"x": X3, "y": X3}, {"standardize": 1}, "standardize must be")])
+def test_what_cannot_be_learnt_from(columns: Any, options: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message) as caught:
+        data.learn({k: np.array(v, object) if isinstance(v, list) else v
+                    for k, v in columns.items()}, "y", **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_dates_in_files_are_refused_by_name(tmp_path: Path) -> None:
+    df = pd.DataFrame({"when": pd.date_range("2020", periods=4), "x": [1, 2, 3, 4],
+                       "y": ["a", "b"] * 2})
+    for kind in (".csv", ".parquet", ".arrow"):
+        path = written(tmp_path, df, kind)
+        with pytest.raises(ValueError, match="column 'when' holds dates or times"):
+            data.learn(path, "y")
+        assert data.learn(path, "y", drop=["when"]).preprocessor.feature_names == ["x"]
+
+
+def test_damaged_descriptions_are_refused() -> None:
+    p = data.learn({"c": np.array(["a", "b"]), "x": np.arange(2)}).preprocessor
+    good = p.to_dict()
+    for bad in ({}, good | {"format": "fastbp-preprocessing-9"}, good | {"columns": [{}]},
+                good | {"columns": None}, good | {"columns": []},
+                good | {"columns": [{"kind": "numeric", "name": "x", "scale": 0}]},
+                good | {"columns": [{"kind": "numeric", "name": "x", "mean": float("nan")}]},
+                good | {"columns": [*good["columns"], good["columns"][0]]}):
+        with pytest.raises(ValueError):
+            data.Preprocessor.from_dict(bad)
+    for arguments in (("t", "classification"), ("t", "classification", ["a"]),
+                      ("t", "classification", ["a", "a"]), ("t", "regression", ["a", "b"]),
+                      ("t", "regression", None, 0.0, 0.0), ("t", "art")):
+        with pytest.raises(ValueError):
+            data.Target(*arguments)
+    with pytest.raises(ValueError, match="format"):
+        data.Target.from_dict({"format": "fastbp-target-9"})
+    with pytest.raises(ValueError, match="damaged"):
+        data.Target.from_dict({"format": "fastbp-target-1", "colour": 1})
+    target = data.Target("t", "classification", ["a", "b"])
+    with pytest.raises(ValueError, match=r"target 't' holds .*'z'.* in row 4"):
+        target.encode(np.array(["a", "z"]), first_row=3)
+    with pytest.raises(ValueError, match="has no value in row 1"):
+        target.encode(np.array(["a", None], object))
+
+
+def test_columns_that_do_not_fit() -> None:
+    p = data.learn({"c": np.array(["a", "b"]), "x": np.arange(2), "b": np.array([True, False])},
+                   missing="error").preprocessor
+    good = {"c": np.array(["a"]), "x": np.array([1.0]), "b": np.array([1])}
+    assert p.transform(good).shape == (1, 4)
+    for bad, message in (({"c": ["a"], "x": [1.0]}, "column 'b' is missing; the table has"),
+                         (good | {"b": [2]}, "'b' must hold true or false, got 2 in row 0"),
+                         (good | {"x": [np.nan]}, "'x' has no value in row 0.*impute"),
+                         (good | {"c": [None]}, "'c' has no value in row 0"),
+                         (good | {"x": [1e300]}, "feature 'x' is too large for float32"),
+                         (good | {"x": [1, 2]}, "different lengths"),
+                         (good | {"x": [[1]]}, "must be 1-D")):
+        with pytest.raises(ValueError, match=message):
+            p.transform({k: np.array(v) for k, v in bad.items()})
+    with pytest.raises(ValueError, match="out must be"):
+        p.transform(good, out=np.empty((2, 4), "f4"))
+
+
+# -- streams --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ".feather"])
+def test_streams_give_each_row_once(tmp_path: Path, kind: str) -> None:
+    df = frame(1000)
+    path = written(tmp_path, df, kind, rows=37)
+    learned = data.learn(path, "kind", drop=["member", "colour"])
+    assert learned.target is not None
+    stream = TableStream(path, learned.preprocessor, learned.target, weight="age",
+                         block_rows=256)
+    own = learned.preprocessor.transform(df)
+    assert stream.n_rows == 1000 and len({r.tobytes() for r in own}) == 1000
+
+    def epoch(number: int, shuffle: bool) -> list[Any]:
+        return [tuple(a.copy() for a in b) for b in stream.blocks(number, 7, shuffle)]
+
+    straight = epoch(0, False)
+    np.testing.assert_array_equal(np.concatenate([b[0] for b in straight]), own)
+    np.testing.assert_array_equal(np.concatenate([b[1] for b in straight]), df["kind"] == "yes")
+    np.testing.assert_array_equal(np.concatenate([b[2] for b in straight]), df["age"])
+    labels = np.concatenate([t[0] for t in stream.targets()])
+    np.testing.assert_array_equal(labels, df["kind"] == "yes")
+    one, again, other = epoch(1, True), epoch(1, True), epoch(2, True)
+    target = dict(zip([r.tobytes() for r in own], df["kind"] == "yes", strict=True))
+    for blocks in (one, other):
+        assert max(len(b[0]) for b in blocks) <= 256
+        rows = np.concatenate([b[0] for b in blocks])
+        assert {r.tobytes() for r in rows} == set(target) and len(rows) == 1000
+        for X, T, _ in blocks:
+            np.testing.assert_array_equal(T, [target[r.tobytes()] for r in X])
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+    if kind != ".csv":
+        assert (one[0][0][:50] != other[0][0][:50]).any()
+        place = {r.tobytes(): i // 37 for i, r in enumerate(own)}
+        assert len({place[r.tobytes()] for r in one[0][0]}) >= 5  # several groups in a block
+
+
+def test_array_streams(tmp_path: Path) -> None:
+    X, T = np.arange(3000, dtype="f4").reshape(1000, 3), np.arange(1000)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "T.npy", T)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for source in (X, tmp_path / "X.npy", str(tmp_path / "X.npy"), mapped):
+        stream = ArrayStream(source, tmp_path / "T.npy", block_rows=96)
+        assert stream.n_rows == 1000
+        straight = list(stream.blocks(0, 0, False))
+        np.testing.assert_array_equal(np.concatenate([b[0] for b in straight]), X)
+        np.testing.assert_array_equal(np.concatenate([t for t, in stream.targets()]), T)
+        mixed = list(stream.blocks(0, 0, True))
+        for A, t in mixed:
+            np.testing.assert_array_equal(A, X[t])
+        assert sorted(np.concatenate([t for _, t in mixed]).tolist()) == T.tolist()
+        assert np.ptp(mixed[0][1] // 12) > 8 and len(mixed[0][0]) == 96
+    part = ArrayStream(mapped[100:200], T[100:200])
+    np.testing.assert_array_equal(
+        np.concatenate([b[0] for b in part.blocks(0, 0, False)]), X[100:200])
+    with pytest.raises(ValueError, match="as many rows"):
+        ArrayStream(X, T[:-1])
+    with pytest.raises(ValueError, match="no rows"):
+        ArrayStream(X[:0], T[:0])
+    with pytest.raises(FileNotFoundError):
+        ArrayStream(tmp_path / "none.npy", T)
+    content = (tmp_path / "X.npy").read_bytes()
+    stream = ArrayStream(tmp_path / "X.npy", T)
+    (tmp_path / "X.npy").write_bytes(content[:-4])
+    with pytest.raises(ValueError, match="ends before row 1000"):
+        list(stream.blocks(0, 0, False))
+    with pytest.raises(ValueError, match="not a readable"):
+        ArrayStream(tmp_path / "X.npy", T)

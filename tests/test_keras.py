@@ -1,0 +1,127 @@
+"""Dense stacks from Keras and back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.io.keras import MODULES
+from fastbp.layers import LAYERS
+
+from . import exports
+from .test_training import Scale
+
+os.environ.setdefault("KERAS_BACKEND", "numpy")  # the one that needs no other package
+keras = pytest.importorskip("keras")
+K = keras.layers
+# Keras' own variables, whenever weights are read
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def run(model: Any, X: np.ndarray) -> np.ndarray:
+    return np.asarray(model.predict(X, verbose=0))
+
+
+def close(found: Any, wanted: Any) -> None:
+    """Backends of Keras compute float64 in float32, all but torch's."""
+    assert exports.far(found.astype(wanted.dtype), wanted) <= 1e-5
+
+
+def test_every_layer_has_its_equal() -> None:
+    assert set(MODULES) == set(LAYERS.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", exports.CASES)
+def test_every_layer_there_and_back(case: str, dtype: str, tmp_path: Path) -> None:
+    network, X = exports.around(case, dtype), exports.rows(dtype=dtype)
+    model = fastbp.to_keras(network)
+    close(run(model, X), network.predict(X))
+    assert all(w.dtype == dtype for w in model.get_weights())
+    again = fastbp.from_keras(model)
+    assert again.dtype == dtype
+    np.testing.assert_array_equal(again.params, network.params)
+    for ours, theirs in zip(network.layers, again.layers, strict=True):
+        assert type(ours) is type(theirs)
+        for name, value in ours.config().items():
+            assert theirs.config()[name] == (pytest.approx(value) if isinstance(value, float)
+                                             else value)
+    model.save(tmp_path / "m.keras")
+    close(run(keras.models.load_model(tmp_path / "m.keras"), X), network.predict(X))
+
+
+def shaken(model: Any) -> Any:
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        layer.set_weights([np.abs(w + rng.normal(size=w.shape)) if w.ndim == 1
+                           else rng.normal(size=w.shape) for w in layer.get_weights()])
+    return model
+
+
+def test_models_as_people_write_them() -> None:
+    X = exports.rows()
+    model = shaken(keras.Sequential([
+        K.Input((5,)), K.Flatten(), K.Dense(8, activation="relu"),
+        K.BatchNormalization(scale=False), K.Dropout(0.3),
+        K.Dense(6, "elu", use_bias=False), K.LayerNormalization(center=False), K.Dense(6),
+        K.ReLU(negative_slope=0.1), K.BatchNormalization(center=False), K.Dense(6, "leaky_relu"),
+        K.Activation("swish"), K.Identity(), K.LayerNormalization(scale=False, center=False),
+        K.Dense(3, "softmax")]))
+    network = fastbp.from_keras(model)
+    close(network.predict(X), run(model, X))
+    assert isinstance(network.loss_function, fastbp.CrossEntropyLoss)
+    assert network.layers[2].momentum == pytest.approx(0.01)
+    assert fastbp.from_keras(model, loss="focal", dtype="float64").dtype == np.float64
+    # functional, with a model and an operation within
+    start = K.Input((5,))
+    inner = shaken(keras.Sequential([K.Input((5,)), K.Dense(4, "tanh"), K.Dense(4)]))
+    end = K.Dense(2, "sigmoid")(keras.ops.gelu(inner(start), approximate=False))
+    model = keras.Model(start, end)
+    network = fastbp.from_keras(model)
+    close(network.predict(X), run(model, X))
+    assert isinstance(network.loss_function, fastbp.BinaryCrossEntropyLoss)
+
+
+def functional(make: Any) -> Any:
+    start = K.Input((4,))
+    return keras.Model(start, make(start))
+
+
+def twice(x: Any) -> Any:
+    layer = K.Dense(4)
+    return layer(layer(x))
+
+
+def branches(x: Any) -> Any:
+    y = K.Dense(4)(x)
+    return K.Add()([K.Dense(4)(y), y])
+
+
+class Own(K.Dense):
+    """A layer of the user's own."""
+
+
+@pytest.mark.parametrize(("make", "error", "match"), [
+    (lambda: functional(twice), ValueError, "no chain"),
+    (lambda: functional(branches), ValueError, "no chain"),
+    (lambda: functional(lambda x: K.Dense(2)(K.GaussianNoise(0.1)(x))), TypeError, "GaussianN"),
+    (lambda: functional(lambda x: Own(2)(x)), TypeError, "Own"),
+    (lambda: functional(lambda x: K.Dense(2, activation="relu6")(x)), TypeError, "relu6"),
+    (lambda: functional(lambda x: K.ReLU(max_value=6)(K.Dense(2)(x))), ValueError, "max_value"),
+    (lambda: keras.Sequential([K.Dense(2)]), ValueError, "not built"),
+    (lambda: "model.keras", TypeError, "got str")])
+def test_what_has_no_equal_is_named(make: Any, error: Any, match: str) -> None:
+    with pytest.raises(error, match=match):
+        fastbp.from_keras(make())
+
+
+def test_layers_of_the_users_own_are_refused() -> None:
+    with pytest.raises(TypeError, match="Scale"):
+        fastbp.to_keras(fastbp.Network([fastbp.Dense(2, 2), Scale()], "mse"))
+    with pytest.raises(TypeError, match="got list"):
+        fastbp.to_keras([])  # type: ignore[arg-type]

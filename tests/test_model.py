@@ -1,0 +1,184 @@
+"""Models: a network with its columns and its target, in one file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastbp
+from fastbp import Dense, Model, Network, ReLU, data, load_model
+from fastbp.io.safetensors import read, write
+
+from .builders import classifier, clusters
+
+
+def table(n: int = 240, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    df = pd.DataFrame({"height": rng.normal(170, 10, n), "colour": rng.choice(["red", "blue"], n),
+                       "member": rng.random(n) < 0.5})
+    score = (df["height"] - 170) / 10 + 2 * (df["colour"] == "red") - 1
+    df["group"] = np.where(score > 0, "up", "down")
+    df["cost"] = 1000 + 50 * score
+    return df
+
+
+def trained(target: str, n_out: int | None = None, **options: Any) -> Model:
+    df = table()
+    other = {"group": "cost", "cost": "group"}[target]
+    learned = data.learn(df, target, drop=[other], **options)
+    assert learned.target is not None
+    loss = {"group": "SoftmaxCrossEntropyLoss", "cost": "MSELoss"}[target]
+    n_out = n_out or learned.target.n_outputs
+    if target == "group" and n_out == 1:
+        loss = "SigmoidBinaryCrossEntropyLoss"
+    network = Network([Dense(learned.preprocessor.n_features, 16), ReLU(), Dense(16, n_out)], loss)
+    network.fit(learned.preprocessor.transform(df), learned.target.encode(df[target]), epochs=60,
+                optimizer=fastbp.Adam(0.01))
+    return Model(network, learned.preprocessor, learned.target, {"config": {"epochs": 60}})
+
+
+@pytest.mark.parametrize("n_out", [1, 2])
+def test_predict_takes_the_raw_file(tmp_path: Path, n_out: int,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    model, new = trained("group", n_out), table(100, seed=1)
+    labels = model.predict(new)
+    assert (labels == new["group"]).mean() > 0.95
+    P = model.predict_proba(new)
+    assert P.shape == (100, 2)
+    np.testing.assert_allclose(P.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(np.array(["down", "up"])[P.argmax(axis=1)], labels)
+    model.save(tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    monkeypatch.setattr("fastbp.data.arrow._BLOCK_BYTES", 1024)
+    new.drop(columns=["group"]).to_csv(tmp_path / "new.csv", index=False)
+    np.testing.assert_array_equal(again.predict(tmp_path / "new.csv"), labels)
+    np.testing.assert_allclose(again.predict_proba(str(tmp_path / "new.csv")), P, rtol=1e-5)
+    np.testing.assert_array_equal(again.predict(data.open_table(new)), labels)
+    np.testing.assert_array_equal(again.predict({k: new[k].to_numpy() for k in new}), labels)
+    assert again.preprocessor == model.preprocessor
+    assert again.info == model.info and again.info["fastbp"] == fastbp.__version__
+    assert again.info["config"] == {"epochs": 60}
+    np.testing.assert_array_equal(fastbp.load(tmp_path / "m").params, model.network.params)
+
+
+def test_numbers_come_back_in_their_units(tmp_path: Path) -> None:
+    model, new = trained("cost"), table(100, seed=1)
+    model.save(tmp_path / "m")
+    found = load_model(tmp_path / "m").predict(new)
+    assert found.shape == (100,) and found.dtype == np.float64
+    assert np.abs(found - new["cost"]).mean() < 10
+    with pytest.raises(ValueError, match="cross-entropy"):
+        model.predict_proba(new)
+
+
+def test_a_network_alone_is_a_model_too(tmp_path: Path) -> None:
+    X, T = clusters()
+    net = classifier()
+    net.fit(X, T, epochs=2)
+    net.save(tmp_path / "m")
+    model = load_model(tmp_path / "m")
+    assert model.preprocessor is None and model.target is None
+    np.testing.assert_array_equal(model.predict(X), net.predict_classes(X))
+    np.testing.assert_array_equal(model.predict_proba(X), net.predict_proba(X))
+    np.save(tmp_path / "X.npy", X)
+    np.testing.assert_array_equal(model.predict(tmp_path / "X.npy"), net.predict_classes(X))
+    np.testing.assert_array_equal(model.predict({f"c{i}": X[:, i] for i in range(6)}),
+                                  net.predict_classes(X))
+    line = Network([Dense(6, 3)], "MSELoss")
+    np.testing.assert_array_equal(Model(line).predict(X), line.predict(X))
+    assert "Network(6 ->" in repr(model)
+
+
+def test_rows_in_messages_count_through_the_file(tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastbp.data.table.ROWS", 16)
+    monkeypatch.setattr("fastbp.data.arrow._BLOCK_BYTES", 512)
+    new = table(100, seed=1)
+    new.loc[83, "colour"] = "green"
+    new.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(ValueError, match=r"column 'colour' holds 'green' in row 83"):
+        trained("group").predict(tmp_path / "new.csv")
+    lenient = trained("group", unknown="ignore")
+    lenient.save(tmp_path / "m")
+    assert len(load_model(tmp_path / "m").predict(tmp_path / "new.csv")) == 100
+    with pytest.raises(ValueError, match=r"column 'colour' is missing: .*new\.csv has 'height'"):
+        new.drop(columns="colour").to_csv(tmp_path / "new.csv", index=False)
+        lenient.predict(tmp_path / "new.csv")
+    with pytest.raises(ValueError, match="column 'colour' is missing; the table has 'height'"):
+        lenient.predict(new.drop(columns="colour"))
+    with pytest.raises(TypeError, match="takes a table.* got ndarray"):
+        lenient.predict(np.ones((3, 4)))
+
+
+def test_parts_that_do_not_fit() -> None:
+    learned = data.learn({"x": np.arange(9), "y": np.arange(9) % 3}, "y")
+    with pytest.raises(ValueError, match="makes 1 features, the network takes 2"):
+        Model(Network([Dense(2, 3)], "MSELoss"), learned.preprocessor)
+    with pytest.raises(ValueError, match="needs 3 outputs, the network has 2"):
+        Model(Network([Dense(1, 2)], "MSELoss"), learned.preprocessor, learned.target)
+
+
+def test_other_formats_and_versions_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    trained("group").save(path)
+    tensors, metadata = read(path)
+
+    def changed(**entries: str | None) -> None:
+        write(path, tensors, {k: v for k, v in (metadata | entries).items() if v is not None})
+
+    later = json.dumps({"fastbp": "9.0"})
+    columns = json.dumps({"format": "fastbp-preprocessing-9"})
+    changed(**{"fastbp.preprocessing": columns, "fastbp.info": later})
+    with pytest.raises(ValueError, match=r"m was written by fastbp 9\.0, this is .*: "
+                                         r"preprocessing of format 'fastbp-preprocessing-9'"):
+        load_model(path)
+    network = json.dumps(json.loads(metadata["fastbp"]) | {"format": "fastbp-network-9"})
+    changed(**{"fastbp": network, "fastbp.info": later})
+    with pytest.raises(ValueError, match=r"written by fastbp 9\.0.*'fastbp-network-9'"):
+        load_model(path)
+    changed(**{"fastbp.target": json.dumps({"format": "fastbp-target-9"})})
+    with pytest.raises(ValueError, match="m is not a fastbp model: target of format"):
+        load_model(path)
+    for wrong in ("{", "[]"):
+        changed(**{"fastbp.info": wrong})
+        with pytest.raises(ValueError, match=r"m is not a fastbp model: fastbp\.info"):
+            load_model(path)
+    changed(**{"fastbp.info": None})
+    assert load_model(path).target is not None
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match="m is not a fastbp model"):
+        load_model(path)
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "none")
+
+
+def test_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, model = tmp_path / "m", trained("group")
+    model.save(path)
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    model.network.params[...] = 0
+    with pytest.raises(OSError, match=r"model not saved: No space left on device: '.*/m'") as e:
+        model.save(path)
+    assert e.value.errno == errno.ENOSPC and e.value.filename == str(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileNotFoundError, match=r"model not saved: No such file.*none/m'"):
+        model.save(tmp_path / "none" / "m")
+    with pytest.raises(IsADirectoryError, match="model not saved"):
+        model.save(tmp_path)
+    model.info["function"] = print
+    with pytest.raises(TypeError, match="JSON"):
+        model.save(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,221 @@
+"""Networks as ONNX, by the reference evaluator and by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.io.onnx import NODES, to_onnx
+from fastbp.layers import LAYERS
+
+from . import exports
+from .builders import CHAINS, clusters
+from .builders import network as chain_network
+from .test_training import Scale
+
+onnx = pytest.importorskip("onnx")
+runtime = pytest.importorskip("onnxruntime")
+
+
+def outputs(data: bytes, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Outputs by name; the two evaluators must agree."""
+    from onnx.reference import ReferenceEvaluator
+
+    parsed = onnx.load_from_string(data)
+    onnx.checker.check_model(parsed, full_check=True)
+    assert parsed.ir_version == 8
+    assert {o.domain: o.version for o in parsed.opset_import} == {"": 17, "ai.onnx.ml": 3}
+    session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    found = dict(zip(names, session.run(None, inputs), strict=True))
+    with np.errstate(all="ignore"):  # the evaluator's own formulas overflow on the way
+        again = dict(zip(names, ReferenceEvaluator(parsed).run(None, inputs), strict=True))
+    for name, value in found.items():
+        if value.dtype.kind == "f":
+            assert exports.far(again[name], value) <= 1e-5
+        else:
+            assert list(map(str, again[name].ravel())) == list(map(str, value.ravel()))
+    return found
+
+
+def test_every_layer_has_its_nodes() -> None:
+    assert set(NODES) == set(LAYERS.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("where", ["around", "alone"])
+@pytest.mark.parametrize("case", exports.CASES)
+def test_every_layer_gives_the_numbers_of_predict(case: str, where: str, dtype: str) -> None:
+    network = getattr(exports, where)(case, dtype)
+    for X in (exports.rows(dtype=dtype), exports.rows(1, dtype=dtype)):
+        found = outputs(to_onnx(network), {"X": X})
+        assert list(found) == ["Y"]
+        assert exports.far(found["Y"], network.predict(X)) <= (
+            1e-5 if dtype == "float32" else 1e-12 if case not in ("LayerNorm", "BatchNorm",
+            "LayerNorm(1e-2)", "BatchNorm(1e-3)") else 1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_every_loss_gives_what_predict_proba_gives(chain: str, dtype: str) -> None:
+    network = exports.shaken(chain_network(chain, dtype))
+    X = exports.rows(dtype=dtype)
+    found = outputs(to_onnx(network), {"X": X})
+    assert exports.far(found["Y"], network.predict(X)) <= 1e-5
+    if network.loss_function.probabilities is None:
+        assert list(found) == ["Y"]
+    else:
+        assert list(found) == ["Y", "probabilities"]
+        assert exports.far(found["probabilities"], network.predict_proba(X)) <= 1e-5
+
+
+@pytest.mark.parametrize("classes", [["a", "b", "ä"], [10, -3, 2**40], [0.5, 1, 1.5]])
+def test_labels(classes: list[Any]) -> None:
+    network, X = exports.around("Tanh", loss="softmax_cross_entropy"), exports.rows()
+    found = outputs(to_onnx(network, classes=classes), {"X": X})
+    assert list(found) == ["label", "probabilities"]
+    wanted = [classes[k] for k in network.predict_classes(X)]
+    assert found["label"].tolist() == wanted and len(set(wanted)) == 3
+    assert exports.far(found["probabilities"], network.predict_proba(X)) <= 1e-5
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], [False, True]])
+def test_one_output_of_two_classes(classes: list[Any]) -> None:
+    network = exports.shaken(fastbp.Network(
+        [fastbp.Dense(5, 7), fastbp.Tanh(), fastbp.Dense(7, 1)], "sigmoid_binary_cross_entropy"))
+    X = exports.rows()
+    found = outputs(to_onnx(network, classes=classes), {"X": X})
+    p = network.predict_proba(X)
+    assert exports.far(found["probabilities"], np.concatenate([1 - p, p], axis=1)) <= 1e-5
+    assert found["label"].tolist() == [classes[k] for k in network.predict_classes(X)]
+    assert len(set(found["label"].tolist())) == 2
+
+
+def test_several_yes_or_no_and_scores() -> None:
+    X = exports.rows()
+    network = exports.around("ReLU", loss="sigmoid_binary_cross_entropy")
+    found = outputs(to_onnx(network, classes=["x", "y", "z"]), {"X": X})
+    np.testing.assert_array_equal(found["label"], network.predict_classes(X))
+    network = exports.around("ReLU", loss="hinge")
+    found = outputs(to_onnx(network, classes=["x", "y", "z"]), {"X": X})
+    wanted = np.array(["x", "y", "z"])[network.predict(X).argmax(axis=1)]
+    assert list(found) == ["label", "Y"] and found["label"].tolist() == wanted.tolist()
+
+
+def test_raw_columns() -> None:
+    columns = exports.table()
+    network = exports.shaken(fastbp.Network(
+        [fastbp.Dense(9, 8), fastbp.Tanh(), fastbp.Dense(8, 2)], "softmax_cross_entropy"))
+    inputs = {name: value[:, None] for name, value in columns.items()}
+    X = exports.features(columns)
+    data = to_onnx(exports.model(network, classes=["n", "j"]))
+    found = outputs(data, inputs)
+    assert exports.far(found["probabilities"], network.predict_proba(X)) <= 1e-5
+    assert found["label"].tolist() == [["n", "j"][k] for k in network.predict_classes(X)]
+    assert len(set(found["label"].tolist())) == 2
+    properties = {p.key: p.value for p in onnx.load_from_string(data).metadata_props}
+    assert properties["fastbp"] == fastbp.__version__
+    assert json.loads(properties["fastbp.features"]) == exports.FEATURES
+    assert json.loads(properties["fastbp.classes"]) == ["n", "j"]
+    with pytest.raises(Exception, match="(?i)out of (data )?bounds"):  # an unknown word
+        runtime.InferenceSession(data).run(None, inputs | {"colour": np.full((30, 1), "pink",
+                                                                              object)})
+    # the target's own units, and a missing number that is refused
+    network = exports.shaken(fastbp.Network([fastbp.Dense(9, 1)], "mse"))
+    columns["age"][5] = np.nan
+    data = to_onnx(exports.model(network, task="regression", mean=200.0, scale=30.0))
+    session = runtime.InferenceSession(data)
+    found = session.run(["Y"], {name: value[:, None] for name, value in columns.items()})[0]
+    assert np.isnan(found[5, 0])
+    kept = np.arange(30) != 5
+    assert exports.far(found[kept], network.predict(X[kept]) * 30 + 200) <= 1e-5
+
+
+def test_the_columns_of_a_trained_model() -> None:
+    data = pytest.importorskip("fastbp.data")
+    models = pytest.importorskip("fastbp.model")
+    make = {c.__name__: c for c in (data.Numeric, data.Boolean, data.Categorical)}
+    real = data.Preprocessor([make[type(c).__name__](**vars(c)) for c in exports.COLUMNS])
+    columns = exports.table()
+    target = data.Target("y", "classification", ["n", "j"])
+    network = exports.shaken(fastbp.Network([fastbp.Dense(9, 2)], "softmax_cross_entropy"))
+    model = models.Model(network, real, target)
+    found = outputs(to_onnx(model), {name: value[:, None] for name, value in columns.items()})
+    asked = columns | {"länge": np.array([v or None for v in columns["länge"]], object)}
+    assert found["label"].tolist() == model.predict(asked).tolist()
+    assert exports.far(found["probabilities"], model.predict_proba(asked)) <= 1e-5
+
+
+def test_columns_named_like_anything() -> None:
+    columns = [exports.Numeric(name, 1.0, 2.0) for name in ("Y", "0.weight", "constant", "")]
+    network = exports.shaken(fastbp.Network([fastbp.Dense(4, 2)], "mse"))
+    model = exports.model(network)
+    model.preprocessor.columns = columns
+    X = exports.rows(columns=4)
+    found = outputs(to_onnx(model), {n: X[:, i:i + 1] for i, n in enumerate(
+        ["Y", "0.weight", "constant", "column3"])})
+    assert exports.far(found["Y_"], network.predict((X - 1) / 2)) <= 1e-5
+
+
+def test_estimators() -> None:
+    pd = pytest.importorskip("pandas")
+    X, y = clusters(100)
+    words = np.array(["red", "green", "blue", "grey"])[y]
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    model = fastbp.MLPClassifier(8, solver="lbfgs", random_state=0).fit(frame, words)
+    data = to_onnx(model)
+    found = outputs(data, {"X": X})
+    assert found["label"].tolist() == model.predict(frame).tolist()
+    assert exports.far(found["probabilities"], model.predict_proba(frame)) <= 1e-9
+    properties = {p.key: p.value for p in onnx.load_from_string(data).metadata_props}
+    assert json.loads(properties["fastbp.features"]) == list("abcdef")
+    several = np.stack([y > 1, y % 2 == 1, y == 3], axis=1).astype(int)
+    model = fastbp.MLPClassifier(8, solver="lbfgs", random_state=0).fit(X, several)
+    np.testing.assert_array_equal(outputs(to_onnx(model), {"X": X})["label"], model.predict(X))
+    model = fastbp.MLPClassifier(8, solver="lbfgs", random_state=0).fit(X, y > 1)
+    found = outputs(to_onnx(model), {"X": X})
+    assert found["label"].tolist() == model.predict(X).tolist()
+    assert exports.far(found["probabilities"], model.predict_proba(X)) <= 1e-9
+    counts = np.abs(X[:, 0]).round()
+    for loss in ("squared_error", "poisson"):
+        model = fastbp.MLPRegressor(loss, 8, solver="lbfgs", tol=1e9, random_state=0).fit(
+            X, counts)
+        assert exports.far(outputs(to_onnx(model), {"X": X})["Y"][:, 0], model.predict(X)) <= 1e-9
+
+
+def test_the_file_is_whole_and_names_its_weights(tmp_path: Path) -> None:
+    network = exports.around("ReLU")
+    data = to_onnx(network, tmp_path / "m.onnx")
+    assert (tmp_path / "m.onnx").read_bytes() == data == fastbp.to_onnx(network)
+    assert list(tmp_path.iterdir()) == [tmp_path / "m.onnx"]
+    parsed = onnx.load(tmp_path / "m.onnx")
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in parsed.graph.initializer}
+    for name, value in network.named_parameters().items():
+        np.testing.assert_array_equal(weights[name], value)
+    assert parsed.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    with pytest.raises(TypeError, match="Scale"):
+        to_onnx(fastbp.Network([fastbp.Dense(2, 2), Scale()], "mse"), path)
+    with pytest.raises(TypeError, match="model must be a Network.*str"):
+        to_onnx("m.onnx", path)  # type: ignore[arg-type]
+    network = exports.around("ReLU", loss="softmax_cross_entropy")
+    for classes, error in ((["a", "b"], ValueError), (["a", "b", 3], TypeError),
+                           ([None] * 3, TypeError), ([2**70, 1, 2], ValueError)):
+        with pytest.raises(error, match="classes must"):
+            to_onnx(network, path, classes=classes)
+    model = exports.model(fastbp.Network([fastbp.Dense(9, 2)], "mse"))
+    model.preprocessor.columns = [*exports.COLUMNS[:-1], "dates"]
+    with pytest.raises(TypeError, match="dates"):
+        to_onnx(model, path)
+    network.layers[0].weight[0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"0\.weight"):
+        to_onnx(network, path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,257 @@
+"""Training block by block: the bits of training whole, in any circumstances."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastbp
+from fastbp import Dense, Network, ReLU, data, fit_stream
+from fastbp.callbacks import Callback, Checkpoint
+from fastbp.data.stream import ArrayStream, TableStream
+from fastbp.layers import Layer
+
+from .test_callbacks import StopAt
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((500, 6), np.float32)
+T = RNG.integers(0, 3, 500)
+W = RNG.random(500).astype(np.float32)
+
+
+def network(seed: int = 0, dtype: str = "float32") -> Network:
+    return Network([Dense(6, 16), fastbp.BatchNorm(), ReLU(), fastbp.Dropout(0.1), Dense(16, 3)],
+                   "SoftmaxCrossEntropyLoss", dtype, seed)
+
+
+def cut(edges: list[int], *arrays: Any) -> list[tuple[Any, ...]]:
+    ends = [0, *sorted(edges), len(arrays[0])]
+    return [tuple(a[i:j] for a in arrays) for i, j in zip(ends, ends[1:], strict=False)]
+
+
+def no_blocks_thread() -> bool:
+    return all(t.name != "fastbp-blocks" for t in threading.enumerate())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 500), max_size=6), st.integers(1, 600),
+       st.sampled_from([{}, {"l2": 1e-3, "average": 0.9}, {"clip_norm": 0.1, "max_norm": 1.0}]),
+       st.booleans(), st.sampled_from(["adam", "sgd", "adamw"]))
+def test_any_blocks_in_order_are_the_whole(edges: list[int], batch: int, rules: dict[str, float],
+                                           weighted: bool, optimizer: str) -> None:
+    options: dict[str, Any] = dict(epochs=2, batch_size=batch, shuffle=False,
+                                   optimizer=optimizer, **rules)
+    whole, parts = network(), network()
+    told = whole.fit(X, T, sample_weight=W if weighted else None, **options)
+    given = fit_stream(parts, cut(edges, X, T, W) if weighted else cut(edges, X, T), **options)
+    np.testing.assert_array_equal(parts.params, whole.params)
+    np.testing.assert_allclose(given["loss"], told["loss"], rtol=1e-6)
+    assert given["learning_rate"] == told["learning_rate"] and no_blocks_thread()
+
+
+def test_one_block_is_shuffled_as_fit_does() -> None:
+    whole, part = network(), network()
+    told = whole.fit(X, T, epochs=3, validation_data=(X, T), metrics=["f1"])
+    given = fit_stream(part, [(X, T)], epochs=3, validation_data=(X, T), metrics=["f1"])
+    np.testing.assert_array_equal(part.params, whole.params)
+    assert {k: v for k, v in given.items() if k != "samples_per_s"} == {
+        k: v for k, v in told.items() if k != "samples_per_s"}
+
+
+def test_schedules_and_warm_starts_run_on() -> None:
+    schedule = fastbp.schedules.Cosine(0.1)
+    one = network()
+    told = one.fit(X, T, epochs=4, shuffle=False, optimizer=fastbp.SGD(schedule, momentum=0.9))
+    two = network()
+    given = fit_stream(two, cut([100, 333], X, T), epochs=4, shuffle=False,
+                       optimizer=fastbp.SGD(schedule, momentum=0.9))
+    np.testing.assert_array_equal(one.params, two.params)
+    assert told["learning_rate"] == given["learning_rate"]
+    one, two = network(), network()
+    one.fit(X, T, epochs=3, average=0.9)
+    fit_stream(two, [(X, T)], epochs=1, average=0.9)
+    two.fit(X, T, epochs=1, average=0.9, warm_start=True)
+    fit_stream(two, [(X, T)], epochs=1, average=0.9, warm_start=True)
+    np.testing.assert_array_equal(one.params, two.params)
+
+
+def test_class_weights() -> None:
+    for class_weight in ("balanced", {0: 3.0, 2: 0.5}):
+        for weights in ((), (W,)):
+            one, two = network(), network()
+            one.fit(X, T, epochs=2, shuffle=False, class_weight=class_weight,
+                    sample_weight=W if weights else None)
+            fit_stream(two, cut([50, 400], X, T, *weights), epochs=2, shuffle=False,
+                       class_weight=class_weight)
+            np.testing.assert_allclose(one.params, two.params, rtol=1e-4, atol=1e-5)
+    three = network()
+    fit_stream(three, ArrayStream(X, T, W, block_rows=64), epochs=2, shuffle=False,
+               class_weight="balanced")  # by its targets alone
+    four = network()
+    four.fit(X, T, epochs=2, shuffle=False, class_weight="balanced", sample_weight=W)
+    np.testing.assert_allclose(three.params, four.params, rtol=1e-4, atol=1e-5)
+
+
+class Slow:
+    """A source that dawdles."""
+
+    n_rows = 500
+
+    def __init__(self, pause: float) -> None:
+        self.pause, self.inner = pause, ArrayStream(X, T, block_rows=90)
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
+        for block in self.inner.blocks(epoch, seed, shuffle):
+            time.sleep(self.pause)
+            yield block
+
+
+class Pause(Callback):
+    def on_chunk_end(self, epoch: int, samples: int) -> None:
+        self.run.chunk = 1
+        time.sleep(0.002)
+
+
+def test_threads_and_timing_change_nothing() -> None:
+    nets = []
+    for pause, threads, hooks in ((0.0, 1, []), (0.01, 2, []), (0.0, 2, [Pause()]),
+                                  (0.005, 8, [Pause()])):
+        nets.append(network())
+        fit_stream(nets[-1], Slow(pause), epochs=3, n_threads=threads, callbacks=hooks)
+    for net in nets[1:]:
+        np.testing.assert_array_equal(net.params, nets[0].params)
+    other = network(seed=1)
+    fit_stream(other, Slow(0.0), epochs=3)
+    assert (other.params != nets[0].params).any()
+
+
+def test_epochs_are_shuffled_and_every_row_is_seen() -> None:
+    seen: list[list[float]] = []
+
+    class Spy(Layer):
+        n_in = n_out = 1
+
+        def forward(self, given: Any) -> Any:
+            if len(given) <= 7:
+                seen[-1].extend(given[:, 0].tolist())
+            return given
+
+        def backward(self, dY: Any) -> Any:
+            return dY
+
+    class Begin(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            seen.append([])
+
+    seen.append([])
+    rows = np.arange(100, dtype=np.float32)[:, None]
+    net = Network([Spy(), Dense(1, 1)], "MSELoss")  # the textbook loop
+    fit_stream(net, ArrayStream(rows, rows, block_rows=24), epochs=2, batch_size=7,
+               callbacks=[Begin()], optimizer=fastbp.SGD(1e-6))
+    assert sorted(seen[0]) == sorted(seen[1]) == list(range(100)) and seen[0] != seen[1]
+    assert len(seen[2]) == 0
+    assert np.abs(np.diff(seen[0][:24])).mean() > 10
+
+
+@pytest.mark.parametrize("chunks", [1, 4, 9, 13, 16, 23])
+def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path, chunks: int) -> None:
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 32, "average": 0.9,
+                               "optimizer": fastbp.AdamW(fastbp.schedules.Cosine(0.01))}
+    source = ArrayStream(X, T, W, block_rows=90)
+    whole, stopped, again = network(), network(), network()
+    told = fit_stream(whole, source, callbacks=[StopAt(999)], **options)
+    fit_stream(stopped, source, callbacks=[StopAt(chunks), Checkpoint(tmp_path / "run")],
+               **options)
+    assert stopped.last_run is not None and stopped.last_run.cursor[0] == chunks
+    given = fit_stream(again, source, resume=tmp_path / "run", callbacks=[StopAt(999)],
+                       **options)
+    np.testing.assert_array_equal(again.params, whole.params)
+    np.testing.assert_allclose(given["loss"], told["loss"], rtol=1e-12)
+    with pytest.raises(ValueError, match="n_rows 500, this one 499"):
+        fit_stream(network(), ArrayStream(X[1:], T[1:], W[1:]), resume=tmp_path / "run",
+                   **options)
+
+
+def test_files_train_as_what_they_hold(tmp_path: Path) -> None:
+    columns = {f"x{i}": X[:, i] for i in range(6)} | {"y": T}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=60)
+    learned = data.learn(tmp_path / "t.parquet", "y")
+    assert learned.target is not None
+    source = TableStream(tmp_path / "t.parquet", learned.preprocessor, learned.target,
+                         block_rows=130)
+    one, two = network(), network()
+    one.fit(learned.preprocessor.transform(columns), T, epochs=2, shuffle=False)
+    fit_stream(two, source, epochs=2, shuffle=False)
+    np.testing.assert_array_equal(one.params, two.params)
+    history = fit_stream(network(), source, epochs=40, optimizer=fastbp.Adam(0.01))
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_readonly_blocks_and_double_precision() -> None:
+    fixed, labels = X.copy(), T.copy()
+    fixed.flags.writeable = labels.flags.writeable = False
+    one, two = network(dtype="float64"), network(dtype="float64")
+    one.fit(X, T, epochs=2)
+    fit_stream(two, [(fixed, labels)], epochs=2)
+    np.testing.assert_array_equal(one.params, two.params)
+
+
+class Lies:
+    """Says that it has other rows than it gives, from some epoch on."""
+
+    def __init__(self, n_rows: int, fail: int | None = None) -> None:
+        self.n_rows, self.fail = n_rows, fail
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
+        yield X[:300], T[:300]
+        if epoch == self.fail:
+            raise OSError("the disk is on fire")
+        yield X[300:], T[300:]
+
+
+@pytest.mark.parametrize(("source", "options", "message"), [
+    (Lies(501), {}, "source gave 500 rows in epoch 1, its n_rows is 501"),
+    (Lies(499), {}, "source gave more than 499 rows in epoch 1"),
+    (Lies(500, fail=1), {}, "the disk is on fire"),
+    ([(X, T), (X[:, :5], T)], {}, "X of a block must have 6 columns"),
+    ([(X, T), (X, T + 1)], {}, r"T of a block holds label 3, outside \[0, 3\)"),
+    ([(X, T), (X, T[1:])], {}, "X of a block has 500 rows, T of a block has 499"),
+    ([(X, T), (X * np.nan, T)], {}, "X of a block holds nan"),
+    ([(X, T, -W)], {}, "weights of a block must be at least 0"),
+    ([(X, T, 0 * W)], {}, "weights of the source are zero for every row"),
+    ([X], {}, r"blocks must be \(X, T\)"), ([], {}, "source.n_rows must be at least 1"),
+    (Lies(0), {}, "n_rows"),
+    (iter([(X, T)]), {}, "ends after one epoch"), (3, {}, "source must have n_rows"),
+    ([(X, T)], {"batch_size": 0}, "batch_size must be at least 1"),
+    ([(X, T)], {"metrics": ["f1"]}, "measured on validation_data"),
+    ([(X, T)], {"class_weight": "even"}, "class_weight must be"),
+    ([(X, T)], {"validation_data": (X[:, 1:], T)}, r"validation_data\[0\] must have 6 columns"),
+    ([(X, T)], {"optimizer": "newton"}, "optimizer")])
+def test_bad_sources_and_arguments(source: Any, options: dict[str, Any], message: str) -> None:
+    net = network()
+    before = net.params.copy()
+    with pytest.raises((ValueError, TypeError, OSError), match=message):
+        fit_stream(net, source, epochs=3, **options)
+    assert no_blocks_thread() and np.isfinite(net.params).all()
+    if options:
+        np.testing.assert_array_equal(net.params, before)
+
+
+def test_an_interrupt_leaves_no_thread() -> None:
+    class Interrupt(Callback):
+        def on_chunk_end(self, epoch: int, samples: int) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_stream(network(), ArrayStream(X, T, block_rows=50), callbacks=[Interrupt()])
+    assert no_blocks_thread()

@@ -1,0 +1,183 @@
+"""Weights to PyTorch and back; files that PyTorch reads by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import fastbp
+from fastbp.io.torch import MODULES
+from fastbp.layers import LAYERS
+
+from . import exports
+from .builders import CHAINS
+from .builders import network as chain_network
+from .test_training import Scale
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+def run(module: Any, X: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return module(torch.from_numpy(X)).numpy()
+
+
+def close(found: Any, wanted: Any) -> None:
+    assert exports.far(found, wanted) <= (1e-5 if wanted.dtype == np.float32 else 1e-7)
+
+
+def test_every_layer_has_its_module() -> None:
+    assert set(MODULES) == set(LAYERS.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", exports.CASES)
+def test_every_layer_there_and_back(case: str, dtype: str) -> None:
+    network, X = exports.around(case, dtype), exports.rows(dtype=dtype)
+    module = fastbp.to_torch(network)
+    assert not module.training
+    close(run(module, X), network.predict(X))
+    again = fastbp.from_torch(module)
+    assert repr(again) == repr(network)
+    np.testing.assert_array_equal(again.params, network.params)
+    module[0].weight.data += 1  # a copy: the network keeps its own
+    np.testing.assert_array_equal(again.params, network.params)
+    assert list(fastbp.to_torch_state_dict(network)) == list(module.state_dict())
+
+
+def test_a_file_goes_into_linear_by_name(tmp_path: Path) -> None:
+    from safetensors.torch import load_file as load_tensors
+
+    network = exports.around("Tanh")
+    network.save(tmp_path / "m.safetensors")
+    X = exports.rows()
+    module = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    assert module.load_state_dict(load_tensors(tmp_path / "m.safetensors")).missing_keys == []
+    close(run(module, X), network.predict(X))
+    tensors = load_file(tmp_path / "m.safetensors")
+    first = nn.Linear(5, 7)
+    first.load_state_dict({k[2:]: torch.from_numpy(v) for k, v in tensors.items()
+                           if k.startswith("0.")})
+    close(run(first, X), network.layers[0].forward(X))
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_file_of_any_chain_is_a_state_dict(chain: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file as load_tensors
+
+    network = exports.shaken(chain_network(chain))
+    network.save(tmp_path / "m")
+    module = fastbp.to_torch(chain_network(chain, seed=9))
+    module.load_state_dict(load_tensors(tmp_path / "m"))
+    X = exports.rows(dtype="float64")
+    close(run(module, X), network.predict(X))
+    other = chain_network(chain, seed=8)
+    assert fastbp.from_torch(load_tensors(tmp_path / "m"), other) is other
+    np.testing.assert_array_equal(other.params, network.params)
+
+
+def odd() -> Any:
+    """Nested, with what needs no weights, or has none where fastbp has some."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(), nn.Sequential(nn.Linear(5, 6, bias=False), nn.BatchNorm1d(6, affine=False),
+                                    nn.Sequential(nn.LeakyReLU(0.2))),
+        nn.Dropout(0.3), nn.Linear(6, 4), nn.LayerNorm(4, bias=False), nn.Identity(),
+        nn.LayerNorm(4, elementwise_affine=False), nn.Linear(4, 3), nn.Softmax(dim=1)).eval()
+
+
+def test_modules_as_people_write_them() -> None:
+    module, X = odd(), exports.rows()
+    module[1][1].running_mean += 0.3
+    module[4].weight.data *= 2
+    network = fastbp.from_torch(module)
+    close(network.predict(X), run(module, X))
+    assert isinstance(network.loss_function, fastbp.CrossEntropyLoss)
+    assert fastbp.from_torch(module, loss="focal").loss_function.config() == {}
+    assert fastbp.from_torch(module, dtype="float64").dtype == np.float64
+    assert fastbp.from_torch(module.double()).dtype == np.float64
+    half = fastbp.from_torch(odd().to(torch.bfloat16))
+    assert half.dtype == np.float32
+    close(half.predict(X), run(odd().to(torch.bfloat16).float(), X))
+    alone = fastbp.from_torch(nn.Linear(5, 2))
+    assert repr(alone.layers) == "[Dense(5, 2)]"
+
+
+def test_a_state_dict_fills_a_network_whatever_its_prefixes(tmp_path: Path) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(*[part for _ in range(11)
+                                        for part in (nn.Linear(5, 5), nn.Tanh())])
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x)
+
+    torch.manual_seed(1)
+    module, X = Model(), exports.rows()
+    tensors = {k: v.detach().numpy() for k, v in module.state_dict().items()}
+    save_file(tensors, tmp_path / "m")  # sorted as text: 10 before 2
+    make = [part for _ in range(11) for part in (fastbp.Dense(5, 5), fastbp.Tanh())]
+    network = fastbp.Network(make, "mse")
+    fastbp.from_torch(load_file(tmp_path / "m"), network)
+    close(network.predict(X), run(module, X))
+    network = fastbp.Network([fastbp.Dense(5, 4), fastbp.ReLU(), fastbp.Dense(4, 5)], "mse")
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.another = nn.Linear(5, 4), nn.Linear(4, 5)
+
+        def forward(self, x: Any) -> Any:
+            return self.another(torch.relu(self.first(x)))
+
+    fastbp.from_torch(Named(), network)
+    named = Named()
+    fastbp.from_torch(named, network)
+    close(network.predict(X), run(named, X))
+
+
+def test_what_does_not_fit_changes_nothing() -> None:
+    network = exports.around("ReLU")
+    before = network.params.copy()
+    good = fastbp.to_torch_state_dict(exports.around("ReLU", "float32"))
+    for change in ({"0.weight": torch.zeros(5, 7)}, {"2.bias": None}, {"0.extra": torch.zeros(1)},
+                   {"7.weight": torch.zeros(1)}):
+        tensors = {k: v for k, v in (good | change).items() if v is not None}
+        with pytest.raises(ValueError, match="tensors|shape"):
+            fastbp.from_torch(tensors, network)
+    np.testing.assert_array_equal(network.params, before)
+    with pytest.raises(TypeError, match="network to fill"):
+        fastbp.from_torch(good)
+    with pytest.raises(TypeError, match="loss and dtype"):
+        fastbp.from_torch(good, network, loss="mse")
+    with pytest.raises(TypeError, match="state dict, got int"):
+        fastbp.from_torch(3)
+
+
+@pytest.mark.parametrize(("make", "error", "match"), [
+    (lambda: nn.Conv1d(3, 3, 1), TypeError, "Conv1d"), (lambda: nn.PReLU(), TypeError, "PReLU"),
+    (lambda: nn.Softplus(beta=2), ValueError, "beta"),
+    (lambda: nn.Softmax(dim=0), ValueError, "dim=0"),
+    (lambda: nn.Flatten(0), ValueError, "start_dim"),
+    (lambda: nn.Dropout(1.0), ValueError, "rate"),
+    (lambda: nn.BatchNorm1d(3, track_running_stats=False), ValueError, "track_running_stats"),
+    (lambda: nn.BatchNorm1d(3, momentum=None), ValueError, "momentum"),
+    (lambda: nn.LayerNorm((2, 3)), ValueError, "not a row"),
+    (lambda: type("Own", (nn.Linear,), {})(3, 3), TypeError, "Own")])
+def test_modules_without_an_equal_are_named(make: Any, error: Any, match: str) -> None:
+    with pytest.raises(error, match=match):
+        fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), make()))
+
+
+def test_layers_of_the_users_own_are_refused() -> None:
+    with pytest.raises(TypeError, match="Scale"):
+        fastbp.to_torch(fastbp.Network([fastbp.Dense(2, 2), Scale()], "mse"))
+    with pytest.raises(TypeError, match="got list"):
+        fastbp.to_torch([])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no layers"):
+        fastbp.from_torch(nn.Sequential())
