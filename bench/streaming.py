@@ -26,7 +26,7 @@ import numpy as np
 N_IN, N_OUT, HIDDEN, BATCH = 128, 10, (256, 128), 256
 GROUP = 32_768
 #: Rows of the in-memory runs, 128 MiB, and their epochs.
-FITTING, EPOCHS = 262_144, 8
+FITTING, EPOCHS = 262_144, 4
 
 
 def generate(folder: Path, kind: str, rows: int) -> None:

@@ -101,9 +101,10 @@ def test_whole_numbers_at_the_top_bind_nothing_below(tmp_path: Path,
     path.write_text("x,y\n" + "1,2\n" * 40 + "0.5,3\n" + "1,\n")
     x = data.open_table(path).read(["x", "y"])
     assert x["x"][40] == 0.5 and np.isnan(x["y"][41])
-    path.write_text("x,y\n" + "1,2\n" * 40 + "many,3\n")
-    with pytest.raises(ValueError, match=r"a\.csv is not a readable CSV.*'many'"):
-        data.open_table(path).read()
+    path.write_text("y,x\n" + "2,1\n" * 40 + "3,many\n")
+    for wanted in (None, ["x"]):
+        with pytest.raises(ValueError, match=r"a\.csv is not a .* column 'x': .*'many'"):
+            data.open_table(path).read(wanted)
     assert data.open_table(path).typed(text=["x"]).read()["x"][40] == "many"
 
 
@@ -461,6 +462,8 @@ def test_damaged_descriptions_are_refused() -> None:
     target = data.Target("t", "classification", ["a", "b"])
     with pytest.raises(ValueError, match=r"target 't' holds .*'z'.* in row 4"):
         target.encode(np.array(["a", "z"]), first_row=3)
+    likewise = data.Target("t", "classification", ["2", "10", "x"])
+    assert likewise.encode(np.array([10.0, 2.0])).tolist() == [1, 0]
     with pytest.raises(ValueError, match="has no value in row 1"):
         target.encode(np.array(["a", None], object))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,20 @@ def test_an_interrupt_leaves_no_thread() -> None:
     with pytest.raises(KeyboardInterrupt):
         fit_stream(network(), ArrayStream(X, T, block_rows=50), callbacks=[Interrupt()])
     assert no_blocks_thread()
+
+
+def test_memory_is_some_blocks_whatever_the_file(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (40_000, 160_000):
+        big = np.zeros((rows, 6), np.float32)
+        np.save(tmp_path / "X.npy", big)
+        np.save(tmp_path / "T.npy", np.arange(rows) % 3)
+        del big
+        source = ArrayStream(tmp_path / "X.npy", tmp_path / "T.npy", block_rows=8000)
+        fit_stream(network(), source, epochs=1, batch_size=1000)
+        tracemalloc.start()
+        fit_stream(network(), source, epochs=1, batch_size=1000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    block = 8000 * (6 * 4 + 8 + 8)
+    assert peaks[1] < 1.2 * peaks[0] and peaks[1] < 6 * block + 1_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,8 @@ def _pyarrow() -> Any:
 
 
 @contextmanager
-def _reading(path: Path, what: str) -> Iterator[None]:
-    """What pyarrow says of a damaged file, in one line that names it."""
+def _reading(path: Path, what: str, names: Sequence[str] = ()) -> Iterator[None]:
+    """What pyarrow says of a damaged file, in one line that names it, and columns by name."""
     pa = _pyarrow()
     try:
         yield
@@ -38,6 +39,9 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         words = " ".join(str(error).split())
+        number = re.search(r"CSV column #(\d+)", words)
+        if number and int(number[1]) < len(names):
+            words = words.replace(number[0], f"column {names[int(number[1])]!r}")
         raise ValueError(f"{path} is not a readable {what} file, or cut short: {words}") from None
 
 
@@ -133,7 +137,7 @@ class TextFile(Table):
              rows: int = ROWS) -> Iterator[Columns]:
         """All rows in order."""
         names, found = list(columns or self.names), 0
-        with _reading(self.path, "CSV"), self._open(names) as reader:
+        with _reading(self.path, "CSV", self.names), self._open(names) as reader:
             for batch in reader:
                 found += len(batch)
                 for i in range(0, len(batch), rows):
@@ -153,8 +157,8 @@ class ParquetFile(Table):
             self.n_rows, self.n_parts = told.num_rows, file.num_row_groups
             largest = max((told.row_group(i).total_byte_size for i in range(self.n_parts)),
                           default=0)
-            # A page of each column, of 1 MiB unless the writer was told otherwise.
-            self.part_bytes = min(largest, (_PAGE_BYTES + _BUFFER_BYTES) * told.num_columns)
+            # A page of each column, of 1 MiB unless the writer was told otherwise, and packed.
+            self.part_bytes = 2 * min(largest, _PAGE_BYTES * told.num_columns)
         if not self.n_rows:
             raise ValueError(f"{path} has no rows")
 

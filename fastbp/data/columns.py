@@ -121,7 +121,9 @@ def numbers(values: Array, name: str, first_row: int = 0) -> Array:
             except (TypeError, ValueError):
                 raise ValueError(f"column {name!r} must hold numbers, got {value!r} in row "
                                  f"{first_row + i} (counted from 0)") from None
-    if np.isinf(found).any():
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspect = not np.isfinite(found.sum())
+    if suspect and np.isinf(found).any():
         raise ValueError(f"column {name!r} holds infinity in "
                          f"{first(np.isinf(found), first_row)}")
     return found

@@ -16,7 +16,7 @@ from .table import Columns, open_table
 from .target import Target
 
 #: Bytes of features in a block; of the parts that are open at a time; of a part of an array.
-BLOCK_BYTES, OPEN_BYTES, PART_BYTES = 16 * 1024 * 1024, 64 * 1024 * 1024, 2 * 1024 * 1024
+BLOCK_BYTES, OPEN_BYTES, PART_BYTES = 8 * 1024 * 1024, 72 * 1024 * 1024, 1024 * 1024
 #: Most parts that are mixed at a time.
 MIXED = 8
 
@@ -45,7 +45,7 @@ class TableStream:
     n_rows : int, optional
         Rows in all, as ``learn`` counts them: without it text files are read once to count.
     block_rows : int, optional
-        Rows of a block; by default as many as have 16 MiB of features.
+        Rows of a block; by default as many as have 8 MiB of features.
     """
 
     def __init__(self, source: Any, preprocessor: Preprocessor, target: Target, *,
@@ -177,7 +177,7 @@ class _Rows:
 class ArrayStream:
     """Arrays, in .npy files or in memory, as blocks of rows.
 
-    A block is some ranges of rows, 2 MiB each, that follow in an order of the seed.
+    A block is some ranges of rows, 1 MiB each, that follow in an order of the seed.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class ArrayStream:
     T : path, np.memmap or ndarray, shape (n,) or (n, n_out)
     weights : path, np.memmap or ndarray, shape (n,), optional
     block_rows : int, optional
-        Rows of a block; by default as many as have 16 MiB in X.
+        Rows of a block; by default as many as have 8 MiB in X.
 
     Raises
     ------

@@ -18,8 +18,8 @@ from .. import datasets
 from .._validation import Array, check_size
 from .columns import Matrix, column, missing, rows_of
 
-#: Rows that come at once where nothing else is said.
-ROWS = 65_536
+#: Rows and numbers that come at once, at most, where nothing else is said.
+ROWS, NUMBERS = 65_536, 1024 * 1024
 #: Bytes of a part of a .npy file.
 _PART_BYTES = 2 * 1024 * 1024
 Columns = Mapping[str, Array]
@@ -67,14 +67,15 @@ class Table:
         raise NotImplementedError
 
     def batches(self, columns: Sequence[str] | None = None,
-                rows: int = ROWS) -> Iterator[Columns]:
+                rows: int | None = None) -> Iterator[Columns]:
         """All rows in order, in pieces of at most ``rows``, in bounded memory.
 
         Parameters
         ----------
         columns : sequence of str, optional
             Those to read; all by default.
-        rows : int
+        rows : int, optional
+            By default 65,536, or less where there are many columns.
 
         Raises
         ------
@@ -83,6 +84,8 @@ class Table:
         OSError
             If it cannot be read.
         """
+        if rows is None:
+            rows = max(1, min(ROWS, NUMBERS // max(1, len(columns or self.kinds))))
         rows = check_size(rows, "rows")
         self.check(columns)
         for index in range(self.n_parts):

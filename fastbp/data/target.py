@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, check_choice
-from .columns import first, missing, numbers
+from .columns import first, missing, numbers, text
 
 FORMAT = "fastbp-target-1"
 TASKS = ("classification", "regression")
@@ -89,6 +89,9 @@ class Target:
 
     def _indices(self, values: Array, first_row: int) -> Array:
         assert self.classes is not None
+        if values.dtype.kind in "buif" and all(isinstance(c, str) for c in self.classes):
+            words, codes = text(values)  # a file whose words all look like numbers
+            values = words[codes]
         places = {value: i for i, value in enumerate(self.classes)}
         if values.dtype == object or values.dtype.kind == "U":
             codes = np.fromiter((places.get(v, -1) for v in values.tolist()), np.int64,
