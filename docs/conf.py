@@ -8,6 +8,7 @@ Nothing is fetched while building or reading.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,11 @@ def _language(app: Any, page: str, template: str, context: dict[str, Any], tree:
         context["language"] = "zh-CN"
 
 
-def _bars(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """|x| in a docstring is a magnitude; reStructuredText would substitute it."""
+def _plain(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """|x| and val_ in a docstring are what they are, no markup of reStructuredText's."""
     for i, line in enumerate(lines):
         parts = line.split("``")
-        lines[i] = "``".join(part if k % 2 else part.replace("|", r"\|")
+        lines[i] = "``".join(part if k % 2 else re.sub(r"(\||(?<=\w)_(?!\w))", r"\\\1", part)
                              for k, part in enumerate(parts))
 
 
@@ -86,5 +87,5 @@ def _foreign(app: Any, what: str, name: str, thing: Any, skip: bool, options: An
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("html-page-context", _language)
-    app.connect("autodoc-process-docstring", _bars, priority=400)  # before numpydoc
+    app.connect("autodoc-process-docstring", _plain, priority=400)  # before numpydoc
     app.connect("autodoc-skip-member", _foreign)
