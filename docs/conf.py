@@ -57,6 +57,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "show_toc_level": 2, "navigation_with_keys": False, "header_links_before_dropdown": 6,
+    "navbar_align": "left",
     "footer_start": ["copyright"], "footer_end": ["sphinx-version"],
     "secondary_sidebar_items": ["page-toc"], "show_prev_next": True,
     "pygments_light_style": "tango", "pygments_dark_style": "monokai"}
