@@ -33,7 +33,14 @@ def _old() -> bool:
 pytestmark = pytest.mark.skipif(_old(), reason="docs/_build is old: see the top of this file")
 #: Where links may lead outside, with nothing loaded from there.
 EXTERNAL = {"arunmallya.github.io", "www.sphinx-doc.org", "pydata-sphinx-theme.readthedocs.io"}
-SIZES = {"desk": 1280, "phone": 390}
+WIDTHS = (1280, 390)
+#: What is wider than its box. The theme hides what sticks out of the page; the boxes tell.
+STICKING_OUT = """
+const boxes = document.querySelectorAll('.bd-article-container, article, article div');
+const scrolls = '.highlight, .math-block, .pst-scrollable-table-container';
+return [...boxes].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1
+                              && !e.matches(scrolls)).map(e => e.className);
+"""
 
 
 class Page(HTMLParser):
@@ -110,10 +117,12 @@ def test_pages_in_a_browser(tmp_path: Path) -> None:
         for name in ("index", "theory", "zh/theory", "zh/README", "speed", "guides/deploy",
                      "reference/index", "reference/fastbp.Network"):
             path = BUILT / f"{name}.html"
-            for width in SIZES.values():
+            for width in WIDTHS:
                 seen = browser.look(path, width)
                 script = browser.driver.execute_script
                 assert seen["wide"] <= seen["width"], (name, width)
+                assert script(STICKING_OUT) == [], (name, width)
+                assert script("return document.querySelector('article h1').offsetHeight") > 20
                 assert not [m for m in seen["console"] if m["level"] in ("SEVERE", "WARNING")], (
                     name, seen["console"])
                 assert not [r for r in seen["resources"] if not r.startswith("file:")], name
