@@ -188,6 +188,34 @@ def test_a_stopped_run_goes_on_with_the_same_bits(chunks: int, average: float,
     assert again.params.tobytes() == whole.params.tobytes()
 
 
+def test_whatever_was_written_last_a_killed_run_goes_on_with_the_same_bits(
+        tmp_path: Path) -> None:
+    """By the clock: within epochs, and at their ends when their figures are in."""
+    X, T = clusters(200)
+    copies = list[Path]()
+
+    class Kept(Checkpoint):
+        def _write(self, epoch: int) -> None:
+            super()._write(epoch)
+            copies.append(tmp_path / f"copy-{len(copies)}")
+            copies[-1].write_bytes(Path(self.path).read_bytes())
+
+    def fit(net: fastbp.Network, *more: Callback, **options: Any) -> fastbp.History:
+        return net.fit(X, T, epochs=3, validation_data=(X[:40], T[:40]), callbacks=[
+            ReduceOnPlateau("val_loss", patience=0, min_delta=0.3),
+            EarlyStopping("val_loss", patience=50), *more], **options)
+
+    whole = classifier()
+    expected = fit(whole, Kept(tmp_path / "run", every=100, seconds=0.0))
+    assert len(copies) >= 3
+    for copy in copies:
+        again = classifier()
+        found = fit(again, resume=copy)
+        assert again.params.tobytes() == whole.params.tobytes()
+        for name in ("loss", "val_loss", "learning_rate"):
+            assert found[name] == expected[name]
+
+
 def test_checkpoints_are_models_too(tmp_path: Path) -> None:
     X, T = clusters(64)
     net = classifier()

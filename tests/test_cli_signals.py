@@ -25,8 +25,9 @@ from .commands import Here, params, process, table
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
 #: Training that takes some seconds on any machine, with all that has state.
-LONG = ("train", "digits", "--epochs", "60", "--hidden", "64,32", "--dropout", "0.1", "--average",
-        "0.9", "--schedule", "cosine", "--early-stopping", "--patience", "50", "--no-report")
+LONG = ("train", "digits", "--epochs", "60", "--hidden", "400,200", "--threads", "1", "--dropout",
+        "0.1", "--average", "0.9", "--schedule", "cosine", "--early-stopping", "--patience", "50",
+        "--no-report")
 
 
 def start(*argv: object, folder: Path) -> subprocess.Popen[str]:
@@ -64,6 +65,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(number: int, status: int, word
     assert run.returncode == status, err
     assert "Traceback" not in err and not out
     last = err.splitlines()[-1]
+    assert "stopping at the next step" in err
     assert last.startswith(f"fastbp: {word}, saved so far; to go on: fastbp train")
     assert not (tmp_path / "a run/model.safetensors").exists()
     command = shlex.split(last.split("to go on: ")[1])
@@ -150,6 +152,23 @@ def test_two_signals_end_at_once_and_keep_the_checkpoint(run: Here,
     done = run("train", "iris", "--epochs", "50", "-q", "--no-report")
     assert done.status == 130 and "--resume" in done.err
     assert (run.folder / "fastbp-iris/unfinished/checkpoint.safetensors").exists()
+
+
+def test_a_signal_while_results_are_moved_waits(run: Here,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def signalled(source: Any, place: Any) -> None:
+        replace(source, place)
+        if str(place).endswith("metrics.jsonl"):
+            SIGNALS.handle(signal.SIGTERM)
+
+    monkeypatch.setattr(os, "replace", signalled)
+    done = run("train", "iris", "--epochs", "2", "-q", "--no-report")
+    assert done.status == 0 and "model saved" in done.out
+    assert {p.name for p in (run.folder / "fastbp-iris").iterdir()} == {
+        "model.safetensors", "config.toml", "metrics.jsonl", "result.json",
+        "checkpoint.safetensors"}
 
 
 def test_an_interrupt_before_training_leaves_nothing(run: Here,

@@ -32,8 +32,8 @@ FLOORS = [("_jit", 0.0), ("_validation", 0.0), ("table", 0.5), ("kernels", 1.0),
 #: Methods of Network that open doors to the floors above, when called.
 UPWARD = {("doors", "training"), ("doors", "io"), ("doors", "sensitivity"),
           ("callbacks", "io"), ("training", "io")}
-HEAVY = ("sklearn", "rich", "mlxtend", "pandas", "scipy", "torch", "onnx", "mpi4py", "asv",
-         "matplotlib", "argparse", "pyarrow")
+HEAVY = ("sklearn", "rich", "mlxtend", "pandas", "scipy", "torch", "onnx", "keras", "mpi4py",
+         "asv", "matplotlib", "argparse", "pyarrow")
 
 
 def floor(module: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,18 @@ def test_a_file_of_another_version_says_so(tmp_path: Path, changes: dict[str, An
     save_file(tensors, path, metadata | {"fastbp.version": "7.0"})
     with pytest.raises(ValueError, match=rf"7\.0, this is {fastbp.__version__}.*{match}"):
         fastbp.load(path)
+
+
+@pytest.mark.parametrize(("package", "extra", "call"), [
+    ("onnx", "onnx", lambda: fastbp.to_onnx(classifier())),
+    ("torch", "torch", lambda: fastbp.to_torch(classifier())),
+    ("torch", "torch", lambda: fastbp.from_torch(classifier())),
+    ("keras", "keras", lambda: fastbp.to_keras(classifier())),
+    ("sklearn", "sklearn", lambda: fastbp.to_sklearn(classifier()))])
+def test_what_is_not_installed_is_named(package: str, extra: str, call: Any,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    if package == "sklearn":
+        monkeypatch.delitem(sys.modules, "sklearn.neural_network", raising=False)
+    with pytest.raises(ImportError, match=rf'pip install "fastbp\[{extra}\]"'):
+        call()

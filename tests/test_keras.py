@@ -28,7 +28,7 @@ def run(model: Any, X: np.ndarray) -> np.ndarray:
 
 
 def close(found: Any, wanted: Any) -> None:
-    """Backends of Keras compute float64 in float32, all but torch's."""
+    """Most backends of Keras compute float64 in float32."""
     assert exports.far(found.astype(wanted.dtype), wanted) <= 1e-5
 
 

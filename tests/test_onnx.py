@@ -55,9 +55,10 @@ def test_every_layer_gives_the_numbers_of_predict(case: str, where: str, dtype: 
     for X in (exports.rows(dtype=dtype), exports.rows(1, dtype=dtype)):
         found = outputs(to_onnx(network), {"X": X})
         assert list(found) == ["Y"]
+        # the epsilon of a normalisation has 32 bits in the format
+        double = 1e-7 if "Norm" in case else 1e-12
         assert exports.far(found["Y"], network.predict(X)) <= (
-            1e-5 if dtype == "float32" else 1e-12 if case not in ("LayerNorm", "BatchNorm",
-            "LayerNorm(1e-2)", "BatchNorm(1e-3)") else 1e-7)
+            1e-5 if dtype == "float32" else double)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -198,6 +199,14 @@ def test_the_file_is_whole_and_names_its_weights(tmp_path: Path) -> None:
     for name, value in network.named_parameters().items():
         np.testing.assert_array_equal(weights[name], value)
     assert parsed.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
+def test_two_gibibytes_are_too_many() -> None:
+    from fastbp.io.onnx_graph import too_large
+
+    too_large(np.zeros(10, np.float32))
+    with pytest.raises(ValueError, match=r"4\.0 GiB"):
+        too_large(np.broadcast_to(np.float32(0), (2**30,)))
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:

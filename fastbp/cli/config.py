@@ -67,7 +67,8 @@ def _checked(ctx: click.Context, path: str, key: str, param: click.Parameter, va
         if param.multiple and (not isinstance(value, list)
                                or not all(isinstance(v, str) for v in value)):
             raise click.BadParameter(f"{value!r} is not a list of strings")
-        if isinstance(param.type, (click.Choice, click.Path)) and not isinstance(value, str):
+        words = (click.Choice, click.Path, click.types.StringParamType)
+        if isinstance(param.type, words) and not param.multiple and not isinstance(value, str):
             raise click.BadParameter(f"{value!r} is not a string")
         param.type_cast_value(ctx, value)
     except click.BadParameter as error:

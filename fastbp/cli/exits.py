@@ -116,6 +116,8 @@ class Signals:
         if not self.gentle or self.caught:
             raise Stopped(number)
         self.caught = number
+        # Past Python's buffers, which the signal may have come in the middle of.
+        os.write(2, b"\nfastbp: stopping at the next step; again to stop at once\n")
 
     @contextmanager
     def gently(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from . import build, config
 from .exits import SIGNALS, say
 from .output import BEST, METRICS, RESULTS, Output
 from .prepare import Prepared
+from .scores import as_json
 from .watch import lines
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[di
     own = {k: v for k, v in best.settings.items() if k not in OWN}
     output.write(BEST, config.as_toml(own, "the best run alone: fastbp train --config THIS "
                                            "--output DIR"))
-    return found
+    return [as_json(row) for row in found]
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -128,7 +129,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         return []
     names = [name for name in rows[0] if name != "best"]
     cells = [names, *([f"{row.get(n, ''):.6g}" if isinstance(row.get(n), float)
-                       else str(row.get(n, "")) for n in names] for row in rows)]
+                       else str(row.get(n, "") if row.get(n, "") is not None else "-")
+                       for n in names] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     marks = ["", *("  *" if row["best"] else "" for row in rows)]
     return ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) + mark

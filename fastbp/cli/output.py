@@ -87,7 +87,7 @@ class Output:
         found = self._same(settings, self.folder / CONFIG, "done")
         earlier = self.result()
         more = settings["epochs"] > earlier.get("epochs", 0)
-        if earlier.get("status") == "early stopping" or not more or (
+        if earlier.get("status") in ("early stopping", "divergence") or not more or (
                 not (self.folder / CHECKPOINT).exists()):
             return found
         return "resume"  # of a run that time stopped, or with more epochs
@@ -182,7 +182,7 @@ class Output:
         """Remove DIR/unfinished, and DIR if this run made it and nothing is in it."""
         self.release()
         shutil.rmtree(self.work, ignore_errors=True)
-        if self._new_folder and not any(self.folder.iterdir()):
+        if self._new_folder and self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
     def give_up(self) -> None:

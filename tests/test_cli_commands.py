@@ -1,0 +1,212 @@
+"""predict, evaluate, info, export, bench, warmup, datasets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click")
+pytest.importorskip("pyarrow")
+
+import fastbp
+from fastbp.cli import scores
+from fastbp.data import Target
+
+from .builders import classifier
+from .commands import Here, process, table
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> Here:
+    monkeypatch.chdir(tmp_path)
+    return Here(tmp_path, capsys)
+
+
+@pytest.fixture
+def trained(run: Here) -> Here:
+    """A folder with models of both tasks of d.csv."""
+    data = table(run.folder / "d.csv")
+    for target, other in (("kind", "y"), ("y", "kind")):
+        assert run("train", data, "--target", target, "--ignore", other, "--epochs", "5",
+                   "--no-report", "-q", "-o", target).status == 0
+    return run
+
+
+@pytest.mark.parametrize("end", ["csv", "tsv", "parquet", "-"])
+def test_predictions_are_the_models(end: str, trained: Here) -> None:
+    from pyarrow import parquet
+
+    model = fastbp.load_model("kind/model.safetensors")
+    proba = model.predict_proba("d.csv")
+    out = "-" if end == "-" else f"p.{end}"
+    done = trained("predict", "kind", "d.csv", "-o", out, "--batch-rows", "64")
+    assert done.status == 0 and not done.err
+    if end == "parquet":
+        rows: Any = parquet.read_table(out).to_pylist()
+        assert parquet.ParquetFile(out).num_row_groups == 4
+    else:
+        text = done.out if end == "-" else Path(out).read_text()
+        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t" if end == "tsv" else ","))
+    assert list(rows[0]) == ["prediction", "probability=no", "probability=yes"]
+    assert [r["prediction"] for r in rows] == list(model.predict("d.csv"))
+    np.testing.assert_allclose([float(r["probability=yes"]) for r in rows], proba[:, 1],
+                               rtol=1e-6)
+    assert trained("predict", "kind", "d.csv", "--no-probabilities").out.startswith(
+        "prediction\n")
+
+
+def test_numbers_and_networks_alone_predict_too(trained: Here) -> None:
+    done = trained("predict", "y", "d.csv")
+    np.testing.assert_allclose([float(x) for x in done.out.splitlines()[1:]],
+                               fastbp.load_model("y/model.safetensors").predict("d.csv"))
+    net = classifier()
+    net.save("net.safetensors")
+    X = np.random.default_rng(0).normal(size=(9, net.n_in)).astype(np.float32)
+    np.save("X.npy", X)
+    rows = list(csv.DictReader(io.StringIO(trained("predict", "net.safetensors", "X.npy").out)))
+    assert [int(r["prediction"]) for r in rows] == list(net.predict_classes(X))
+    T = net.predict_classes(X)
+    np.savez("XT.npz", X=X, y=T)
+    done = trained("evaluate", "net.safetensors", "XT.npz", "--json")
+    assert done.json["scores"]["accuracy"] == 1 and done.json["rows"] == 9
+
+
+def test_a_pipe_that_closes_is_no_error(trained: Here) -> None:
+    table(trained.folder / "long.csv", 20000)
+    done = subprocess.run(f"{sys.executable} -m fastbp predict kind long.csv | head -2",
+                          shell=True, cwd=trained.folder, capture_output=True, text=True)
+    assert len(done.stdout.splitlines()) == 2 and done.stderr == ""
+
+
+def test_scores_are_scikit_learns(trained: Here) -> None:
+    from sklearn import metrics
+
+    rows = list(csv.DictReader(Path("d.csv").read_text().splitlines()))
+    kind, y = np.array([r["kind"] for r in rows]), np.array([float(r["y"]) for r in rows])
+    model, number = (fastbp.load_model(f"{n}/model.safetensors") for n in ("kind", "y"))
+    P, labels = model.predict_proba("d.csv")[:, 1], model.predict("d.csv")
+    found = trained("evaluate", "kind", "d.csv", "--json", "--batch-rows", "33").json["scores"]
+    assert found == pytest.approx({
+        "accuracy": metrics.accuracy_score(kind, labels),
+        "balanced_accuracy": metrics.balanced_accuracy_score(kind, labels),
+        "f1": metrics.f1_score(kind, labels, average="macro"),
+        "log_loss": metrics.log_loss(kind == "yes", P),
+        "roc_auc": metrics.roc_auc_score(kind, P),
+        "brier": metrics.brier_score_loss(kind, P, pos_label="yes")}, rel=1e-5)
+    found = trained("evaluate", "y", "d.csv", "--json").json["scores"]
+    guess = number.predict("d.csv")
+    assert found == pytest.approx({
+        "r2": metrics.r2_score(y, guess), "mae": metrics.mean_absolute_error(y, guess),
+        "rmse": metrics.mean_squared_error(y, guess) ** 0.5}, rel=1e-5)
+    out = trained("evaluate", "y", "d.csv").out
+    assert out.startswith("200 rows\nR² ") and "root mean squared error" in out
+
+
+def test_scores_that_rows_do_not_define_are_none() -> None:
+    three = Target("t", "classification", ["a", "b", "c"])
+    P = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]])
+    found = scores.scores(three, np.array([0, 1]), P)
+    assert found["roc_auc"] is None and found["accuracy"] == found["balanced_accuracy"] == 1
+    assert found["brier"] == pytest.approx((0.09 + 0.04 + 0.01 + 0.01 + 0.04 + 0.01) / 2)
+    assert "ROC AUC undefined" in scores.lines(found)
+    one = scores.scores(Target("t", "regression"), np.array([1.0]), np.array([2.0]))
+    assert one == {"r2": None, "mae": 1.0, "rmse": 1.0}
+
+
+def test_info_tells_what_is_in_the_file(trained: Here) -> None:
+    out = trained("info", "kind").out
+    for text in ("Dense(5, 128", "column      z: number",
+                 "colour: 3 categories (blue, green, red), onehot",
+                 "target      kind: classification, no, yes", f"fastbp      {fastbp.__version__}"):
+        assert text in out, text
+    found = trained("info", "y/model.safetensors", "--json").json
+    assert (found["inputs"], found["outputs"], found["dtype"]) == (5, 1, "float32")
+    assert found["bytes"] == Path("y/model.safetensors").stat().st_size
+    assert found["target"]["task"] == "regression" and found["config"]["epochs"] == 5
+    assert found["parameters"] == fastbp.load("y/model.safetensors").n_params
+
+
+@pytest.mark.parametrize("end", ["onnx", "c", "pt", "safetensors"])
+def test_exports_say_what_the_model_says(end: str, trained: Here) -> None:
+    out = Path(f"m.{end}")
+    needed = {"onnx": "onnxruntime", "pt": "torch"}.get(end)
+    if needed:
+        pytest.importorskip(needed)
+    done = trained("export", "kind", "-o", out)
+    assert done.status == 0
+    assert done.out == f"{'torch' if end == 'pt' else end} written to m.{end}\n"
+    net = fastbp.load("kind/model.safetensors")
+    if end == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(out)
+        assert {i.name for i in session.get_inputs()} == {"x", "z", "colour"}
+    elif end == "c":
+        assert "#include" in out.read_text()
+    elif end == "pt":
+        import torch
+
+        tensors = torch.load(out)
+        np.testing.assert_array_equal(tensors["0.weight"].numpy(), net.layers[0].weight)
+    else:
+        np.testing.assert_array_equal(fastbp.load(out).params, net.params)
+
+
+def test_an_export_without_its_package_or_ending(trained: Here,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trained("export", "kind", "-o", "m.xyz").status == 2
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert "fastbp[torch]" in trained.fails("export", "kind", "-o", "m.pt")
+    line = trained.fails("export", "kind", "-o", "none/m.c")
+    assert "none/m.c" in line and not Path("m.pt").exists()
+
+
+def test_datasets_are_listed(run: Here) -> None:
+    found = {e["name"]: e for e in run("datasets", "--json").json}
+    assert found["digits"] == {"name": "digits", "rows": 1797, "columns": 64,
+                               "task": "classification", "classes": 10}
+    assert found["diabetes"]["task"] == "regression"
+    assert "1,797 rows   64 columns  classification, 10 classes" in run("datasets").out
+
+
+def test_warmup_leaves_nothing_to_compile(run: Here) -> None:
+    done = process("warmup", "--dtype", "float32", "--json", folder=run.folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    folder = Path(found["folder"])
+    before = {path.name for path in folder.iterdir()}
+    assert found["kernels"] == len(before) > 60
+    for more in ((), ("--optimizer", "lion", "--activation", "silu", "--batch-norm", "--dropout",
+                      "0.1", "--l2", "0.1", "--class-weight", "balanced", "--average", "0.9")):
+        assert process("train", "iris", "--epochs", "2", "--no-report", "--overwrite", *more,
+                       folder=run.folder).returncode == 0
+    assert process("predict", "fastbp-iris", "iris", folder=run.folder).returncode == 0
+    assert {path.name for path in folder.iterdir()} == before
+    again = json.loads(process("warmup", "--dtype", "float32", "--json",
+                               folder=run.folder).stdout)
+    assert again["compiled"] == 0
+
+
+def test_warmup_without_a_cache_says_so(run: Here) -> None:
+    done = process("warmup", folder=run.folder, env={**os.environ, "FASTBP_CACHE_DIR": ""})
+    assert done.returncode == 1 and "FASTBP_CACHE_DIR" in done.stderr
+
+
+def test_bench_compares_with_what_is_installed(run: Here) -> None:
+    pytest.importorskip("threadpoolctl")
+    done = run("bench", "5-8-3:8", "--peer", "numpy", "--seconds", "0.02", "--json")
+    assert done.status == 0, done.err
+    found = done.json
+    assert found["us_per_step"] > 0 and 0 < found["share_of_peak"] < 1
+    assert found["peers"]["numpy"]["over_fastbp"] == pytest.approx(
+        found["peers"]["numpy"]["us_per_step"] / found["us_per_step"])

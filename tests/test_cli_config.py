@@ -1,0 +1,171 @@
+"""Arguments and TOML files: what counts, what is refused, by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click")
+pytest.importorskip("tomli_w")
+
+import fastbp
+from fastbp.cli import config, kinds, main
+from fastbp.cli.train import command
+
+from .commands import Here, params
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> Here:
+    monkeypatch.chdir(tmp_path)
+    return Here(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("argv", [
+    ["fly"], ["train"], ["train", "digits", "--epochs", "0"],
+    ["train", "digits", "--epochs", "x"], ["train", "digits", "--epochs", "1.5"],
+    ["train", "digits", "--batch-size", "-1"], ["train", "digits", "--learning-rate", "nan"],
+    ["train", "digits", "--lr", "0"], ["train", "digits", "--optimizer", "newton"],
+    ["train", "digits", "--hidden", "9,x"], ["train", "digits", "--seed", "-1"],
+    ["train", "digits", "--threads", "0"], ["train", "digits", "--dropout", "1"],
+    ["train", "digits", "--time-limit", "soon"], ["train", "digits", "--seeds", "5..1"],
+    ["train", "digits", "--seeds", "1,1"], ["train", "digits", "--grid", "lr"],
+    ["train", "digits", "--grid", "target=a,b"], ["train", "digits", "--grid", "lr=1,-1"],
+    ["train", "digits", "--grid", "lr=1,1"], ["train", "digits", "--task", "guess"],
+    ["train", "digits", "--config", "none.toml"], ["predict", "none", "digits"],
+    ["export", "none"], ["bench", "12"], ["warmup", "--dtype", "int8"]])
+def test_senseless_arguments_exit_with_2(argv: list[str], run: Here) -> None:
+    done = run(*argv)
+    assert done.status == 2 and not done.out
+    assert done.err.splitlines()[-1].startswith("Error: ") and "Traceback" not in done.err
+    assert not list(run.folder.iterdir())
+
+
+def test_help_and_version(run: Here) -> None:
+    for argv, text in [(["--version"], f"fastbp {fastbp.__version__}\n"), (["--help"], "warmup"),
+                       (["--help"], "130"), (["train", "--help"], "--learning-rate"),
+                       (["train", "-h"], "Several runs at once:")]:
+        done = run(*argv)
+        assert done.status == 0 and text in done.out
+    every = run("--help").out
+    for name in ("train", "predict", "evaluate", "info", "export", "bench", "warmup",
+                 "datasets"):
+        assert f"  {name} " in every
+        assert run(name, "--help").status == 0
+
+
+def test_help_imports_click_alone() -> None:
+    """No Numba, no NumPy: a shell may complete at every key."""
+    code = """
+import sys
+from fastbp.cli import main
+status = main(["train", "--help"])
+main(["--help"])
+heavy = {"numba", "numpy", "rich", "sklearn", "pyarrow", "tomli_w", "safetensors"}
+found = heavy & set(sys.modules)
+assert not found, found
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_click_the_extra_is_named(capsys: pytest.CaptureFixture[str],
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "click", None)
+    assert main(["train", "digits"]) == 1
+    assert capsys.readouterr().err == (
+        'fastbp: error: the command needs click: pip install "fastbp[cli]"\n')
+
+
+@pytest.mark.parametrize(("text", "complaint"), [
+    ("learnrate = 1", "unknown key 'learnrate'"), ("epoch = 1", "did you mean 'epochs'?"),
+    ("config = 'x'", "unknown key 'config'"), ("[training]\nepochs = 1", "unknown key 'training'"),
+    ("epochs = 'many'", "epochs: 'many' is not an integer"),
+    ("epochs = 2.5", "epochs: 2.5 is not an integer"), ("epochs = true", "epochs:"),
+    ("lr = 'fast'", "lr:"), ("lr = false", "lr:"), ("early_stopping = 1", "early_stopping: 1"),
+    ("optimizer = 'newton'", "optimizer:"), ("optimizer = 3", "optimizer: 3 is not a string"),
+    ("ignore = 'x'", "ignore: 'x' is not a list"), ("hidden = [8, 0]", "hidden:"),
+    ("target = 3", "target: 3 is not a string"), ("seeds = 'a'", "seeds:")])
+def test_a_file_with_mistakes_is_refused_by_name(text: str, complaint: str, run: Here) -> None:
+    Path("run.toml").write_text(text)
+    done = run("train", "iris", "--config", "run.toml", "-q")
+    assert done.status == 2 and "run.toml: " in done.err and complaint in done.err
+    assert [p.name for p in run.folder.iterdir()] == ["run.toml"]
+
+
+def test_what_is_no_toml_is_refused(run: Here) -> None:
+    for data in (b"epochs = ", b"\xff\xfe", b"epochs = 1\nepochs = 2"):
+        Path("run.toml").write_bytes(data)
+        assert "run.toml is not TOML" in run.fails("train", "iris", "--config", "run.toml")
+
+
+def test_a_file_stands_in_for_options_and_the_command_line_wins(run: Here) -> None:
+    Path("run.toml").write_text("""
+data = "iris"
+epochs = 2
+batch-size = 16
+hidden = [7, 5]
+lr = 0.01
+output = "out"
+quiet = true
+report = false
+seeds = [3, 4]
+[grid]
+activation = ["tanh", "relu"]
+dropout = 0.1
+""")
+    assert run("train", "--config", "run.toml", "--batch-size", "8").status == 0
+    found = config.load("out/config.toml")
+    assert (found["data"], found["epochs"], found["batch_size"]) == ("iris", 2, 8)
+    assert (found["hidden"], found["lr"], found["seeds"]) == ([7, 5], 0.01, [3, 4])
+    assert found["grid"] == ["activation=tanh,relu", "dropout=0.1"]
+    assert "output" not in found and "quiet" not in found
+    assert len(Path("out/results.csv").read_text().splitlines()) == 5
+    net = fastbp.load("out/model.safetensors")
+    assert [x.n_out for x in net.layers if isinstance(x, fastbp.Dense)] == [7, 5, 3]
+
+
+def test_every_option_is_in_the_file_or_about_the_call(run: Here) -> None:
+    assert run("train", "iris", "--epochs", "1", "-q", "--no-report", "--threads", "1",
+               "--time-limit", "1h", "--weight-decay", "0.1", "--target", "target", "--seeds",
+               "1", "--delimiter", ",", "--standardise", "--no-stream", "--validation",
+               _iris(run.folder)).status == 0
+    found = config.load("fastbp-iris/config.toml")
+    names = {p.name for p in command.params} - {"config", "output", "overwrite", "resume",
+                                                "as_json", "quiet"}
+    assert set(found) == names and found["time_limit"] == 3600
+    assert Path(found["validation"]).is_absolute()
+    assert run("train", "--config", "fastbp-iris/config.toml", "-o", "b", "-q").status == 0
+    np.testing.assert_array_equal(params(Path("fastbp-iris")), params(Path("b")))
+
+
+def _iris(folder: Path) -> str:
+    from fastbp.data import open_table
+
+    whole = open_table("iris").read()
+    np.savez(folder / "held.npz", **{name: np.asarray(whole[name], None if name != "target"
+                                                      else str) for name in whole})
+    return "held.npz"
+
+
+def test_kinds_of_values() -> None:
+    duration, seeds, widths = kinds.Duration(), kinds.Seeds(), kinds.Widths()
+    assert [duration.parse(x) for x in ("90", "90s", "10m", "1h30m", "2d", 45, 0.5)] == [
+        90, 90, 600, 5400, 172800, 45, 0.5]
+    for wrong in ("", "m", "1h30", "-1s", "0", "1x", "1..5s", True):
+        with pytest.raises(ValueError):
+            duration.parse(wrong)
+    assert seeds.parse("0..3,7") == [0, 1, 2, 3, 7] == seeds.parse([0, 1, 2, 3, 7])
+    assert widths.parse("64:32") == widths.parse("64,32") == widths.parse([64, 32]) == [64, 32]
+    assert widths.parse("") == [] == widths.parse([]) and widths.parse(8) == [8]
+
+
+def test_a_missing_toml_writer_is_named(run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tomli_w", None)
+    assert 'pip install "fastbp[cli]"' in run.fails("train", "iris", "-q")
+    assert not list(run.folder.iterdir())
