@@ -276,7 +276,8 @@ def _epoch(job: Job, epoch: int, n_threads: int) -> bool:
     run, hooks = job.run, job.hooks
     n, began, stop = run.n_rows, time.perf_counter(), False
     taken = begun_at = int(run.cursor[POSITION]) // run.batch_size
-    rate, whole = float(run.rates(1)[0]), run.steps_per_epoch
+    # The rate at the start of the epoch, also where a resumed run stands within it.
+    rate, whole = float(run.epoch_rates(np.array([epoch]))[0]), run.steps_per_epoch
     while taken < whole and not stop:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
         run.advance(count, n_threads)

@@ -125,7 +125,8 @@ def test_wherever_it_stops(steps: int, more: tuple[str, ...], run: Here,
                            monkeypatch: pytest.MonkeyPatch) -> None:
     data = table(run.folder / "d.csv", 500)
     argv = ("train", data, "--target", "kind", "--ignore", "y", "--epochs", "6", "--hidden", "6",
-            "--batch-size", "16", "--early-stopping", "--no-report", "-q", *more)
+            "--batch-size", "16", "--schedule", "cosine", "--early-stopping", "--no-report", "-q",
+            *more)
     assert run(*argv, "-o", "whole").status == 0
     with monkeypatch.context() as patch:
         _Signalling(patch, steps)
@@ -135,6 +136,10 @@ def test_wherever_it_stops(steps: int, more: tuple[str, ...], run: Here,
     again = run(*shlex.split(done.json["resume"])[1:], "-q")
     assert again.status == 0, again.err
     np.testing.assert_array_equal(params(run.folder / "r"), params(run.folder / "whole"))
+    figures = [[{k: v for k, v in json.loads(x).items() if k != "samples_per_s"} for x in
+                (run.folder / name / "metrics.jsonl").read_text().splitlines()]
+               for name in ("r", "whole")]
+    assert figures[0] == figures[1]
 
 
 def test_two_signals_end_at_once_and_keep_the_checkpoint(run: Here,
