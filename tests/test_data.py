@@ -248,6 +248,8 @@ def test_moments_hold_where_sums_of_squares_do_not() -> None:
 def test_features_are_scikit_learns(tmp_path: Path, kind: str,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow, "_BLOCK_BYTES", 2048)
+    monkeypatch.setattr("fastbp.data.preprocess._ROWS", 64)
+    monkeypatch.setattr("fastbp.data.preprocess._TILE", 9)
     df = frame()
     path = written(tmp_path, df, kind)
     learned = data.learn(path, "kind")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .table import Table
 
 FORMAT = "fastbp-preprocessing-1"
+#: Rows that are made at a time, and turned at a time.
+_ROWS, _TILE = 8192, 256
 ENCODINGS, UNKNOWN = ("onehot", "ordinal"), ("error", "ignore")
 
 
@@ -216,12 +218,20 @@ class Preprocessor:
         if isinstance(table, Matrix) and self._moments is not None:
             return self._matrix(table, first_row, out)
         values = {entry.name: column(table, entry.name) for entry in self.columns}
-        X, at = self._place(rows_of(values), out), 0
+        X = self._place(rows_of(values), out)
+        # Columns one after the other, then turned a piece at a time: a column written straight
+        # into rows touches all of their cache lines again and again.
+        turned = np.empty((self.n_features, min(len(X), _ROWS)), np.float32)
         with np.errstate(over="ignore"):
-            for entry in self.columns:
-                width = len(entry.feature_names)
-                entry.write(values[entry.name], X[:, at:at + width], first_row)
-                at += width
+            for i in range(0, len(X), _ROWS):
+                at, n = 0, min(_ROWS, len(X) - i)
+                for entry in self.columns:
+                    width = len(entry.feature_names)
+                    entry.write(values[entry.name][i:i + n], turned[at:at + width, :n].T,
+                                first_row + i)
+                    at += width
+                for j in range(0, n, _TILE):
+                    X[i + j:i + min(j + _TILE, n)] = turned[:, j:min(j + _TILE, n)].T
         return self._within(X, first_row)
 
     def _place(self, rows: int, out: Array | None) -> Array:
