@@ -15,20 +15,19 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn import datasets, neural_network
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import KFold, StratifiedKFold
 
 import fastbp
 
 DATA = ("iris", "wine", "breast_cancer", "digits", "diabetes")
 SOLVERS = ("adam", "sgd", "lbfgs")
-LIBRARIES = {"sklearn": neural_network, "fastbp": fastbp}
+LIBRARIES = ("sklearn", "fastbp")
 MAX_ITER = 100
 
 
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Standardised columns; a target of regression in its standard deviations."""
+    from sklearn import datasets
+
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     X = (X - X.mean(axis=0)) / (X.std(axis=0) + 1e-9)
     return X, (y - y.mean()) / y.std() if name == "diabetes" else y
@@ -37,13 +36,19 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
 def compare(name: str, solver: str, seeds: int = 3, folds: int = 5,
             max_iter: int = MAX_ITER) -> tuple[dict[str, list[float]], float]:
     """Scores of each library by fold and seed, and the median of the ratios of fit times."""
+    # asv imports every module here, in environments without scikit-learn.
+    from sklearn import neural_network
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import KFold, StratifiedKFold
+
     X, y = load(name)
     real = y.dtype.kind == "f"
     scores: dict[str, list[float]] = {library: [] for library in LIBRARIES}
     ratios = []
 
     def fitted(library: str, rows: np.ndarray, seed: int) -> tuple[Any, float]:
-        make = LIBRARIES[library].MLPRegressor if real else LIBRARIES[library].MLPClassifier
+        source: Any = fastbp if library == "fastbp" else neural_network
+        make = source.MLPRegressor if real else source.MLPClassifier
         model = make(solver=solver, max_iter=max_iter, random_state=seed)
         began = time.perf_counter()
         with warnings.catch_warnings():

@@ -146,7 +146,7 @@ class Run:
         rate = float(self.rates(1)[0])
         cursor[engine.STEP] += 1
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
-        kept = [(value, value.copy()) for layer in net.layers for value in layer.kept()]
+        kept = [(value, value.copy()) for layer in net.layers for value in layer.untrained()]
         self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]), rate)
         for value, before in kept:  # weight decay is not for what is not trained
             value[...] = before

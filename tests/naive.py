@@ -8,7 +8,9 @@ complex argument x + ih the imaginary part of a result over h is its derivative 
 from __future__ import annotations
 
 import cmath
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -173,8 +175,11 @@ def quantile(x: Sequence[complex], t: Sequence[float], quantile: float = 0.5) ->
                for a, b in zip(x, t, strict=True)) / len(x)
 
 
-def poisson(x: Sequence[complex], t: Sequence[float]) -> complex:
-    return sum(cmath.exp(a) - b * a for a, b in zip(x, t, strict=True)) / len(x)
+def poisson(x: Sequence[complex], t: Sequence[float], deviance: bool = False) -> complex:
+    plain = sum(cmath.exp(a) - b * a for a, b in zip(x, t, strict=True))
+    if not deviance:
+        return plain / len(x)
+    return plain + sum(b * math.log(b) - b for b in t if b > 0)
 
 
 def hinge(x: Sequence[complex], t: Sequence[float]) -> complex:
@@ -233,11 +238,11 @@ def complex_step(f: Callable[[Array], complex], x: Array, h: float = 1e-30) -> A
 
 
 def network_error(names: Sequence[str], params: Sequence[Sequence[Array]], loss: str, X: Array,
-                  T: Array, reduction: str = "mean") -> complex:
-    """Error of a chain of layers closed by a loss."""
+                  T: Array, **arguments: Any) -> complex:
+    """Error of a chain of layers closed by a loss with these arguments."""
     for name, own in zip(names, params, strict=True):
         X = LAYERS[name](X, *own)
-    return mean_loss(loss, X, T, reduction)
+    return mean_loss(loss, X, T, **arguments)
 
 
 State = dict[str, float]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,14 @@ def test_estimators_of_both_libraries_score_alike() -> None:
         scores, ratio = estimators.compare(name, "adam", seeds=1, folds=2, max_iter=3)
         np.testing.assert_allclose(scores["fastbp"], scores["sklearn"], atol=1e-6)
         assert ratio > 0
+
+
+def test_asv_can_import_every_module_without_the_peers() -> None:
+    names = [f"bench.{path.stem}" for path in (ROOT / "bench").glob("*.py")]
+    code = ("import importlib, sys\n"
+            "for name in ('sklearn', 'torch', 'jax', 'matplotlib', 'onnx', 'pyarrow'):\n"
+            "    sys.modules[name] = None\n"
+            f"for name in {names}:\n    importlib.import_module(name)\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          cwd=ROOT)
+    assert len(names) > 15 and done.returncode == 0, done.stderr

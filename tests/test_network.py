@@ -29,9 +29,9 @@ def test_gradient_is_the_complex_step(chain: str, reduction: str) -> None:
     X, T = data(chain, 7)
     error, grad = net.loss_and_grad(X, T)
     names = [type(layer).__name__ for layer in net.layers]
-    loss = type(net.loss_function).__name__
+    loss, arguments = type(net.loss_function).__name__, net.loss_function.config()
     values = [[p.copy() for p in layer.parameters().values()] for layer in net.layers]
-    expected = naive.network_error(names, values, loss, X, T, reduction)
+    expected = naive.network_error(names, values, loss, X, T, **arguments)
     assert error == pytest.approx(complex(expected).real, rel=1e-12)
     assert net.loss(X, T) == pytest.approx(error, rel=1e-14)
     for k, (layer, offset) in enumerate(zip(net.layers, net._offsets, strict=True)):
@@ -43,7 +43,7 @@ def test_gradient_is_the_complex_step(chain: str, reduction: str) -> None:
             def moved(p: np.ndarray, k: int = k, i: int = i) -> complex:
                 own = [list(v) for v in values]
                 own[k][i] = p
-                return naive.network_error(names, own, loss, X, T, reduction)
+                return naive.network_error(names, own, loss, X, T, **arguments)
 
             numeric = naive.complex_step(moved, values[k][i])
             found = tensor.view(grad[offset:])

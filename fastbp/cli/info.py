@@ -26,7 +26,7 @@ def command(model: str, as_json: bool) -> None:
             value = entries[key]
             click.echo(f"{key:12}{f'{value:,}' if isinstance(value, int) else value}")
     for name, value in entries["scores"].items():
-        click.echo(f"{name:12}{value}  ({entries['scores_on']})")
+        click.echo(f"{name:18}{value}  ({entries['scores_on']})")
     for column in entries["columns"]:
         click.echo(f"column      {column['name']}: {column['what']}")
     if entries["target"] is not None:

@@ -195,7 +195,7 @@ class Layer:
         flat = self._flat_grad
         return {} if flat is None else {t.name: t.view(flat) for t in self._tensors}
 
-    def kept(self) -> list[Array]:
+    def untrained(self) -> list[Array]:
         """The buffers: parameters that are not trained by gradient."""
         return [value for name, value in self.parameters().items() if name in self.buffers]
 
