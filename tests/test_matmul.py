@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.kernels.matmul import matmul
+from fastbp.kernels.matmul import _DEPTH, matmul, row_product
 from fastbp.kernels.tile import SHAPES, host_isa, pad, row_length
 from fastbp.kernels.transpose import transpose
 
@@ -53,6 +53,21 @@ def test_product_is_the_sum_in_order(rows: int, cols: int, K: int, dtype: str, b
     tolerance = 1e-13 if dtype == "float64" else 1e-5
     np.testing.assert_allclose(product(A, B, by_columns=by_columns, start=start), expected,
                                rtol=tolerance, atol=tolerance * K)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("K", [_DEPTH - 1, _DEPTH, _DEPTH + 1, 2 * _DEPTH + 5])
+def test_sums_cut_for_the_cache_have_the_bits_of_one_sum(K: int, dtype: str) -> None:
+    rng = np.random.default_rng(K)
+    A, B = rng.normal(size=(9, K)).astype(dtype), rng.normal(size=(K, 35)).astype(dtype)
+    ld = row_length(35, dtype)
+    wide, y = np.zeros((K, ld), dtype), np.empty(ld, dtype)
+    wide[:, :35] = B
+    for by_columns in (False, True):
+        found = product(A, B, by_columns=by_columns)
+        for r in range(9):  # a row at a time, uncut
+            row_product(K, A[r].copy(), wide.ravel(), ld, y, np.zeros(ld, dtype))
+            np.testing.assert_array_equal(found[r], y[:35])
 
 
 @given(rows=SIZES, cols=SIZES, dtype=DTYPES)

@@ -31,6 +31,10 @@ from .tile import (
 ZERO, ONE = np.int64(0), np.int64(1)
 
 
+#: Most terms of each sum at a time: so much of the rows of A stays in the L2 cache.
+_DEPTH = 512
+
+
 @kernel
 def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row):  # noqa: E741,E501
     """C[r, j] = I[r, j] + sum over k < K of A[r * a_row + k * a_k] * B[k * b_k + j].
@@ -44,17 +48,26 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row):  # noqa: E
     I : 1-D array or None
         Where the sums start, with row stride ``i_row`` (0 for a bias row). May be ``C``.
     """
+    columns(rows, cols, min(K, _DEPTH), A, ZERO, a_row, a_k, B, ZERO, b_k, C, c_row, I, i_row)
+    for k in range(_DEPTH, K, _DEPTH):
+        columns(rows, cols, min(K - k, _DEPTH), A, k * a_k, a_row, a_k, B, k * b_k, b_k, C,
+                c_row, C, c_row)
+
+
+@kernel
+def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c_row, I, i_row):  # noqa: E741,E501
+    """A product of the depth that the cache holds, tile by tile, down the columns of C."""
     lanes = VECTOR_BYTES // A.itemsize
     width = TILE_VECTORS * lanes
     j = 0
     while j + width <= cols:
         for r in range(0, rows, TILE_ROWS):
-            wide_tile(min(TILE_ROWS, rows - r), K, A, r * a_row, a_row, a_k, B, j, b_k,
+            wide_tile(min(TILE_ROWS, rows - r), K, A, a + r * a_row, a_row, a_k, B, b + j, b_k,
                       C, r * c_row + j, c_row, I, r * i_row + j, i_row)
         j += width
     while j < cols:
         for r in range(0, rows, TILE_ROWS):
-            narrow_tile(min(TILE_ROWS, rows - r), K, A, r * a_row, a_row, a_k, B, j, b_k,
+            narrow_tile(min(TILE_ROWS, rows - r), K, A, a + r * a_row, a_row, a_k, B, b + j, b_k,
                         C, r * c_row + j, c_row, I, r * i_row + j, i_row)
         j += lanes
 
