@@ -32,8 +32,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="each benchmark once")
     arguments = parser.parse_args()
     asv("machine", "--yes")
-    commits = subprocess.run(["git", "rev-list", f"-{arguments.commits}", "HEAD"], cwd=ROOT,
-                             check=True, capture_output=True, text=True).stdout.split()
+    commits = subprocess.run(
+        ["git", "rev-list", "--first-parent", f"-{arguments.commits}", "HEAD"], cwd=ROOT,
+        check=True, capture_output=True, text=True).stdout.split()
     for commit in reversed(commits):
         asv("run", "--launch-method=spawn", "--skip-existing-successful",
             *(["--quick"] if arguments.quick else []),
