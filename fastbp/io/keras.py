@@ -16,7 +16,7 @@ from .._validation import Array, check_dtype
 from ..layers import Layer
 from ..losses import Loss
 from ..network import Network
-from .parts import loss_for
+from .parts import check_known, loss_for
 
 
 def _activation(name: str) -> Callable[[Any, Any, str], Any]:
@@ -73,11 +73,7 @@ def to_keras(network: Network) -> Any:
     TypeError
         For what is no network, or a layer of the user's own: names it.
     """
-    if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network, got {type(network).__name__}")
-    for layer in network.layers:
-        if type(layer) not in MODULES:
-            raise TypeError(f"{layer!r} is not one of fastbp's own layers: Keras has no equal")
+    check_known(network, MODULES, "Keras")
     try:
         import keras
     except ImportError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,21 @@ from ..network import Network
 
 #: Kinds of columns that a preprocessor may have.
 COLUMNS = ("Numeric", "Boolean", "Categorical")
+
+
+def check_known(network: Any, known: Container[type], where: str) -> None:
+    """Refuse what is no network, or has layers that are not ``known``.
+
+    Raises
+    ------
+    TypeError
+        Names the layer.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {type(network).__name__}")
+    for layer in network.layers:
+        if type(layer) not in known:
+            raise TypeError(f"{layer!r} is not one of fastbp's own layers: {where} has no equal")
 
 
 @dataclass(frozen=True)
