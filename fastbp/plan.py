@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array
-from .kernels.tile import TILE_ROWS, VECTOR_BYTES, pad, row_length
+from .kernels.tile import VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
 from .losses import Loss
 from .table import HEAD, OP, PASS, TASK
@@ -27,6 +27,8 @@ PARALLEL_THRESHOLD = 400_000
 #: Most rows in a block: activations should stay in the L2 cache, but weights larger than
 #: it are read once a block.
 _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
+#: Rows of a block and of a gradient tile are a multiple of this.
+_ROWS_STEP = 8
 #: Largest gradient tile: what stays in the L2 cache beside its operands.
 _TILE_BYTES = 128 * 1024
 #: Shards of a batch, fixed; and from where they pay: activations beyond the L2 cache, for
@@ -145,7 +147,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     weights = [count * lds[k + 1] * dtype.itemsize for k, count, _ in trained]
     most = _ROWS_LARGE if max(weights, default=0) > _LARGE_WEIGHT else _ROWS_SMALL
     rounds = -(-capacity // (n_threads * most))
-    row_block = -(-capacity // (n_threads * rounds) // TILE_ROWS) * TILE_ROWS
+    row_block = -(-capacity // (n_threads * rounds) // _ROWS_STEP) * _ROWS_STEP
 
     if shards:
         row_block = _SHARD_ROWS
@@ -175,7 +177,7 @@ def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[A
                       n_threads: int) -> Array:
     """Cut parameters (op, rows, n_out) into tasks of about equal work, in cache-size tiles."""
     columns = VECTOR_BYTES * 16 // dtype.itemsize
-    step = math.lcm(TILE_ROWS, VECTOR_BYTES // dtype.itemsize)  # whole vectors of a mirror
+    step = math.lcm(_ROWS_STEP, VECTOR_BYTES // dtype.itemsize)  # whole vectors of a mirror
     fair = sum(m * n for _, m, n in weights) // (_SHARES * n_threads) if n_threads > 1 else 0
     tasks, places = [], 0
     for k, m, n in weights:

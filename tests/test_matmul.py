@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.kernels.matmul import _DEPTH, matmul, row_product
+from fastbp.kernels.matmul import _DEPTH, is_packed, matmul, row_product
 from fastbp.kernels.tile import SHAPES, host_isa, pad, row_length
 from fastbp.kernels.transpose import transpose
 
@@ -29,11 +29,11 @@ def product(A: np.ndarray, B: np.ndarray, *, by_columns: bool = False,
     wide[:, :cols] = B
     flat = np.ascontiguousarray(A.T if by_columns else A).ravel()
     strides = (1, rows) if by_columns else (K, 1)
-    I, step = None, 0
+    I, step, add = C, ld, 0
     if start is not None:
-        I, step = np.zeros(ld, A.dtype), 0
+        I, step, add = np.zeros(ld, A.dtype), 0, 1
         I[:cols] = start
-    matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step)
+    matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step, add)
     assert np.isnan(C[rows * ld:]).all(), "wrote past the last row"
     result = C[:rows * ld].reshape(rows, ld)
     assert (result[:, cols:pad(cols, A.dtype)] == 0).all(), "padding leaked"
@@ -56,18 +56,22 @@ def test_product_is_the_sum_in_order(rows: int, cols: int, K: int, dtype: str, b
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("K", [_DEPTH - 1, _DEPTH, _DEPTH + 1, 2 * _DEPTH + 5])
-def test_sums_cut_for_the_cache_have_the_bits_of_one_sum(K: int, dtype: str) -> None:
+@pytest.mark.parametrize("by_columns", [False, True])
+@pytest.mark.parametrize("rows, K, cols", [
+    *((9, K, 35) for K in (_DEPTH - 1, _DEPTH, _DEPTH + 1, 2 * _DEPTH + 5)), (150, 300, 1030)])
+def test_products_cut_and_packed_have_the_bits_of_one_sum(rows: int, K: int, cols: int,
+                                                          by_columns: bool, dtype: str) -> None:
     rng = np.random.default_rng(K)
-    A, B = rng.normal(size=(9, K)).astype(dtype), rng.normal(size=(K, 35)).astype(dtype)
-    ld = row_length(35, dtype)
+    A, B = rng.normal(size=(rows, K)).astype(dtype), rng.normal(size=(K, cols)).astype(dtype)
+    ld = row_length(cols, dtype)
+    stride = ld * np.dtype(dtype).itemsize
+    assert is_packed(rows, K, rows if by_columns else 1, stride) == (rows == 150)
     wide, y = np.zeros((K, ld), dtype), np.empty(ld, dtype)
-    wide[:, :35] = B
-    for by_columns in (False, True):
-        found = product(A, B, by_columns=by_columns)
-        for r in range(9):  # a row at a time, uncut
-            row_product(K, A[r].copy(), wide.ravel(), ld, y, np.zeros(ld, dtype))
-            np.testing.assert_array_equal(found[r], y[:35])
+    wide[:, :cols] = B
+    found = product(A, B, by_columns=by_columns)
+    for r in range(rows):  # a row at a time, uncut
+        row_product(K, A[r].copy(), wide.ravel(), ld, y, np.zeros(ld, dtype))
+        np.testing.assert_array_equal(found[r], y[:cols])
 
 
 @given(rows=SIZES, cols=SIZES, dtype=DTYPES)

@@ -6,8 +6,8 @@
 
 Only B, C and I need rows padded to whole vectors; pads of C receive what pads of B hold.
 
-No operand is packed: with rows that are not whole pages apart (``tile.row_length``) the
-tile reads B in place faster than a copy of it pays, up to 2048 x 2048.
+Operands beyond the caches are packed into the stack, a panel at a time; the others are read
+in place, their rows not whole pages apart (``tile.row_length``).
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
+from .copy import copy_row, stack_array
 from .tile import (
-    TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
-    narrow_tile,
     row_tile_1,
     row_tile_4,
     row_tile_8,
-    wide_tile,
+    tile_1,
+    tile_2,
+    tile_3,
+    tile_4,
 )
 
 #: Of type int64 where Numba would take a literal for a type of its own, and compile what
@@ -31,45 +33,97 @@ from .tile import (
 ZERO, ONE = np.int64(0), np.int64(1)
 
 
-#: Most terms of each sum at a time: so much of the rows of A stays in the L2 cache.
-_DEPTH = 512
+#: Most terms of each sum at a time: so much of A and B stays in the L2 cache.
+_DEPTH = 256
+#: The same where operands are packed, and bytes of a row of B and of A packed at a time.
+_PACKED_DEPTH, _PANEL, _STRIP = 128, 4 * VECTOR_BYTES, 512
+_PANEL_SIZE, _STRIP_SIZE = _PACKED_DEPTH * _PANEL, _PACKED_DEPTH * _STRIP
+#: Packed where rows of C are enough to pay for the copies, and either B is beyond the L2
+#: cache or, with A read down its columns, rows of B are a page apart or more. In bytes.
+_PACKED_ROWS, _PACKED_BYTES, _PACKED_STRIDE = 96, 1024 * 1024, 4096
 
 
 @kernel
-def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row):  # noqa: E741,E501
-    """C[r, j] = I[r, j] + sum over k < K of A[r * a_row + k * a_k] * B[k * b_k + j].
+def is_packed(rows, K, a_k, stride):
+    """Whether copies pay; rows of B are ``stride`` bytes apart."""
+    far = K * stride > _PACKED_BYTES if a_k == 1 else stride >= _PACKED_STRIDE
+    return far and rows >= _PACKED_ROWS
+
+
+@kernel
+def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, add):  # noqa: E741
+    """C[r, j] = I[r, j] or 0, + sum over k < K of A[r * a_row + k * a_k] * B[k * b_k + j].
 
     Parameters
     ----------
     rows, cols, K : int
         Sizes; ``cols`` is rounded up to whole vectors, ``K`` at least 1.
     A, B, C : 1-D arrays of one dtype
-        Operands; strides ``a_row``, ``a_k``, ``b_k``, ``c_row`` are in elements.
-    I : 1-D array or None
-        Where the sums start, with row stride ``i_row`` (0 for a bias row). May be ``C``.
+        Operands; strides ``a_row``, ``a_k``, ``b_k``, ``c_row`` are in elements, and one of
+        ``a_row`` and ``a_k`` is 1.
+    I : 1-D array
+        Where the sums start, with row stride ``i_row`` (0 for a bias row). May be ``C``, and
+        is ``C`` where ``add`` is 0 and the sums start at 0.
     """
-    columns(rows, cols, min(K, _DEPTH), A, ZERO, a_row, a_k, B, ZERO, b_k, C, c_row, I, i_row)
-    for k in range(_DEPTH, K, _DEPTH):
-        columns(rows, cols, min(K - k, _DEPTH), A, k * a_k, a_row, a_k, B, k * b_k, b_k, C,
-                c_row, C, c_row)
+    strip, panel, pack = stack_array(A, _STRIP_SIZE), stack_array(A, _PANEL_SIZE), ZERO
+    pieces = (K + _DEPTH - 1) // _DEPTH
+    depth = (K + pieces - 1) // pieces
+    if is_packed(rows, K, a_k, b_k * A.itemsize):
+        pack, depth = ONE, np.int64(_PACKED_DEPTH)
+    for k in range(0, K, depth):
+        terms = min(K - k, depth)
+        if pack == 0:
+            columns(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, ZERO, c_row,
+                    I, ZERO, i_row, add)
+        else:
+            columns_packed(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, c_row,
+                           I, i_row, add, strip, panel)
+        I, i_row, add = C, c_row, ONE  # noqa: E741
 
 
 @kernel
-def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c_row, I, i_row):  # noqa: E741,E501
+def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, add):  # noqa: E741,E501
     """A product of the depth that the cache holds, tile by tile, down the columns of C."""
-    lanes = VECTOR_BYTES // A.itemsize
-    width = TILE_VECTORS * lanes
-    j = 0
-    while j + width <= cols:
-        for r in range(0, rows, TILE_ROWS):
-            wide_tile(min(TILE_ROWS, rows - r), K, A, a + r * a_row, a_row, a_k, B, b + j, b_k,
-                      C, r * c_row + j, c_row, I, r * i_row + j, i_row)
-        j += width
+    lanes, j = VECTOR_BYTES // A.itemsize, ZERO
     while j < cols:
-        for r in range(0, rows, TILE_ROWS):
-            narrow_tile(min(TILE_ROWS, rows - r), K, A, a + r * a_row, a_row, a_k, B, b + j, b_k,
-                        C, r * c_row + j, c_row, I, r * i_row + j, i_row)
-        j += lanes
+        vectors = min((cols - j + lanes - 1) // lanes, TILE_VECTORS)
+        if vectors == 4:
+            tile_4(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
+                   add)
+        elif vectors == 3:
+            tile_3(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
+                   add)
+        elif vectors == 2:
+            tile_2(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
+                   add)
+        else:
+            tile_1(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
+                   add)
+        j += vectors * lanes
+
+
+@kernel
+def columns_packed(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c_row, I, i_row, add, strip,  # noqa: E741,E501
+                   panel):
+    """The same by copies without gaps of B, a panel at a time, and of A if read down its
+    columns, a strip at a time.
+
+    Rows far apart are each on a page of their own, where no hardware looks ahead.
+    """
+    lanes, width, across = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, _STRIP // A.itemsize
+    height = rows if a_k == 1 else across
+    cols = (cols + lanes - 1) // lanes * lanes
+    for r in range(0, rows, height):
+        count, left, at, row, step = min(height, rows - r), A, a + r * a_row, a_row, a_k
+        if a_k != 1:
+            for k in range(K):
+                copy_row(strip, k * across, A, at + k * a_k, count)
+            left, at, row, step = strip, ZERO, ONE, np.int64(across)
+        for j in range(0, cols, width):
+            for k in range(K):
+                copy_row(panel, k * width, B, b + k * b_k + j, min(width, cols - j))
+            columns(count, min(width, cols - j), K, left, at, row, step, panel, ZERO, width, C,
+                    r * c_row + j, c_row, I, r * i_row + j, i_row, add)
 
 
 @kernel
@@ -84,11 +138,11 @@ def row_product(K, x, B, b_k, y, I):  # noqa: E741
     if n >= 8 * lanes:
         for j in range(0, n, 8 * lanes):
             at = min(j, n - 8 * lanes)
-            row_tile_8(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO)
+            row_tile_8(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO, ONE)
     elif n >= 4 * lanes:
         for j in range(0, n, 4 * lanes):
             at = min(j, n - 4 * lanes)
-            row_tile_4(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO)
+            row_tile_4(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO, ONE)
     else:
         for at in range(0, n, lanes):
-            row_tile_1(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO)
+            row_tile_1(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO, ONE)

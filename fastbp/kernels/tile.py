@@ -1,11 +1,11 @@
-"""Register-tile micro-kernel: a few rows of vector accumulators, kept in registers over k.
+"""Register-tile micro-kernels: a few rows of vector accumulators, kept in registers over k.
 
-    C[r, j] = I[r, j] + sum over k of A[r, k] * B[k, j]      r < rows, j < width
+    C[r, j] = I[r, j] or 0, + sum over k of A[r, k] * B[k, j]      j < the tile's vectors
 
 A is read one scalar at a time (broadcast), B and C by vectors of 64 bytes whatever the
 host: LLVM splits them on narrower machines, so memory layouts never depend on the CPU.
 Every variant adds the products in the order of k with fused multiply-add, starting
-from I, so all tile shapes give the same bits.
+from I or 0, so all tile shapes give the same bits.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from .._jit import DISABLED
 #: Bytes in the vector that every padded row is a multiple of.
 VECTOR_BYTES = 64
 
-#: (rows, vectors) of the accumulator tile by instruction set: as many as its registers hold.
-SHAPES = {"avx512": (8, 2), "avx2": (6, 1), "neon": (6, 1), "generic": (2, 1)}
+#: Rows of the tiles of 1, 2, ... vectors by instruction set: as many as its registers hold,
+#: beside a pointer for each row. Wide tiles ask less of the caches than high ones.
+SHAPES = {"avx512": (8, 8, 8, 6), "avx2": (6,), "neon": (6,), "generic": (2,)}
 
 
 def host_isa() -> str:
@@ -65,18 +66,20 @@ def row_length(n: int, dtype: Any) -> int:
 def _build(tile_rows: int, vectors: int) -> Any:
     """Make the micro-kernel with ``tile_rows`` x ``vectors`` accumulators.
 
-    The result takes (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row):
-    flat arrays, offsets and strides in elements. ``rows`` may be fewer than the tile
-    has: the surplus repeats the last row, into the same place. ``I`` may be None.
+    The result takes (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, add):
+    flat arrays, offsets and strides in elements. It goes down all ``rows``; where fewer are
+    left than the tile has, the surplus repeats the last, into the same place. Where ``add``
+    is 0, ``I`` is read, but does not count.
     """
 
     @intrinsic
-    def tile(tyctx, rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row):  # noqa: E741,E501
+    def tile(tyctx, rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, add):  # noqa: E741,E501
         n = types.intp
-        sig = types.void(n, n, A, n, n, n, B, n, n, C, n, n, I, n, n)
+        sig = types.void(n, n, A, n, n, n, B, n, n, C, n, n, I, n, n, n)
 
         def codegen(context, bld, sig, args):
-            rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row = args  # noqa: E741
+            (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row,  # noqa: E741
+             add) = args
             element = context.get_data_type(sig.args[2].dtype)
             bits = sig.args[2].dtype.bitwidth
             lanes = VECTOR_BYTES * 8 // bits
@@ -96,49 +99,51 @@ def _build(tile_rows: int, vectors: int) -> Any:
                 moved = bld.gep(pointer, [int64(v * lanes)])
                 return bld.bitcast(moved, vec.as_pointer())
 
-            last = bld.sub(rows, int64(1))
-            row = [int64(0)]
-            for r in range(1, tile_rows):
-                inside = bld.icmp_signed("<", int64(r), last)
-                row.append(bld.select(inside, int64(r), last))
-            a_base, b_base, c_base = base(2, A, a), base(6, B, b), base(9, C, c)
-            a_rows = [bld.gep(a_base, [bld.mul(a_row, r)]) for r in row]
-            c_rows = [bld.gep(c_base, [bld.mul(c_row, r)]) for r in row]
-            if isinstance(sig.args[12], types.NoneType):
-                start = [[zero] * vectors for _ in row]
-            else:
-                i_base = base(12, I, i)
+            def one_tile(first):
+                last = bld.sub(bld.sub(rows, first), int64(1))
+                row = [first]
+                for r in range(1, tile_rows):
+                    inside = bld.icmp_signed("<", int64(r), last)
+                    row.append(bld.add(first, bld.select(inside, int64(r), last)))
+                a_rows = [bld.gep(a_base, [bld.mul(a_row, r)]) for r in row]
+                c_rows = [bld.gep(c_base, [bld.mul(c_row, r)]) for r in row]
                 i_rows = [bld.gep(i_base, [bld.mul(i_row, r)]) for r in row]
-                start = [[bld.load(vector_at(p, v), align=size) for v in range(vectors)]
-                         for p in i_rows]
+                start = [[bld.select(added, bld.load(vector_at(p, v), align=size), zero)
+                          for v in range(vectors)] for p in i_rows]
 
-            entry = bld.block
-            loop, done = bld.append_basic_block(), bld.append_basic_block()
-            bld.branch(loop)
-            bld.position_at_end(loop)
-            k = bld.phi(int64)
-            k.add_incoming(int64(0), entry)
-            acc = [[bld.phi(vec) for _ in range(vectors)] for _ in row]
-            b_row = bld.gep(b_base, [bld.mul(k, b_k)])
-            b_vec = [bld.load(vector_at(b_row, v), align=size) for v in range(vectors)]
-            a_at = bld.mul(k, a_k)
-            total = []
-            for r in range(tile_rows):
-                scalar = bld.load(bld.gep(a_rows[r], [a_at]))
-                one = bld.insert_element(undef, scalar, int32(0))
-                wide = bld.shuffle_vector(one, undef, splat)
-                total.append([bld.call(fma, [wide, b_vec[v], acc[r][v]])
-                              for v in range(vectors)])
-                for v in range(vectors):
-                    acc[r][v].add_incoming(start[r][v], entry)
-                    acc[r][v].add_incoming(total[r][v], loop)
-            after = bld.add(k, int64(1))
-            k.add_incoming(after, loop)
-            bld.cbranch(bld.icmp_signed("<", after, K), loop, done)
-            bld.position_at_end(done)
-            for r in range(tile_rows):
-                for v in range(vectors):
-                    bld.store(total[r][v], vector_at(c_rows[r], v), align=size)
+                entry = bld.block
+                loop, done = bld.append_basic_block(), bld.append_basic_block()
+                bld.branch(loop)
+                bld.position_at_end(loop)
+                k = bld.phi(int64)
+                k.add_incoming(int64(0), entry)
+                acc = [[bld.phi(vec) for _ in range(vectors)] for _ in row]
+                b_row = bld.gep(b_base, [bld.mul(k, b_k)])
+                b_vec = [bld.load(vector_at(b_row, v), align=size) for v in range(vectors)]
+                a_at = bld.mul(k, a_k)
+                total = []
+                for r in range(tile_rows):
+                    scalar = bld.load(bld.gep(a_rows[r], [a_at]))
+                    one = bld.insert_element(undef, scalar, int32(0))
+                    wide = bld.shuffle_vector(one, undef, splat)
+                    total.append([bld.call(fma, [wide, b_vec[v], acc[r][v]])
+                                  for v in range(vectors)])
+                    for v in range(vectors):
+                        acc[r][v].add_incoming(start[r][v], entry)
+                        acc[r][v].add_incoming(total[r][v], loop)
+                after = bld.add(k, int64(1))
+                k.add_incoming(after, loop)
+                bld.cbranch(bld.icmp_signed("<", after, K), loop, done)
+                bld.position_at_end(done)
+                for r in range(tile_rows):
+                    for v in range(vectors):
+                        bld.store(total[r][v], vector_at(c_rows[r], v), align=size)
+
+            a_base, b_base, c_base, i_base = (
+                base(2, A, a), base(6, B, b), base(9, C, c), base(12, I, i))
+            added = bld.icmp_signed("!=", add, int64(0))
+            with cgutils.for_range_slice(bld, int64(0), rows, int64(tile_rows), int64) as (at, _):
+                one_tile(at)
             return context.get_dummy_value()
 
         return sig, codegen
@@ -149,11 +154,11 @@ def _build(tile_rows: int, vectors: int) -> Any:
 def _build_python(tile_rows: int, vectors: int) -> Any:
     """The same contract in plain Python, for ``NUMBA_DISABLE_JIT=1``."""
 
-    def tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row):  # noqa: E741,E501
+    def tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, add):  # noqa: E741,E501
         width = vectors * VECTOR_BYTES // A.itemsize
-        for r in range(min(rows, tile_rows)):
+        for r in range(rows):
             total = np.zeros(width, A.dtype)
-            if I is not None:
+            if add:
                 total[:] = I[i + r * i_row:i + r * i_row + width]
             for k in range(K):
                 at = b + k * b_k
@@ -163,9 +168,11 @@ def _build_python(tile_rows: int, vectors: int) -> Any:
     return tile
 
 
-TILE_ROWS, TILE_VECTORS = SHAPES[host_isa()]
+TILE_ROWS = SHAPES[host_isa()]
 _make = _build_python if DISABLED else _build
-wide_tile = _make(TILE_ROWS, TILE_VECTORS)
-narrow_tile = _make(TILE_ROWS, 1)
+#: Vectors of the widest tile, and the tiles by vectors; those too wide for the host stand unused.
+TILE_VECTORS = len(TILE_ROWS)
+tile_1, tile_2, tile_3, tile_4 = (_make(rows, vectors) for vectors, rows
+                                  in enumerate((*TILE_ROWS, 1, 1, 1)[:4], 1))
 #: One row by 1, 4 or 8 vectors: sums enough in flight to hide what a multiply-add takes.
 row_tile_1, row_tile_4, row_tile_8 = (_make(1, vectors) for vectors in (1, 4, 8))

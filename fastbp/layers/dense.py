@@ -30,7 +30,7 @@ def dense_forward(op, now, params, ws, x, y):
     m, ldy, at = op["n_in"], op["ld_out"], op["param"]
     bias = params[at + m * ldy:at + (m + 1) * ldy]
     matmul(y.size // ldy, op["n_out"], m, x, op["ld_in"], ONE, params[at:], ldy, y, ldy, bias,
-           ZERO)
+           ZERO, ONE)
 
 
 @kernel
@@ -45,7 +45,7 @@ def dense_backward(op, now, params, ws, x, y, dy, dx):
     """dx = dy W for the rows of one block; the mirror is W as (n, ldx)."""
     ldx = op["ld_in"]
     matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE, ws[op["mirror"]:],
-           ldx, dx, ldx, None, ZERO)
+           ldx, dx, ldx, dx, ldx, ZERO)
 
 
 @kernel
@@ -70,10 +70,7 @@ def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, g
     ldx, ldy, columns = op["ld_in"], op["ld_out"], right - left
     inputs = min(last, op["n_in"]) - first
     tile, dy = x[first:], dy[left:]
-    if add == 0:
-        matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, None, ZERO)
-    else:
-        matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld)
+    matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld, add)
     if last > op["n_in"]:
         dbias = grad[inputs * ld:inputs * ld + columns]
         if add == 0:
