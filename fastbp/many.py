@@ -19,7 +19,7 @@ from .history import History
 from .network import Network
 from .training import Job, prepare, straight, train
 
-#: Steps of the first call of each network, which is small; later ones follow the clock.
+#: Steps of the first call of a shape of network, which is small; later ones follow the clock.
 _FIRST_STEPS = 64
 
 
@@ -126,9 +126,10 @@ class _Plans(threading.local):
 
     def __init__(self) -> None:
         self.known: dict[Any, Any] = {}
+        self.paces: dict[Any, int] = {}
 
-    def lend(self, job: Job) -> None:
-        """Give the job's network the plan of the last one of its shape."""
+    def lend(self, job: Job) -> Any:
+        """Give the job's network the plan and the pace of the last one of its shape."""
         net, batch = job.run.network, job.run.batch_size
         shape = (batch, net.dtype, [(type(x), repr(x)) for x in net.layers],
                  net._head_loss.address(net.dtype), net._head_loss.constants())
@@ -136,6 +137,8 @@ class _Plans(threading.local):
         if key not in self.known:
             self.known[key] = net.plan(batch, 1)
         net._plans[batch, 1, threading.get_ident()] = self.known[key]
+        job.run.chunk = self.paces.get(key, _FIRST_STEPS)
+        return key
 
 
 def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
@@ -144,11 +147,11 @@ def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
     if not job.unwatched or job.resume:
         job.n_threads = 1
         return train(job)
-    plans.lend(job)
-    job.run.chunk = _FIRST_STEPS
+    shape = plans.lend(job)
     try:
         job.start()
         done = straight(job, 1, stop.is_set)
+        plans.paces[shape] = job.run.chunk
         job.end()
     finally:
         net._plans.clear()  # the next network works in it
