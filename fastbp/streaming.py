@@ -78,6 +78,8 @@ class _Ahead:
     def __init__(self, items: Generator[_Block, None, None]) -> None:
         self._items, self._ready, self._free = items, Semaphore(0), Semaphore(1)
         self._stop, self._slot = Event(), list[Any]()
+        #: Whether the thread is at work, or about to be.
+        self.busy = True
         self._thread = Thread(target=self._work, name="fastbp-blocks", daemon=True)
         self._thread.start()
 
@@ -88,9 +90,11 @@ class _Ahead:
                 if self._stop.is_set():
                     return
                 self._slot.append(next(self._items))
+                self.busy = False
                 self._ready.release()
         except BaseException as error:  # for who waits, whatever it is
             self._slot.append(error)
+            self.busy = False
             self._ready.release()
         finally:
             self._items.close()
@@ -101,6 +105,7 @@ class _Ahead:
         item = self._slot.pop()
         if isinstance(item, BaseException):
             raise item
+        self.busy = True
         self._free.release()
         return item
 
@@ -110,6 +115,13 @@ class _Ahead:
         self._free.release()
         self._thread.join()
         self._slot.clear()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class StreamRun(Run):
@@ -155,12 +167,15 @@ class StreamRun(Run):
         while n_steps:
             if not self._left:
                 self._place()
-            count = min(n_steps, self._left)
+            count, team = min(n_steps, self._left), n_threads
+            if self._ahead is not None and self._ahead.busy and n_threads == cores():
+                # A core that reads would hold up the rest of a team: leave it out for a while.
+                count, team = min(count, -(-self.chunk // 10)), max(1, n_threads - 1)
             whole = self.cursor
             self._inner[[STEP, EPOCH]] = whole[[STEP, EPOCH]]
             self.cursor = self._inner  # the engine's place is within the block
             try:
-                super().advance(count, n_threads)
+                super().advance(count, team)
             finally:
                 self.cursor = whole
             n_steps, self._left = n_steps - count, self._left - count

@@ -19,6 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from fastbp import data, datasets
 from fastbp.data import arrow, columns, table
 from fastbp.data.learn import Moments
+from fastbp.data.preprocess import Numeric, Preprocessor
 from fastbp.data.stream import ArrayStream, TableStream
 
 
@@ -249,7 +250,6 @@ def test_features_are_scikit_learns(tmp_path: Path, kind: str,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow, "_BLOCK_BYTES", 2048)
     monkeypatch.setattr("fastbp.data.preprocess._ROWS", 64)
-    monkeypatch.setattr("fastbp.data.preprocess._TILE", 9)
     df = frame()
     path = written(tmp_path, df, kind)
     learned = data.learn(path, "kind")
@@ -291,6 +291,31 @@ def test_matrices_and_columns_give_the_same_features() -> None:
     X[7, 1] = np.inf
     with pytest.raises(ValueError, match="'x1' holds infinity in row 7"):
         whole.transform(columns.Matrix(names, X))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 50), st.sampled_from(["f4", "f8", "i2", "u1", ">f4"]),
+       st.sampled_from(["", "strided", "readonly"]), st.booleans(), st.integers(0, 99))
+def test_any_columns_of_numbers_by_their_formula(n: int, k: int, dtype: str, kind: str,
+                                                 hole: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    whole = rng.normal(50, 9, (k, n, 2)).astype(dtype)
+    table = {f"x{i}": whole[i, :, 0] if kind == "strided" else whole[i, :, 0].copy()
+             for i in range(k)}
+    mean, scale = rng.normal(size=k), rng.uniform(0.5, 2, k)
+    pre = Preprocessor([Numeric(name, mean[i], scale[i], 7.5)
+                        for i, name in enumerate(table)])
+    if hole and whole.dtype.kind == "f":
+        table["x0"][n // 2] = np.nan
+    given = np.nan_to_num(np.column_stack(list(table.values())).astype("f8"), nan=7.5)
+    for values in table.values():
+        values.flags.writeable = kind != "readonly"
+    place = np.full((n + 2, k), 9, "f4")
+    pre.transform(table, out=place[1:-1])
+    np.testing.assert_array_equal(place[1:-1], ((given - mean) / scale).astype("f4"))
+    assert (place[[0, -1]] == 9).all()
+    wide = np.zeros((n, k + 1), "f4")
+    np.testing.assert_array_equal(pre.transform(table, out=wide[:, 1:]), place[1:-1])
 
 
 words = st.one_of(st.none(), st.text(max_size=3))

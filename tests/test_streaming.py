@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 
 import fastbp
 from fastbp import Dense, Network, ReLU, data, fit_stream
+from fastbp._jit import thread_count
 from fastbp.callbacks import Callback, Checkpoint
 from fastbp.data.stream import ArrayStream, TableStream
 from fastbp.layers import Layer
+from fastbp.run import Run
 
 from .test_callbacks import StopAt
 
@@ -134,6 +136,24 @@ def test_threads_and_timing_change_nothing() -> None:
     other = network(seed=1)
     fit_stream(other, Slow(0.0), epochs=3)
     assert (other.params != nets[0].params).any()
+
+
+def test_a_core_that_reads_is_left_out_of_the_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    teams, advance, most = list[int](), Run.advance, thread_count(None)
+
+    def watched(self: Run, n_steps: int, n_threads: int) -> None:
+        teams.append(n_threads)
+        advance(self, n_steps, n_threads)
+
+    monkeypatch.setattr(Run, "advance", watched)
+    nets = []
+    for cores, seen in ((most, {max(1, most - 1)}), (most + 1, {most})):
+        monkeypatch.setattr("fastbp.streaming.cores", lambda n=cores: n)
+        teams.clear()
+        nets.append(network())
+        fit_stream(nets[-1], Slow(0.05), epochs=2)
+        assert set(teams[:4]) == seen
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)
 
 
 def test_epochs_are_shuffled_and_every_row_is_seen() -> None:
