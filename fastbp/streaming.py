@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
-from threading import Event, Semaphore, Thread
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from ._validation import Array, as_weights, check_size, same_length
+from .ahead import Ahead, cores
 from .callbacks import Callback
 from .engine import EPOCH, POSITION, SEED, SHUFFLE, STEP
 from .history import History
@@ -72,58 +72,6 @@ class _Block(NamedTuple):
     first: bool
 
 
-class _Ahead:
-    """An iterator run by a thread, one item ahead of who takes them."""
-
-    def __init__(self, items: Generator[_Block, None, None]) -> None:
-        self._items, self._ready, self._free = items, Semaphore(0), Semaphore(1)
-        self._stop, self._slot = Event(), list[Any]()
-        #: Whether the thread is at work, or about to be.
-        self.busy = True
-        self._thread = Thread(target=self._work, name="fastbp-blocks", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        try:
-            while True:
-                self._free.acquire()
-                if self._stop.is_set():
-                    return
-                self._slot.append(next(self._items))
-                self.busy = False
-                self._ready.release()
-        except BaseException as error:  # for who waits, whatever it is
-            self._slot.append(error)
-            self.busy = False
-            self._ready.release()
-        finally:
-            self._items.close()
-
-    def take(self) -> _Block:
-        """The next item, or what went wrong making it."""
-        self._ready.acquire()
-        item = self._slot.pop()
-        if isinstance(item, BaseException):
-            raise item
-        self.busy = True
-        self._free.release()
-        return item
-
-    def close(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        self._free.release()
-        self._thread.join()
-        self._slot.clear()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class StreamRun(Run):
     """A run whose rows come block by block; its cursor tells the place in the epoch.
 
@@ -151,7 +99,7 @@ class StreamRun(Run):
         self.weighted, self._weight, self._rows = weighted, 0.0, 0
         self._inner, self._left, self._ahead = self.cursor.copy(), 0, None
 
-    _ahead: _Ahead | None
+    _ahead: Ahead[_Block] | None
 
     @property
     def total(self) -> float:
@@ -188,7 +136,7 @@ class StreamRun(Run):
         """Put the next block's rows in place of those that are done."""
         skip = 0
         if self._ahead is None:  # also after a resume: blocks before the position pass by
-            self._ahead = _Ahead(self._mixed(int(self.cursor[EPOCH])))
+            self._ahead = Ahead(self._mixed(int(self.cursor[EPOCH])))
             skip = int(self.cursor[POSITION]) // self.batch_size
         # Nothing holds the old rows while the next are made.
         self._release()
