@@ -15,6 +15,7 @@ import numpy as np
 from ._jit import kernel
 from .kernels.matmul import ZERO
 from .kernels.random import mix, shuffle
+from .kernels.subnormal import FLUSH, get_control, set_control
 from .kernels.team import assemble, barrier, claim
 from .rows import ERROR, GRADIENT, PREDICT, share_rows
 from .table import call_forward
@@ -134,12 +135,14 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots
     ``order`` has the rows of one epoch, for all, or of each epoch of the call. ``errors[0]``
     gathers the error times weight of the epoch under way; an epoch that ends moves on to the
     next place. A ``watch``, where there is one, may end the call with an epoch. The cursor is
-    left at the next step.
+    left at the next step. Subnormal numbers are 0 meanwhile.
     """
     if not assemble(sync, size):
         if worker > 0:
             return
         size = 1
+    control = get_control()
+    set_control(control | FLUSH)
     n, shards = X.shape[0], head[0]["shards"]
     step, epoch, position = cursor[STEP], cursor[EPOCH], cursor[POSITION]
     first_epoch, meeting, base = epoch, ZERO, ZERO
@@ -183,3 +186,4 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots
             position, epoch = 0, epoch + 1
     if worker == 0:
         cursor[STEP], cursor[EPOCH], cursor[POSITION] = step, epoch, position
+    set_control(control)

@@ -172,3 +172,33 @@ def test_training_allocates_nothing_in_a_step(batch: int, monkeypatch: pytest.Mo
         return after.alloc - before.alloc
 
     assert allocated(1) == allocated(40)
+
+
+def test_moments_that_fade_end_at_zero() -> None:
+    """Left alone they would stay subnormal, which makes a step several times as long."""
+    rng, net = np.random.default_rng(0), fastbp.Network([fastbp.Dense(3, 4)], "L2Loss")
+    X, T = rng.normal(size=(40, 3)).astype("f4"), rng.normal(size=(40, 4)).astype("f4")
+    run = Run(net, X, T, 4, fastbp.Adam(), False)
+    run.advance(10, 1)
+    run.X = X * np.array([0, 1, 1], "f4")  # the first row of the weights gets no gradient now
+    first, second = run.slots.reshape(2, -1)[:, :4]
+    assert (first != 0).all()
+    run.advance(1500, 1)
+    assert (first == 0).all() and (second > 0).all()
+
+
+def test_subnormals_are_flushed_in_training_alone() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    tiny = np.float32(1e-40)
+    net, X = fastbp.Network([fastbp.Dense(500, 500)], "L2Loss"), np.ones((512, 500), "f4")
+    assert net.plan(256, 2).n_threads == 2
+
+    def survives() -> bool:
+        return bool((np.full(64, tiny) * np.float32(0.5) > 0).all())
+
+    with ThreadPoolExecutor(1) as other:
+        for run in (lambda f: f(), lambda f: other.submit(f).result()):
+            assert run(survives)
+            run(lambda: net.fit(X, X, epochs=2, batch_size=256, n_threads=2))
+            assert run(survives)
