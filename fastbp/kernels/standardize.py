@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from .._jit import kernel
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+from .._jit import DISABLED, kernel
+from .tile import VECTOR_BYTES
+from .transpose import transpose
 
 
 @kernel
@@ -16,3 +24,41 @@ def standardize(values, mean, scale, out):
         out[i] = feature
         finite += feature - feature == 0
     return finite == values.size
+
+
+def _view(typingctx, like, address, size):
+    """``size`` elements of the dtype of ``like`` at an address."""
+
+    def codegen(context, builder, signature, args):
+        kind, bytes_each = signature.return_type, signature.return_type.dtype.bitwidth // 8
+        array, step = context.make_array(kind)(context, builder), ir.IntType(64)(bytes_each)
+        populate_array(array, builder.inttoptr(args[1], array.data.type), [args[2]], [step], step,
+                       None)
+        return array._getvalue()
+
+    return types.Array(like.dtype, 1, "C")(like, types.int64, types.int64), codegen
+
+
+view: Any = (lambda like, address, size: like) if DISABLED else intrinsic(_view)
+
+
+@kernel
+def standardize_columns(like, addresses, mean, scale, turned, ld, X, columns):
+    """X[i, j] = (column j [i] - mean[j]) / scale[j]; False at the first that is not finite.
+
+    Columns are contiguous, of the dtype of ``like``, at ``addresses``. ``turned`` has room for
+    a part of ``ld`` rows of each, whole vectors; it is what fits the cache.
+    """
+    lanes = VECTOR_BYTES // X.itemsize
+    whole, n = columns // lanes * lanes, X.size // columns
+    for at in range(0, n, ld):
+        rows = min(ld, n - at)
+        for j in range(columns):
+            values = view(like, addresses[j] + at * like.itemsize, rows)
+            if not standardize(values, mean[j], scale[j], turned[j * ld:j * ld + rows]):
+                return False
+        transpose(whole, rows, turned, ld, X[at * columns:], columns)
+        for j in range(whole, columns):
+            for i in range(rows):
+                X[(at + i) * columns + j] = turned[j * ld + i]
+    return True
