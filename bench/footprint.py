@@ -3,7 +3,8 @@
     python -m bench.footprint                  # fastbp, scikit-learn, JAX, PyTorch
     python -m bench.footprint fastbp torch==2.13.0
 
-Every name is given to pip as it stands, ``fastbp`` as this checkout.
+Every name is given to pip as it stands, ``fastbp`` as this checkout; PyTorch with the NumPy that
+it asks for when it starts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ("fastbp", "scikit-learn", "jax", "torch")
-MODULES = {"scikit-learn": "sklearn.neural_network"}
+#: What a program that trains begins with: names of fastbp load when they are asked for.
+IMPORTS = {"fastbp": "from fastbp import Dense, Network",
+           "scikit-learn": "import sklearn.neural_network"}
 
 
 def size_of(folder: Path) -> int:
@@ -29,8 +32,8 @@ def size_of(folder: Path) -> int:
                if path.is_file() and not path.is_symlink() and path.suffix != ".pyc")
 
 
-def import_seconds(python: Path, module: str, repeat: int = 7) -> float:
-    """Median time of a process that imports ``module`` over one that imports nothing."""
+def import_seconds(python: Path, statement: str, repeat: int = 7) -> float:
+    """Median time of a process that runs ``statement`` over one that does nothing."""
     environment = {k: v for k, v in os.environ.items()
                    if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
 
@@ -40,8 +43,8 @@ def import_seconds(python: Path, module: str, repeat: int = 7) -> float:
                        cwd=tempfile.gettempdir())
         return time.perf_counter() - began
 
-    run(f"import {module}")  # writes bytecode, fills the page cache
-    return statistics.median(run(f"import {module}") - run("pass") for _ in range(repeat))
+    run(statement)  # writes bytecode, fills the page cache
+    return statistics.median(run(statement) - run("pass") for _ in range(repeat))
 
 
 def measure(requirement: str, folder: Path) -> tuple[float, float, int]:
@@ -50,12 +53,13 @@ def measure(requirement: str, folder: Path) -> tuple[float, float, int]:
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     site = next(folder.rglob("site-packages"))
     before, known = size_of(folder), len(list(site.glob("*.dist-info")))
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                    ROOT if requirement == "fastbp" else requirement], check=True)
     name = re.split(r"[=<>\[]", requirement)[0]
+    wanted = [ROOT if name == "fastbp" else requirement, *(["numpy"] if name == "torch" else [])]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                    *wanted], check=True)
     packages = len(list(site.glob("*.dist-info"))) - known
-    return ((size_of(folder) - before) / 1e6, import_seconds(python, MODULES.get(name, name)),
-            packages)
+    seconds = import_seconds(python, IMPORTS.get(name, f"import {name}"))
+    return (size_of(folder) - before) / 1e6, seconds, packages
 
 
 def main(requirements: list[str]) -> None:
