@@ -2,11 +2,13 @@
 
     python -m bench.constants
 
-Two sweeps over networks m-m-10 of ReLU, each step timed both ways in turns. Threads: the work
-of a step (the planner's measure, multiply-adds) against the time on one thread over that on
-all. Shards: the bytes of activations of a batch against the time without shards over that
-with them. ``plan.PARALLEL_THRESHOLD`` and ``plan.SHARD_ACTIVATIONS`` stand where the ratio
-passes 1 for good.
+Three sweeps, each step or call timed both ways in turns. Threads: the work of a step of m-m-10
+(the planner's measure, multiply-adds) against the time on one thread over that on all. Calls:
+the same of ``predict``. Shards: the bytes of activations of a batch against the time without
+shards over that with them. ``plan.LAUNCH_WORK`` and ``plan.SHARD_ACTIVATIONS`` stand where the
+ratio passes 1 for good. For threads that depends on the machine: it has passed 1 at 400,000 and
+at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it never did, from ``plan.SETTLED_WORK`` a
+thread it always has, and between them a run tries.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import numpy as np
 
 from fastbp import plan
 from fastbp.peers.fastbp import FastbpBackend
@@ -37,13 +41,7 @@ def constants(**values: int) -> Iterator[None]:
 
 def work_of(width: int, batch: int) -> int:
     """Multiply-adds of a step as the planner counts them."""
-    backend = FastbpBackend(Workload("", (width, width, 10), batch, "relu", optimizer="sgd"))
-    ops = backend.network.plan(batch, 1).ops
-    total = 0
-    for k, op in enumerate(ops):
-        dense = op["n_rows"] > 0
-        total += batch * int(op["ld_out"]) * (int(op["n_in"]) * (3 if k else 2) if dense else 4)
-    return total
+    return Workload("", (width, width, 10), batch, "relu", "sgd").network().plan(batch, 1).work
 
 
 def ratio(work: Workload, one: Callable[[], FastbpBackend],
@@ -59,16 +57,38 @@ def ratio(work: Workload, one: Callable[[], FastbpBackend],
     return statistics.median(found)
 
 
+def launched(call: Callable[[], object], turns: int = 5) -> float:
+    """Median over turns of the time of a call on one thread over that on all."""
+    found = []
+    for _ in range(turns):
+        times = []
+        for limit in (1 << 60, 0):
+            with constants(LAUNCH_WORK=limit):
+                times.append(seconds_per_step(lambda n: [call() for _ in range(n)] and None, 1,
+                                              budget=0.05, repeat=1))
+        found.append(times[0] / times[1])
+    return statistics.median(found)
+
+
 def main() -> None:
-    """Print both sweeps."""
+    """Print the sweeps."""
     print("| width | work of a step | one thread / all |\n|---:|---:|---:|")
     for width in (32, 64, 96, 128, 192, 256, 384):
         work = Workload("", (width, width, 10), 32, "relu", optimizer="sgd")
-        with constants(PARALLEL_THRESHOLD=0):
+        with constants(PARALLEL_THRESHOLD=0, SETTLED_WORK=0):
             found = ratio(work, lambda w=work: FastbpBackend(w, 1),
                           lambda w=work: FastbpBackend(w))
         print(f"| {width} | {work_of(width, 32):,} | {found:.2f} |", flush=True)
-    print(f"\nPARALLEL_THRESHOLD = {plan.PARALLEL_THRESHOLD:,}\n")
+    print(f"\nPARALLEL_THRESHOLD = {plan.PARALLEL_THRESHOLD:,}, SETTLED_WORK = "
+          f"{plan.SETTLED_WORK:,} a thread\n")
+    print("| rows of 64-100-10 | work of predict | one thread / all |\n|---:|---:|---:|")
+    for rows in (256, 512, 1024, 2048, 4096):
+        network = Workload("", (64, 100, 10), 32, "relu", "sgd").network()
+        X = np.random.default_rng(0).normal(size=(rows, 64)).astype(np.float32)
+        work = network.plan(rows).work // 3
+        found = launched(lambda net=network, X=X: net.predict(X))  # type: ignore[misc]
+        print(f"| {rows} | {work:,} | {found:.2f} |", flush=True)
+    print(f"\nLAUNCH_WORK = {plan.LAUNCH_WORK:,}\n")
     print("| batch | bytes of activations | whole / shards |\n|---:|---:|---:|")
     for batch in (1024, 2048, 4096, 8192, 16384):
         work = Workload("", (24, 24, 24, 2), batch, "tanh", optimizer="adam")

@@ -144,13 +144,13 @@ class _Plans(threading.local):
 def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
          stop: threading.Event) -> History | None:
     job = prepare(net, X, T, **options)
+    job.n_threads = 1
     if not job.unwatched or job.resume:
-        job.n_threads = 1
         return train(job)
     shape = plans.lend(job)
     try:
         job.start()
-        done = straight(job, 1, stop.is_set)
+        done = straight(job, job.threads(), stop.is_set)
         plans.paces[shape] = job.run.chunk
         job.end()
     finally:

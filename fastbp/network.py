@@ -343,9 +343,10 @@ class Network(Doors, Portable):
     def _evaluate(self, mode: int, plan: Plan, X: Array, T: Array, rows: slice,
                   scale: float, weights: Array | None = None) -> float:
         own = _NO_WEIGHTS[self.dtype] if weights is None else weights
-        return launch(engine.evaluate, plan.n_threads, mode, np.uint64(0), plan.one_pass,
-                      plan.ops, plan.tasks, plan.head, self.params, self.grads, plan.workspace,
-                      X, *self.split_target(T), own, np.arange(rows.start, rows.stop), scale)
+        team = plan.team(rows.stop - rows.start, 3 if mode == engine.GRADIENT else 1)
+        return launch(engine.evaluate, team, mode, np.uint64(0), plan.one_pass, plan.ops,
+                      plan.tasks, plan.head, self.params, self.grads, plan.workspace, X,
+                      *self.split_target(T), own, np.arange(rows.start, rows.stop), scale)
 
     def _scale(self, rows: int, weights: Array | None = None) -> float:
         if self._head_loss.reduction != "mean":

@@ -24,6 +24,10 @@ from .table import HEAD, OP, PASS, TASK
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
 #: and caches cost more than a second core brings. By ``bench.constants``, as SHARD_ACTIVATIONS.
 PARALLEL_THRESHOLD = 400_000
+#: And of so much for each thread, on all of them; between the two a run tries (``threads``).
+SETTLED_WORK = 16_000_000
+#: A call by itself is shared out from so much on: to wake other threads takes 0.1 ms.
+LAUNCH_WORK = 16_000_000
 #: Most rows in a block: activations should stay in the L2 cache, but weights larger than
 #: it are read once a block.
 _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
@@ -49,6 +53,7 @@ class Plan:
     passes: Array
     workspace: Array
     n_threads: int
+    work: int
 
     @cached_property
     def one_pass(self) -> Array:
@@ -60,6 +65,16 @@ class Plan:
         """Places for sums over all parameters."""
         rows = self.tasks["last"] - self.tasks["first"]
         return int((self.tasks["sum"] + (rows - 1) * self.tasks["step"]).max()) + 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether steps take this number of threads without a trial."""
+        return self.n_threads == 1 or self.work >= SETTLED_WORK * self.n_threads
+
+    def team(self, rows: int, passes: int) -> int:
+        """Threads for one call with ``rows``: 1 pass over them forward, 3 for gradients too."""
+        work = self.work * rows * passes // (3 * self.capacity)
+        return self.n_threads if work >= LAUNCH_WORK else 1
 
     @property
     def capacity(self) -> int:
@@ -159,7 +174,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                take(capacity), take(capacity), take(scratch * n_threads), scratch, n_train,
                sizes[0], lds[0], capacity, row_block, shards, take(shards * n_params),
                *loss.constants())
-    return Plan(ops, head, tasks, _passes(n_train, couplers), aligned_zeros(at, dtype), n_threads)
+    return Plan(ops, head, tasks, _passes(n_train, couplers), aligned_zeros(at, dtype), n_threads,
+                work)
 
 
 def _passes(n_train: int, couplers: Sequence[int]) -> Array:

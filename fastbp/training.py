@@ -21,6 +21,7 @@ from .network import Network
 from .optimizers import get as get_optimizer
 from .rules import Rules
 from .run import Run
+from .threads import Threads
 from .weights import class_weights
 
 #: Seconds of compiled work after which control comes back to Python.
@@ -194,6 +195,10 @@ class Job:
         return (self.run.whole and self.run.compiled
                 and not (self.hooks or self.metrics or self.validation))
 
+    def threads(self) -> Threads:
+        """Those that the run may use."""
+        return Threads(self.run.network, self.run.batch_size, thread_count(self.n_threads))
+
     def start(self) -> None:
         """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
         run, last = self.run, self.run.network.last_run
@@ -224,7 +229,7 @@ class Job:
 def train(job: Job) -> History:
     """Take a run through its epochs, in chunks, with all that happens between them."""
     job.start()
-    run, threads = job.run, thread_count(job.n_threads)
+    run, threads = job.run, job.threads()
     if job.unwatched:
         try:
             straight(job, threads)
@@ -242,7 +247,7 @@ def train(job: Job) -> History:
     return run.history
 
 
-def straight(job: Job, n_threads: int, stopped: Callable[[], bool] = lambda: False) -> bool:
+def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: False) -> bool:
     """All epochs in calls of CHUNK_SECONDS, where nobody looks in between; whether all ran."""
     run, n, whole = job.run, job.run.n_rows, job.run.steps_per_epoch
     last, total = run.first_epoch + run.epochs, run.total
@@ -252,8 +257,9 @@ def straight(job: Job, n_threads: int, stopped: Callable[[], bool] = lambda: Fal
         done = int(run.cursor[EPOCH]) * whole + int(run.cursor[POSITION]) // run.batch_size
         count, epoch = min(run.chunk, last * whole - done), len(run.history.get("loss", ()))
         before = time.perf_counter()
-        losses = run.take(count, n_threads)
+        losses = run.take(count, threads.size)
         spent = time.perf_counter() - before
+        threads.told(count, spent, count < run.chunk)
         run.history.extend({
             "loss": [loss / total for loss in losses],
             "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
@@ -261,7 +267,8 @@ def straight(job: Job, n_threads: int, stopped: Callable[[], bool] = lambda: Fal
         if not np.isfinite(losses).all():
             for k, loss in enumerate(losses):
                 _warn_of(loss / total, epoch + k)
-        run.chunk = max(1, int(min(count * CHUNK_SECONDS / spent, 8 * run.chunk)))
+        longest = threads.call_seconds(CHUNK_SECONDS)
+        run.chunk = max(1, int(min(count * longest / spent, 8 * run.chunk)))
     return True
 
 
@@ -271,7 +278,7 @@ def _warn_of(loss: float, epoch: int) -> None:
                       RuntimeWarning, stacklevel=6)
 
 
-def _epoch(job: Job, epoch: int, n_threads: int) -> bool:
+def _epoch(job: Job, epoch: int, threads: Threads) -> bool:
     """One epoch, or what is left of it; returns whether to stop."""
     run, hooks = job.run, job.hooks
     n, began, stop = run.n_rows, time.perf_counter(), False
@@ -280,11 +287,13 @@ def _epoch(job: Job, epoch: int, n_threads: int) -> bool:
     rate, whole = float(run.epoch_rates(np.array([epoch]))[0]), run.steps_per_epoch
     while taken < whole and not stop:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
-        run.advance(count, n_threads)
+        run.advance(count, threads.size)
         spent = time.perf_counter() - before
+        threads.told(count, spent, count < run.chunk)
         taken += count
-        # Aim at CHUNK_SECONDS, growing gently: a first call may have compiled.
-        run.chunk = max(1, int(min(count * CHUNK_SECONDS / spent, 4 * run.chunk + 1)))
+        # Aim at a length, growing gently: a first call may have compiled.
+        longest = threads.call_seconds(CHUNK_SECONDS)
+        run.chunk = max(1, int(min(count * longest / spent, 4 * run.chunk + 1)))
         done = min(taken * run.batch_size, n)
         stop = _tell(hooks, "on_chunk_end", epoch, done)
     seen = done - begun_at * run.batch_size

@@ -14,7 +14,6 @@ import pytest
 
 import fastbp
 from fastbp import _jit
-from fastbp import plan as planning
 
 from .builders import classifier, clusters
 
@@ -24,7 +23,7 @@ import numba
 import numpy as np
 import fastbp
 from fastbp import optimizers, plan, _jit
-plan.PARALLEL_THRESHOLD = plan.SHARD_ACTIVATIONS = 0
+plan.PARALLEL_THRESHOLD = plan.SETTLED_WORK = plan.LAUNCH_WORK = plan.SHARD_ACTIVATIONS = 0
 plan._SHARD_ROWS = 8
 rng = np.random.default_rng(0)
 X, T = rng.normal(size=(333, 30)), rng.integers(0, 5, 333)
@@ -78,18 +77,13 @@ def weights(net: fastbp.Network) -> str:
     return hashlib.sha256(net.params.tobytes()).hexdigest()
 
 
-@pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
-
-
 def fitted(X: object, T: object, **options: object) -> str:
     net = classifier()
     net.fit(X, T, epochs=3, batch_size=17, **options)  # type: ignore[arg-type]
     return weights(net)
 
 
-@pytest.mark.usefixtures("shared")
+@pytest.mark.usefixtures("teams")
 def test_repeats_and_memory_layouts() -> None:
     X, T = clusters(101)
     X = X.astype(np.float32)
@@ -125,7 +119,7 @@ def test_shuffling_depends_on_the_seed_alone() -> None:
     assert fitted(X, T, shuffle=False) != fitted(X, T)
 
 
-@pytest.mark.usefixtures("shared")
+@pytest.mark.usefixtures("teams")
 def test_concurrent_fits_do_not_meet() -> None:
     X, T = clusters(400)
     alone, found = fitted(X, T), []

@@ -103,8 +103,7 @@ def test_nothing_depends_on_what_the_workspace_held(chain: str) -> None:
     np.testing.assert_array_equal(grad_again, grad)
 
 
-def test_tiles_and_blocks_cover_everything_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
+def test_tiles_and_blocks_cover_everything_once(teams: None) -> None:
     net = fastbp.Network([fastbp.Dense(300, 700), fastbp.ReLU(), fastbp.Dense(700, 10)],
                          fastbp.L2Loss())
     for threads in (1, 2, 3, 16):

@@ -36,10 +36,7 @@ def run(net: fastbp.Network, X: Any, T: Any, rules: Rules, weights: Any, compile
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("rules", [r for r in RULES if "weight_decay" not in r], ids=str)
 def test_engine_and_textbook_agree_on_every_rule(rules: dict[str, Any], weighted: bool,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastbp import plan as planning
-
-    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
+                                                 teams: None) -> None:
     X, T = data("relu-softmax", 70)
     weights = np.random.default_rng(1).uniform(0, 2, 70) if weighted else None
     nets = [network("relu-softmax") for _ in range(2)]
@@ -55,11 +52,8 @@ def test_engine_and_textbook_agree_on_every_rule(rules: dict[str, Any], weighted
 
 
 @pytest.mark.parametrize("rules", RULES, ids=str)
-def test_rules_give_the_same_bits_on_any_number_of_threads(
-        rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastbp import plan as planning
-
-    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
+def test_rules_give_the_same_bits_on_any_number_of_threads(rules: dict[str, Any],
+                                                           teams: None) -> None:
     X, T = data("relu-softmax", 70)
     found = []
     for threads in (1, 2, 7):  # other numbers of tiles

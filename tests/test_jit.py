@@ -95,7 +95,7 @@ def test_kernels_with_closures_are_refused() -> None:
 _FIT = """
 import numpy as np, fastbp
 from fastbp import plan
-plan.PARALLEL_THRESHOLD = 0
+plan.PARALLEL_THRESHOLD = plan.SETTLED_WORK = 0
 def fit():
     net = fastbp.Network([fastbp.Dense(4, 40), fastbp.Sigmoid(), fastbp.Dense(40, 2)], "L2Loss")
     X = np.random.default_rng(0).normal(size=(300, 4))

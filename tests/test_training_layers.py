@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import plan as planning
 from fastbp.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Tanh
 from fastbp.run import Run
 
@@ -54,8 +53,7 @@ def test_engine_and_textbook_agree_in_training(chain: str) -> None:
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_same_bits_on_any_number_of_threads(chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
+def test_same_bits_on_any_number_of_threads(chain: str, teams: None) -> None:
     found = {hashlib.sha256(train(chain, True, threads, "float32", 30)[0].params).hexdigest()
              for threads in (1, 2, 1, 2)}
     assert len(found) == 1

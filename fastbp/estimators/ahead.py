@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._jit import thread_count
 from ..engine import EPOCH, POSITION
 from ..training import Job, straight, train
 from .solvers import Follow
@@ -27,7 +26,7 @@ def descend(job: Job, follow: Follow) -> None:
     ahead = _Ahead(job, follow)
     job.run.chunk = _FIRST_STEPS
     try:
-        straight(job, thread_count(job.n_threads), ahead.stopped)
+        straight(job, job.threads(), ahead.stopped)
         ahead.look()
     finally:
         job.end()

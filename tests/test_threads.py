@@ -1,0 +1,115 @@
+"""The number of threads follows the times of the first calls, and no result follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import plan as planning
+from fastbp import threads as module
+from fastbp.run import Run
+from fastbp.threads import Threads
+
+from .builders import classifier, clusters
+
+#: Steps a second of a machine whose cores are far apart.
+FAR = {1: 100.0, 2: 130.0, 4: 210.0, 8: 150.0}
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
+    monkeypatch.setattr(module, "_found", {})
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
+    yield
+
+
+def work(threads: Threads, speed: dict[int, float], calls: int = 40) -> list[int]:
+    """Sizes of so many calls of one step each, on a machine of this speed."""
+    sizes = []
+    for _ in range(calls):
+        sizes.append(threads.size)
+        threads.told(1, 1 / speed[threads.size], False)
+    return sizes
+
+
+@pytest.mark.parametrize(("speed", "best"), [
+    (FAR, 4), ({1: 100, 2: 90, 4: 80, 8: 70}, 1), ({1: 100, 2: 102, 4: 180, 8: 184}, 4),
+    ({1: 100, 2: 190, 4: 370, 8: 700}, 8)])
+def test_as_many_as_pay(speed: dict[int, float], best: int) -> None:
+    threads = Threads(classifier(), 32, 8)
+    sizes = work(threads, speed)
+    assert sizes[0] == 1 and {sizes.count(n) for n in {1, 2, 4, 8} - {best}} == {3}
+    assert threads.size == best and sizes[-20:] == [best] * 20
+    assert threads.call_seconds(9.0) == 9.0
+    again = Threads(classifier(), 32, 8)
+    assert work(again, speed, 3) == [best] * 3
+    assert Threads(classifier(), 33, 8).size == Threads(classifier(), 32, 4).size == 1
+
+
+def test_an_odd_call_decides_nothing() -> None:
+    """One that compiles or waits takes long, one of a few microseconds says little."""
+    threads = Threads(classifier(), 32, 2)
+    threads.told(1, 30.0, False)
+    for _ in range(10):
+        threads.told(1, 1e-6, False)
+    work(threads, {1: 100.0, 2: 50.0}, 6)
+    assert threads.size == 1 and threads.call_seconds(9.0) == 9.0
+
+
+def test_calls_that_cannot_be_longer_count() -> None:
+    threads = Threads(classifier(), 32, 2)
+    assert threads.call_seconds(9.0) < 0.01
+    for _ in range(6):
+        threads.told(1, 1e-5 if threads.size == 2 else 1e-4, True)
+    assert threads.size == 2
+
+
+def test_large_steps_take_all_threads_and_small_ones_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "SETTLED_WORK", 0)
+    assert Threads(classifier(), 32, 8).size == 8
+    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 1 << 60)
+    threads = Threads(classifier(), 32, 8)
+    assert threads.call_seconds(9.0) == 9.0
+    assert classifier().plan(32, threads.size).n_threads == 1
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_trials_change_no_bit(watched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, T = clusters(300)
+    teams, nets = list[int](), [classifier() for _ in range(2)]
+    engine = Run._engine
+
+    def seen(self: Run, n_steps: int, n_threads: int) -> object:
+        teams.append(n_threads)
+        return engine(self, n_steps, n_threads)
+
+    monkeypatch.setattr(Run, "_engine", seen)
+    hooks = [fastbp.StopOnNaN()] if watched else []
+    for net, most in zip(nets, (1, 2), strict=True):
+        net.fit(X, T, epochs=300, batch_size=17, n_threads=most, callbacks=hooks)
+    assert set(teams) == {1, 2}
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)
+
+
+def test_a_single_call_wakes_others_for_much_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "SETTLED_WORK", 0)
+    plan = classifier().plan(64, 8)
+    monkeypatch.setattr(planning, "LAUNCH_WORK", plan.work)
+    assert (plan.team(64, 3), plan.team(63, 3), plan.team(64, 1)) == (8, 1, 1)
+    monkeypatch.setattr(planning, "LAUNCH_WORK", plan.work // 6)
+    assert (plan.team(64, 1), plan.team(32, 1), plan.team(31, 1)) == (8, 8, 1)
+
+
+def test_calls_of_a_team_give_the_bits_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, T = clusters(300)
+    found = []
+    for limit in (0, 1 << 60):
+        monkeypatch.setattr(planning, "LAUNCH_WORK", limit)
+        net = classifier()
+        found.append([net.predict(X), net.loss(X, T), *net.loss_and_grad(X, T)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
