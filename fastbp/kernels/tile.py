@@ -88,6 +88,8 @@ def _build(tile_rows: int, vectors: int) -> Any:
             vec = ir.VectorType(element, lanes)
             zero, undef = ir.Constant(vec, None), ir.Constant(vec, ir.Undefined)
             splat = ir.Constant(ir.VectorType(int32, lanes), None)
+            # An empty instruction: LLVM cannot see that its result is what went in.
+            unknown = ir.FunctionType(int64, [int64])
             fma = cgutils.get_or_insert_function(
                 bld.module, ir.FunctionType(vec, [vec] * 3), f"llvm.fma.v{lanes}f{bits}")
 
@@ -115,12 +117,12 @@ def _build(tile_rows: int, vectors: int) -> Any:
                 loop, done = bld.append_basic_block(), bld.append_basic_block()
                 bld.branch(loop)
                 bld.position_at_end(loop)
-                k = bld.phi(int64)
+                k, a_at = bld.phi(int64), bld.phi(int64)
                 k.add_incoming(int64(0), entry)
+                a_at.add_incoming(int64(0), entry)
                 acc = [[bld.phi(vec) for _ in range(vectors)] for _ in row]
                 b_row = bld.gep(b_base, [bld.mul(k, b_k)])
                 b_vec = [bld.load(vector_at(b_row, v), align=size) for v in range(vectors)]
-                a_at = bld.mul(k, a_k)
                 total = []
                 for r in range(tile_rows):
                     scalar = bld.load(bld.gep(a_rows[r], [a_at]))
@@ -133,6 +135,7 @@ def _build(tile_rows: int, vectors: int) -> Any:
                         acc[r][v].add_incoming(total[r][v], loop)
                 after = bld.add(k, int64(1))
                 k.add_incoming(after, loop)
+                a_at.add_incoming(bld.asm(unknown, "", "=r,0", [bld.add(a_at, a_k)], False), loop)
                 bld.cbranch(bld.icmp_signed("<", after, K), loop, done)
                 bld.position_at_end(done)
                 for r in range(tile_rows):
