@@ -35,9 +35,10 @@ ZERO, ONE = np.int64(0), np.int64(1)
 
 #: Most terms of each sum at a time: so much of A and B stays in the L2 cache.
 _DEPTH = 256
-#: The same where operands are packed, and bytes of a row of B and of A packed at a time.
-_PACKED_DEPTH, _PANEL, _STRIP = 128, 4 * VECTOR_BYTES, 512
-_PANEL_SIZE, _STRIP_SIZE = _PACKED_DEPTH * _PANEL, _PACKED_DEPTH * _STRIP
+#: The same where B is packed, longer since each time C is read and written, and where A is
+#: too; bytes of a row of B and of A packed at a time.
+_PACKED_DEPTH, _STRIP_DEPTH, _PANEL, _STRIP = 512, 256, 4 * VECTOR_BYTES, 512
+_PANEL_SIZE, _STRIP_SIZE = _PACKED_DEPTH * _PANEL, _STRIP_DEPTH * _STRIP
 #: Packed where rows of C are enough to pay for the copies, and either B is beyond the L2
 #: cache or, with A read down its columns, rows of B are a page apart or more. In bytes.
 _PACKED_ROWS, _PACKED_BYTES, _PACKED_STRIDE = 96, 1024 * 1024, 4096
@@ -69,7 +70,7 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, add):  # no
     pieces = (K + _DEPTH - 1) // _DEPTH
     depth = (K + pieces - 1) // pieces
     if is_packed(rows, K, a_k, b_k * A.itemsize):
-        pack, depth = ONE, np.int64(_PACKED_DEPTH)
+        pack, depth = ONE, np.int64(_PACKED_DEPTH if a_k == 1 else _STRIP_DEPTH)
     for k in range(0, K, depth):
         terms = min(K - k, depth)
         if pack == 0:
