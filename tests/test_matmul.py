@@ -58,7 +58,7 @@ def test_product_is_the_sum_in_order(rows: int, cols: int, K: int, dtype: str, b
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("by_columns", [False, True])
 @pytest.mark.parametrize("rows, K, cols", [
-    *((9, K, 35) for K in (_DEPTH - 1, _DEPTH, _DEPTH + 1, 2 * _DEPTH + 5)), (150, 300, 1030)])
+    *((9, K, 35) for K in (_DEPTH - 1, _DEPTH, _DEPTH + 1, 2 * _DEPTH + 5)), (150, 600, 1030)])
 def test_products_cut_and_packed_have_the_bits_of_one_sum(rows: int, K: int, cols: int,
                                                           by_columns: bool, dtype: str) -> None:
     rng = np.random.default_rng(K)
