@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from .network import Network
+from .run import Run
 
 #: Calls of each number of threads that are compared, and how long one should take: long
 #: beside its launch. Seconds.
 _TRIALS, _TRIAL_SECONDS = 3, 0.002
 #: More threads must save so much of the time.
 _GAIN = 0.03
-#: What runs before found out, by shape of the step.
+#: What is known by kind of step: the number that pays, and times of trials under way.
 _found: dict[Any, int] = {}
+_trials: dict[Any, dict[int, list[float]]] = {}
 
 
 class Threads:
@@ -27,10 +28,11 @@ class Threads:
 
     Parameters
     ----------
-    network : Network
-    batch_size : int
+    run : Run
     most : int
         Threads to use at most.
+    watched : bool
+        Whether calls end with the epoch: then its length belongs to what is tried.
 
     Attributes
     ----------
@@ -38,19 +40,24 @@ class Threads:
         Threads for the next call.
     """
 
-    def __init__(self, network: Network, batch_size: int, most: int) -> None:
+    def __init__(self, run: Run, most: int, watched: bool = False) -> None:
         self.size, self._times = most, dict[int, list[float]]()
-        if most == 1 or not network.compiled:
+        if most == 1 or not run.compiled:
             return
-        plan = network.plan(batch_size, most)
+        plan = run.network.plan(run.batch_size, most)
         if plan.settled:
             return
-        self._key = plan.ops.tobytes(), batch_size, plan.n_threads
-        self.size = _found.get(self._key, 1)
-        if self._key not in _found:
-            tried = most = plan.n_threads
-            while tried:
-                self._times[tried], tried = [], tried // 2
+        self._key = (plan.ops.tobytes(), run.batch_size, plan.n_threads,
+                     run.steps_per_epoch if watched else 0)
+        if self._key in _found:
+            self.size = _found[self._key]
+        elif run.whole:  # a stream's times tell more of its reader
+            self._times = _trials.setdefault(self._key, {n: [] for n in sizes(plan.n_threads)})
+            self.size = self._next()
+
+    def _next(self) -> int:
+        """The size tried least, the smallest of them."""
+        return min(self._times, key=lambda n: (len(self._times[n]), n))
 
     def call_seconds(self, longest: float) -> float:
         """How long the next call should take, at most ``longest``."""
@@ -58,14 +65,22 @@ class Threads:
 
     def told(self, steps: int, seconds: float, cut: bool) -> None:
         """Learn from a call; ``cut`` says that it could not be longer."""
-        if not self._times or (seconds < _TRIAL_SECONDS / 2 and not cut):
+        if not self._times or not steps or (seconds < _TRIAL_SECONDS / 2 and not cut):
             return
         self._times[self.size].append(seconds / steps)
-        fewest = min(self._times, key=lambda n: len(self._times[n]))
-        if len(self._times[fewest]) < _TRIALS:
-            self.size = fewest
-            return
-        best = {n: min(times) for n, times in self._times.items()}
-        enough = min(best.values()) * (1 + _GAIN)
-        self.size = _found[self._key] = min(n for n, time in best.items() if time <= enough)
-        self._times = {}
+        self.size = self._next()
+        if len(self._times[self.size]) >= _TRIALS:
+            best = {n: min(times) for n, times in self._times.items()}
+            enough = min(best.values()) * (1 + _GAIN)
+            self.size = _found[self._key] = min(n for n, time in best.items() if time <= enough)
+            self._times = {}
+            _trials.pop(self._key, None)
+
+
+def sizes(most: int) -> list[int]:
+    """Numbers of threads to try, few: each needs a plan and its workspace."""
+    found, ratio = [1], 2 if most <= 8 else 4
+    while most > 1:
+        found.append(most)
+        most //= ratio
+    return sorted(found)

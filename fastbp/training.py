@@ -197,7 +197,7 @@ class Job:
 
     def threads(self) -> Threads:
         """Those that the run may use."""
-        return Threads(self.run.network, self.run.batch_size, thread_count(self.n_threads))
+        return Threads(self.run, thread_count(self.n_threads), not self.unwatched)
 
     def start(self) -> None:
         """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
@@ -256,10 +256,10 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
             return False
         done = int(run.cursor[EPOCH]) * whole + int(run.cursor[POSITION]) // run.batch_size
         count, epoch = min(run.chunk, last * whole - done), len(run.history.get("loss", ()))
-        before = time.perf_counter()
+        begun, before = int(run.cursor[STEP]), time.perf_counter()
         losses = run.take(count, threads.size)
         spent = time.perf_counter() - before
-        threads.told(count, spent, count < run.chunk)
+        threads.told(int(run.cursor[STEP]) - begun, spent, count < run.chunk)
         run.history.extend({
             "loss": [loss / total for loss in losses],
             "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),

@@ -11,7 +11,7 @@ import fastbp
 from fastbp import plan as planning
 from fastbp import threads as module
 from fastbp.run import Run
-from fastbp.threads import Threads
+from fastbp.threads import Threads, sizes
 
 from .builders import classifier, clusters
 
@@ -23,8 +23,17 @@ FAR = {1: 100.0, 2: 130.0, 4: 210.0, 8: 150.0}
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
     monkeypatch.setattr(module, "_found", {})
+    monkeypatch.setattr(module, "_trials", {})
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
     yield
+
+
+def crew(batch: int = 32, most: int = 8, watched: bool = False, n: int = 100) -> Threads:
+    """Threads of a run of so many rows."""
+    X, T = clusters(n)
+    net = classifier()
+    return Threads(Run(net, net.check_input(X), net.check_target(T), batch, fastbp.Adam(), True),
+                   most, watched)
 
 
 def work(threads: Threads, speed: dict[int, float], calls: int = 40) -> list[int]:
@@ -40,19 +49,46 @@ def work(threads: Threads, speed: dict[int, float], calls: int = 40) -> list[int
     (FAR, 4), ({1: 100, 2: 90, 4: 80, 8: 70}, 1), ({1: 100, 2: 102, 4: 180, 8: 184}, 4),
     ({1: 100, 2: 190, 4: 370, 8: 700}, 8)])
 def test_as_many_as_pay(speed: dict[int, float], best: int) -> None:
-    threads = Threads(classifier(), 32, 8)
+    threads = crew()
     sizes = work(threads, speed)
     assert sizes[0] == 1 and {sizes.count(n) for n in {1, 2, 4, 8} - {best}} == {3}
     assert threads.size == best and sizes[-20:] == [best] * 20
     assert threads.call_seconds(9.0) == 9.0
-    again = Threads(classifier(), 32, 8)
-    assert work(again, speed, 3) == [best] * 3
-    assert Threads(classifier(), 33, 8).size == Threads(classifier(), 32, 4).size == 1
+    assert work(crew(), speed, 3) == [best] * 3
+    assert crew(33).size == crew(most=4).size == crew(watched=True).size == 1
+
+
+def test_runs_too_short_for_a_trial_learn_together() -> None:
+    seen = [n for _ in range(20) for n in work(crew(), FAR, 1)]
+    assert seen[:12] == [1, 2, 4, 8] * 3 and set(seen[12:]) == {4}
+    begun, ended = crew(40), crew(40)
+    work(begun, FAR, 2)
+    work(ended, FAR, 30)
+    assert begun.size == 4 or work(begun, FAR, 2)[-1] == 4
+
+
+def test_the_length_of_a_watched_epoch_counts() -> None:
+    work(crew(watched=True), FAR)
+    assert crew(watched=True).size == 4
+    assert crew(watched=True, n=200).size == crew(watched=False).size == 1
+
+
+def test_streams_and_loops_in_python_try_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "whole", False)
+    threads = crew()
+    assert work(threads, FAR, 9) == [8] * 9
+    assert threads.call_seconds(9.0) == 9.0 and not module._found
+
+
+@pytest.mark.parametrize(("most", "tried"), [
+    (2, [1, 2]), (6, [1, 3, 6]), (8, [1, 2, 4, 8]), (16, [1, 4, 16]), (128, [1, 2, 8, 32, 128])])
+def test_few_numbers_are_tried(most: int, tried: list[int]) -> None:
+    assert sizes(most) == tried
 
 
 def test_an_odd_call_decides_nothing() -> None:
     """One that compiles or waits takes long, one of a few microseconds says little."""
-    threads = Threads(classifier(), 32, 2)
+    threads = crew(most=2)
     threads.told(1, 30.0, False)
     for _ in range(10):
         threads.told(1, 1e-6, False)
@@ -61,7 +97,7 @@ def test_an_odd_call_decides_nothing() -> None:
 
 
 def test_calls_that_cannot_be_longer_count() -> None:
-    threads = Threads(classifier(), 32, 2)
+    threads = crew(most=2)
     assert threads.call_seconds(9.0) < 0.01
     for _ in range(6):
         threads.told(1, 1e-5 if threads.size == 2 else 1e-4, True)
@@ -70,9 +106,9 @@ def test_calls_that_cannot_be_longer_count() -> None:
 
 def test_large_steps_take_all_threads_and_small_ones_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "SETTLED_WORK", 0)
-    assert Threads(classifier(), 32, 8).size == 8
+    assert crew().size == 8
     monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 1 << 60)
-    threads = Threads(classifier(), 32, 8)
+    threads = crew()
     assert threads.call_seconds(9.0) == 9.0
     assert classifier().plan(32, threads.size).n_threads == 1
 

@@ -232,7 +232,7 @@ class Preprocessor:
         turned = np.empty((self.n_features, row_length(min(len(X), _ROWS), X.dtype)),
                           np.float32)
         whole = pad(self.n_features + 1, X.dtype) - pad(1, X.dtype) if X.flags.c_contiguous else 0
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             for i in range(0, len(X), _ROWS):
                 at, n = 0, min(_ROWS, len(X) - i)
                 for entry in self.columns:

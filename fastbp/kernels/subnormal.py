@@ -21,7 +21,7 @@ _I32, _I64, _VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
 _X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 _ARM = platform.machine().lower() in ("aarch64", "arm64")
 #: Bits of the control register: results and operands (FTZ, DAZ) on x86, both (FZ) on ARM.
-FLUSH = 0x8040 if _X86 else 1 << 24
+FLUSH = 0x8040 if _X86 else 1 << 24 if _ARM else 0
 
 
 def _get_control(typingctx):
