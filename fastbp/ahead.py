@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from threading import Event, Semaphore, Thread
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Ahead(Generic[Item]):

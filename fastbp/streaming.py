@@ -15,11 +15,12 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from ._validation import Array, as_weights, check_size, same_length
-from .ahead import Ahead, cores
+from .ahead import Ahead
 from .callbacks import Callback
 from .engine import EPOCH, POSITION, SEED, SHUFFLE, STEP
 from .history import History
 from .kernels.random import shuffle as shuffle_rows
+from .kernels.team import cores
 from .network import Network
 from .run import Run
 from .training import prepare, train
@@ -116,7 +117,7 @@ class StreamRun(Run):
             if not self._left:
                 self._place()
             count, team = min(n_steps, self._left), n_threads
-            if self._ahead is not None and self._ahead.busy and n_threads == cores():
+            if self._ahead is not None and self._ahead.busy and n_threads == len(cores()):
                 # A core that reads would hold up the rest of a team: leave it out for a while.
                 count, team = min(count, -(-self.chunk // 10)), max(1, n_threads - 1)
             whole = self.cursor

@@ -259,7 +259,7 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
         begun, before = int(run.cursor[STEP]), time.perf_counter()
         losses = run.take(count, threads.size)
         spent = time.perf_counter() - before
-        threads.told(int(run.cursor[STEP]) - begun, spent, count < run.chunk)
+        _pace(run, threads, count, int(run.cursor[STEP]) - begun, spent)
         run.history.extend({
             "loss": [loss / total for loss in losses],
             "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
@@ -267,9 +267,16 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
         if not np.isfinite(losses).all():
             for k, loss in enumerate(losses):
                 _warn_of(loss / total, epoch + k)
-        longest = threads.call_seconds(CHUNK_SECONDS)
-        run.chunk = max(1, int(min(count * longest / spent, 8 * run.chunk)))
     return True
+
+
+def _pace(run: Run, threads: Threads, count: int, taken: int, spent: float) -> None:
+    """How long and on how many threads the next call is, after one of ``taken`` steps that was
+    to take ``count``."""
+    threads.told(taken, spent, count < run.chunk)
+    # Growing gently: a first call may have compiled.
+    longest = threads.call_seconds(CHUNK_SECONDS)
+    run.chunk = max(1, int(min(count * longest / spent, 8 * run.chunk)))
 
 
 def _warn_of(loss: float, epoch: int) -> None:
@@ -289,11 +296,8 @@ def _epoch(job: Job, epoch: int, threads: Threads) -> bool:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
         run.advance(count, threads.size)
         spent = time.perf_counter() - before
-        threads.told(count, spent, count < run.chunk)
+        _pace(run, threads, count, count, spent)
         taken += count
-        # Aim at a length, growing gently: a first call may have compiled.
-        longest = threads.call_seconds(CHUNK_SECONDS)
-        run.chunk = max(1, int(min(count * longest / spent, 4 * run.chunk + 1)))
         done = min(taken * run.batch_size, n)
         stop = _tell(hooks, "on_chunk_end", epoch, done)
     seen = done - begun_at * run.batch_size

@@ -22,6 +22,7 @@ from bench import (
     constants,
     estimators,
     growth,
+    late,
     latency,
     many,
 )
@@ -137,6 +138,12 @@ def test_growth_changes_one_size_at_a_time() -> None:
         grows = rows if axis == "rows" else flops
         assert all(a < b for a, b in zip(grows, grows[1:], strict=False))
         assert len(set(rows if axis != "rows" else flops)) == 1
+
+
+def test_a_late_epoch_goes_on_from_an_early_one() -> None:
+    epoch = late.fastbp_epoch()
+    losses = [epoch()["loss"][-1] for _ in range(3)]
+    assert losses[0] < 2 and losses[2] < losses[1] < 0.7 * losses[0]
 
 
 def test_onnx_runtime_computes_the_same_network() -> None:

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from fastbp import data, datasets
-from fastbp.data import arrow, columns, table
+from fastbp.data import Numeric, Preprocessor, arrow, columns, table
 from fastbp.data.learn import Moments
-from fastbp.data.preprocess import Numeric, Preprocessor
 from fastbp.data.stream import ArrayStream, TableStream
 
 

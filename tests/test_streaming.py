@@ -148,7 +148,7 @@ def test_a_core_that_reads_is_left_out_of_the_team(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Run, "advance", watched)
     nets = []
     for cores, seen in ((most, {max(1, most - 1)}), (most + 1, {most})):
-        monkeypatch.setattr("fastbp.streaming.cores", lambda n=cores: n)
+        monkeypatch.setattr("fastbp.streaming.cores", lambda n=cores: list(range(n)))
         teams.clear()
         nets.append(network())
         fit_stream(nets[-1], Slow(0.05), epochs=2)

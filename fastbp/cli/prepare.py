@@ -14,7 +14,7 @@ from .. import datasets
 from .._validation import Array
 from ..data import Preprocessor, Table, Target, learn, open_table
 from ..data.columns import Matrix, column, rows_of
-from ..data.preprocess import Numeric
+from ..data.features import Numeric
 from ..data.stream import TableStream
 from ..data.table import ROWS, Arrays, Columns
 

@@ -1,7 +1,8 @@
 """Tables in, features and targets out; files as blocks to train on."""
 
+from .features import Boolean, Categorical, Numeric
 from .learn import Learned, learn
-from .preprocess import Boolean, Categorical, Numeric, Preprocessor
+from .preprocess import Preprocessor
 from .stream import ArrayStream, TableStream
 from .table import Table, open_table
 from .target import Target

@@ -17,16 +17,16 @@ import numpy as np
 
 from .._validation import Array, check_bool, check_choice, check_size
 from .columns import Matrix, column, missing, numbers, rows_of, text
-from .preprocess import (
+from .features import (
     ENCODINGS,
     UNKNOWN,
     Boolean,
     Categorical,
     Column,
     Numeric,
-    Preprocessor,
     refuse_missing,
 )
+from .preprocess import Preprocessor
 from .table import Table, open_table
 from .target import TASKS, Target
 

@@ -6,20 +6,20 @@ the model file as JSON, so that predicting takes the raw table.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._jit import DISABLED
-from .._validation import Array, check_choice
-from ..kernels.standardize import standardize, standardize_columns
+from .._validation import Array
+from ..kernels.standardize import standardize_columns
 from ..kernels.tile import pad, row_length
 from ..kernels.transpose import transpose
-from .columns import Matrix, column, first, missing, numbers, rows_of, text
+from .columns import Matrix, column, rows_of
+from .features import KINDS, PLAIN, Boolean, Categorical, Column, Numeric
 
 if TYPE_CHECKING:
     from .table import Table
@@ -27,144 +27,6 @@ if TYPE_CHECKING:
 FORMAT = "fastbp-preprocessing-1"
 #: Rows that are made at a time, and by the short way, whose columns share the cache.
 _ROWS, _FEW_ROWS = 8192, 1024
-#: What compiled code reads as it stands.
-_PLAIN = (np.dtype(np.float32), np.dtype(np.float64))
-ENCODINGS, UNKNOWN = ("onehot", "ordinal"), ("error", "ignore")
-
-
-@dataclass(frozen=True)
-class Numeric:
-    """One feature, (value - mean) / scale; missing values become ``fill`` or are refused."""
-
-    name: str
-    mean: float = 0.0
-    scale: float = 1.0
-    fill: float | None = None
-
-    def __post_init__(self) -> None:
-        _finite(self.name, mean=self.mean, scale=self.scale, fill=self.fill)
-        if self.scale == 0:
-            raise ValueError(f"column {self.name!r} has scale 0")
-
-    @property
-    def feature_names(self) -> list[str]:
-        """The name of the column."""
-        return [self.name]
-
-    def write(self, values: Array, out: Array, first_row: int = 0) -> None:
-        """Put the feature of each value into ``out`` (n, 1)."""
-        feature, plain = out[:, 0], values.dtype in _PLAIN and values.flags.c_contiguous
-        if plain and standardize(values, self.mean, self.scale, feature):
-            return
-        found = numbers(values, self.name, first_row)
-        fill_missing(found, self.name, self.fill, first_row)
-        standardize(found, self.mean, self.scale, feature)
-
-
-@dataclass(frozen=True)
-class Boolean:
-    """One feature, 0 or 1; missing values become ``fill``, or are refused."""
-
-    name: str
-    fill: float | None = None
-
-    def __post_init__(self) -> None:
-        _finite(self.name, fill=self.fill)
-
-    @property
-    def feature_names(self) -> list[str]:
-        """The name of the column."""
-        return [self.name]
-
-    def write(self, values: Array, out: Array, first_row: int = 0) -> None:
-        """Put the feature of each value into ``out`` (n, 1)."""
-        found = numbers(values, self.name, first_row)
-        odd = ~np.isin(found, (0, 1)) & ~np.isnan(found)
-        if odd.any():
-            raise ValueError(f"column {self.name!r} must hold true or false, got "
-                             f"{found[odd][0]:g} in {first(odd, first_row)}")
-        fill_missing(found, self.name, self.fill, first_row)
-        out[:, 0] = found
-
-
-@dataclass(frozen=True)
-class Categorical:
-    """Words: a feature each, 0 or 1 ("onehot"), or one, the place among them ("ordinal").
-
-    A word that is not among ``categories`` is refused, or ("ignore") all 0, -1 if ordinal.
-    """
-
-    name: str
-    categories: tuple[str, ...]
-    encoding: str = "onehot"
-    unknown: str = "error"
-    fill: str | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "categories", tuple(self.categories))
-        check_choice(self.encoding, "encoding", ENCODINGS)
-        check_choice(self.unknown, "unknown", UNKNOWN)
-        if len(set(self.categories)) < max(len(self.categories), 1):
-            raise ValueError(f"column {self.name!r} needs different categories, got "
-                             f"{self.categories}")
-        if self.fill is not None and self.fill not in self.categories:
-            raise ValueError(f"column {self.name!r} has fill {self.fill!r}, which is not among "
-                             "its categories")
-
-    @property
-    def feature_names(self) -> list[str]:
-        """column=category, or the name of the column."""
-        if self.encoding == "ordinal":
-            return [self.name]
-        return [f"{self.name}={category}" for category in self.categories]
-
-    def write(self, values: Array, out: Array, first_row: int = 0) -> None:
-        """Put the features of each value into ``out`` (n, number of features)."""
-        places = {word: i for i, word in enumerate(self.categories)}
-        words, codes = text(values)
-        mapped = np.array([places.get(w, -1) for w in words] + [-1], np.int64)
-        absent, found = codes < 0, mapped[codes]
-        if absent.any():
-            if self.fill is None:
-                refuse_missing(self.name, absent, first_row)
-            found[absent] = places[str(self.fill)]
-        new = found < 0
-        if new.any() and self.unknown == "error":
-            word = words[codes[np.argmax(new)]]
-            raise ValueError(f"column {self.name!r} holds {word!r} in {first(new, first_row)}, "
-                             "which training has not seen (unknown='ignore' lets it in)")
-        if self.encoding == "ordinal":
-            out[:, 0] = found
-            return
-        out[...] = 0
-        rows = np.flatnonzero(~new)
-        out[rows, found[rows]] = 1
-
-
-Column = Numeric | Boolean | Categorical
-KINDS: dict[str, type[Column]] = {"numeric": Numeric, "boolean": Boolean,
-                                  "categorical": Categorical}
-
-
-def _finite(name: str, **values: float | None) -> None:
-    for key, value in values.items():
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"column {name!r} has {key} {value}")
-
-
-def refuse_missing(name: str, where: Array, first_row: int) -> None:
-    """Raise for the first row that has no value."""
-    raise ValueError(f"column {name!r} has no value in {first(where, first_row)}: fill it, drop "
-                     "the row, or train with missing='impute'")
-
-
-def fill_missing(found: Array, name: str, fill: float | None, first_row: int) -> None:
-    """Put ``fill`` where a number is NaN; without a fill refuse it."""
-    gone = missing(found)
-    if gone.any():
-        if fill is None:
-            refuse_missing(name, gone, first_row)
-        found[gone] = fill
 
 
 class Preprocessor:
@@ -277,7 +139,7 @@ class Preprocessor:
     def _plain(self, given: Sequence[Array], X: Array) -> bool:
         """The short way for columns of floats without holes: whether it was one."""
         like, ld = given[0][:0], row_length(_FEW_ROWS, X.dtype)
-        if DISABLED or like.dtype not in _PLAIN or not X.flags.c_contiguous or any(
+        if DISABLED or like.dtype not in PLAIN or not X.flags.c_contiguous or any(
                 values.dtype != like.dtype or not values.flags.c_contiguous for values in given):
             return False
         assert self._moments is not None

@@ -150,6 +150,13 @@ def claim(sync, size, base, own):
     return fetch_add(sync, _CLAIMED, 1) - base
 
 
+def cores() -> list[int]:
+    """Numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 _pools: dict[int, ThreadPoolExecutor] = {}
 _lock = Lock()
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..kernels.team import cores
 from ..peak import peak_flops
 from .workload import read
 
@@ -113,15 +114,13 @@ def compare(rows: list[dict[str, Any]], backends: Sequence[str] = tuple(PEERS),
     RuntimeError
         If one of the processes fails.
     """
-    cores = (sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
-             else list(range(os.cpu_count() or 1)))
-    records = []
-    for threads in dict.fromkeys([1, len(cores)]):
+    records, places = [], cores()
+    for threads in dict.fromkeys([1, len(places)]):
         _say(f"{threads} thread(s)")
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "records.json"
             job = json.dumps({"rows": rows, "threads": threads, "backends": list(backends),
-                              "budget": budget, "repeat": repeat, "cores": cores[:threads],
+                              "budget": budget, "repeat": repeat, "cores": places[:threads],
                               "out": str(out)})
             env = {k: str(threads) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS",
                                              "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
@@ -131,7 +130,7 @@ def compare(rows: list[dict[str, Any]], backends: Sequence[str] = tuple(PEERS),
                 raise RuntimeError(f"the process that measures with {threads} thread(s) ended "
                                    f"with status {done.returncode}")
             records += json.loads(out.read_text())
-    return {"cpu": _cpu(), "cores": len(cores), "python": platform.python_version(),
+    return {"cpu": _cpu(), "cores": len(places), "python": platform.python_version(),
             "versions": _versions(), "records": records}
 
 
