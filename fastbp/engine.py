@@ -102,15 +102,14 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
     barrier(sync, size, meeting)
     if mode == GRADIENT:
         now = key, np.uint64(0)
-        share, own = claim(sync, size, base, ZERO), ZERO
+        share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
         while share < tasks.size:
             task = tasks[share]
             op = ops[task["op"]]
             at = op["param"] + task["first"] * op["ld_out"] + task["left"]
             tile_gradient(op, task, now, head, params, ws, source.size, ZERO, grads[at:],
                           op["ld_out"])
-            own += 1
-            share = claim(sync, size, base, own)
+            share, turn = claim(worker, size, sync, base, tasks.size, turn)
         meeting += 1
         barrier(sync, size, meeting)
     return 0.0 if mode == PREDICT else total_error(head, ws, source.size)

@@ -13,7 +13,7 @@ from ._jit import kernel
 from .kernels.copy import clear_row, copy_row
 from .kernels.matmul import ONE, ZERO
 from .kernels.prefetch import prefetch, prefetch_rows
-from .kernels.team import barrier, claim
+from .kernels.team import barrier, claim, claims
 from .table import call_backward, call_couple, call_forward, call_gradient, call_loss
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
@@ -117,16 +117,15 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, rows):
     """What a layer that couples rows gathers of all of them, shared out by columns."""
     back = part["back"] >= 0
     op = ops[part["back"] if back else part["couple"]]
-    shares, own = (op["n_out"] + _COLUMNS - 1) // _COLUMNS, ZERO
-    share = claim(sync, size, base, own)
+    shares = (op["n_out"] + _COLUMNS - 1) // _COLUMNS
+    share, turn = claim(worker, size, sync, base, shares, ZERO)
     while share < shares:
         left, right = share * _COLUMNS, min((share + 1) * _COLUMNS, op["n_out"])
         dy = ws[op["dy"]:] if back else ws[:0]
         call_couple(op["couple_backward"] if back else op["couple_forward"],
                     (op, now, params, ws, ws[op["x"]:], dy, rows, left, right))
-        own += 1
-        share = claim(sync, size, base, own)
-    return base + shares + size
+        share, turn = claim(worker, size, sync, base, shares, turn)
+    return base + claims(shares, size)
 
 
 @kernel
@@ -151,8 +150,7 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                           rows)
             barrier(sync, size, meeting + 2)
             meeting += 2
-        own = ZERO
-        share = claim(sync, size, base, own)
+        share, turn = claim(worker, size, sync, base, shares, ZERO)
         while share < shares:
             lo, last = min(share * height, rows), min((share + 1) * height, rows)
             partial = ws[h["partial"] + share * n:h["partial"] + (share + 1) * n]
@@ -171,7 +169,6 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                 if shards > 0:
                     add_block_gradients(ops, head, now, params, ws, at, hi - lo, partial)
                 lo = hi
-            own += 1
-            share = claim(sync, size, base, own)
-        base += shares + size
+            share, turn = claim(worker, size, sync, base, shares, turn)
+        base += claims(shares, size)
     return base, meeting

@@ -13,7 +13,7 @@ from ._jit import kernel
 from .kernels.matmul import ONE, ZERO
 from .kernels.prefetch import prefetch_rows
 from .kernels.reduce import magnitudes
-from .kernels.team import barrier, claim
+from .kernels.team import barrier, claim, claims
 from .kernels.transpose import transpose
 from .table import call_gradient, call_update
 
@@ -180,27 +180,25 @@ def after_update(worker, size, sync, base, meeting, ops, tasks, params, average,
     if rule["max_norm"] > 0:
         barrier(sync, size, meeting + 1)
         meeting += 1
-        share, own = claim(sync, size, base, ZERO), ZERO
+        share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
         while share < tasks.size:
             task = tasks[share]
             if task["first"] == 0 and ops[task["op"]]["n_decayed"] > 0:
                 limit_norms(ops[task["op"]], task, params, ws, rule["max_norm"],
                             norms[ops[task["op"]]["param"]:])
-            own += 1
-            share = claim(sync, size, base, own)
-        base += tasks.size + size
+            share, turn = claim(worker, size, sync, base, tasks.size, turn)
+        base += claims(tasks.size, size)
     if rule["average"] > 0:
         barrier(sync, size, meeting + 1)
         meeting += 1
-        block, own = 4096, ZERO
+        block = 4096
         shares, fresh = (params.size + block - 1) // block, params.dtype.type(1 - rule["average"])
-        share = claim(sync, size, base, own)
+        share, turn = claim(worker, size, sync, base, shares, ZERO)
         while share < shares:
             for i in range(share * block, min((share + 1) * block, params.size)):
                 average[i] += fresh * (params[i] - average[i])
-            own += 1
-            share = claim(sync, size, base, own)
-        base += shares + size
+            share, turn = claim(worker, size, sync, base, shares, turn)
+        base += claims(shares, size)
     return base, meeting
 
 
@@ -210,16 +208,15 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
                     sums, norms):
     """Update every tile; returns where claims and meetings stand."""
     most, shrink = rules[0]["clip_norm"], 1.0
-    share, own = claim(sync, size, base, ZERO), ZERO
+    share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
     while share < tasks.size:
         prepare_tile(worker, share, now, ops, tasks, head, params, grads, slots, ws, rows,
                      weight, shards, rules, sums)
         if most == 0:
             update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
                         rates, hyper, rules, shrink)
-        own += 1
-        share = claim(sync, size, base, own)
-    base += tasks.size + size
+        share, turn = claim(worker, size, sync, base, tasks.size, turn)
+    base += claims(tasks.size, size)
     if most > 0:
         barrier(sync, size, meeting + 1)
         meeting += 1
@@ -228,12 +225,11 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
             square += sums[i, 1]
         norm = math.sqrt(square)
         shrink = most / (norm + 1e-6) if norm > most else 1.0
-        share, own = claim(sync, size, base, ZERO), ZERO
+        share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
         while share < tasks.size:
             update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
                         rates, hyper, rules, shrink)
-            own += 1
-            share = claim(sync, size, base, own)
-        base += tasks.size + size
+            share, turn = claim(worker, size, sync, base, tasks.size, turn)
+        base += claims(tasks.size, size)
     return after_update(worker, size, sync, base, meeting, ops, tasks, params, average, ws,
                         rules, norms)

@@ -30,8 +30,8 @@ from numba.extending import intrinsic
 
 from .._jit import DISABLED, kernel
 
-_SYNC_SIZE = 64
-_ARRIVED, _DECISION, _BARRIER, _CLAIMED = 0, 8, 16, 24
+#: Words of ``sync``: a line each, and from _CLAIMED on one for each thread.
+_ARRIVED, _DECISION, _BARRIER, _CLAIMED, _LINE = 0, 8, 16, 24, 8
 _TOGETHER, _ALONE = 1, 2
 #: Spins before a team that is not complete gives up and one thread does all: some ms.
 _PATIENCE = 200_000
@@ -139,15 +139,31 @@ def barrier(sync, size, meeting):
 
 
 @kernel
-def claim(sync, size, base, own):
-    """The next share of a phase whose claims start at ``base``; ``own`` when alone.
+def claims(shares, size):
+    """By how much the claims of a phase move the counter of each thread."""
+    return (shares + size - 1) // size + size
 
-    A phase of n shares takes n claims and one in vain by each thread, so the next phase
-    starts at base + n + size.
+
+@kernel
+def claim(worker, size, sync, base, shares, turn):
+    """(the next share of a phase, the turn to go on with); ``shares`` where none is left.
+
+    A thread first takes its own run of shares, the same in each step: what it wrote there is
+    still in its cache. Then it helps the others. ``turn`` is 0 at first; the counters of the
+    phase start at ``base``, those of the next at base + claims(shares, size): each thread
+    claims from each counter until once in vain.
     """
     if size == 1:
-        return own
-    return fetch_add(sync, _CLAIMED, 1) - base
+        return min(turn, shares), turn + 1
+    run = (shares + size - 1) // size
+    while turn < size:
+        owner = (worker + turn) % size
+        at = fetch_add(sync, _CLAIMED + _LINE * owner, 1) - base
+        if at >= run:
+            turn += 1
+        elif owner * run + at < shares:
+            return owner * run + at, turn
+    return shares, turn
 
 
 def cores() -> list[int]:
@@ -176,7 +192,7 @@ def launch(function: Callable[..., Any], size: int, *args: Any) -> Any:
 
     The caller is thread 0; what it returns is returned.
     """
-    sync = np.zeros(_SYNC_SIZE, np.int64)
+    sync = np.zeros(_CLAIMED + _LINE * size, np.int64)
     if size == 1 or DISABLED:
         return function(0, 1, sync, *args)
     pool = _pool(size - 1)
