@@ -15,7 +15,7 @@ from .run import Run
 
 #: Calls of each number of threads that are compared, and how long one should take: long
 #: beside its launch. Seconds.
-_TRIALS, _TRIAL_SECONDS = 3, 0.002
+_TRIALS, _TRIAL_SECONDS = 3, 0.005
 #: More threads must save so much of the time.
 _GAIN = 0.03
 #: What is known by kind of step: the number that pays, and times of trials under way.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import fastbp
 from fastbp import plan as planning
 from fastbp import threads as module
+from fastbp.kernels import team
 from fastbp.run import Run
 from fastbp.threads import Threads, sizes
 
@@ -37,11 +40,11 @@ def crew(batch: int = 32, most: int = 8, watched: bool = False, n: int = 100) ->
 
 
 def work(threads: Threads, speed: dict[int, float], calls: int = 40) -> list[int]:
-    """Sizes of so many calls of one step each, on a machine of this speed."""
+    """Sizes of so many calls of ten steps each, on a machine of this speed."""
     sizes = []
     for _ in range(calls):
         sizes.append(threads.size)
-        threads.told(1, 1 / speed[threads.size], False)
+        threads.told(10, 10 / speed[threads.size], False)
     return sizes
 
 
@@ -149,3 +152,38 @@ def test_calls_of_a_team_give_the_bits_of_one_thread(monkeypatch: pytest.MonkeyP
         found.append([net.predict(X), net.loss(X, T), *net.loss_and_grad(X, T)])
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_threads_leave_the_core_of_their_caller_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wakes them: Linux would wake one there, where it waits for a caller that spins."""
+    if team._core_of_caller() is None:
+        pytest.skip("this system does not tell on which core a thread runs")
+    pool, here, places = team._Pool(2), 7, [3, 7, 9]
+    told: dict[int, set[int]] = {}
+    monkeypatch.setattr(team, "_core_of_caller", lambda: lambda: here)
+    monkeypatch.setattr(team, "cores", lambda: places)
+    monkeypatch.setattr(os, "sched_setaffinity", told.__setitem__)
+    pool.make_way()
+    assert not told  # no thread has started yet
+    gate = threading.Barrier(3)
+    waiting = [pool.submit(gate.wait) for _ in range(2)]
+    pool.make_way()
+    assert sorted(told) == sorted(t.native_id for t in pool._threads)
+    assert all(cores == {3, 9} for cores in told.values())
+    told.clear()
+    pool.make_way()
+    assert not told  # nothing has changed
+    here = 3
+    pool.make_way()
+    assert list(told.values()) == [{7, 9}] * 2
+
+    def refused(*args: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", refused)
+    here = 9
+    pool.make_way()  # only a matter of speed
+    gate.wait()
+    for other in waiting:
+        other.result()
+    pool.shutdown()

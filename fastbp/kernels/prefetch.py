@@ -23,7 +23,7 @@ def _prefetch(typingctx, array, index):
         touch = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(ir.VoidType(), [i8p, i32, i32, i32]),
             "llvm.prefetch.p0")
-        builder.call(touch, [at, i32(0), i32(2), i32(1)])
+        builder.call(touch, [at, i32(1), i32(2), i32(1)])
         return context.get_dummy_value()
 
     return types.void(array, types.int64), codegen

@@ -14,6 +14,8 @@ grow, so nothing is reset between phases.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import platform
 import sys
@@ -173,17 +175,50 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-_pools: dict[int, ThreadPoolExecutor] = {}
+@functools.cache
+def _core_of_caller() -> Callable[[], int] | None:
+    """The system's call that tells on which core a thread runs, where there is one."""
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
+
+
+class _Pool(ThreadPoolExecutor):
+    """Threads that leave the core of their caller to it.
+
+    Linux may wake a thread on the very core that wakes it. There it waits for some ms, longer
+    than a team's patience, while the caller spins for it and then does everything alone.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        super().__init__(n_threads, thread_name_prefix="fastbp")
+        self.size, self._left = n_threads, (-1, 0)
+
+    def make_way(self) -> None:
+        """To be called before threads are woken, by who wakes them."""
+        core_of_caller, threads = _core_of_caller(), list(self._threads)
+        if core_of_caller is None:
+            return
+        left = core_of_caller(), len(threads)
+        others = set(cores()) - {left[0]}
+        if left == self._left or not others:
+            return
+        try:
+            for thread in threads:
+                os.sched_setaffinity(thread.native_id or 0, others)
+        except OSError:  # not allowed here, and only a matter of speed
+            pass
+        self._left = left
+
+
+_pools: dict[int, _Pool] = {}
 _lock = Lock()
 
 
-def _pool(n_threads: int) -> ThreadPoolExecutor:
+def _pool(n_threads: int) -> _Pool:
     """This process's threads, at least so many; a forked child starts its own."""
     with _lock:
         pool = _pools.get(os.getpid())
-        if pool is None or pool._max_workers < n_threads:
-            pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastbp")
-            _pools[os.getpid()] = pool
+        if pool is None or pool.size < n_threads:
+            pool = _pools[os.getpid()] = _Pool(n_threads)
         return pool
 
 
@@ -196,6 +231,7 @@ def launch(function: Callable[..., Any], size: int, *args: Any) -> Any:
     if size == 1 or DISABLED:
         return function(0, 1, sync, *args)
     pool = _pool(size - 1)
+    pool.make_way()
     others = [pool.submit(function, worker, size, sync, *args) for worker in range(1, size)]
     try:
         return function(0, size, sync, *args)
