@@ -21,8 +21,12 @@ import numpy as np
 
 from .._jit import kernel
 from .._validation import Array
+from ..kernels.copy import copy_row, stack_array
+from ..kernels.matmul import ZERO
 from ..kernels.reduce import entropy_terms, row_max
-from ..kernels.vmath import log1p, select, sigmoid, softplus
+from ..kernels.tile import VECTOR_BYTES
+from ..kernels.transpose import transpose
+from ..kernels.vmath import exp, log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
 from ..layers.base import Layer
 from ..layers.softmax import Softmax, exp_rows
@@ -49,12 +53,68 @@ def cross_entropy(h, x, t, weight, error, dx):
         error[r] = w * total
 
 
+#: Up to so many classes rows are the lanes of the vectors: a row fills few vectors by itself,
+#: and its sums across lanes and its logarithm cost more than three transposes, which need rows
+#: of whole vectors. Never chosen by the block: the two ways add in another order.
+_FEW = np.int64(32)
+#: Rows at a time, and bytes for all logits of so many, and for 7 numbers of each.
+_LANES, _TABLE, _VECTORS = 64, 32 * 64 * 8, 7 * 64 * 8
+
+
+@kernel
+def across(x, t, n, ld, weight, error, dx):
+    """As ``softmax_cross_entropy``, for a few classes."""
+    table, targets, own = (stack_array(x, _TABLE), stack_array(x, _TABLE),
+                           stack_array(x, _VECTORS))
+    zero, one, lanes = x.dtype.type(0), x.dtype.type(1), VECTOR_BYTES // x.itemsize
+    high, tops, rest, mass = own[:64], own[64:128], own[128:192], own[192:256]
+    gaps, w = own[256:320], own[320:384]
+    for lo in range(0, weight.size, _LANES):
+        count = min(_LANES, weight.size - lo)
+        m = (count + lanes - 1) // lanes * lanes  # lanes beyond the rows compute on zeros
+        high, tops, rest, mass, gaps, w = high[:m], tops[:m], rest[:m], mass[:m], gaps[:m], w[:m]
+        transpose(count, n, x[lo * ld:], ld, table, m)
+        transpose(count, n, t[lo * ld:], ld, targets, m)
+        for r in range(m):
+            high[r], w[r] = -np.inf, zero
+            tops[r] = rest[r] = mass[r] = gaps[r] = zero
+        copy_row(w, ZERO, weight, lo, count)
+        for k in range(n):
+            z = table[k * m:(k + 1) * m]
+            for r in range(m):
+                high[r] = select(z[r] > high[r], z[r], high[r])
+        for k in range(n):
+            z, target = table[k * m:(k + 1) * m], targets[k * m:(k + 1) * m]
+            for r in range(m):
+                top = z[r] == high[r]
+                gap = select(top, zero, high[r] - z[r])
+                p = exp(-gap)
+                z[r] = p
+                tops[r] += select(top, one, zero)
+                rest[r] += select(top, zero, p)
+                mass[r] += target[r]
+                gaps[r] += select(target[r] == zero, zero, target[r] * gap)
+        for r in range(m):
+            others = rest[r] + (tops[r] - one)
+            gaps[r] = w[r] * (gaps[r] + mass[r] * log1p(others))
+            mass[r] = w[r] * mass[r] / (one + others)
+        copy_row(error, lo, gaps, ZERO, count)
+        for k in range(n):
+            z, target = table[k * m:(k + 1) * m], targets[k * m:(k + 1) * m]
+            for r in range(m):
+                z[r] = z[r] * mass[r] - w[r] * target[r]
+        transpose(n, count, table, m, dx[lo * ld:], ld)
+
+
 @kernel
 def softmax_cross_entropy(h, x, t, weight, error, dx):
     """One block on logits."""
     n, ld = h["n"], h["ld"]
     zero, one = x.dtype.type(0), x.dtype.type(1)
     smooth_targets(h, t, n)
+    if n <= _FEW and ld % (VECTOR_BYTES // x.itemsize) == 0:
+        across(x, t, n, ld, weight, error, dx)
+        return
     exp_rows(x, dx, n, ld)
     for r in range(weight.size):
         z, p = x[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
