@@ -12,7 +12,6 @@ import numpy as np
 from ._jit import kernel
 from .kernels.copy import clear_row, copy_row
 from .kernels.matmul import ONE, ZERO
-from .kernels.prefetch import prefetch, prefetch_rows
 from .kernels.team import barrier, claim, claims
 from .table import call_backward, call_couple, call_forward, call_gradient, call_loss
 
@@ -103,16 +102,6 @@ def add_block_gradients(ops, head, now, params, ws, at, rows, partial):
 
 
 @kernel
-def prefetch_source(X, T, source):
-    """Ask for rows that come next: shuffled, they lie where no hardware expects them."""
-    for r in range(source.size):
-        row = X[source[r]]
-        prefetch_rows(row, ZERO, ONE, row.size, ZERO)
-        if T.shape[0] > 0:
-            prefetch(T[source[r]], ZERO)
-
-
-@kernel
 def gather(worker, size, sync, base, part, now, ops, params, ws, rows):
     """What a layer that couples rows gathers of all of them, shared out by columns."""
     back = part["back"] >= 0
@@ -161,9 +150,6 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                 hi = min(lo + block, last)
                 at = lo if shards == 0 else worker * block
                 now = key, np.uint64(lo)
-                if part["load"] != 0:
-                    prefetch_source(X, T, source[hi:min(hi + block,
-                                                        last if shards > 0 else rows)])
                 pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights,
                            source[lo:hi], at, ws[h["error"] + lo:h["error"] + hi], scale)
                 if shards > 0:

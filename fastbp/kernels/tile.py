@@ -10,6 +10,7 @@ from I or 0, so all tile shapes give the same bits.
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
@@ -27,6 +28,10 @@ VECTOR_BYTES = 64
 #: Rows of the tiles of 1, 2, ... vectors by instruction set: as many as its registers hold,
 #: beside a pointer for each row. Wide tiles ask less of the caches than high ones.
 SHAPES = {"avx512": (8, 8, 8, 6), "avx2": (6,), "neon": (6,), "generic": (2,)}
+
+
+#: Terms of the sums a turn of the loop: its own instructions are a tenth of one term's.
+UNROLL = 4
 
 
 def host_isa() -> str:
@@ -113,31 +118,69 @@ def _build(tile_rows: int, vectors: int) -> Any:
                 start = [[bld.select(added, bld.load(vector_at(p, v), align=size), zero)
                           for v in range(vectors)] for p in i_rows]
 
-                entry = bld.block
-                loop, done = bld.append_basic_block(), bld.append_basic_block()
-                bld.branch(loop)
-                bld.position_at_end(loop)
-                k, a_at = bld.phi(int64), bld.phi(int64)
-                k.add_incoming(int64(0), entry)
-                a_at.add_incoming(int64(0), entry)
-                acc = [[bld.phi(vec) for _ in range(vectors)] for _ in row]
-                b_row = bld.gep(b_base, [bld.mul(k, b_k)])
-                b_vec = [bld.load(vector_at(b_row, v), align=size) for v in range(vectors)]
-                total = []
-                for r in range(tile_rows):
-                    scalar = bld.load(bld.gep(a_rows[r], [a_at]))
-                    one = bld.insert_element(undef, scalar, int32(0))
-                    wide = bld.shuffle_vector(one, undef, splat)
-                    total.append([bld.call(fma, [wide, b_vec[v], acc[r][v]])
-                                  for v in range(vectors)])
-                    for v in range(vectors):
-                        acc[r][v].add_incoming(start[r][v], entry)
-                        acc[r][v].add_incoming(total[r][v], loop)
-                after = bld.add(k, int64(1))
-                k.add_incoming(after, loop)
-                a_at.add_incoming(bld.asm(unknown, "", "=r,0", [bld.add(a_at, a_k)], False), loop)
-                bld.cbranch(bld.icmp_signed("<", after, K), loop, done)
-                bld.position_at_end(done)
+                def terms(at, acc, count):
+                    """The sums with ``count`` more terms each, and where the next one starts."""
+                    a_at, b_at = at
+                    for _ in range(count):
+                        b_row = bld.gep(b_base, [b_at])
+                        b_vec = [bld.load(vector_at(b_row, v), align=size)
+                                 for v in range(vectors)]
+                        for r in range(tile_rows):
+                            scalar = bld.load(bld.gep(a_rows[r], [a_at]))
+                            one = bld.insert_element(undef, scalar, int32(0))
+                            wide = bld.shuffle_vector(one, undef, splat)
+                            acc[r] = [bld.call(fma, [wide, b_vec[v], acc[r][v]])
+                                      for v in range(vectors)]
+                        a_at = bld.asm(unknown, "", "=r,0", [bld.add(a_at, a_k)], False)
+                        b_at = bld.add(b_at, b_k)
+                    return (a_at, b_at), acc
+
+                def loop(times, count, at, acc):
+                    """``terms`` of ``count`` so many times, at least once."""
+                    entry, body = bld.block, bld.append_basic_block()
+                    bld.branch(body)
+                    bld.position_at_end(body)
+                    left, *held = (bld.phi(int64) for _ in range(3))
+                    sums = [[bld.phi(vec) for _ in row] for row in acc]
+                    after, new = terms(held, [list(row) for row in sums], count)
+                    fewer = bld.sub(left, int64(1))
+                    for phi, first, last in zip((left, *held, *itertools.chain(*sums)),
+                                                (times, *at, *itertools.chain(*acc)),
+                                                (fewer, *after, *itertools.chain(*new)),
+                                                strict=True):
+                        phi.add_incoming(first, entry)
+                        phi.add_incoming(last, body)
+                    done = bld.append_basic_block()
+                    bld.cbranch(bld.icmp_signed(">", fewer, int64(0)), body, done)
+                    bld.position_at_end(done)
+                    return after, new
+
+                def loop_if(times, count, at, acc):
+                    """The same, which may be not at all."""
+                    entry, some, done = bld.block, *(bld.append_basic_block() for _ in range(2))
+                    bld.cbranch(bld.icmp_signed(">", times, int64(0)), some, done)
+                    bld.position_at_end(some)
+                    after, new = loop(times, count, at, acc)
+                    last = bld.block
+                    bld.branch(done)
+                    bld.position_at_end(done)
+
+                    def either(first, other):
+                        value = bld.phi(first.type)
+                        value.add_incoming(first, entry)
+                        value.add_incoming(other, last)
+                        return value
+
+                    return ([either(*pair) for pair in zip(at, after, strict=True)],
+                            [[either(*pair) for pair in zip(*rows, strict=True)]
+                             for rows in zip(acc, new, strict=True)])
+
+                at, total = (int64(0), int64(0)), start
+                if vectors > 2:
+                    at, total = loop_if(bld.lshr(K, int64(2)), UNROLL, at, total)
+                    at, total = loop_if(bld.and_(K, int64(3)), 1, at, total)
+                else:
+                    at, total = loop(K, 1, at, total)
                 for r in range(tile_rows):
                     for v in range(vectors):
                         bld.store(total[r][v], vector_at(c_rows[r], v), align=size)
