@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array
+from .kernels.matmul import PACKED_STRIDE
 from .kernels.tile import VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
 from .losses import Loss
@@ -33,12 +34,13 @@ LAUNCH_WORK = 16_000_000
 _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
 #: Rows of a block and of a gradient tile are a multiple of this.
 _ROWS_STEP = 8
-#: Largest gradient tile: what stays in the L2 cache beside its operands.
-_TILE_BYTES = 128 * 1024
+#: Largest gradient tile: what stays in the L2 cache beside its operands; and one of operands
+#: that are packed, which pays the more for the more rows.
+_TILE_BYTES, _PACKED_TILE_BYTES = 128 * 1024, 256 * 1024
 #: Shards of a batch, fixed; and from where they pay: activations beyond the L2 cache, for
 #: weights so small that sixteen gradients fit in it.
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
-_SHARD_ROWS = 64
+_SHARD_ROWS = 256
 #: Shares a thread in the parameter phase, at least: so that none waits long for the rest.
 _SHARES = 3
 
@@ -198,7 +200,8 @@ def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[A
     tasks, places = [], 0
     for k, m, n in weights:
         width = n if n <= 2 * columns else columns
-        height = _TILE_BYTES // (pad(width, dtype) * dtype.itemsize)
+        most = _PACKED_TILE_BYTES if n * dtype.itemsize >= PACKED_STRIDE else _TILE_BYTES
+        height = most // (pad(width, dtype) * dtype.itemsize)
         if fair:
             height = min(height, max(fair // width, step))
         height = max(height // step, 1) * step

@@ -37,17 +37,17 @@ ZERO, ONE = np.int64(0), np.int64(1)
 _DEPTH = 256
 #: The same where B is packed, longer since each time C is read and written, and where A is
 #: too; bytes of a row of B and of A packed at a time.
-_PACKED_DEPTH, _STRIP_DEPTH, _PANEL, _STRIP = 512, 256, 4 * VECTOR_BYTES, 512
-_PANEL_SIZE, _STRIP_SIZE = _PACKED_DEPTH * _PANEL, _STRIP_DEPTH * _STRIP
+_PACKED_DEPTH, _STRIP_DEPTH, _PANEL, _PANELS, _STRIP = 512, 256, 4 * VECTOR_BYTES, 4, 512
+_PANELS_SIZE, _STRIP_SIZE = _STRIP_DEPTH * _PANELS * _PANEL, _STRIP_DEPTH * _STRIP
 #: Packed where rows of C are enough to pay for the copies, and either B is beyond the L2
 #: cache or, with A read down its columns, rows of B are a page apart or more. In bytes.
-_PACKED_ROWS, _PACKED_BYTES, _PACKED_STRIDE = 96, 1024 * 1024, 4096
+_PACKED_ROWS, _PACKED_BYTES, PACKED_STRIDE = 96, 1024 * 1024, 4096
 
 
 @kernel
 def is_packed(rows, K, a_k, stride):
     """Whether copies pay; rows of B are ``stride`` bytes apart."""
-    far = K * stride > _PACKED_BYTES if a_k == 1 else stride >= _PACKED_STRIDE
+    far = K * stride > _PACKED_BYTES if a_k == 1 else stride >= PACKED_STRIDE
     return far and rows >= _PACKED_ROWS
 
 
@@ -66,7 +66,7 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, add):  # no
         Where the sums start, with row stride ``i_row`` (0 for a bias row). May be ``C``, and
         is ``C`` where ``add`` is 0 and the sums start at 0.
     """
-    strip, panel, pack = stack_array(A, _STRIP_SIZE), stack_array(A, _PANEL_SIZE), ZERO
+    strip, panels, pack = stack_array(A, _STRIP_SIZE), stack_array(A, _PANELS_SIZE), ZERO
     pieces = (K + _DEPTH - 1) // _DEPTH
     depth = (K + pieces - 1) // pieces
     if is_packed(rows, K, a_k, b_k * A.itemsize):
@@ -78,7 +78,7 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, add):  # no
                     I, ZERO, i_row, add)
         else:
             columns_packed(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, c_row,
-                           I, i_row, add, strip, panel)
+                           I, i_row, add, strip, panels)
         I, i_row, add = C, c_row, ONE  # noqa: E741
 
 
@@ -105,26 +105,30 @@ def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row
 
 @kernel
 def columns_packed(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c_row, I, i_row, add, strip,  # noqa: E741,E501
-                   panel):
-    """The same by copies without gaps of B, a panel at a time, and of A if read down its
-    columns, a strip at a time.
+                   panels):
+    """The same by copies without gaps of B, by panels, and of A if read down its columns, a
+    strip at a time, for which panels are kept.
 
     Rows far apart are each on a page of their own, where no hardware looks ahead.
     """
     lanes, width, across = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, _STRIP // A.itemsize
-    height = rows if a_k == 1 else across
     cols = (cols + lanes - 1) // lanes * lanes
-    for r in range(0, rows, height):
-        count, left, at, row, step = min(height, rows - r), A, a + r * a_row, a_row, a_k
-        if a_k != 1:
-            for k in range(K):
-                copy_row(strip, k * across, A, at + k * a_k, count)
-            left, at, row, step = strip, ZERO, ONE, np.int64(across)
-        for j in range(0, cols, width):
-            for k in range(K):
-                copy_row(panel, k * width, B, b + k * b_k + j, min(width, cols - j))
-            columns(count, min(width, cols - j), K, left, at, row, step, panel, ZERO, width, C,
-                    r * c_row + j, c_row, I, r * i_row + j, i_row, add)
+    height, group = (rows, width) if a_k == 1 else (across, _PANELS * width)
+    for left in range(0, cols, group):
+        for r in range(0, rows, height):
+            count, source, at, row, step = min(height, rows - r), A, a + r * a_row, a_row, a_k
+            if a_k != 1:
+                for k in range(K):
+                    copy_row(strip, k * across, A, at + k * a_k, count)
+                source, at, row, step = strip, ZERO, ONE, np.int64(across)
+            for j in range(left, min(left + group, cols), width):
+                place = (j - left) * K
+                if r == 0:
+                    for k in range(K):
+                        copy_row(panels, place + k * width, B, b + k * b_k + j,
+                                 min(width, cols - j))
+                columns(count, min(width, cols - j), K, source, at, row, step, panels, place,
+                        width, C, r * c_row + j, c_row, I, r * i_row + j, i_row, add)
 
 
 @kernel
