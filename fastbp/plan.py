@@ -40,7 +40,8 @@ _TILE_BYTES, _PACKED_TILE_BYTES = 128 * 1024, 256 * 1024
 #: Shards of a batch, fixed; and from where they pay: activations beyond the L2 cache, for
 #: weights so small that sixteen gradients fit in it.
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
-_SHARD_ROWS = 256
+#: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
+_SHARD_ROWS, _SHARD_BLOCK = 64, 256
 #: Shares a thread in the parameter phase, at least: so that none waits long for the rest.
 _SHARES = 3
 
@@ -167,7 +168,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     row_block = -(-capacity // (n_threads * rounds) // _ROWS_STEP) * _ROWS_STEP
 
     if shards:
-        row_block = _SHARD_ROWS
+        row_block = min(capacity // n_threads // _ROWS_STEP * _ROWS_STEP, _SHARD_BLOCK)
     scratch = pad(max(((t["last"] - t["first"]) * row_length(t["right"] - t["left"], dtype)
                        for t in tasks), default=1), dtype)
     n, ld = sizes[n_train], lds[n_train]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
+from .kernels.arrays import span
 from .kernels.copy import clear_row, copy_row
 from .kernels.matmul import ONE, ZERO
 from .kernels.team import barrier, claim, claims
@@ -44,11 +45,16 @@ def load_targets(h, ws, at, source, T, labels, weights, scale):
         ws[h["weight"] + at + r] = scale * weights[source[r]] if weights.size > 0 else scale
 
 
+@kernel(inline=True)
+def rows_of(ws, at, ld, lo, hi):
+    """Rows ``lo`` to ``hi`` of what lies from ``at`` on in rows of ``ld``."""
+    return span(ws, at + lo * ld, at + hi * ld)
+
+
 @kernel
 def forward(op, now, params, ws, lo, hi):
     """One op for the rows ``lo`` to ``hi`` of the workspace."""
-    x = ws[op["x"] + lo * op["ld_in"]:op["x"] + hi * op["ld_in"]]
-    y = ws[op["y"] + lo * op["ld_out"]:op["y"] + hi * op["ld_out"]]
+    x, y = rows_of(ws, op["x"], op["ld_in"], lo, hi), rows_of(ws, op["y"], op["ld_out"], lo, hi)
     if op["in_place"] != 0 and op["x"] != op["y"]:
         for i in range(y.size):
             y[i] = x[i]
@@ -58,11 +64,10 @@ def forward(op, now, params, ws, lo, hi):
 @kernel
 def backward(op, now, params, ws, lo, hi):
     """One op back for the rows ``lo`` to ``hi`` of the workspace."""
-    i0, i1, o0, o1 = lo * op["ld_in"], hi * op["ld_in"], lo * op["ld_out"], hi * op["ld_out"]
-    call_backward(op["backward"], (op, now, params, ws, ws[op["x"] + i0:op["x"] + i1],
-                                   ws[op["y"] + o0:op["y"] + o1],
-                                   ws[op["dy"] + o0:op["dy"] + o1],
-                                   ws[op["dx"] + i0:op["dx"] + i1]))
+    m, n = op["ld_in"], op["ld_out"]
+    call_backward(op["backward"], (
+        op, now, params, ws, rows_of(ws, op["x"], m, lo, hi), rows_of(ws, op["y"], n, lo, hi),
+        rows_of(ws, op["dy"], n, lo, hi), rows_of(ws, op["dx"], m, lo, hi)))
 
 
 @kernel
@@ -79,10 +84,9 @@ def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, so
     if part["loss"] != 0:
         load_targets(h, ws, at, source, T, labels, weights, scale)
         ld = h["ld"]
-        call_loss(h["loss"], (h, ws[h["x"] + lo * ld:h["x"] + hi * ld],
-                              ws[h["target"] + lo * ld:h["target"] + hi * ld],
-                              ws[h["weight"] + lo:h["weight"] + hi], error,
-                              ws[h["dx"] + lo * ld:h["dx"] + hi * ld]))
+        call_loss(h["loss"], (
+            h, rows_of(ws, h["x"], ld, lo, hi), rows_of(ws, h["target"], ld, lo, hi),
+            rows_of(ws, h["weight"], ONE, lo, hi), error, rows_of(ws, h["dx"], ld, lo, hi)))
     if mode == ERROR:
         return
     for k in range(part["top"], part["bottom"] - 1, -1):
@@ -96,9 +100,9 @@ def add_block_gradients(ops, head, now, params, ws, at, rows, partial):
         op = ops[k]
         if op["n_rows"] > 0:
             call_gradient(op["gradient"], (
-                op, now, params, ws, ws[op["x"] + at * op["ld_in"]:],
-                ws[op["dy"] + at * op["ld_out"]:], rows, ZERO, op["n_rows"], ZERO, op["n_out"],
-                partial[op["param"]:], op["ld_out"], ONE))
+                op, now, params, ws, span(ws, op["x"] + at * op["ld_in"], ws.size),
+                span(ws, op["dy"] + at * op["ld_out"], ws.size), rows, ZERO, op["n_rows"], ZERO,
+                op["n_out"], span(partial, op["param"], partial.size), op["ld_out"], ONE))
 
 
 @kernel
@@ -142,7 +146,7 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
         share, turn = claim(worker, size, sync, base, shares, ZERO)
         while share < shares:
             lo, last = min(share * height, rows), min((share + 1) * height, rows)
-            partial = ws[h["partial"] + share * n:h["partial"] + (share + 1) * n]
+            partial = rows_of(ws, h["partial"], n, share, share + 1)
             if shards > 0:
                 for i in range(n):
                     partial[i] = 0
@@ -151,7 +155,7 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                 at = lo if shards == 0 else worker * block
                 now = key, np.uint64(lo)
                 pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights,
-                           source[lo:hi], at, ws[h["error"] + lo:h["error"] + hi], scale)
+                           span(source, lo, hi), at, rows_of(ws, h["error"], ONE, lo, hi), scale)
                 if shards > 0:
                     add_block_gradients(ops, head, now, params, ws, at, hi - lo, partial)
                 lo = hi

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from ._jit import kernel
+from .kernels.arrays import span
 from .kernels.matmul import ONE, ZERO
 from .kernels.prefetch import prefetch_rows
 from .kernels.reduce import magnitudes
@@ -23,8 +24,9 @@ def refresh_mirror(op, first, last, left, right, params, ws):
     """Copy a tile of W into the other layout, where there is one."""
     if op["mirror"] >= 0:
         ld = op["ld_out"]
-        transpose(last - first, right - left, params[op["param"] + first * ld + left:], ld,
-                  ws[op["mirror"] + left * op["ld_in"] + first:], op["ld_in"])
+        transpose(last - first, right - left,
+                  span(params, op["param"] + first * ld + left, params.size), ld,
+                  span(ws, op["mirror"] + left * op["ld_in"] + first, ws.size), op["ld_in"])
 
 
 @kernel
@@ -51,9 +53,9 @@ def tile_gradient(op, task, now, head, params, ws, rows, shards, grad, ld):
     if shards > 0:
         sum_shards(op, task, head, ws, params.size, grad)
     else:
-        call_gradient(op["gradient"], (op, now, params, ws, ws[op["x"]:], ws[op["dy"]:], rows,
-                                       task["first"], task["last"], task["left"], task["right"],
-                                       grad, ld, ZERO))
+        call_gradient(op["gradient"], (
+            op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size), rows,
+            task["first"], task["last"], task["left"], task["right"], grad, ld, ZERO))
 
 
 @kernel
@@ -74,12 +76,19 @@ def rule_out(p, g, n_decayed, l1, l2, clip_value):
     return penalty
 
 
+@kernel(inline=True)
+def gradient_of(at, worker, head, grads, ws, whole):
+    """Where the gradient of a tile goes: from ``at`` on in all if that is needed as a whole
+    before the first update, else into the scratch of the thread."""
+    place = head[0]["scratch"] + worker * head[0]["scratch_size"]
+    return span(grads, at, grads.size) if whole else span(ws, place, ws.size)
+
+
 @kernel
 def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, rows, weight, shards,
                  rules, sums):
-    """Gradient of tile ``t`` with what the rules add to it; into ``grads`` if all of it is
-    needed before the first update, else into the scratch of the thread."""
-    task, h, rule, n = tasks[t], head[0], rules[0], params.size
+    """Gradient of tile ``t`` with what the rules add to it; see ``gradient_of``."""
+    task, rule, n = tasks[t], rules[0], params.size
     op = ops[task["op"]]
     columns, ld = task["right"] - task["left"], op["ld_out"]
     at = op["param"] + task["first"] * ld + task["left"]
@@ -92,7 +101,7 @@ def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, row
         prefetch_rows(ws, mirror, columns, min(task["last"], op["n_in"]) - task["first"],
                       op["ld_in"])
     whole = rule["clip_norm"] > 0
-    grad = grads[at:] if whole else ws[h["scratch"] + worker * h["scratch_size"]:]
+    grad = gradient_of(at, worker, head, grads, ws, whole)
     step = ld if whole or columns == op["n_out"] else columns
     tile_gradient(op, task, now, head, params, ws, rows, shards, grad, step)
     l1, l2 = rule["l1"], rule["l2"]
@@ -126,27 +135,28 @@ def decay(p, g, rate, weight_decay, decoupled):
 def update_tile(worker, t, ops, tasks, head, params, grads, slots, ws, optimizer, rates, hyper,
                 rules, shrink):
     """Update of tile ``t`` by the gradient that ``prepare_tile`` left, and its mirror."""
-    task, h, rule, n = tasks[t], head[0], rules[0], params.size
+    task, rule, n = tasks[t], rules[0], params.size
     op = ops[task["op"]]
     columns, ld = task["right"] - task["left"], op["ld_out"]
     at = op["param"] + task["first"] * ld + task["left"]
     count = task["last"] - task["first"]
     whole = rule["clip_norm"] > 0
-    grad = grads[at:] if whole else ws[h["scratch"] + worker * h["scratch_size"]:]
+    grad = gradient_of(at, worker, head, grads, ws, whole)
     step = ld if whole or columns == op["n_out"] else columns
     if columns == op["n_out"]:  # rows follow each other: one run
         columns, count = columns + (count - 1) * ld, ONE
     for i in range(count):
-        lo, g = at + i * ld, grad[i * step:i * step + columns]
+        lo, g = at + i * ld, span(grad, i * step, i * step + columns)
         hi = lo + columns
+        p = span(params, lo, hi)
         if shrink < 1:
             factor = params.dtype.type(shrink)
             for j in range(columns):
                 g[j] *= factor
         if rule["weight_decay"] != 0:
-            decay(params[lo:hi], g, rates[2], rule["weight_decay"], rule["decoupled"])
-        call_update(optimizer, (params[lo:hi], g, slots[lo:hi], slots[n + lo:n + hi],
-                                slots[2 * n + lo:2 * n + hi], rates[0], rates[1], hyper))
+            decay(p, g, rates[2], rule["weight_decay"], rule["decoupled"])
+        call_update(optimizer, (p, g, span(slots, lo, hi), span(slots, n + lo, n + hi),
+                                span(slots, 2 * n + lo, 2 * n + hi), rates[0], rates[1], hyper))
     refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
                    task["right"], params, ws)
 

@@ -1,4 +1,4 @@
-"""Copies of short rows, and where to copy them to.
+"""Copies of short rows.
 
 Whole vectors, then one masked vector: a loop costs several times that where a row has fewer
 elements than a vector.
@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 from .._jit import DISABLED
 from .reduce import Lanes, data_of
-from .tile import VECTOR_BYTES
 
 
 def _write(context: Any, builder: Any, lanes: Lanes, to: Any, count: Any,
@@ -77,28 +74,8 @@ def _clear_row(typingctx, to, at, count):
     return types.void(to, types.int64, types.int64), codegen
 
 
-def _stack_array(typingctx, like, size):
-    """An array of the dtype of ``like`` on the stack, ``size`` bytes of a constant, uncleared."""
-    array = types.Array(like.dtype, 1, "C")
-    item = like.dtype.bitwidth // 8
-
-    def codegen(context, builder, signature, args):
-        element, n = context.get_data_type(like.dtype), size.literal_value // item
-        with builder.goto_entry_block():  # cgutils.alloca_once would clear it
-            data = builder.alloca(ir.ArrayType(element, n))
-        data.align = VECTOR_BYTES
-        made = context.make_array(array)(context, builder)
-        length, step = (context.get_constant(types.intp, k) for k in (n, item))
-        populate_array(made, builder.bitcast(data, element.as_pointer()), [length], [step], step,
-                       None)
-        return made._getvalue()
-
-    return array(like, size), codegen
-
-
 copy_row: Any = intrinsic(_copy_row)
 clear_row: Any = intrinsic(_clear_row)
-stack_array: Any = intrinsic(prefer_literal=True)(_stack_array)
 
 if DISABLED:
     def copy_row(to, at, source, place, count):  # noqa: F811
@@ -108,7 +85,3 @@ if DISABLED:
     def clear_row(to, at, count):  # noqa: F811
         """The same in NumPy."""
         to[at:at + count] = 0
-
-    def stack_array(like, size):  # noqa: F811
-        """The same in NumPy."""
-        return np.empty(size // like.itemsize, like.dtype)

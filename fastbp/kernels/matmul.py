@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .copy import copy_row, stack_array
+from .arrays import stack_array
+from .copy import copy_row
 from .tile import (
     TILE_VECTORS,
     VECTOR_BYTES,

@@ -140,7 +140,7 @@ def _build(tile_rows: int, vectors: int) -> Any:
                     entry, body = bld.block, bld.append_basic_block()
                     bld.branch(body)
                     bld.position_at_end(body)
-                    left, *held = (bld.phi(int64) for _ in range(3))
+                    left, held = bld.phi(int64), [bld.phi(int64), bld.phi(int64)]
                     sums = [[bld.phi(vec) for _ in row] for row in acc]
                     after, new = terms(held, [list(row) for row in sums], count)
                     fewer = bld.sub(left, int64(1))
@@ -157,7 +157,8 @@ def _build(tile_rows: int, vectors: int) -> Any:
 
                 def loop_if(times, count, at, acc):
                     """The same, which may be not at all."""
-                    entry, some, done = bld.block, *(bld.append_basic_block() for _ in range(2))
+                    entry = bld.block
+                    some, done = bld.append_basic_block(), bld.append_basic_block()
                     bld.cbranch(bld.icmp_signed(">", times, int64(0)), some, done)
                     bld.position_at_end(some)
                     after, new = loop(times, count, at, acc)

@@ -18,6 +18,7 @@ import numpy as np
 from .._jit import kernel
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
+from ..kernels.arrays import span
 from ..kernels.matmul import ONE, ZERO, matmul, row_product
 from ..kernels.tile import row_length
 from ..kernels.transpose import transpose
@@ -28,24 +29,25 @@ from .base import Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_
 def dense_forward(op, now, params, ws, x, y):
     """y = x W' + bias for the rows of one block."""
     m, ldy, at = op["n_in"], op["ld_out"], op["param"]
-    bias = params[at + m * ldy:at + (m + 1) * ldy]
-    matmul(y.size // ldy, op["n_out"], m, x, op["ld_in"], ONE, params[at:], ldy, y, ldy, bias,
-           ZERO, ONE)
+    bias = span(params, at + m * ldy, at + (m + 1) * ldy)
+    matmul(y.size // ldy, op["n_out"], m, x, op["ld_in"], ONE, span(params, at, params.size),
+           ldy, y, ldy, bias, ZERO, ONE)
 
 
 @kernel
 def dense_forward_row(op, now, params, ws, x, y):
     """y = W x + bias for one row."""
     m, ldy, at = op["n_in"], op["ld_out"], op["param"]
-    row_product(m, x, params[at:], ldy, y, params[at + m * ldy:])
+    row_product(m, x, span(params, at, params.size), ldy, y,
+                span(params, at + m * ldy, params.size))
 
 
 @kernel
 def dense_backward(op, now, params, ws, x, y, dy, dx):
     """dx = dy W for the rows of one block; the mirror is W as (n, ldx)."""
     ldx = op["ld_in"]
-    matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE, ws[op["mirror"]:],
-           ldx, dx, ldx, dx, ldx, ZERO)
+    matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE,
+           span(ws, op["mirror"], ws.size), ldx, dx, ldx, dx, ldx, ZERO)
 
 
 @kernel
@@ -54,12 +56,13 @@ def add_rows(dy, ldy, rows, dbias):
     n, fours = dbias.size, rows - rows % 4
     for r in range(0, fours, 4):
         at = r * ldy
-        a, b = dy[at:at + n], dy[at + ldy:at + ldy + n]
-        c, d = dy[at + 2 * ldy:at + 2 * ldy + n], dy[at + 3 * ldy:at + 3 * ldy + n]
+        a, b = span(dy, at, at + n), span(dy, at + ldy, at + ldy + n)
+        c, d = (span(dy, at + 2 * ldy, at + 2 * ldy + n),
+                span(dy, at + 3 * ldy, at + 3 * ldy + n))
         for j in range(n):
             dbias[j] = (((dbias[j] + a[j]) + b[j]) + c[j]) + d[j]
     for r in range(fours, rows):
-        row = dy[r * ldy:r * ldy + n]
+        row = span(dy, r * ldy, r * ldy + n)
         for j in range(n):
             dbias[j] += row[j]
 
@@ -69,10 +72,10 @@ def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, g
     """dW' = X' dY of a tile, summed over all rows in order; under W' the row of the bias."""
     ldx, ldy, columns = op["ld_in"], op["ld_out"], right - left
     inputs = min(last, op["n_in"]) - first
-    tile, dy = x[first:], dy[left:]
+    tile, dy = span(x, first, x.size), span(dy, left, dy.size)
     matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld, add)
     if last > op["n_in"]:
-        dbias = grad[inputs * ld:inputs * ld + columns]
+        dbias = span(grad, inputs * ld, inputs * ld + columns)
         if add == 0:
             for j in range(columns):
                 dbias[j] = 0

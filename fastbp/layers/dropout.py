@@ -15,6 +15,7 @@ import numpy as np
 
 from .._jit import DISABLED, kernel
 from .._validation import check_real
+from ..kernels.arrays import row_of
 from ..kernels.random import mix
 from ..kernels.vmath import select
 from ..table import KEY, ROW
@@ -49,7 +50,7 @@ def drop(op, now, v):
     for r in range(v.size // ld):
         key = mix(now[KEY] ^ mix(layer ^ (now[ROW] + np.uint64(r))))
         a, b = np.uint32(key), np.uint32(key >> _S32)
-        row = v[r * ld:(r + 1) * ld]
+        row = row_of(v, r, ld)
         for i in range(ld):
             row[i] *= select(bits(i, a, b) < limit, scale, zero)
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from .._jit import kernel
 from .._validation import Array, check_real
+from ..kernels.arrays import row_of
 from ..kernels.reduce import magnitudes, row_sum
 from ..kernels.tile import row_length
 from ..table import KEY, ROW
@@ -38,7 +39,7 @@ def layer_norm_forward(op, now, params, ws, x, y):
     count, epsilon = x.dtype.type(n), x.dtype.type(op["a"])
     kept = op["extra"] + 2 * np.int64(now[ROW])
     for r in range(y.size // ld):
-        row, out = x[r * ld:r * ld + n], y[r * ld:(r + 1) * ld]
+        row, out = x[r * ld:r * ld + n], row_of(y, r, ld)
         mean = row_sum(row, n) / count
         for i in range(n):
             out[i] = row[i] - mean
@@ -57,7 +58,7 @@ def layer_norm_backward(op, now, params, ws, x, y, dy, dx):
     weight, count = params[at:at + n], x.dtype.type(n)
     kept = op["extra"] + 2 * np.int64(now[ROW])
     for r in range(dx.size // ld):
-        row, given, out = x[r * ld:r * ld + n], dy[r * ld:r * ld + n], dx[r * ld:(r + 1) * ld]
+        row, given, out = x[r * ld:r * ld + n], dy[r * ld:r * ld + n], row_of(dx, r, ld)
         mean, inverse = ws[kept + 2 * r], ws[kept + 2 * r + 1]
         for i in range(n):
             out[i] = given[i] * weight[i] * ((row[i] - mean) * inverse)
@@ -155,7 +156,7 @@ def batch_norm_forward(op, now, params, ws, x, y):
     mean, inverse = ws[extra:extra + n], ws[extra + ld:extra + ld + n]
     one, epsilon = x.dtype.type(1), x.dtype.type(op["a"])
     for r in range(y.size // ld):
-        row, out = x[r * ld:r * ld + n], y[r * ld:(r + 1) * ld]
+        row, out = x[r * ld:r * ld + n], row_of(y, r, ld)
         if now[KEY] != 0:
             for j in range(n):
                 out[j] = weight[j] * ((row[j] - mean[j]) * inverse[j]) + bias[j]
@@ -175,7 +176,7 @@ def batch_norm_backward(op, now, params, ws, x, y, dy, dx):
     level, along = ws[extra + 2 * ld:extra + 2 * ld + n], ws[extra + 3 * ld:extra + 3 * ld + n]
     one, epsilon, count = x.dtype.type(1), x.dtype.type(op["a"]), ws[extra + 4 * ld]
     for r in range(dx.size // ld):
-        row, given, out = x[r * ld:r * ld + n], dy[r * ld:r * ld + n], dx[r * ld:(r + 1) * ld]
+        row, given, out = x[r * ld:r * ld + n], dy[r * ld:r * ld + n], row_of(dx, r, ld)
         if now[KEY] != 0:
             for j in range(n):
                 hat = (row[j] - mean[j]) * inverse[j]

@@ -11,6 +11,7 @@ all outputs y_j).
 from __future__ import annotations
 
 from .._jit import kernel
+from ..kernels.arrays import row_of
 from ..kernels.reduce import entropy_terms, row_max, row_sum
 from ..kernels.vmath import exp, log1p, select
 from .base import Kernels, Layer
@@ -25,7 +26,7 @@ def exp_rows(x, y, n, ld):
     """
     zero = x.dtype.type(0)
     for r in range(y.size // ld):
-        row, out = x[r * ld:(r + 1) * ld], y[r * ld:(r + 1) * ld]
+        row, out = row_of(x, r, ld), row_of(y, r, ld)
         high = row_max(row, n)
         for i in range(ld):
             out[i] = select(row[i] == high, zero, row[i] - high)
@@ -39,7 +40,7 @@ def softmax_forward(op, now, params, ws, x, y):
     n, ld, zero = op["n_out"], op["ld_out"], y.dtype.type(0)
     exp_rows(x, y, n, ld)
     for r in range(y.size // ld):
-        row = y[r * ld:(r + 1) * ld]
+        row = row_of(y, r, ld)
         total = row_sum(row, n)
         for i in range(ld):
             row[i] = select(i < n, row[i] / total, zero)
@@ -50,8 +51,8 @@ def softmax_backward(op, now, params, ws, x, y, dy, dx):
     """dx = y * (dy - <dy, y>) by rows; pads of y are 0, so pads of dx are."""
     n, ld = op["n_out"], op["ld_out"]
     for r in range(dx.size // ld):
-        p, g = y[r * ld:(r + 1) * ld], dy[r * ld:(r + 1) * ld]
-        out = dx[r * ld:(r + 1) * ld]
+        p, g = row_of(y, r, ld), row_of(dy, r, ld)
+        out = row_of(dx, r, ld)
         dot = y.dtype.type(0)
         for i in range(n):
             dot += g[i] * p[i]
@@ -68,7 +69,7 @@ def log_softmax_forward(op, now, params, ws, x, y):
     zero, one = x.dtype.type(0), x.dtype.type(1)
     exp_rows(x, y, n, ld)
     for r in range(y.size // ld):
-        row, out = x[r * ld:(r + 1) * ld], y[r * ld:(r + 1) * ld]
+        row, out = row_of(x, r, ld), row_of(y, r, ld)
         high = row_max(row, n)
         rest, tops, _, _ = entropy_terms(row, out, out, n, high)
         level = log1p(rest + (tops - one))
@@ -85,7 +86,7 @@ def log_softmax_backward(op, now, params, ws, x, y, dy, dx):
     for i in range(dx.size):
         dx[i] = exp(y[i])
     for r in range(dx.size // ld):
-        g, out = dy[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
+        g, out = row_of(dy, r, ld), row_of(dx, r, ld)
         total = row_sum(g, n)
         for i in range(ld):
             out[i] = g[i] - out[i] * total

@@ -15,6 +15,7 @@ from typing import Any
 
 from .._jit import kernel
 from .._validation import check_real
+from ..kernels.arrays import row_of
 from ..kernels.vmath import select
 from .base import Loss
 
@@ -25,11 +26,11 @@ def tilted(x, t, weight, error, dx, n, ld, below, above):
     zero = x.dtype.type(0)
     for r in range(weight.size):
         w, total = weight[r] / x.dtype.type(n), zero
-        a, b = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld]
+        a, b = row_of(x, r, ld), row_of(t, r, ld)
         for i in range(n):
             d = a[i] - b[i]
             total += select(d < zero, -below, above) * d
-        out = dx[r * ld:(r + 1) * ld]
+        out = row_of(dx, r, ld)
         for i in range(ld):
             d = a[i] - b[i]
             g = select(d > zero, above, select(d < zero, -below, d))  # 0 and NaN stay

@@ -21,7 +21,8 @@ import numpy as np
 
 from .._jit import kernel
 from .._validation import Array
-from ..kernels.copy import copy_row, stack_array
+from ..kernels.arrays import row_of, span, stack_array
+from ..kernels.copy import copy_row
 from ..kernels.matmul import ZERO
 from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.tile import VECTOR_BYTES
@@ -57,8 +58,8 @@ def cross_entropy(h, x, t, weight, error, dx):
 #: and its sums across lanes and its logarithm cost more than three transposes, which need rows
 #: of whole vectors. Never chosen by the block: the two ways add in another order.
 _FEW = np.int64(32)
-#: Rows at a time, and bytes for all logits of so many, and for 7 numbers of each.
-_LANES, _TABLE, _VECTORS = 64, 32 * 64 * 8, 7 * 64 * 8
+#: Rows at a time, and bytes for all logits of so many, and for 6 numbers of each.
+_LANES, _TABLE, _VECTORS = 64, 32 * 64 * 8, 6 * 64 * 8
 
 
 @kernel
@@ -67,24 +68,23 @@ def across(x, t, n, ld, weight, error, dx):
     table, targets, own = (stack_array(x, _TABLE), stack_array(x, _TABLE),
                            stack_array(x, _VECTORS))
     zero, one, lanes = x.dtype.type(0), x.dtype.type(1), VECTOR_BYTES // x.itemsize
-    high, tops, rest, mass = own[:64], own[64:128], own[128:192], own[192:256]
-    gaps, w = own[256:320], own[320:384]
     for lo in range(0, weight.size, _LANES):
         count = min(_LANES, weight.size - lo)
         m = (count + lanes - 1) // lanes * lanes  # lanes beyond the rows compute on zeros
-        high, tops, rest, mass, gaps, w = high[:m], tops[:m], rest[:m], mass[:m], gaps[:m], w[:m]
-        transpose(count, n, x[lo * ld:], ld, table, m)
-        transpose(count, n, t[lo * ld:], ld, targets, m)
+        high, tops, rest = row_of(own, 0, m), row_of(own, 1, m), row_of(own, 2, m)
+        mass, gaps, w = row_of(own, 3, m), row_of(own, 4, m), row_of(own, 5, m)
+        transpose(count, n, span(x, lo * ld, x.size), ld, table, m)
+        transpose(count, n, span(t, lo * ld, t.size), ld, targets, m)
         for r in range(m):
             high[r], w[r] = -np.inf, zero
             tops[r] = rest[r] = mass[r] = gaps[r] = zero
         copy_row(w, ZERO, weight, lo, count)
         for k in range(n):
-            z = table[k * m:(k + 1) * m]
+            z = row_of(table, k, m)
             for r in range(m):
                 high[r] = select(z[r] > high[r], z[r], high[r])
         for k in range(n):
-            z, target = table[k * m:(k + 1) * m], targets[k * m:(k + 1) * m]
+            z, target = row_of(table, k, m), row_of(targets, k, m)
             for r in range(m):
                 top = z[r] == high[r]
                 gap = select(top, zero, high[r] - z[r])
@@ -100,10 +100,10 @@ def across(x, t, n, ld, weight, error, dx):
             mass[r] = w[r] * mass[r] / (one + others)
         copy_row(error, lo, gaps, ZERO, count)
         for k in range(n):
-            z, target = table[k * m:(k + 1) * m], targets[k * m:(k + 1) * m]
+            z, target = row_of(table, k, m), row_of(targets, k, m)
             for r in range(m):
                 z[r] = z[r] * mass[r] - w[r] * target[r]
-        transpose(n, count, table, m, dx[lo * ld:], ld)
+        transpose(n, count, table, m, span(dx, lo * ld, dx.size), ld)
 
 
 @kernel
@@ -117,8 +117,8 @@ def softmax_cross_entropy(h, x, t, weight, error, dx):
         return
     exp_rows(x, dx, n, ld)
     for r in range(weight.size):
-        z, p = x[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
-        target, w = t[r * ld:(r + 1) * ld], weight[r]
+        z, p = row_of(x, r, ld), row_of(dx, r, ld)
+        target, w = row_of(t, r, ld), weight[r]
         # e^0 = 1 of the largest is left out of the rest, exactly
         rest, tops, mass, gaps = entropy_terms(z, p, target, n, row_max(z, n))
         rest += tops - one

@@ -22,6 +22,7 @@ import numpy as np
 
 from .._jit import kernel
 from .._validation import Array, check_real
+from ..kernels.arrays import row_of
 from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.vmath import log1p, select, sigmoid, softplus
 from ..layers.softmax import exp_rows
@@ -58,7 +59,7 @@ def focal(h, x, t, weight, error, dx):
     exp_rows(x, dx, n, ld)
     for r in range(weight.size):
         w, total, pull = weight[r], zero, zero
-        z, b, out = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
+        z, b, out = row_of(x, r, ld), row_of(t, r, ld), row_of(dx, r, ld)
         high = row_max(z, n)
         rest, tops, _, _ = entropy_terms(z, out, b, n, high)
         rest += tops - one

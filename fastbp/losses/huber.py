@@ -14,6 +14,7 @@ from typing import Any
 
 from .._jit import kernel
 from .._validation import check_real
+from ..kernels.arrays import row_of
 from ..kernels.vmath import select
 from .base import Loss
 
@@ -25,11 +26,11 @@ def huber(h, x, t, weight, error, dx):
     delta, half, zero = x.dtype.type(h["a"]), x.dtype.type(0.5), x.dtype.type(0)
     for r in range(weight.size):
         w, total = weight[r] / x.dtype.type(n), zero
-        a, b = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld]
+        a, b = row_of(x, r, ld), row_of(t, r, ld)
         for i in range(n):
             d = abs(a[i] - b[i])
             total += select(d > delta, delta * (d - half * delta), half * d * d)
-        out = dx[r * ld:(r + 1) * ld]
+        out = row_of(dx, r, ld)
         for i in range(ld):
             d = a[i] - b[i]
             g = select(d > delta, delta, select(d < -delta, -delta, d))  # NaN passes

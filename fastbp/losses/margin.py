@@ -14,6 +14,7 @@ import numpy as np
 
 from .._jit import kernel
 from .._validation import Array
+from ..kernels.arrays import row_of
 from ..kernels.vmath import select
 from .base import Loss, check_fractions
 
@@ -25,11 +26,11 @@ def hinge(h, x, t, weight, error, dx):
     zero, one, two = x.dtype.type(0), x.dtype.type(1), x.dtype.type(2)
     for r in range(weight.size):
         w, total = weight[r] / x.dtype.type(n), zero
-        a, b = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld]
+        a, b = row_of(x, r, ld), row_of(t, r, ld)
         for i in range(n):
             lack = one - (two * b[i] - one) * a[i]
             total += select(lack < zero, zero, lack)
-        out = dx[r * ld:(r + 1) * ld]
+        out = row_of(dx, r, ld)
         for i in range(ld):
             s = two * b[i] - one
             lack = one - s * a[i]

@@ -19,6 +19,7 @@ import numpy as np
 
 from .._jit import kernel
 from .._validation import Array, check_bool
+from ..kernels.arrays import row_of
 from ..kernels.vmath import exp, select
 from .base import Loss
 
@@ -36,7 +37,7 @@ def poisson(h, x, t, weight, error, dx):
         dx[i] = exp(x[i])
     for r in range(weight.size):
         w, total = weight[r] / outputs, zero
-        a, b, out = x[r * ld:(r + 1) * ld], t[r * ld:(r + 1) * ld], dx[r * ld:(r + 1) * ld]
+        a, b, out = row_of(x, r, ld), row_of(t, r, ld), row_of(dx, r, ld)
         for i in range(n):
             silent = (b[i] == zero) | (a[i] == infinite)  # there e^x is all that counts
             total += out[i] - select(silent, zero, b[i] * a[i])

@@ -9,6 +9,7 @@ per row of n outputs. Source: seed text, section "Loss layer for continuous valu
 from __future__ import annotations
 
 from .._jit import kernel
+from ..kernels.arrays import row_of
 from ..kernels.reduce import squares
 from ..kernels.vmath import select
 from .base import Loss
@@ -20,8 +21,8 @@ def l2(h, x, t, weight, error, dx):
     n, ld = h["n"], h["ld"]
     half, zero = x.dtype.type(0.5), x.dtype.type(0)
     for r in range(weight.size):
-        w, lo, hi = weight[r], r * ld, (r + 1) * ld
-        a, b, out = x[lo:hi], t[lo:hi], dx[lo:hi]
+        w = weight[r]
+        a, b, out = row_of(x, r, ld), row_of(t, r, ld), row_of(dx, r, ld)
         error[r] = w * (half * squares(a, b, n))
         for i in range(ld):
             out[i] = select(i < n, w * (a[i] - b[i]), zero)
@@ -33,8 +34,8 @@ def mse(h, x, t, weight, error, dx):
     n, ld = h["n"], h["ld"]
     zero = x.dtype.type(0)
     for r in range(weight.size):
-        w, lo, hi = weight[r] / x.dtype.type(n), r * ld, (r + 1) * ld
-        a, b, out = x[lo:hi], t[lo:hi], dx[lo:hi]
+        w = weight[r] / x.dtype.type(n)
+        a, b, out = row_of(x, r, ld), row_of(t, r, ld), row_of(dx, r, ld)
         error[r] = w * squares(a, b, n)
         for i in range(ld):
             out[i] = select(i < n, (w + w) * (a[i] - b[i]), zero)

@@ -1,0 +1,72 @@
+"""Arrays without checks: parts of others, and room on the stack.
+
+A slice costs Numba some twenty instructions, to count from the end and to stay inside. Offsets
+of the op table are right by construction; a step of a small network is made of little else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+from .._jit import DISABLED, kernel
+from .tile import VECTOR_BYTES
+
+
+def _array(context: Any, builder: Any, array: Any, data: Any, size: Any) -> Any:
+    """A 1-D array of ``size`` elements at ``data``, which it does not own."""
+    made = context.make_array(array)(context, builder)
+    step = context.get_constant(types.intp, array.dtype.bitwidth // 8)
+    populate_array(made, data, [size], [step], step, None)
+    return made._getvalue()
+
+
+def _span(typingctx, array, start, stop):
+    """array[start:stop], both from 0 to its size."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        return _array(context, builder, array, builder.gep(data, [args[1]]),
+                      builder.sub(args[2], args[1]))
+
+    return array(array, types.int64, types.int64), codegen
+
+
+def _stack_array(typingctx, like, size):
+    """An array of the dtype of ``like`` on the stack, ``size`` bytes of a constant, uncleared."""
+    array = types.Array(like.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        element = context.get_data_type(like.dtype)
+        n = size.literal_value * 8 // like.dtype.bitwidth
+        with builder.goto_entry_block():  # cgutils.alloca_once would clear it
+            data = builder.alloca(ir.ArrayType(element, n))
+        data.align = VECTOR_BYTES
+        return _array(context, builder, array, builder.bitcast(data, element.as_pointer()),
+                      context.get_constant(types.intp, n))
+
+    return array(like, size), codegen
+
+
+span: Any = intrinsic(_span)
+stack_array: Any = intrinsic(prefer_literal=True)(_stack_array)
+
+if DISABLED:
+    def span(array, start, stop):  # noqa: F811
+        """The same in NumPy."""
+        return array[start:stop]
+
+    def stack_array(like, size):  # noqa: F811
+        """The same in NumPy."""
+        return np.empty(size // like.itemsize, like.dtype)
+
+
+@kernel(inline=True)
+def row_of(array, r, ld):
+    """Row ``r`` of an array in rows of ``ld``."""
+    return span(array, r * ld, (r + 1) * ld)
