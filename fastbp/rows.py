@@ -121,7 +121,7 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, rows):
     return base + claims(shares, size)
 
 
-@kernel
+@kernel(inline=True)
 def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops, head, params,
                ws, X, T, labels, weights, source, scale):
     """The row phase of a batch, share by share as they are claimed.

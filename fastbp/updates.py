@@ -182,7 +182,7 @@ def limit_norms(op, task, params, ws, most, norms):
     refresh_mirror(op, ZERO, op["n_in"], task["left"], task["right"], params, ws)
 
 
-@kernel
+@kernel(inline=True)
 def after_update(worker, size, sync, base, meeting, ops, tasks, params, average, ws, rules,
                  norms):
     """What needs all of a step's updates: largest norms, moving average."""
@@ -212,7 +212,7 @@ def after_update(worker, size, sync, base, meeting, ops, tasks, params, average,
     return base, meeting
 
 
-@kernel
+@kernel(inline=True)
 def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, params, grads,
                     slots, average, ws, rows, weight, shards, optimizer, rates, hyper, rules,
                     sums, norms):
