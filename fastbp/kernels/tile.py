@@ -30,7 +30,8 @@ VECTOR_BYTES = 64
 SHAPES = {"avx512": (8, 8, 8, 6), "avx2": (6,), "neon": (6,), "generic": (2,)}
 
 
-#: Terms of the sums a turn of the loop: its own instructions are a tenth of one term's.
+#: Terms of the sums a turn of the loop in wide tiles: its own instructions are a tenth of one
+#: term's, and count where another thread has the other half of the core.
 UNROLL = 4
 
 
@@ -178,8 +179,8 @@ def _build(tile_rows: int, vectors: int) -> Any:
 
                 at, total = (int64(0), int64(0)), start
                 if vectors > 2:
-                    at, total = loop_if(bld.lshr(K, int64(2)), UNROLL, at, total)
-                    at, total = loop_if(bld.and_(K, int64(3)), 1, at, total)
+                    at, total = loop_if(bld.udiv(K, int64(UNROLL)), UNROLL, at, total)
+                    at, total = loop_if(bld.urem(K, int64(UNROLL)), 1, at, total)
                 else:
                     at, total = loop(K, 1, at, total)
                 for r in range(tile_rows):
