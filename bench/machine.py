@@ -1,0 +1,140 @@
+"""What this machine gives, and how much of it neighbours take.
+
+    python -m bench.machine
+
+On a rented machine another customer's thread may have the other half of a core. Multiply-adds
+from registers hardly notice, loads do: they come at half the rate. So each product is timed
+between two looks at the rate of loads, and its share of the peak is told apart for moments in
+which the core was ours alone and others. Then what two threads cost each other: a barrier, what
+one has written and the other reads, and a call of a team after a pause.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from fastbp._jit import kernel
+from fastbp.kernels.team import assemble, barrier, cores, launch
+from fastbp.peak import peak_flops
+
+from .bench_products import PRODUCTS, SHAPES, Products
+
+ROWS, TURNS = ("fused64", "mnist-m", "mnist-l", "tabular", "wide", "big"), 60
+#: Shares of the best rate of loads: above, the core is ours; below, it is not.
+ALONE, TAKEN = 0.9, 0.7
+_NUMBERS = np.ones(4096, np.float32)  # 16 KiB, in any L1 cache
+
+
+@kernel
+def sweep(x, times):
+    """Sum of one number of each cache line of ``x``, eight at a time, so many times."""
+    total = x.dtype.type(0)
+    for _ in range(times):
+        for i in range(0, x.size, 128):
+            total += (((x[i] + x[i + 16]) + (x[i + 32] + x[i + 48]))
+                      + ((x[i + 64] + x[i + 80]) + (x[i + 96] + x[i + 112])))
+    return total
+
+
+@kernel
+def meet(worker, size, sync, n):
+    """``n`` barriers; whether the team was complete."""
+    if not assemble(sync, size):
+        return False
+    for i in range(n):
+        barrier(sync, size, i + 1)
+    return True
+
+
+@kernel
+def exchange(worker, size, sync, n, arrays, read):
+    """``n`` times: each thread writes its row of ``arrays``, and reads the other's if ``read``."""
+    if not assemble(sync, size):
+        return False
+    total = arrays.dtype.type(0)
+    for i in range(n):
+        for j in range(arrays.shape[1]):
+            arrays[worker, j] = i + j
+        barrier(sync, size, 2 * i + 1)
+        if read:
+            total += sweep(arrays[1 - worker], 1)
+        barrier(sync, size, 2 * i + 2)
+    return total >= 0
+
+
+def loads() -> float:
+    """Rate of loads from the L1 cache, bytes/s."""
+    began = time.perf_counter()
+    sweep(_NUMBERS, 200)
+    return 200 * _NUMBERS.nbytes / (time.perf_counter() - began)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Time of one call."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def products(best: float) -> None:
+    """Shares of one core's peak, alone and beside neighbours."""
+    peak = peak_flops(n_threads=1)
+    print("| row | product | alone | beside others |\n|---|---|---:|---:|")
+    for row in ROWS:
+        for product in PRODUCTS:
+            work = Products()
+            work.setup(row, product, "fastbp")
+            count = max(1, round(0.003 / seconds(work.multiply)))
+            shares: dict[bool, list[float]] = {True: [], False: []}
+            for _ in range(TURNS):
+                before = loads()
+                spent = seconds(lambda w=work, n=count: [w.multiply() for _ in range(n)])
+                rate = min(before, loads()) / best
+                if rate > ALONE or rate < TAKEN:
+                    shares[rate > ALONE].append(work.flops * count / spent / peak)
+            cells = [f"{statistics.median(s):.2f} ({len(s)})" if s else "-"
+                     for s in shares.values()]
+            print(f"| {row} {SHAPES[row]} | {product} | " + " | ".join(cells) + " |", flush=True)
+
+
+def team() -> None:
+    """What two threads cost each other."""
+    launch(meet, 2, 10)
+    print(f"barrier: {min(seconds(lambda: launch(meet, 2, 100_000)) for _ in range(5)) * 1e4:.0f}"
+          " ns")
+    arrays, n = np.zeros((2, 65536), np.float32), 300
+    times = [min(seconds(lambda r=read: launch(exchange, 2, n, arrays, r)) for _ in range(9))
+             for read in (True, False)]
+    rate = n * arrays[0].nbytes / (times[0] - times[1])
+    print(f"what the other core wrote: {rate / 1e9:.1f} GB/s")
+    for pause in (0.0, 0.01, 0.1):
+        calls, complete = [], 0
+        for _ in range(30):
+            time.sleep(pause)
+            began = time.perf_counter()
+            complete += launch(meet, 2, 1)
+            calls.append(time.perf_counter() - began)
+        print(f"call of a team after {pause:g} s: {statistics.median(calls) * 1e6:.0f} us, "
+              f"{complete} of 30 complete")
+
+
+def main() -> None:
+    """Print all."""
+    sweep(_NUMBERS, 1)
+    rates = [loads() for _ in range(2000)]
+    best = max(rates)
+    print(f"multiply-adds: {peak_flops(n_threads=1) / 1e9:.0f} GFLOP/s a core; loads: "
+          f"{best / 1e9:.0f} GB/s at best, less than {TAKEN} of that in "
+          f"{sum(r < TAKEN * best for r in rates) / len(rates):.0%} of the time\n")
+    products(best)
+    print()
+    if len(cores()) > 1:
+        team()
+
+
+if __name__ == "__main__":
+    main()
