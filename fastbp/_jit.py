@@ -209,7 +209,7 @@ def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
 
 def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
            inline: bool = False, forceinline: bool = False) -> Any:
-    """Compile a serial kernel: no exceptions, no allocation, no unchecked index.
+    """Compile a serial kernel: no exceptions, no allocation, no index that is not right.
 
     ``inline`` copies the body into each caller before LLVM sees it: for thin layers
     between kernels, which would otherwise be optimised once more at every level.

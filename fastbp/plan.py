@@ -168,7 +168,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     row_block = -(-capacity // (n_threads * rounds) // _ROWS_STEP) * _ROWS_STEP
 
     if shards:
-        row_block = min(capacity // n_threads // _ROWS_STEP * _ROWS_STEP, _SHARD_BLOCK)
+        row_block = min(max(capacity // n_threads // _ROWS_STEP, 1) * _ROWS_STEP, _SHARD_BLOCK)
     scratch = pad(max(((t["last"] - t["first"]) * row_length(t["right"] - t["left"], dtype)
                        for t in tasks), default=1), dtype)
     n, ld = sizes[n_train], lds[n_train]

@@ -24,7 +24,7 @@ import numpy as np
 import fastbp
 from fastbp import optimizers, plan, _jit
 plan.PARALLEL_THRESHOLD = plan.SETTLED_WORK = plan.LAUNCH_WORK = plan.SHARD_ACTIVATIONS = 0
-plan._SHARD_ROWS = 8
+plan._SHARD_ROWS = plan._SHARD_BLOCK = 8
 rng = np.random.default_rng(0)
 X, T = rng.normal(size=(333, 30)), rng.integers(0, 5, 333)
 few, wide = X[:, :4], X[:, 4:7]

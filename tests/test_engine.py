@@ -124,6 +124,7 @@ def test_tiles_and_blocks_cover_everything_once(teams: None) -> None:
 def test_shards_add_up_to_the_textbook(chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large batch, small weights: the other regime of gradients; a last batch of any size."""
     monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 0)
+    monkeypatch.setattr(planning, "_SHARD_BLOCK", 24)  # 66 rows a shard
     X, T = data(chain, 2100)
     nets = [network(chain) for _ in range(2)]
     errors = [train(net, X, T, 1050, fastbp.Adam(), 3, compiled=i == 0)
@@ -160,6 +161,7 @@ def test_training_allocates_nothing_in_a_step(batch: int, monkeypatch: pytest.Mo
     from numba.core.runtime import _nrt_python, rtsys
 
     monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 0)
+    monkeypatch.setattr(planning, "_SHARD_BLOCK", 24)  # 66 rows a shard
     _nrt_python.memsys_enable_stats()
     net, (X, T) = network("relu-softmax"), data("relu-softmax", 2100)
     run = Run(net, net.check_input(X), net.check_target(T), batch, fastbp.Adam(), True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -156,34 +155,55 @@ def test_calls_of_a_team_give_the_bits_of_one_thread(monkeypatch: pytest.MonkeyP
 
 def test_threads_leave_the_core_of_their_caller_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever wakes them: Linux would wake one there, where it waits for a caller that spins."""
-    if team._core_of_caller() is None:
-        pytest.skip("this system does not tell on which core a thread runs")
-    pool, here, places = team._Pool(2), 7, [3, 7, 9]
-    told: dict[int, set[int]] = {}
+    here, places, told = 7, [3, 7, 9], dict[int, set[int]]()
+    monkeypatch.setattr(team, "_pools", {})
     monkeypatch.setattr(team, "_core_of_caller", lambda: lambda: here)
     monkeypatch.setattr(team, "cores", lambda: places)
-    monkeypatch.setattr(os, "sched_setaffinity", told.__setitem__)
-    pool.make_way()
-    assert not told  # no thread has started yet
-    gate = threading.Barrier(3)
-    waiting = [pool.submit(gate.wait) for _ in range(2)]
-    pool.make_way()
+    monkeypatch.setattr(team, "DISABLED", False)
+    monkeypatch.setattr(os, "sched_setaffinity", told.__setitem__, raising=False)
+
+    def called() -> list[set[int]]:
+        told.clear()
+        assert team.launch(lambda worker, size, sync: (worker, size), 3) == (0, 3)
+        return list(told.values())
+
+    assert called() == [{3, 9}] * 2
+    pool = team._pool(2)
     assert sorted(told) == sorted(t.native_id for t in pool._threads)
-    assert all(cores == {3, 9} for cores in told.values())
-    told.clear()
-    pool.make_way()
-    assert not told  # nothing has changed
+    assert called() == []  # they are where they should be
     here = 3
-    pool.make_way()
-    assert list(told.values()) == [{7, 9}] * 2
+    assert called() == [{7, 9}] * 2
+    places = [3, 5]
+    assert called() == [{5}] * 2
+    here = 5
+    with pool.calling():
+        assert called() == []  # another call has them
+    here, places = 3, [3]
+    assert called() == [{3}] * 2  # no other core is allowed
 
     def refused(*args: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "sched_setaffinity", refused)
-    here = 9
-    pool.make_way()  # only a matter of speed
-    gate.wait()
-    for other in waiting:
-        other.result()
+    here, places = 3, [3, 5]
+    assert called() == []  # only a matter of speed
     pool.shutdown()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 11])
+@pytest.mark.parametrize("shares", [0, 1, 2, 7, 24, 40])
+def test_each_share_is_claimed_once_phase_after_phase(size: int, shares: int) -> None:
+    """Whoever comes first; and all start the next phase from the same place."""
+    rng, sync, base = np.random.default_rng(size + shares), np.zeros(24 + 8 * size, np.int64), 0
+    for _ in range(3):
+        found, turns, waiting = [], dict.fromkeys(range(size), np.int64(0)), list(range(size))
+        while waiting:
+            worker = int(rng.choice(waiting))
+            share, turns[worker] = team.claim(worker, size, sync, base, shares, turns[worker])
+            if share < shares:
+                found.append(int(share))
+            else:
+                waiting.remove(worker)
+        assert sorted(found) == list(range(shares))
+        base += team.claims(shares, size)
+        assert size == 1 or (sync[24::8] == base).all()

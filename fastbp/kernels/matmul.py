@@ -36,8 +36,9 @@ ZERO, ONE = np.int64(0), np.int64(1)
 
 #: Most terms of each sum at a time: so much of A and B stays in the L2 cache.
 _DEPTH = 256
-#: The same where B is packed, longer since each time C is read and written, and where A is
-#: too; bytes of a row of B and of A packed at a time.
+#: The same where B alone is packed, longer since each time C is read and written, and where A
+#: is too; bytes of a row of a panel of B, panels kept for several strips of A (room for one of
+#: the longer depth), bytes of a row of a strip.
 _PACKED_DEPTH, _STRIP_DEPTH, _PANEL, _PANELS, _STRIP = 512, 256, 4 * VECTOR_BYTES, 4, 512
 _PANELS_SIZE, _STRIP_SIZE = _STRIP_DEPTH * _PANELS * _PANEL, _STRIP_DEPTH * _STRIP
 #: Packed where rows of C are enough to pay for the copies, and either B is beyond the L2

@@ -19,9 +19,10 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from contextlib import contextmanager, suppress
+from threading import Barrier, Lock
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ from .._jit import DISABLED, kernel
 #: Words of ``sync``: a line each, and from _CLAIMED on one for each thread.
 _ARRIVED, _DECISION, _BARRIER, _CLAIMED, _LINE = 0, 8, 16, 24, 8
 _TOGETHER, _ALONE = 1, 2
+#: Threads that one helps, itself among them: all would be too many vain claims on large machines.
+_HELPED = 8
 #: Spins before a team that is not complete gives up and one thread does all: some ms.
 _PATIENCE = 200_000
 #: Spins before a waiting thread offers its core to others.
@@ -143,7 +146,7 @@ def barrier(sync, size, meeting):
 @kernel
 def claims(shares, size):
     """By how much the claims of a phase move the counter of each thread."""
-    return (shares + size - 1) // size + size
+    return (shares + size - 1) // size + min(size, _HELPED)
 
 
 @kernel
@@ -151,14 +154,14 @@ def claim(worker, size, sync, base, shares, turn):
     """(the next share of a phase, the turn to go on with); ``shares`` where none is left.
 
     A thread first takes its own run of shares, the same in each step: what it wrote there is
-    still in its cache. Then it helps the others. ``turn`` is 0 at first; the counters of the
-    phase start at ``base``, those of the next at base + claims(shares, size): each thread
-    claims from each counter until once in vain.
+    still in its cache. Then it helps those that come after it. ``turn`` is 0 at first; the
+    counters of the phase start at ``base``, those of the next at base + claims(shares, size):
+    a thread claims from its own counter and from each that it helps until once in vain.
     """
     if size == 1:
         return min(turn, shares), turn + 1
     run = (shares + size - 1) // size
-    while turn < size:
+    while turn < min(size, _HELPED):
         owner = (worker + turn) % size
         at = fetch_add(sync, _CLAIMED + _LINE * owner, 1) - base
         if at >= run:
@@ -190,23 +193,37 @@ class _Pool(ThreadPoolExecutor):
 
     def __init__(self, n_threads: int) -> None:
         super().__init__(n_threads, thread_name_prefix="fastbp")
-        self.size, self._left = n_threads, (-1, 0)
+        self.size, self._calls, self._lock, self._told = n_threads, 0, Lock(), (-1, [-1])
+        started = Barrier(n_threads + 1)
+        for _ in range(n_threads):
+            self.submit(started.wait)
+        started.wait()
 
-    def make_way(self) -> None:
-        """To be called before threads are woken, by who wakes them."""
-        core_of_caller, threads = _core_of_caller(), list(self._threads)
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Around a call; one beside others leaves the threads where those have them."""
+        with self._lock:
+            if self._calls == 0:
+                self._make_way()
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+
+    def _make_way(self) -> None:
+        core_of_caller = _core_of_caller()
         if core_of_caller is None:
             return
-        left = core_of_caller(), len(threads)
-        others = set(cores()) - {left[0]}
-        if left == self._left or not others:
+        here, places = core_of_caller(), cores()
+        if (here, places) == self._told:
             return
-        try:
-            for thread in threads:
-                os.sched_setaffinity(thread.native_id or 0, others)
-        except OSError:  # not allowed here, and only a matter of speed
-            pass
-        self._left = left
+        self._told = here, places
+        others = set(places) - {here} or set(places)
+        for number in (thread.native_id for thread in self._threads):
+            with suppress(OSError):  # not allowed here, and only a matter of speed
+                os.sched_setaffinity(number, others)  # type: ignore[arg-type]
 
 
 _pools: dict[int, _Pool] = {}
@@ -231,10 +248,10 @@ def launch(function: Callable[..., Any], size: int, *args: Any) -> Any:
     if size == 1 or DISABLED:
         return function(0, 1, sync, *args)
     pool = _pool(size - 1)
-    pool.make_way()
-    others = [pool.submit(function, worker, size, sync, *args) for worker in range(1, size)]
-    try:
-        return function(0, size, sync, *args)
-    finally:
-        for other in others:
-            other.result()
+    with pool.calling():
+        others = [pool.submit(function, worker, size, sync, *args) for worker in range(1, size)]
+        try:
+            return function(0, size, sync, *args)
+        finally:
+            for other in others:
+                other.result()

@@ -29,7 +29,6 @@ VECTOR_BYTES = 64
 #: beside a pointer for each row. Wide tiles ask less of the caches than high ones.
 SHAPES = {"avx512": (8, 8, 8, 6), "avx2": (6,), "neon": (6,), "generic": (2,)}
 
-
 #: Terms of the sums a turn of the loop in wide tiles: its own instructions are a tenth of one
 #: term's, and count where another thread has the other half of the core.
 UNROLL = 4
