@@ -38,8 +38,11 @@ def report(results: dict[str, Any]) -> str:
     """A Markdown table: us a step, share of peak, ratios."""
     table = best(results["records"])
     names = [n for n in PEERS if any(n in own for own in table.values())]
-    lines = ["| row | " + " | ".join(names) + " | share of peak | best peer / fastbp |",
+    lines = ["| row | " + " | ".join(names) +
+             " | share of peak (of one thread) | best peer / fastbp |",
              "|---|" + "---:|" * (len(names) + 2)]
+    alone = {r["row"]: r["share_of_peak"] for r in results["records"]
+             if r["backend"] == "fastbp" and r["threads"] == 1}
     ratios, numpy_ratios = [], []
     for row, own in table.items():
         ours = own["fastbp"]
@@ -50,7 +53,7 @@ def report(results: dict[str, Any]) -> str:
             numpy_ratios.append(own["numpy"]["us"] / ours["us"])
         cells = [f"{own[n]['us']:,.1f}" if n in own else "-" for n in names]
         lines.append(f"| {row} | " + " | ".join(cells) +
-                     f" | {ours['share_of_peak']:.0%} | {ratio:.2f} |")
+                     f" | {ours['share_of_peak']:.0%} ({alone[row]:.0%}) | {ratio:.2f} |")
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     lines += ["", f"Microseconds a step on {results['cores']} cores ({results['cpu']}); "
               f"{versions}.",
