@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from threading import BrokenBarrierError
+from typing import Any
 
 import numpy as np
 import pytest
@@ -188,6 +190,21 @@ def test_threads_leave_the_core_of_their_caller_to_it(monkeypatch: pytest.Monkey
     here, places = 3, [3, 5]
     assert called() == []  # only a matter of speed
     pool.shutdown()
+
+
+def test_a_pool_that_cannot_be_had_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    submit, begun = team._Pool.submit, list[Any]()
+
+    def meagre(self: team._Pool, work: Any) -> Any:
+        if len(begun) == 2:
+            raise RuntimeError("can't start new thread")
+        begun.append(submit(self, work))
+        return begun[-1]
+
+    monkeypatch.setattr(team._Pool, "submit", meagre)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        team._Pool(3)
+    assert all(isinstance(one.exception(timeout=60), BrokenBarrierError) for one in begun)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 11])

@@ -195,8 +195,12 @@ class _Pool(ThreadPoolExecutor):
         super().__init__(n_threads, thread_name_prefix="fastbp")
         self.size, self._calls, self._lock, self._told = n_threads, 0, Lock(), (-1, [-1])
         started = Barrier(n_threads + 1)
-        for _ in range(n_threads):
-            self.submit(started.wait)
+        try:
+            for _ in range(n_threads):
+                self.submit(started.wait)
+        except RuntimeError:  # no more threads to be had: those that wait must not wait for good
+            started.abort()
+            raise
         started.wait()
 
     @contextmanager
