@@ -18,44 +18,57 @@ from .._jit import DISABLED
 from .reduce import Lanes, data_of
 
 
-def _write(context: Any, builder: Any, lanes: Lanes, to: Any, count: Any,
-           value: Callable[[Any, Any], Any]) -> None:
-    """Store ``value(at, mask)`` by vectors to ``count`` elements; mask None for all lanes."""
+#: Bytes of the vector that a short rest fits in: a whole one would reach into the next cache
+#: line, and have to wait for that as well.
+_SHORT = 16
+
+
+def _write(context: Any, builder: Any, array: Any, to: Any, count: Any,
+           value: Callable[[Any, Any, Any], Any]) -> None:
+    """Store ``value(lanes, at, mask)`` by vectors to ``count`` elements; mask None for all."""
     i64 = ir.IntType(64)
+    lanes = Lanes(context, builder, array)
+    short = Lanes(context, builder, array, _SHORT)
     whole = builder.and_(count, i64(-lanes.n))
 
-    def target(at: Any) -> Any:
+    def target(lanes: Any, at: Any) -> Any:
         return builder.bitcast(builder.gep(to, [at]), lanes.vector.as_pointer())
 
-    with cgutils.for_range_slice(builder, i64(0), whole, i64(lanes.n), i64) as (at, _):
-        builder.store(value(at, None), target(at), align=lanes.bits // 8)
-    rest = builder.sub(count, whole)
-    with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
+    def write_rest(lanes: Any) -> None:
         mask = lanes.first(rest)
         store = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [lanes.vector, lanes.vector.as_pointer(),
                                             ir.IntType(32), mask.type]),
             f"llvm.masked.store.v{lanes.n}f{lanes.bits}.p0")
-        builder.call(store, [value(whole, mask), target(whole),
+        builder.call(store, [value(lanes, whole, mask), target(lanes, whole),
                              ir.IntType(32)(lanes.bits // 8), mask])
+
+    with cgutils.for_range_slice(builder, i64(0), whole, i64(lanes.n), i64) as (at, _):
+        builder.store(value(lanes, at, None), target(lanes, at), align=lanes.bits // 8)
+    rest = builder.sub(count, whole)
+    with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
+        with builder.if_else(builder.icmp_signed("<=", rest, i64(short.n))) as (little, much):
+            with little:
+                write_rest(short)
+            with much:
+                write_rest(lanes)
 
 
 def _copy_row(typingctx, to, at, source, place, count):
     """to[at:at + count] = source[place:place + count], both as they lie in memory."""
 
     def codegen(context, builder, signature, args):
-        lanes = Lanes(context, builder, signature.args[0])
         start = builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
         given = builder.gep(data_of(context, builder, signature.args[2], args[2]), [args[3]])
 
-        def value(k, mask):
+        def value(lanes, k, mask):
             if mask is not None:
                 return lanes.load(given, k, mask, lanes.zero)
             pointer = builder.bitcast(builder.gep(given, [k]), lanes.vector.as_pointer())
             return builder.load(pointer, align=lanes.bits // 8)
 
-        _write(context, builder, lanes, start, args[4], value)
+        _write(context, builder, signature.args[0], start, args[4], value)
         return context.get_dummy_value()
 
     n = types.int64
@@ -66,9 +79,9 @@ def _clear_row(typingctx, to, at, count):
     """to[at:at + count] = 0."""
 
     def codegen(context, builder, signature, args):
-        lanes = Lanes(context, builder, signature.args[0])
         start = builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
-        _write(context, builder, lanes, start, args[2], lambda k, mask: lanes.zero)
+        _write(context, builder, signature.args[0], start, args[2],
+               lambda lanes, k, mask: lanes.zero)
         return context.get_dummy_value()
 
     return types.void(to, types.int64, types.int64), codegen

@@ -22,11 +22,12 @@ from .tile import VECTOR_BYTES
 class Lanes:
     """Vectors of one row's elements, and a loop over them with an accumulator a result."""
 
-    def __init__(self, context: Any, builder: Any, row_type: Any) -> None:
+    def __init__(self, context: Any, builder: Any, row_type: Any,
+                 size: int = VECTOR_BYTES) -> None:
         self.context, self.builder = context, builder
         self.element = context.get_data_type(row_type.dtype)
         self.bits = row_type.dtype.bitwidth
-        self.n = VECTOR_BYTES * 8 // self.bits
+        self.n = size * 8 // self.bits
         self.vector = ir.VectorType(self.element, self.n)
         self.zero = ir.Constant(self.vector, None)
 

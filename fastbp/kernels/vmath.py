@@ -170,33 +170,67 @@ def _log1p64(u):
     return select(u < _D_BIG, y, u)
 
 
-# --- tanh = -t / (2 + t), t = e**(-2 |x|) - 1 ------------------------------------------
-# t = 2**k (e**r - 1) + (2**k - 1): near 0, where k = 0, no digit of it cancels. Beyond 10 and
-# 20 the quotient is 1.
+# --- tanh |x| = -t / (2 + t), t = e**(-2 |x|) - 1 ---------------------------------------
+# -2 |x| log2(e) = k + g with |g| <= 1/2 and t = 2**k (2**g - 1) + (2**k - 1): near 0, where
+# k = 0, no digit of it cancels. The error of g counts little: it is that of |x| where k = 0,
+# and t hardly matters where k is large. (2**g - 1) / g is interpolated at Chebyshev nodes in
+# 60 digits (mpmath), from the highest power down; relative error 1.2e-8 and 2.0e-17. Beyond
+# 10 and 20 the quotient is 1. What rounds to k leaves k + 127 or 1023 in the lowest bits.
 
 _F_TANH_HI, _D_TANH_HI = _f(10), _d(20)
+_F_TANH_ROUND, _D_TANH_ROUND = _f(12582912.0 + 127), _d(6755399441055744.0 + 1023)
+_F_TANH_LOG2E, _D_TANH_LOG2E = _f(-2.8853900817779268), _d(-2.8853900817779268)
+_F_TANH_P, _D_TANH_P = (
+    tuple(_f(c) for c in (
+        0.000154531629, 0.00133908634, 0.00961808256, 0.0555035711, 0.240226508, 0.693147188)),
+    tuple(_d(c) for c in (
+        4.4549605981865184e-10, 7.0725859492692237e-9, 1.0178062445845774e-7,
+        1.321544258792169e-6, 1.5252733829836118e-5, 0.0001540353044173605,
+        0.0013333558146416935, 0.0096181291076068885, 0.055504108664821594,
+        0.24022650695910098, 0.69314718055994531)))
+_I_SIGN, _I_REST = np.int32(-2**31), np.int32(2**31 - 1)
+_L_SIGN, _L_REST = np.int64(-2**63), np.int64(2**63 - 1)
 
 
 @kernel(fastmath=CONTRACT)
 def _tanh32(x):
-    a = select(x < _F_ZERO, -x, x)
+    bits = np.float32(x).view(np.int32)
+    a = np.int32(bits & _I_REST).view(np.float32)
     a = select(a > _F_TANH_HI, _F_TANH_HI, a)
-    p, k = _split32(-(a + a))
-    s = np.int32((k + _I127) << _I23).view(np.float32)
-    t = s * p + (s - _F_ONE)
-    y = t / (_F_TWO + t)
-    return select(x < _F_ZERO, y, -y)
+    rounded = np.float32(a * _F_TANH_LOG2E + _F_TANH_ROUND)
+    g = a * _F_TANH_LOG2E - (rounded - _F_TANH_ROUND)
+    p = _F_TANH_P[0] * g + _F_TANH_P[1]
+    p = p * g + _F_TANH_P[2]
+    p = p * g + _F_TANH_P[3]
+    p = p * g + _F_TANH_P[4]
+    p = p * g + _F_TANH_P[5]
+    s = np.int32(rounded.view(np.int32) << _I23).view(np.float32)
+    t = s * (p * g) + (s - _F_ONE)
+    y = np.float32(t / (_F_TWO + t)).view(np.int32)
+    return np.int32((bits & _I_SIGN) | (y & _I_REST)).view(np.float32)
 
 
 @kernel(fastmath=CONTRACT)
 def _tanh64(x):
-    a = select(x < 0.0, -x, x)
+    bits = np.float64(x).view(np.int64)
+    a = np.int64(bits & _L_REST).view(np.float64)
     a = select(a > _D_TANH_HI, _D_TANH_HI, a)
-    p, k = _split64(-(a + a))
-    s = np.int64((k + _L1023) << _L52).view(np.float64)
-    t = s * p + (s - 1.0)
-    y = t / (2.0 + t)
-    return select(x < 0.0, y, -y)
+    rounded = np.float64(a * _D_TANH_LOG2E + _D_TANH_ROUND)
+    g = a * _D_TANH_LOG2E - (rounded - _D_TANH_ROUND)
+    p = _D_TANH_P[0] * g + _D_TANH_P[1]
+    p = p * g + _D_TANH_P[2]
+    p = p * g + _D_TANH_P[3]
+    p = p * g + _D_TANH_P[4]
+    p = p * g + _D_TANH_P[5]
+    p = p * g + _D_TANH_P[6]
+    p = p * g + _D_TANH_P[7]
+    p = p * g + _D_TANH_P[8]
+    p = p * g + _D_TANH_P[9]
+    p = p * g + _D_TANH_P[10]
+    s = np.int64(rounded.view(np.int64) << _L52).view(np.float64)
+    t = s * (p * g) + (s - 1.0)
+    y = np.float64(t / (2.0 + t)).view(np.int64)
+    return np.int64((bits & _L_SIGN) | (y & _L_REST)).view(np.float64)
 
 
 # --- sigmoid and softplus: e = exp(-|x|) never overflows -----------------------------
