@@ -14,6 +14,7 @@ from .kernels.arrays import span
 from .kernels.copy import clear_row, copy_row
 from .kernels.matmul import ONE, ZERO
 from .kernels.team import barrier, claim, claims
+from .kernels.tile import ADD
 from .table import call_backward, call_couple, call_forward, call_gradient, call_loss
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
@@ -102,7 +103,8 @@ def add_block_gradients(ops, head, now, params, ws, at, rows, partial):
             call_gradient(op["gradient"], (
                 op, now, params, ws, span(ws, op["x"] + at * op["ld_in"], ws.size),
                 span(ws, op["dy"] + at * op["ld_out"], ws.size), rows, ZERO, op["n_rows"], ZERO,
-                op["n_out"], span(partial, op["param"], partial.size), op["ld_out"], ONE))
+                op["n_out"], span(partial, op["param"], partial.size), op["ld_out"], ADD,
+                ws.dtype.type(0)))
 
 
 @kernel

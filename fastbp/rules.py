@@ -62,11 +62,13 @@ class Rules:
                 high = 1.0 if field.name == "average" else np.inf
                 check_real(getattr(self, field.name), field.name, 0.0, high)
 
-    def row(self) -> Array:
-        """As the engine takes them."""
+    def row(self, plain: bool) -> Array:
+        """As the engine takes them; ``plain`` is the optimizer's."""
         row = np.zeros(1, RULES)
         for field in fields(self):
             row[field.name] = getattr(self, field.name)
+        row["plain"] = plain and not any(row[0][name] for name in (
+            "l1", "l2", "clip_value", "clip_norm", "weight_decay"))
         return row
 
     def prepare(self, network: Network, rows: float) -> float:

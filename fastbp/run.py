@@ -75,7 +75,7 @@ class Run:
         self.mean = network._head_loss.reduction == "mean"
         self.compiled = network.compiled and type(optimizer).kernel is not None
         self.history = History()
-        self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
+        self._rules, self._sums = self.rules.row(optimizer.plain), np.zeros((0, 2))
 
     # -- steps ------------------------------------------------------------------------
 

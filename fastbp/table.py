@@ -26,12 +26,13 @@ from ._jit import DISABLED, entry_point
 #: One layer. Sizes in elements; x, y, dx, dy, mirror (W in the other layout) and extra (the
 #: layer's own) are offsets in the workspace of buffers with ``ld`` elements a row; param is
 #: an offset in the flat parameters; -1 where there is none. Of the parameters the first
-#: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised. ``a``
-#: and ``b`` are the layer's constants, ``index`` is its place in the network.
+#: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised. ``hot``:
+#: the gradient kernel can correct the parameters itself. ``a`` and ``b`` are the layer's
+#: constants, ``index`` is its place in the network.
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
     "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
-    "extra", "n_rows", "n_decayed", "in_place", "index")] + [("a", np.float64), ("b", np.float64)])
+    "extra", "n_rows", "n_decayed", "in_place", "hot", "index")] + [("a", np.float64), ("b", np.float64)])
 
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
 #: workspace offsets of targets, row weights, row errors and of each thread's scratch for a
@@ -60,10 +61,11 @@ PASS = np.dtype([(name, np.int64) for name in (
 #: What else is done to gradients and parameters in a step; 0 where not. Penalties ``l1`` and
 #: ``l2`` (divided by the rows of the batch if ``by_rows``), gradients clipped by value and
 #: by global norm, weight decay (of the gradient, or of the parameters if ``decoupled``),
-#: largest norm of a unit's weights, decay of the moving average of the parameters.
+#: largest norm of a unit's weights, decay of the moving average of the parameters. ``plain``:
+#: nothing is done to gradients, and the update is p - size g.
 RULES = np.dtype([(name, np.float64) for name in (
     "l1", "l2", "by_rows", "clip_value", "clip_norm", "weight_decay", "decoupled", "max_norm",
-    "average")])
+    "average", "plain")])
 
 #: What a kernel may know of the moment: (key, row), unsigned. ``key`` is 0 outside of
 #: training, else drawn from seed and step; ``row`` is the block's first row in the batch.
@@ -80,10 +82,11 @@ def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
         # dx for dy; dx holds dy already where the layer works in place
         "backward": (op, now, array, array, array, array, array, array),
         # params, ws, x, y, dy, dx
-        # gradient of the tile of parameters first:last, left:right over all rows, written to
-        # grad with ld elements a row, or added to it
-        "gradient": (op, now, array, array, array, array, n, n, n, n, n, array, n, n),
-        # params, ws, x, dy, rows, first, last, left, right, grad, ld, add
+        # gradient of the tile of parameters first:last, left:right over all rows, to grad with
+        # ld elements a row: written, added, or added times scale (see ``kernels.tile``), the
+        # last where op["hot"], of up to ``kernels.matmul.WHOLE`` rows
+        "gradient": (op, now, array, array, array, array, n, n, n, n, n, array, n, n, element),
+        # params, ws, x, dy, rows, first, last, left, right, grad, ld, mode, scale
         # what columns left:right of all rows say, into ws[op["extra"]:]
         "couple": (op, now, array, array, array, array, n, n, n),
         # params, ws, x, dy, rows, left, right

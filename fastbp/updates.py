@@ -11,10 +11,11 @@ import math
 
 from ._jit import kernel
 from .kernels.arrays import span
-from .kernels.matmul import ONE, ZERO
+from .kernels.matmul import ONE, WHOLE, ZERO
 from .kernels.prefetch import prefetch_rows
 from .kernels.reduce import magnitudes
 from .kernels.team import barrier, claim, claims
+from .kernels.tile import SCALE, WRITE
 from .kernels.transpose import transpose
 from .table import call_gradient, call_update
 
@@ -55,7 +56,8 @@ def tile_gradient(op, task, now, head, params, ws, rows, shards, grad, ld):
     else:
         call_gradient(op["gradient"], (
             op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size), rows,
-            task["first"], task["last"], task["left"], task["right"], grad, ld, ZERO))
+            task["first"], task["last"], task["left"], task["right"], grad, ld, WRITE,
+            ws.dtype.type(0)))
 
 
 @kernel
@@ -85,12 +87,9 @@ def gradient_of(at, worker, head, grads, ws, whole):
 
 
 @kernel
-def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, rows, weight, shards,
-                 rules, sums):
-    """Gradient of tile ``t`` with what the rules add to it; see ``gradient_of``."""
-    task, rule, n = tasks[t], rules[0], params.size
-    op = ops[task["op"]]
-    columns, ld = task["right"] - task["left"], op["ld_out"]
+def prefetch_tile(op, task, params, slots, ws):
+    """Ask for what the update of a tile will write."""
+    columns, ld, n = task["right"] - task["left"], op["ld_out"], params.size
     at = op["param"] + task["first"] * ld + task["left"]
     count = task["last"] - task["first"]
     prefetch_rows(params, at, count, columns, ld)
@@ -100,6 +99,32 @@ def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, row
         mirror = op["mirror"] + task["left"] * op["ld_in"] + task["first"]
         prefetch_rows(ws, mirror, columns, min(task["last"], op["n_in"]) - task["first"],
                       op["ld_in"])
+
+
+@kernel
+def correct_tile(op, task, now, params, ws, rows, rate):
+    """Gradient and plain update of a tile in one: its gradient is never written to memory."""
+    prefetch_tile(op, task, params, params[:0], ws)
+    ld = op["ld_out"]
+    at = op["param"] + task["first"] * ld + task["left"]
+    call_gradient(op["gradient"], (
+        op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size), rows,
+        task["first"], task["last"], task["left"], task["right"], span(params, at, params.size),
+        ld, SCALE, -params.dtype.type(rate)))
+    refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
+                   task["right"], params, ws)
+
+
+@kernel
+def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, rows, weight, shards,
+                 rules, sums):
+    """Gradient of tile ``t`` with what the rules add to it; see ``gradient_of``."""
+    task, rule = tasks[t], rules[0]
+    op = ops[task["op"]]
+    columns, ld = task["right"] - task["left"], op["ld_out"]
+    at = op["param"] + task["first"] * ld + task["left"]
+    count = task["last"] - task["first"]
+    prefetch_tile(op, task, params, slots, ws)
     whole = rule["clip_norm"] > 0
     grad = gradient_of(at, worker, head, grads, ws, whole)
     step = ld if whole or columns == op["n_out"] else columns
@@ -218,13 +243,18 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
                     sums, norms):
     """Update every tile; returns where claims and meetings stand."""
     most, shrink = rules[0]["clip_norm"], 1.0
+    plain = rules[0]["plain"] != 0 and shards == 0 and rows <= WHOLE
     share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
     while share < tasks.size:
-        prepare_tile(worker, share, now, ops, tasks, head, params, grads, slots, ws, rows,
-                     weight, shards, rules, sums)
-        if most == 0:
-            update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
-                        rates, hyper, rules, shrink)
+        task = tasks[share]
+        if plain and ops[task["op"]]["hot"] != 0:
+            correct_tile(ops[task["op"]], task, now, params, ws, rows, rates[0])
+        else:
+            prepare_tile(worker, share, now, ops, tasks, head, params, grads, slots, ws, rows,
+                         weight, shards, rules, sums)
+            if most == 0:
+                update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
+                            rates, hyper, rules, shrink)
         share, turn = claim(worker, size, sync, base, tasks.size, turn)
     base += claims(tasks.size, size)
     if most > 0:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbp.kernels.matmul import _DEPTH, is_packed, matmul, row_product
-from fastbp.kernels.tile import SHAPES, host_isa, pad, row_length
+from fastbp.kernels.tile import ADD, SHAPES, WRITE, host_isa, pad, row_length
 from fastbp.kernels.transpose import transpose
 
 SIZES = st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65])
@@ -29,11 +29,11 @@ def product(A: np.ndarray, B: np.ndarray, *, by_columns: bool = False,
     wide[:, :cols] = B
     flat = np.ascontiguousarray(A.T if by_columns else A).ravel()
     strides = (1, rows) if by_columns else (K, 1)
-    I, step, add = C, ld, 0
+    I, step, mode = C, ld, WRITE
     if start is not None:
-        I, step, add = np.zeros(ld, A.dtype), 0, 1
+        I, step, mode = np.zeros(ld, A.dtype), 0, ADD
         I[:cols] = start
-    matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step, add)
+    matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step, mode, np.dtype(A.dtype).type(0))
     assert np.isnan(C[rows * ld:]).all(), "wrote past the last row"
     result = C[:rows * ld].reshape(rows, ld)
     assert (result[:, cols:pad(cols, A.dtype)] == 0).all(), "padding leaked"

@@ -18,6 +18,7 @@ from .._jit import kernel
 from .arrays import stack_array
 from .copy import copy_row
 from .tile import (
+    ADD,
     TILE_VECTORS,
     VECTOR_BYTES,
     row_tile_1,
@@ -41,6 +42,8 @@ _DEPTH = 256
 #: the longer depth), bytes of a row of a strip.
 _PACKED_DEPTH, _STRIP_DEPTH, _PANEL, _PANELS, _STRIP = 512, 256, 4 * VECTOR_BYTES, 4, 512
 _PANELS_SIZE, _STRIP_SIZE = _STRIP_DEPTH * _PANELS * _PANEL, _STRIP_DEPTH * _STRIP
+#: Terms up to which no sum is cut.
+WHOLE = min(_DEPTH, _STRIP_DEPTH)
 #: Packed where rows of C are enough to pay for the copies, and either B is beyond the L2
 #: cache or, with A read down its columns, rows of B are a page apart or more. In bytes.
 _PACKED_ROWS, _PACKED_BYTES, PACKED_STRIDE = 96, 1024 * 1024, 4096
@@ -54,8 +57,8 @@ def is_packed(rows, K, a_k, stride):
 
 
 @kernel
-def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, add):  # noqa: E741
-    """C[r, j] = I[r, j] or 0, + sum over k < K of A[r * a_row + k * a_k] * B[k * b_k + j].
+def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
+    """C[r, j] of the sums S of A[r * a_row + k * a_k] * B[k * b_k + j] over k < K.
 
     Parameters
     ----------
@@ -65,8 +68,11 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, add):  # no
         Operands; strides ``a_row``, ``a_k``, ``b_k``, ``c_row`` are in elements, and one of
         ``a_row`` and ``a_k`` is 1.
     I : 1-D array
-        Where the sums start, with row stride ``i_row`` (0 for a bias row). May be ``C``, and
-        is ``C`` where ``add`` is 0 and the sums start at 0.
+        What the sums are added to, with row stride ``i_row`` (0 for a bias row). May be
+        ``C``, and is ``C`` where ``mode`` is WRITE.
+    mode : int
+        WRITE: C = S; ADD: C = I + S; SCALE: C = I + scale S, for K up to ``WHOLE`` only.
+    scale : float of that dtype
     """
     strip, panels, pack = stack_array(A, _STRIP_SIZE), stack_array(A, _PANELS_SIZE), ZERO
     pieces = (K + _DEPTH - 1) // _DEPTH
@@ -77,37 +83,37 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, add):  # no
         terms = min(K - k, depth)
         if pack == 0:
             columns(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, ZERO, c_row,
-                    I, ZERO, i_row, add)
+                    I, ZERO, i_row, mode, scale)
         else:
             columns_packed(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, c_row,
-                           I, i_row, add, strip, panels)
-        I, i_row, add = C, c_row, ONE  # noqa: E741
+                           I, i_row, mode, scale, strip, panels)
+        I, i_row, mode = C, c_row, ADD  # noqa: E741
 
 
 @kernel
-def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, add):  # noqa: E741,E501
+def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
     """A product of the depth that the cache holds, tile by tile, down the columns of C."""
     lanes, j = VECTOR_BYTES // A.itemsize, ZERO
     while j < cols:
         vectors = min((cols - j + lanes - 1) // lanes, TILE_VECTORS)
         if vectors == 4:
             tile_4(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
-                   add)
+                   mode, scale)
         elif vectors == 3:
             tile_3(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
-                   add)
+                   mode, scale)
         elif vectors == 2:
             tile_2(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
-                   add)
+                   mode, scale)
         else:
             tile_1(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
-                   add)
+                   mode, scale)
         j += vectors * lanes
 
 
 @kernel
-def columns_packed(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c_row, I, i_row, add, strip,  # noqa: E741,E501
-                   panels):
+def columns_packed(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c_row, I, i_row, mode, scale,  # noqa: E741,E501
+                   strip, panels):
     """The same by copies without gaps of B, by panels, and of A if read down its columns, a
     strip at a time, for which panels are kept.
 
@@ -130,7 +136,8 @@ def columns_packed(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c_row, I, i_ro
                         copy_row(panels, place + k * width, B, b + k * b_k + j,
                                  min(width, cols - j))
                 columns(count, min(width, cols - j), K, source, at, row, step, panels, place,
-                        width, C, r * c_row + j, c_row, I, r * i_row + j, i_row, add)
+                        width, C, r * c_row + j, c_row, I, r * i_row + j, i_row, mode,
+                        scale)
 
 
 @kernel
@@ -140,16 +147,15 @@ def row_product(K, x, B, b_k, y, I):  # noqa: E741
     The same order and roundings as the tile of many rows, which would do the work of all of
     them. The last tile reaches back over the one before where columns are left over.
     """
-    lanes = VECTOR_BYTES // x.itemsize
-    n = y.size
+    lanes, n, zero = VECTOR_BYTES // x.itemsize, y.size, x.dtype.type(0)
     if n >= 8 * lanes:
         for j in range(0, n, 8 * lanes):
             at = min(j, n - 8 * lanes)
-            row_tile_8(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO, ONE)
+            row_tile_8(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO, ADD, zero)
     elif n >= 4 * lanes:
         for j in range(0, n, 4 * lanes):
             at = min(j, n - 4 * lanes)
-            row_tile_4(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO, ONE)
+            row_tile_4(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO, ADD, zero)
     else:
         for at in range(0, n, lanes):
-            row_tile_1(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO, ONE)
+            row_tile_1(ONE, K, x, ZERO, ZERO, ONE, B, at, b_k, y, at, ZERO, I, at, ZERO, ADD, zero)

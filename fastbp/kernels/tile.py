@@ -1,11 +1,13 @@
 """Register-tile micro-kernels: a few rows of vector accumulators, kept in registers over k.
 
-    C[r, j] = I[r, j] or 0, + sum over k of A[r, k] * B[k, j]      j < the tile's vectors
+    C[r, j] = S                       S = sum over k of A[r, k] * B[k, j]
+    C[r, j] = I[r, j] + S             S starts at I
+    C[r, j] = I[r, j] + scale * S     S starts at 0          for all j of the tile's vectors
 
 A is read one scalar at a time (broadcast), B and C by vectors of 64 bytes whatever the
 host: LLVM splits them on narrower machines, so memory layouts never depend on the CPU.
-Every variant adds the products in the order of k with fused multiply-add, starting
-from I or 0, so all tile shapes give the same bits.
+Every variant adds the products in the order of k with fused multiply-add, so all tile
+shapes give the same bits.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ VECTOR_BYTES = 64
 #: Rows of the tiles of 1, 2, ... vectors by instruction set: as many as its registers hold,
 #: beside a pointer for each row. Wide tiles ask less of the caches than high ones.
 SHAPES = {"avx512": (8, 8, 8, 6), "avx2": (6,), "neon": (6,), "generic": (2,)}
+
+#: What becomes of the sums S of products, the three lines above.
+WRITE, ADD, SCALE = np.int64(0), np.int64(1), np.int64(2)
 
 #: Terms of the sums a turn of the loop in wide tiles: its own instructions are a tenth of one
 #: term's, and count where another thread has the other half of the core.
@@ -71,20 +76,20 @@ def row_length(n: int, dtype: Any) -> int:
 def _build(tile_rows: int, vectors: int) -> Any:
     """Make the micro-kernel with ``tile_rows`` x ``vectors`` accumulators.
 
-    The result takes (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, add):
-    flat arrays, offsets and strides in elements. It goes down all ``rows``; where fewer are
-    left than the tile has, the surplus repeats the last, into the same place. Where ``add``
-    is 0, ``I`` is read, but does not count.
+    The result takes (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,
+    scale): flat arrays, offsets and strides in elements. It goes down all ``rows``; where
+    fewer are left than the tile has, the surplus repeats the last, into the same place.
+    Where ``mode`` is WRITE, ``I`` is read, but does not count.
     """
 
     @intrinsic
-    def tile(tyctx, rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, add):  # noqa: E741,E501
+    def tile(tyctx, rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
         n = types.intp
-        sig = types.void(n, n, A, n, n, n, B, n, n, C, n, n, I, n, n, n)
+        sig = types.void(n, n, A, n, n, n, B, n, n, C, n, n, I, n, n, n, A.dtype)
 
         def codegen(context, bld, sig, args):
             (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row,  # noqa: E741
-             add) = args
+             mode, scale) = args
             element = context.get_data_type(sig.args[2].dtype)
             bits = sig.args[2].dtype.bitwidth
             lanes = VECTOR_BYTES * 8 // bits
@@ -105,6 +110,13 @@ def _build(tile_rows: int, vectors: int) -> Any:
             def vector_at(pointer, v):
                 moved = bld.gep(pointer, [int64(v * lanes)])
                 return bld.bitcast(moved, vec.as_pointer())
+
+            def either(first, other, before, detour):
+                """``first`` straight from the block ``before``, ``other`` by way of the other."""
+                value = bld.phi(first.type)
+                value.add_incoming(first, before)
+                value.add_incoming(other, detour)
+                return value
 
             def one_tile(first):
                 last = bld.sub(bld.sub(rows, first), int64(1))
@@ -166,14 +178,8 @@ def _build(tile_rows: int, vectors: int) -> Any:
                     bld.branch(done)
                     bld.position_at_end(done)
 
-                    def either(first, other):
-                        value = bld.phi(first.type)
-                        value.add_incoming(first, entry)
-                        value.add_incoming(other, last)
-                        return value
-
-                    return ([either(*pair) for pair in zip(at, after, strict=True)],
-                            [[either(*pair) for pair in zip(*rows, strict=True)]
+                    return ([either(*pair, entry, last) for pair in zip(at, after, strict=True)],
+                            [[either(*pair, entry, last) for pair in zip(*rows, strict=True)]
                              for rows in zip(acc, new, strict=True)])
 
                 at, total = (int64(0), int64(0)), start
@@ -182,13 +188,25 @@ def _build(tile_rows: int, vectors: int) -> Any:
                     at, total = loop_if(bld.urem(K, int64(UNROLL)), 1, at, total)
                 else:
                     at, total = loop(K, 1, at, total)
+                straight = bld.block
+                with bld.if_then(scaled):  # all are read before one is written
+                    given = [[bld.load(vector_at(p, v), align=size) for v in range(vectors)]
+                             for p in i_rows]
+                    moved = [[bld.call(fma, [factor, *pair]) for pair in zip(*rows, strict=True)]
+                             for rows in zip(total, given, strict=True)]
+                    detour = bld.block
+                total = [[either(*pair, straight, detour) for pair in zip(*rows, strict=True)]
+                         for rows in zip(total, moved, strict=True)]
                 for r in range(tile_rows):
                     for v in range(vectors):
                         bld.store(total[r][v], vector_at(c_rows[r], v), align=size)
 
             a_base, b_base, c_base, i_base = (
                 base(2, A, a), base(6, B, b), base(9, C, c), base(12, I, i))
-            added = bld.icmp_signed("!=", add, int64(0))
+            added = bld.icmp_signed("==", mode, int64(ADD))
+            scaled = bld.icmp_signed("==", mode, int64(SCALE))
+            one = bld.insert_element(undef, scale, int32(0))
+            factor = bld.shuffle_vector(one, undef, splat)
             with cgutils.for_range_slice(bld, int64(0), rows, int64(tile_rows), int64) as (at, _):
                 one_tile(at)
             return context.get_dummy_value()
@@ -201,16 +219,16 @@ def _build(tile_rows: int, vectors: int) -> Any:
 def _build_python(tile_rows: int, vectors: int) -> Any:
     """The same contract in plain Python, for ``NUMBA_DISABLE_JIT=1``."""
 
-    def tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, add):  # noqa: E741,E501
+    def tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
         width = vectors * VECTOR_BYTES // A.itemsize
         for r in range(rows):
-            total = np.zeros(width, A.dtype)
-            if add:
-                total[:] = I[i + r * i_row:i + r * i_row + width]
+            given = I[i + r * i_row:i + r * i_row + width]
+            total = given.copy() if mode == ADD else np.zeros(width, A.dtype)
             for k in range(K):
                 at = b + k * b_k
                 total += A[a + r * a_row + k * a_k] * B[at:at + width]
-            C[c + r * c_row:c + r * c_row + width] = total
+            C[c + r * c_row:c + r * c_row + width] = (
+                given + scale * total if mode == SCALE else total)
 
     return tile
 

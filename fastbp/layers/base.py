@@ -14,7 +14,7 @@ import numpy as np
 
 from .._jit import driver, prange
 from .._validation import Array, as_matrix, check_dtype
-from ..kernels.tile import pad, row_length
+from ..kernels.tile import WRITE, pad, row_length
 from ..table import OP, address, call_backward, call_couple, call_forward, call_gradient
 
 #: Rows that one thread takes at a time in the drivers. Fixed: it never depends on threads.
@@ -32,6 +32,8 @@ class Kernels(NamedTuple):
     #: Of layers that couple the rows of a batch: what they gather before their turn.
     couple_forward: Any = None
     couple_backward: Any = None
+    #: Whether ``gradient`` can correct the parameters themselves.
+    hot: bool = False
 
 
 @driver
@@ -63,7 +65,8 @@ def gradient_rows(ops, key, params, ws, x, dy, grads):
         call_gradient(ops[0]["gradient"], (ops[0], (key, np.uint64(0)), params, ws, x, dy,
                                            dy.size // ops[0]["ld_out"], first, last, 0,
                                            ops[0]["n_out"],
-                                           grads[first * ld:last * ld], ld, 0))
+                                           grads[first * ld:last * ld], ld, WRITE,
+                                           x.dtype.type(0)))
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ class Layer:
         op["dx"] = op["dy"] = op["param"] = op["mirror"] = op["extra"] = -1
         op["ld_param"] = row_length(n_out, dtype)
         op["n_rows"], op["n_decayed"] = self.trained_rows()
-        op["in_place"], op["index"] = self.in_place, self.index
+        op["in_place"], op["hot"], op["index"] = self.in_place, self.kernels.hot, self.index
         op["a"], op["b"] = self.constants()
         return op
 

@@ -18,11 +18,15 @@ import numpy as np
 from .._jit import kernel
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
-from ..kernels.arrays import span
+from ..kernels.arrays import span, stack_array
 from ..kernels.matmul import ONE, ZERO, matmul, row_product
-from ..kernels.tile import row_length
+from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE, row_length
 from ..kernels.transpose import transpose
 from .base import Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
+
+
+#: Bytes of the bias in a tile of parameters (see ``plan``): twice the columns of a narrow one.
+_BIAS_TILE = 32 * VECTOR_BYTES
 
 
 @kernel
@@ -31,7 +35,7 @@ def dense_forward(op, now, params, ws, x, y):
     m, ldy, at = op["n_in"], op["ld_out"], op["param"]
     bias = span(params, at + m * ldy, at + (m + 1) * ldy)
     matmul(y.size // ldy, op["n_out"], m, x, op["ld_in"], ONE, span(params, at, params.size),
-           ldy, y, ldy, bias, ZERO, ONE)
+           ldy, y, ldy, bias, ZERO, ADD, x.dtype.type(0))
 
 
 @kernel
@@ -47,7 +51,8 @@ def dense_backward(op, now, params, ws, x, y, dy, dx):
     """dx = dy W for the rows of one block; the mirror is W as (n, ldx)."""
     ldx = op["ld_in"]
     matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE,
-           span(ws, op["mirror"], ws.size), ldx, dx, ldx, dx, ldx, ZERO)
+           span(ws, op["mirror"], ws.size), ldx, dx, ldx, dx, ldx, WRITE,
+           x.dtype.type(0))
 
 
 @kernel
@@ -68,18 +73,24 @@ def add_rows(dy, ldy, rows, dbias):
 
 
 @kernel
-def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, add):
+def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
+                   scale):
     """dW' = X' dY of a tile, summed over all rows in order; under W' the row of the bias."""
     ldx, ldy, columns = op["ld_in"], op["ld_out"], right - left
     inputs = min(last, op["n_in"]) - first
     tile, dy = span(x, first, x.size), span(dy, left, dy.size)
-    matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld, add)
+    matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld, mode,
+           scale)
     if last > op["n_in"]:
-        dbias = span(grad, inputs * ld, inputs * ld + columns)
-        if add == 0:
+        given = span(grad, inputs * ld, inputs * ld + columns)
+        dbias = span(stack_array(x, _BIAS_TILE), ZERO, columns) if mode == SCALE else given
+        if mode != ADD:
             for j in range(columns):
                 dbias[j] = 0
         add_rows(dy, ldy, rows, dbias)
+        if mode == SCALE:
+            for j in range(columns):
+                given[j] += scale * dbias[j]
 
 
 def _padded(X: Array, columns: int) -> Array:
@@ -122,7 +133,8 @@ class Dense(Layer):
         For sizes below 1, a ``bias`` that is no bool, an unknown initializer or dtype.
     """
 
-    kernels = Kernels(dense_forward, dense_backward, dense_gradient, dense_forward_row)
+    kernels = Kernels(dense_forward, dense_backward, dense_gradient, dense_forward_row,
+                      hot=True)
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True, *,
                  weight_init: str | Initializer = "glorot_uniform",

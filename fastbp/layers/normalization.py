@@ -26,7 +26,7 @@ from .._jit import kernel
 from .._validation import Array, check_real
 from ..kernels.arrays import row_of
 from ..kernels.reduce import magnitudes, row_sum
-from ..kernels.tile import row_length
+from ..kernels.tile import WRITE, row_length
 from ..table import KEY, ROW
 from .base import Kernels, Layer, Tensor
 
@@ -82,10 +82,10 @@ def clear(grad, count, columns, n, ld):
 
 @kernel
 def layer_norm_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld,
-                        add):
+                        mode, scale):
     """Row 0 of the gradient is dweight, row 1 dbias; summed in the order of the rows."""
     ldx, columns = op["ld_out"], right - left
-    if add == 0:
+    if mode == WRITE:
         clear(grad, last - first, columns, op["n_out"], ld)
     for r in range(rows):
         row, given = x[r * ldx + left:r * ldx + right], dy[r * ldx + left:r * ldx + right]
@@ -191,10 +191,10 @@ def batch_norm_backward(op, now, params, ws, x, y, dy, dx):
 
 @kernel
 def batch_norm_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld,
-                        add):
+                        mode, scale):
     """Row 0 of the gradient is dweight, row 1 dbias."""
     ldx, n, extra = op["ld_out"], right - left, op["extra"] + left
-    if add == 0:
+    if mode == WRITE:
         clear(grad, last - first, n, op["n_out"], ld)
     average = params[op["param"] + 2 * op["ld_param"] + left:]
     spread = params[op["param"] + 3 * op["ld_param"] + left:]

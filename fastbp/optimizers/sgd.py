@@ -68,6 +68,7 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError(f"nesterov=True needs momentum above 0, got momentum={momentum!r}")
         self.n_slots = int(self.momentum > 0)
+        self.plain = self.momentum == 0 and type(self).kernel is sgd_update
 
     def hyper(self) -> Array:
         """(momentum, nesterov)."""
