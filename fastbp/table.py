@@ -32,7 +32,8 @@ from ._jit import DISABLED, entry_point
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
     "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
-    "extra", "n_rows", "n_decayed", "in_place", "hot", "index")] + [("a", np.float64), ("b", np.float64)])
+    "extra", "n_rows", "n_decayed", "in_place", "hot", "index")]
+    + [("a", np.float64), ("b", np.float64)])
 
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
 #: workspace offsets of targets, row weights, row errors and of each thread's scratch for a

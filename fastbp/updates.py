@@ -15,9 +15,12 @@ from .kernels.matmul import ONE, WHOLE, ZERO
 from .kernels.prefetch import prefetch_rows
 from .kernels.reduce import magnitudes
 from .kernels.team import barrier, claim, claims
-from .kernels.tile import SCALE, WRITE
+from .kernels.tile import SCALE, VECTOR_BYTES, WRITE
 from .kernels.transpose import transpose
 from .table import call_gradient, call_update
+
+#: Bytes of parameters beyond what the L2 cache holds from one step to the next.
+_FAR = 4 * 1024 * 1024
 
 
 @kernel
@@ -86,27 +89,26 @@ def gradient_of(at, worker, head, grads, ws, whole):
     return span(grads, at, grads.size) if whole else span(ws, place, ws.size)
 
 
-@kernel
-def prefetch_tile(op, task, params, slots, ws):
-    """Ask for what the update of a tile will write."""
-    columns, ld, n = task["right"] - task["left"], op["ld_out"], params.size
-    at = op["param"] + task["first"] * ld + task["left"]
-    count = task["last"] - task["first"]
-    prefetch_rows(params, at, count, columns, ld)
-    for s in range(slots.size // n):
-        prefetch_rows(slots, s * n + at, count, columns, ld)
-    if op["mirror"] >= 0:
-        mirror = op["mirror"] + task["left"] * op["ld_in"] + task["first"]
-        prefetch_rows(ws, mirror, columns, min(task["last"], op["n_in"]) - task["first"],
-                      op["ld_in"])
+@kernel(inline=True)
+def gradient_step(op, columns, whole, size):
+    """Elements from row to row of the gradient of a tile: whole vectors, which the products
+    write."""
+    lanes = VECTOR_BYTES // size
+    return op["ld_out"] if whole or columns == op["n_out"] else (
+        (columns + lanes - 1) // lanes * lanes)
 
 
 @kernel
 def correct_tile(op, task, now, params, ws, rows, rate):
     """Gradient and plain update of a tile in one: its gradient is never written to memory."""
-    prefetch_tile(op, task, params, params[:0], ws)
     ld = op["ld_out"]
     at = op["param"] + task["first"] * ld + task["left"]
+    if params.size * params.itemsize > _FAR:
+        columns, inputs = task["right"] - task["left"], min(task["last"], op["n_in"])
+        prefetch_rows(params, at, task["last"] - task["first"], columns, ld)
+        if op["mirror"] >= 0:
+            mirror = op["mirror"] + task["left"] * op["ld_in"] + task["first"]
+            prefetch_rows(ws, mirror, columns, inputs - task["first"], op["ld_in"])
     call_gradient(op["gradient"], (
         op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size), rows,
         task["first"], task["last"], task["left"], task["right"], span(params, at, params.size),
@@ -124,10 +126,9 @@ def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, row
     columns, ld = task["right"] - task["left"], op["ld_out"]
     at = op["param"] + task["first"] * ld + task["left"]
     count = task["last"] - task["first"]
-    prefetch_tile(op, task, params, slots, ws)
     whole = rule["clip_norm"] > 0
     grad = gradient_of(at, worker, head, grads, ws, whole)
-    step = ld if whole or columns == op["n_out"] else columns
+    step = gradient_step(op, columns, whole, params.itemsize)
     tile_gradient(op, task, now, head, params, ws, rows, shards, grad, step)
     l1, l2 = rule["l1"], rule["l2"]
     if not (whole or l1 != 0 or l2 != 0 or rule["clip_value"] > 0):
@@ -167,7 +168,7 @@ def update_tile(worker, t, ops, tasks, head, params, grads, slots, ws, optimizer
     count = task["last"] - task["first"]
     whole = rule["clip_norm"] > 0
     grad = gradient_of(at, worker, head, grads, ws, whole)
-    step = ld if whole or columns == op["n_out"] else columns
+    step = gradient_step(op, columns, whole, params.itemsize)
     if columns == op["n_out"]:  # rows follow each other: one run
         columns, count = columns + (count - 1) * ld, ONE
     for i in range(count):

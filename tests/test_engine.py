@@ -149,6 +149,21 @@ def test_the_regime_follows_batch_and_weights() -> None:
     assert shards((4, 32, 16, 4), 32) == 0
 
 
+@pytest.mark.parametrize("optimizer", [fastbp.SGD(0.1), fastbp.SGD(0.1, 0.5)], ids=str)
+@pytest.mark.parametrize("rows", [30, 300])
+def test_tiles_of_part_of_a_wide_layer_of_any_width(rows: int, optimizer: fastbp.Optimizer,
+                                                    teams: None) -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(rows, 9)), rng.normal(size=(rows, 2))
+    nets = [fastbp.Network([fastbp.Dense(9, 601), fastbp.Tanh(), fastbp.Dense(601, 2)], "l2",
+                           dtype="float64", seed=1) for _ in range(2)]
+    for net, compiled in zip(nets, (True, False), strict=True):
+        run = Run(net, net.check_input(X), net.check_target(T), rows, optimizer, False)
+        run.compiled = compiled
+        run.advance(1, 2)
+    np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-12)
+
+
 def test_small_work_runs_on_one_thread() -> None:
     small, large = network("relu-softmax"), fastbp.Network([fastbp.Dense(500, 500)], "L2Loss")
     assert small.plan(4, 2).n_threads == 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp.kernels.matmul import WHOLE
 from fastbp.metrics import METRICS
 from fastbp.rules import Rules
 from fastbp.run import Run
@@ -49,6 +50,38 @@ def test_engine_and_textbook_agree_on_every_rule(rules: dict[str, Any], weighted
     run(plain, X, T, Rules(), weights, compiled=True)
     same = np.array_equal(plain.params, nets[0].params)
     assert same == (rules in ({"clip_norm": 1e6}, {"average": 0.9}))
+
+
+@pytest.mark.parametrize("batch", [32, WHOLE, WHOLE + 40])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_corrected_with_their_gradient_have_the_bits_of_two_steps(
+        dtype: str, batch: int, teams: None) -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(700, 9)), rng.integers(0, 3, 700)
+    found = []
+    for rules, threads in ((Rules(), 1), (Rules(), 2), (Rules(clip_value=1e6), 2)):
+        net = fastbp.Network([fastbp.Dense(9, 600), fastbp.BatchNorm(), fastbp.ReLU(),
+                              fastbp.Dense(600, 1030), fastbp.Tanh(), fastbp.Dense(1030, 3)],
+                             "SoftmaxCrossEntropyLoss", dtype=dtype, seed=1)
+        made = Run(net, net.check_input(X), net.check_target(T), batch, fastbp.SGD(0.1), True,
+                   rules=rules)
+        assert made._rules["plain"][0] == (rules.clip_value == 0)
+        made.advance(3, threads)
+        found.append(net.params)
+    assert found[0].any() and all((found[0] == other).all() for other in found[1:])
+
+
+def test_only_plain_descent_corrects_parameters_with_their_gradient() -> None:
+    class Careful(fastbp.SGD):
+        kernel = fastbp.Adam.kernel
+
+    assert fastbp.SGD().plain
+    for other in (fastbp.SGD(momentum=0.5), fastbp.Adam(), Careful()):
+        assert not other.plain
+    for name in ("l1", "l2", "clip_value", "clip_norm", "weight_decay"):
+        assert Rules(**{name: 0.1}).row(plain=True)["plain"][0] == 0
+    assert Rules(max_norm=1, average=0.5).row(plain=True)["plain"][0] == 1
+    assert Rules().row(plain=False)["plain"][0] == 0
 
 
 @pytest.mark.parametrize("rules", RULES, ids=str)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import fastbp
+from fastbp.kernels.tile import WRITE
 from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
 
 from . import naive
@@ -350,5 +351,5 @@ def test_outputs_do_not_depend_on_what_memory_held(name: str, rng: np.random.Gen
     if kernels.gradient is not None:
         count = int(op["n_rows"][0])
         kernels.gradient(op[0], now, params, params, x.ravel(), dy.ravel(), rows, 0, count, 0, 6,
-                         grad, ld, 0)
+                         grad, ld, WRITE, 0.0)
         assert np.isfinite(grad[:count * ld].reshape(count, ld)[:, :6]).all()

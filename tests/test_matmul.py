@@ -33,7 +33,8 @@ def product(A: np.ndarray, B: np.ndarray, *, by_columns: bool = False,
     if start is not None:
         I, step, mode = np.zeros(ld, A.dtype), 0, ADD
         I[:cols] = start
-    matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step, mode, np.dtype(A.dtype).type(0))
+    matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step, mode,
+           A.dtype.type(0))
     assert np.isnan(C[rows * ld:]).all(), "wrote past the last row"
     result = C[:rows * ld].reshape(rows, ld)
     assert (result[:, cols:pad(cols, A.dtype)] == 0).all(), "padding leaked"

@@ -17,7 +17,6 @@ from numba.extending import intrinsic
 from .._jit import DISABLED
 from .reduce import Lanes, data_of
 
-
 #: Bytes of the vector that a short rest fits in: a whole one would reach into the next cache
 #: line, and have to wait for that as well.
 _SHORT = 16
@@ -47,12 +46,13 @@ def _write(context: Any, builder: Any, array: Any, to: Any, count: Any,
     with cgutils.for_range_slice(builder, i64(0), whole, i64(lanes.n), i64) as (at, _):
         builder.store(value(lanes, at, None), target(lanes, at), align=lanes.bits // 8)
     rest = builder.sub(count, whole)
-    with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
-        with builder.if_else(builder.icmp_signed("<=", rest, i64(short.n))) as (little, much):
-            with little:
-                write_rest(short)
-            with much:
-                write_rest(lanes)
+    some, little = (builder.icmp_signed(sign, rest, i64(n))
+                    for sign, n in ((">", 0), ("<=", short.n)))
+    with builder.if_then(some), builder.if_else(little) as (one, other):
+        with one:
+            write_rest(short)
+        with other:
+            write_rest(lanes)
 
 
 def _copy_row(typingctx, to, at, source, place, count):

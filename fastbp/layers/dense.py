@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import kernel
+from .._jit import CONTRACT, kernel
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
 from ..kernels.arrays import span, stack_array
@@ -23,7 +23,6 @@ from ..kernels.matmul import ONE, ZERO, matmul, row_product
 from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE, row_length
 from ..kernels.transpose import transpose
 from .base import Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
-
 
 #: Bytes of the bias in a tile of parameters (see ``plan``): twice the columns of a narrow one.
 _BIAS_TILE = 32 * VECTOR_BYTES
@@ -72,6 +71,13 @@ def add_rows(dy, ldy, rows, dbias):
             dbias[j] += row[j]
 
 
+@kernel(fastmath=CONTRACT)
+def add_scaled(y, scale, x):
+    """y += scale * x, rounded once, as in the tile."""
+    for j in range(y.size):
+        y[j] += scale * x[j]
+
+
 @kernel
 def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
                    scale):
@@ -89,8 +95,7 @@ def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, g
                 dbias[j] = 0
         add_rows(dy, ldy, rows, dbias)
         if mode == SCALE:
-            for j in range(columns):
-                given[j] += scale * dbias[j]
+            add_scaled(given, scale, dbias)
 
 
 def _padded(X: Array, columns: int) -> Array:
