@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import fastbp
-from fastbp.kernels.tile import WRITE
+from fastbp.kernels.matmul import WHOLE
+from fastbp.kernels.tile import ADD, SCALE, WRITE, pad, row_length
 from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
+from fastbp.layers.dense import dense_gradient, narrow_gradient
 
 from . import naive
 
@@ -353,3 +355,34 @@ def test_outputs_do_not_depend_on_what_memory_held(name: str, rng: np.random.Gen
         kernels.gradient(op[0], now, params, params, x.ravel(), dy.ravel(), rows, 0, count, 0, 6,
                          grad, ld, WRITE, 0.0)
         assert np.isfinite(grad[:count * ld].reshape(count, ld)[:, :6]).all()
+
+
+@pytest.mark.parametrize("rows, mode", [
+    *((3, mode) for mode in (WRITE, ADD, SCALE)), (WHOLE, SCALE),
+    *((WHOLE + 50, mode) for mode in (WRITE, ADD))])
+@pytest.mark.parametrize("dtype, n_in, n_out", [
+    ("float32", 33, 1), ("float32", 100, 3), ("float32", 600, 4), ("float64", 300, 2)])
+def test_gradients_of_narrow_layers_have_the_bits_of_any(dtype: str, n_in: int, n_out: int,
+                                                         rows: int, mode: int) -> None:
+    layer, rng = fastbp.Dense(n_in, n_out), np.random.default_rng(0)
+    kind = np.dtype(dtype)
+    for columns, own in ((n_out, narrow_gradient), (pad(1, kind) // 4 + 1, dense_gradient)):
+        kernels = layer.kernels_for(kind, n_in, columns)
+        assert kernels is not None and kernels.gradient is own
+    op, ldx, ldy = layer.op(kind, n_in, n_out), row_length(n_in, kind), row_length(n_out, kind)
+    op["ld_in"], op["ld_out"] = ldx, ldy
+    x, dy = (rng.normal(size=(rows, ld)).astype(kind) for ld in (ldx, ldy))
+    dy[:, n_out:] = 0
+    start, none, now = rng.normal(size=(n_in + 2) * ldy).astype(kind), dy[:0].ravel(), (
+        np.uint64(0), np.uint64(0))
+    found = []
+    for gradient in (dense_gradient, narrow_gradient):
+        for first, last in ((0, n_in + 1), (16, n_in)):
+            grad = start.copy()
+            gradient(op[0], now, none, none, x.ravel(), dy.ravel(), rows, first, last, 0, n_out,
+                     grad, ldy, mode, kind.type(-0.1))
+            found.append(grad.reshape(-1, ldy))
+    assert (found[0] != start.reshape(-1, ldy))[:n_in + 1, :n_out].any(axis=1).all()
+    assert (found[0][-1] == start[-ldy:]).all()
+    for one, other in zip(found[:2], found[2:], strict=True):
+        assert (one[:, :n_out] == other[:, :n_out]).all()

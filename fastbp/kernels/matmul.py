@@ -19,6 +19,7 @@ from .arrays import stack_array
 from .copy import copy_row
 from .tile import (
     ADD,
+    TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
     row_tile_1,
@@ -91,11 +92,22 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
 
 
 @kernel
+def whole_tiles(rows, vectors):
+    """Rows that the tiles of so many vectors compute to have these."""
+    height = TILE_ROWS[vectors - 1]
+    return (rows + height - 1) // height * height
+
+
+@kernel
 def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
     """A product of the depth that the cache holds, tile by tile, down the columns of C."""
-    lanes, j = VECTOR_BYTES // A.itemsize, ZERO
+    lanes, j, widest = VECTOR_BYTES // A.itemsize, ZERO, TILE_VECTORS
+    if widest == 4 and cols > 3 * lanes and 25 * whole_tiles(rows, 3) < 24 * whole_tiles(rows, 4):
+        widest = 3  # the widest tile is a lower one, of which a few rows fill the last badly
     while j < cols:
-        vectors = min((cols - j + lanes - 1) // lanes, TILE_VECTORS)
+        vectors = (cols - j + lanes - 1) // lanes
+        if vectors > widest:
+            vectors = 2 if vectors == widest + 1 < 5 else widest
         if vectors == 4:
             tile_4(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
                    mode, scale)

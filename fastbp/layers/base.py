@@ -221,21 +221,26 @@ class Layer:
         """Numbers that the layer keeps in the workspace for itself, for a batch of ``rows``."""
         return 0
 
+    def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels | None:
+        """What the engine runs of a layer of these sizes."""
+        return self.kernels
+
     def op(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Array:
         """The layer as a row of the op table, its place in memory left open."""
-        assert self.kernels is not None
+        kernels = self.kernels_for(dtype, n_in, n_out)
+        assert kernels is not None
         op = np.zeros(1, OP)
         for role, field in (("forward", "forward"), ("backward", "backward"),
                             ("gradient", "gradient")):
-            op[field] = address(role, getattr(self.kernels, field), dtype)
+            op[field] = address(role, getattr(kernels, field), dtype)
         for field in ("couple_forward", "couple_backward"):
-            op[field] = address("couple", getattr(self.kernels, field), dtype)
-        op["forward_row"] = address("forward", self.kernels.row or self.kernels.forward, dtype)
+            op[field] = address("couple", getattr(kernels, field), dtype)
+        op["forward_row"] = address("forward", kernels.row or kernels.forward, dtype)
         op["n_in"], op["ld_in"], op["n_out"], op["ld_out"] = n_in, n_in, n_out, n_out
         op["dx"] = op["dy"] = op["param"] = op["mirror"] = op["extra"] = -1
         op["ld_param"] = row_length(n_out, dtype)
         op["n_rows"], op["n_decayed"] = self.trained_rows()
-        op["in_place"], op["hot"], op["index"] = self.in_place, self.kernels.hot, self.index
+        op["in_place"], op["hot"], op["index"] = self.in_place, kernels.hot, self.index
         op["a"], op["b"] = self.constants()
         return op
 

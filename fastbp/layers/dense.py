@@ -20,10 +20,14 @@ from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
 from ..kernels.arrays import span, stack_array
 from ..kernels.matmul import ONE, ZERO, matmul, row_product
-from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE, row_length
+from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
 from .base import Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
 
+#: A layer is narrow with outputs for a fourth of a vector, and inputs for two. Its gradient is
+#: made of so many inputs at a time; bytes of those by rows and by columns.
+_CHUNK = np.int64(256)
+_NARROW_WIDE, _NARROW_HIGH = 256 * VECTOR_BYTES // 4, 256 * VECTOR_BYTES
 #: Bytes of the bias in a tile of parameters (see ``plan``): twice the columns of a narrow one.
 _BIAS_TILE = 32 * VECTOR_BYTES
 
@@ -78,6 +82,19 @@ def add_scaled(y, scale, x):
         y[j] += scale * x[j]
 
 
+@kernel(inline=True)
+def bias_gradient(dy, ldy, rows, dbias, mode, scale):
+    """The bias's part of a tile's gradient, which goes where ``mode`` says."""
+    columns = dbias.size
+    total = span(stack_array(dy, _BIAS_TILE), ZERO, columns) if mode == SCALE else dbias
+    if mode != ADD:
+        for j in range(columns):
+            total[j] = 0
+    add_rows(dy, ldy, rows, total)
+    if mode == SCALE:
+        add_scaled(dbias, scale, total)
+
+
 @kernel
 def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
                    scale):
@@ -85,17 +102,33 @@ def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, g
     ldx, ldy, columns = op["ld_in"], op["ld_out"], right - left
     inputs = min(last, op["n_in"]) - first
     tile, dy = span(x, first, x.size), span(dy, left, dy.size)
-    matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld, mode,
-           scale)
+    matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld, mode, scale)
     if last > op["n_in"]:
-        given = span(grad, inputs * ld, inputs * ld + columns)
-        dbias = span(stack_array(x, _BIAS_TILE), ZERO, columns) if mode == SCALE else given
-        if mode != ADD:
-            for j in range(columns):
-                dbias[j] = 0
-        add_rows(dy, ldy, rows, dbias)
+        bias_gradient(dy, ldy, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
+
+
+@kernel
+def narrow_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
+                    scale):
+    """The same, to the bit, for a few outputs, whose rows fill a fraction of one vector: as
+    its transpose dW = dY' X, whose rows fill whole ones."""
+    ldx, columns, lanes = op["ld_in"], op["n_out"], VECTOR_BYTES // x.itemsize
+    inputs, zero = min(last, op["n_in"]) - first, x.dtype.type(0)
+    wide, high = stack_array(x, _NARROW_WIDE), stack_array(x, _NARROW_HIGH)
+    for lo in range(0, inputs, _CHUNK):
+        count = min(_CHUNK, inputs - lo)
+        part = span(grad, lo * ld, (lo + count) * ld)
+        if mode == ADD:
+            transpose(count, columns, part, ld, wide, _CHUNK)
+        matmul(columns, count, rows, dy, ONE, ld, span(x, first + lo, x.size), ldx, wide, _CHUNK,
+               wide, _CHUNK, ADD if mode == ADD else WRITE, zero)
         if mode == SCALE:
-            add_scaled(given, scale, dbias)
+            transpose(columns, count, wide, _CHUNK, high, lanes)
+            add_scaled(part, scale, high)
+        else:
+            transpose(columns, count, wide, _CHUNK, part, ld)
+    if last > op["n_in"]:
+        bias_gradient(dy, ld, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
 
 
 def _padded(X: Array, columns: int) -> Array:
@@ -175,6 +208,12 @@ class Dense(Layer):
     def trained_rows(self) -> tuple[int, int]:
         """W transposed, and the bias if there is one; the bias is not penalised."""
         return self.n_in + self.use_bias, self.n_in
+
+    def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels | None:
+        """With the gradient of a narrow layer where this is one."""
+        lanes = pad(1, dtype)
+        narrow = 4 * n_out <= lanes and n_in >= 2 * lanes
+        return self.kernels._replace(gradient=narrow_gradient) if narrow else self.kernels
 
     def op(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Array:
         """As any layer's, in buffers whose rows of output are whole vectors."""
@@ -268,11 +307,12 @@ class Dense(Layer):
         assert self._x is not None and self._flat is not None and self._flat_grad is not None
         ldx, ldy = row_length(self.n_in, dY.dtype), row_length(self.n_out, dY.dtype)
         op, wide, none = self.op(dY.dtype, self.n_in, self.n_out), _padded(dY, ldy), dY[:0].ravel()
-        gradient_rows(op, np.uint64(0), self._flat, none, self._x.ravel(), wide.ravel(),
-                      self._flat_grad)
+        op["ld_in"] = ldx
+        gradient_rows(op, np.uint64(0), self._flat, none, _padded(self._x, ldx).ravel(),
+                      wide.ravel(), self._flat_grad)
         mirror = np.zeros(self.n_out * ldx, dY.dtype)
         transpose(self.n_in, self.n_out, self._flat, ldy, mirror, ldx)
-        op["ld_in"], op["mirror"] = ldx, 0
+        op["mirror"] = 0
         dX = np.empty((len(dY), ldx), dY.dtype)
         backward_rows(op, np.uint64(0), self._flat, mirror, dX.ravel(), wide.ravel(),
                       wide.ravel(), dX.ravel())
