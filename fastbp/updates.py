@@ -40,22 +40,26 @@ def refresh_mirrors(ops, head, params, ws):
 
 
 @kernel
-def sum_shards(op, task, head, ws, n, grad):
-    """Gradient of one tile of whole rows, summed over the shards in their order."""
-    h, ld = head[0], op["ld_out"]
-    grad = grad[:(task["last"] - task["first"]) * ld]
-    at = h["partial"] + op["param"] + task["first"] * ld
-    for s in range(h["shards"]):
-        part = ws[at + s * n:at + s * n + grad.size]
-        for i in range(grad.size):
-            grad[i] = part[i] if s == 0 else grad[i] + part[i]
+def sum_shards(op, task, head, ws, n, grad, step):
+    """Gradient of one tile, summed over the shards in their order."""
+    h, ld, columns = head[0], op["ld_out"], task["right"] - task["left"]
+    at, count = h["partial"] + op["param"] + task["first"] * ld + task["left"], (
+        task["last"] - task["first"])
+    if columns == op["n_out"]:  # rows follow each other: one run
+        columns, count = count * ld, ONE
+    for i in range(count):
+        row = span(grad, i * step, i * step + columns)
+        for s in range(h["shards"]):
+            part = span(ws, at + s * n + i * ld, at + s * n + i * ld + columns)
+            for j in range(columns):
+                row[j] = part[j] if s == 0 else row[j] + part[j]
 
 
 @kernel
 def tile_gradient(op, task, now, head, params, ws, rows, shards, grad, ld):
     """Gradient of one tile over all ``rows``; rows of ``grad`` are ``ld`` apart."""
     if shards > 0:
-        sum_shards(op, task, head, ws, params.size, grad)
+        sum_shards(op, task, head, ws, params.size, grad, ld)
     else:
         call_gradient(op["gradient"], (
             op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size), rows,

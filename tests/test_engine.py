@@ -12,6 +12,7 @@ from fastbp import plan as planning
 from fastbp._jit import DISABLED
 from fastbp.kernels.subnormal import FLUSH
 from fastbp.optimizers import OPTIMIZERS
+from fastbp.rules import Rules
 from fastbp.run import Run
 
 from . import naive
@@ -149,18 +150,25 @@ def test_the_regime_follows_batch_and_weights() -> None:
     assert shards((4, 32, 16, 4), 32) == 0
 
 
-@pytest.mark.parametrize("optimizer", [fastbp.SGD(0.1), fastbp.SGD(0.1, 0.5)], ids=str)
-@pytest.mark.parametrize("rows", [30, 300])
-def test_tiles_of_part_of_a_wide_layer_of_any_width(rows: int, optimizer: fastbp.Optimizer,
-                                                    teams: None) -> None:
+@pytest.mark.parametrize("rules", [{}, {"l1": 0.01}, {"clip_norm": 0.1}, {"max_norm": 0.5}],
+                         ids=str)
+@pytest.mark.parametrize("sizes, rows", [
+    ((9, 601, 2), 30), ((9, 601, 2), 300), ((2, 601), 2000)])
+def test_layers_cut_by_columns_agree_with_the_textbook(sizes: tuple[int, ...], rows: int,
+                                                       rules: dict[str, float],
+                                                       teams: None) -> None:
     rng = np.random.default_rng(0)
-    X, T = rng.normal(size=(rows, 9)), rng.normal(size=(rows, 2))
-    nets = [fastbp.Network([fastbp.Dense(9, 601), fastbp.Tanh(), fastbp.Dense(601, 2)], "l2",
-                           dtype="float64", seed=1) for _ in range(2)]
-    for net, compiled in zip(nets, (True, False), strict=True):
-        run = Run(net, net.check_input(X), net.check_target(T), rows, optimizer, False)
+    X, T = rng.normal(size=(rows, sizes[0])), rng.normal(size=(rows, sizes[-1]))
+    nets = []
+    for compiled in (True, False):
+        layers = [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
+        net = fastbp.Network(layers, "l2", dtype="float64", seed=1)
+        assert (net.plan(rows).head["shards"][0] > 0) == (rows == 2000)
+        run = Run(net, net.check_input(X), net.check_target(T), rows, fastbp.SGD(0.1), False,
+                  rules=Rules(**rules))
         run.compiled = compiled
-        run.advance(1, 2)
+        run.advance(2, 2)
+        nets.append(net)
     np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-12)
 
 
