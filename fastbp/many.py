@@ -135,8 +135,8 @@ class _Plans(threading.local):
                  net._head_loss.address(net.dtype), net._head_loss.constants())
         key = repr(shape)
         if key not in self.known:
-            self.known[key] = net.plan(batch, 1)
-        net._plans[batch, 1, threading.get_ident()] = self.known[key]
+            self.known[key] = net.plan(batch, 1, training=True)
+        net._plans[batch, 1, True, threading.get_ident()] = self.known[key]
         job.run.chunk = self.paces.get(key, _FIRST_STEPS)
         return key
 

@@ -103,7 +103,7 @@ class Network(Doors, Portable):
         self._head_loss = fused or self.loss_function
         self._n_train = len(self.layers) - (fused is not None)
         self._allocate()
-        self._plans: dict[tuple[int, int, int], Plan] = {}
+        self._plans: dict[tuple[int, int, bool, int], Plan] = {}
         self._one_row = 1, self.n_in
         self._row_plan: tuple[Array, int] | None = None
         self.last_run: Run | None = None
@@ -150,16 +150,19 @@ class Network(Doors, Portable):
 
     # -- running it -------------------------------------------------------------------
 
-    def plan(self, capacity: int, n_threads: int | None = None) -> Plan:
+    def plan(self, capacity: int, n_threads: int | None = None, *,
+             training: bool = False) -> Plan:
         """The op table and workspace for batches of up to ``capacity`` rows.
 
-        Each thread has its own: several may predict with one network at a time.
+        Each thread has its own: several may predict with one network at a time. ``training``
+        leaves out what only predictions run.
         """
-        key = capacity, thread_count(n_threads), get_ident()
+        key = capacity, thread_count(n_threads), training, get_ident()
         found = self._plans.get(key)
         if found is None:
-            found = make_plan(self.layers, self._n_train, self._head_loss, self._offsets,
-                              self.dtype, *key[:2])
+            count = self._n_train if training else len(self.layers)
+            found = make_plan(self.layers[:count], self._n_train, self._head_loss,
+                              self._offsets[:count], self.dtype, *key[:2])
             for old in list(self._plans)[:-_KEPT_PLANS]:
                 self._plans.pop(old, None)
             self._plans[key] = found

@@ -107,7 +107,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     layers : sequence of Layer
         All with ``kind`` and known sizes.
     n_train : int
-        Layers below the loss; the rest runs in ``predict`` only.
+        Layers below the loss; the rest runs in ``predict`` only, and has no way back.
     loss : Loss
         With ``kind``.
     offsets : sequence of int
@@ -139,8 +139,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
 
     ops, work = np.zeros(len(layers), OP), 0
     for k, layer in enumerate(layers):
-        dense, ops[k] = isinstance(layer, Dense), layer.op(dtype, sizes[k], sizes[k + 1])[0]
-        op = ops[k]
+        dense, op = isinstance(layer, Dense), ops[k:k + 1]
+        op[:] = layer.op(dtype, sizes[k], sizes[k + 1], back=k < n_train, row=capacity == 1)
         op["ld_in"], op["ld_out"] = lds[k], lds[k + 1]
         op["x"], op["y"], op["dx"], op["dy"] = values[k], values[k + 1], deltas[k], deltas[k + 1]
         op["param"] = offsets[k] if layer.shapes() else -1

@@ -113,7 +113,8 @@ class Run:
         return errors[:ended]
 
     def _engine(self, n_steps: int, n_threads: int) -> Array:
-        net, plan = self.network, self.network.plan(self.batch_size, n_threads)
+        net = self.network
+        plan = net.plan(self.batch_size, n_threads, training=True)
         sizes, steps = np.empty((n_steps, 3)), self.cursor[engine.STEP] + 1 + np.arange(n_steps)
         sizes[:, 2] = self.rates(n_steps)
         sizes[:, :2] = self.optimizer.sizes(sizes[:, 2], steps)

@@ -44,7 +44,7 @@ class Threads:
         self.size, self._times = most, dict[int, list[float]]()
         if most == 1 or not run.compiled:
             return
-        plan = run.network.plan(run.batch_size, most)
+        plan = run.network.plan(run.batch_size, most, training=True)
         if plan.settled:
             return
         self._key = (plan.ops.tobytes(), run.batch_size, plan.n_threads,

@@ -225,17 +225,24 @@ class Layer:
         """What the engine runs of a layer of these sizes."""
         return self.kernels
 
-    def op(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Array:
-        """The layer as a row of the op table, its place in memory left open."""
+    def op(self, dtype: np.dtype[Any], n_in: int, n_out: int, *, back: bool = True,
+           row: bool = True) -> Array:
+        """The layer as a row of the op table, its place in memory left open.
+
+        Without ``back`` or ``row`` what only the way back, or one row alone, needs is not
+        compiled.
+        """
         kernels = self.kernels_for(dtype, n_in, n_out)
         assert kernels is not None
         op = np.zeros(1, OP)
-        for role, field in (("forward", "forward"), ("backward", "backward"),
-                            ("gradient", "gradient")):
-            op[field] = address(role, getattr(kernels, field), dtype)
+        op["forward"] = address("forward", kernels.forward, dtype)
+        if row:
+            op["forward_row"] = address("forward", kernels.row or kernels.forward, dtype)
+        if back:
+            op["backward"] = address("backward", kernels.backward, dtype)
+            op["gradient"] = address("gradient", kernels.gradient, dtype)
         for field in ("couple_forward", "couple_backward"):
             op[field] = address("couple", getattr(kernels, field), dtype)
-        op["forward_row"] = address("forward", kernels.row or kernels.forward, dtype)
         op["n_in"], op["ld_in"], op["n_out"], op["ld_out"] = n_in, n_in, n_out, n_out
         op["dx"] = op["dy"] = op["param"] = op["mirror"] = op["extra"] = -1
         op["ld_param"] = row_length(n_out, dtype)

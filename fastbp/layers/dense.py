@@ -215,9 +215,10 @@ class Dense(Layer):
         narrow = 4 * n_out <= lanes and n_in >= 2 * lanes
         return self.kernels._replace(gradient=narrow_gradient) if narrow else self.kernels
 
-    def op(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Array:
+    def op(self, dtype: np.dtype[Any], n_in: int, n_out: int, *, back: bool = True,
+           row: bool = True) -> Array:
         """As any layer's, in buffers whose rows of output are whole vectors."""
-        op = super().op(dtype, n_in, n_out)
+        op = super().op(dtype, n_in, n_out, back=back, row=row)
         op["ld_out"] = row_length(n_out, dtype)
         return op
 
