@@ -6,7 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fastbp.kernels.matmul import matmul
-from fastbp.kernels.tile import row_length
+from fastbp.kernels.tile import WRITE, row_length
 from fastbp.peak import peak_flops
 
 from .grid import GRID
@@ -42,7 +42,7 @@ class Products:
             strides = (1, rows) if product == "weight_gradient" else (inner, 1)
             flat = np.ascontiguousarray(A.T if strides[0] == 1 else A).ravel()
             self.multiply = lambda: matmul(rows, cols, inner, flat, *strides, wide.ravel(), ld,
-                                           C, ld, C, ld, 0, np.float32(0))
+                                           C, ld, C, ld, WRITE, np.float32(0))
         self.flops = 2 * b * m * n
         self.multiply()
 

@@ -162,7 +162,8 @@ class Network(Doors, Portable):
         if found is None:
             count = self._n_train if training else len(self.layers)
             found = make_plan(self.layers[:count], self._n_train, self._head_loss,
-                              self._offsets[:count], self.dtype, *key[:2])
+                              self._offsets[:count], self.dtype, *key[:2],
+                              row=capacity == 1 and not training)
             for old in list(self._plans)[:-_KEPT_PLANS]:
                 self._plans.pop(old, None)
             self._plans[key] = found

@@ -20,7 +20,7 @@ from .kernels.matmul import PACKED_STRIDE
 from .kernels.tile import VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
 from .losses import Loss
-from .table import HEAD, OP, PASS, TASK
+from .table import HEAD, OP, PASS, TASK, TASK_ROW
 
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
 #: and caches cost more than a second core brings. By ``bench.constants``, as SHARD_ACTIVATIONS.
@@ -99,7 +99,7 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
 
 
 def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequence[int],
-              dtype: np.dtype[Any], capacity: int, n_threads: int) -> Plan:
+              dtype: np.dtype[Any], capacity: int, n_threads: int, row: bool = False) -> Plan:
     """Lay out a network for batches of up to ``capacity`` rows.
 
     Parameters
@@ -116,6 +116,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     capacity : int
     n_threads : int
         Threads to share the work among.
+    row : bool
+        Whether ``forward_row`` of the ops is needed.
     """
     at = 0
 
@@ -140,7 +142,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     ops, work = np.zeros(len(layers), OP), 0
     for k, layer in enumerate(layers):
         dense, op = isinstance(layer, Dense), ops[k:k + 1]
-        op[:] = layer.op(dtype, sizes[k], sizes[k + 1], back=k < n_train, row=capacity == 1)
+        op[:] = layer.op(dtype, sizes[k], sizes[k + 1], back=k < n_train, row=row)
         op["ld_in"], op["ld_out"] = lds[k], lds[k + 1]
         op["x"], op["y"], op["dx"], op["dy"] = values[k], values[k + 1], deltas[k], deltas[k + 1]
         op["param"] = offsets[k] if layer.shapes() else -1
@@ -195,7 +197,7 @@ def _passes(n_train: int, couplers: Sequence[int]) -> Array:
 def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[Any],
                       n_threads: int) -> Array:
     """Cut parameters (op, rows, n_out) into tasks of about equal work, in cache-size tiles."""
-    columns = VECTOR_BYTES * 16 // dtype.itemsize
+    columns = TASK_ROW // dtype.itemsize
     step = math.lcm(_ROWS_STEP, VECTOR_BYTES // dtype.itemsize)  # whole vectors of a mirror
     fair = sum(m * n for _, m, n in weights) // (_SHARES * n_threads) if n_threads > 1 else 0
     tasks, places = [], 0

@@ -62,13 +62,16 @@ class Rules:
                 high = 1.0 if field.name == "average" else np.inf
                 check_real(getattr(self, field.name), field.name, 0.0, high)
 
-    def row(self, plain: bool) -> Array:
-        """As the engine takes them; ``plain`` is the optimizer's."""
+    @property
+    def leave_gradients(self) -> bool:
+        """Whether nothing is done to gradients."""
+        return not (self.l1 or self.l2 or self.clip_value or self.clip_norm or self.weight_decay)
+
+    def row(self) -> Array:
+        """As the engine takes them; ``plain`` is for the optimizer to say."""
         row = np.zeros(1, RULES)
         for field in fields(self):
             row[field.name] = getattr(self, field.name)
-        row["plain"] = plain and not any(row[0][name] for name in (
-            "l1", "l2", "clip_value", "clip_norm", "weight_decay"))
         return row
 
     def prepare(self, network: Network, rows: float) -> float:

@@ -75,7 +75,7 @@ class Run:
         self.mean = network._head_loss.reduction == "mean"
         self.compiled = network.compiled and type(optimizer).kernel is not None
         self.history = History()
-        self._rules, self._sums = self.rules.row(optimizer.plain), np.zeros((0, 2))
+        self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
 
     # -- steps ------------------------------------------------------------------------
 
@@ -120,6 +120,7 @@ class Run:
         sizes[:, :2] = self.optimizer.sizes(sizes[:, 2], steps)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # one sum, wherever a chunk ends
+        self._rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
         if len(self._sums) != plan.n_sums:
             self._sums = np.zeros((plan.n_sums, 2))
         norms = np.empty(net.params.size if self.rules.max_norm else 0)

@@ -22,17 +22,18 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import DISABLED, entry_point
+from .kernels.tile import VECTOR_BYTES
 
 #: One layer. Sizes in elements; x, y, dx, dy, mirror (W in the other layout) and extra (the
 #: layer's own) are offsets in the workspace of buffers with ``ld`` elements a row; param is
 #: an offset in the flat parameters; -1 where there is none. Of the parameters the first
-#: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised. ``hot``:
-#: the gradient kernel can correct the parameters itself. ``a`` and ``b`` are the layer's
-#: constants, ``index`` is its place in the network.
+#: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised.
+#: ``corrects``: the gradient kernel can correct the parameters itself. ``a`` and ``b`` are the
+#: layer's constants, ``index`` is its place in the network.
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
     "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
-    "extra", "n_rows", "n_decayed", "in_place", "hot", "index")]
+    "extra", "n_rows", "n_decayed", "in_place", "corrects", "index")]
     + [("a", np.float64), ("b", np.float64)])
 
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
@@ -51,6 +52,9 @@ HEAD = np.dtype([(name, np.int64) for name in (
 #: order of the places: however the rows are cut into tiles, the sum is the same.
 TASK = np.dtype([(name, np.int64) for name in (
     "op", "first", "last", "left", "right", "sum", "step")])
+#: Bytes of a row in a tile that has a part of the columns; one that has all has twice as many at
+#: most.
+TASK_ROW = 16 * VECTOR_BYTES
 
 #: A pass over the rows of a batch: before it the layer ``couple`` (-1: none) gathers what it
 #: needs of all rows, ``back`` on the way back; rows are loaded if ``load``; then ops forward
@@ -85,7 +89,7 @@ def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
         # params, ws, x, y, dy, dx
         # gradient of the tile of parameters first:last, left:right over all rows, to grad with
         # ld elements a row: written, added, or added times scale (see ``kernels.tile``), the
-        # last where op["hot"], of up to ``kernels.matmul.WHOLE`` rows
+        # last where op["corrects"], of up to ``kernels.matmul.WHOLE`` rows
         "gradient": (op, now, array, array, array, array, n, n, n, n, n, array, n, n, element),
         # params, ws, x, dy, rows, first, last, left, right, grad, ld, mode, scale
         # what columns left:right of all rows say, into ws[op["extra"]:]

@@ -1,8 +1,9 @@
 """The parameter phase of the engine: gradient, rules, update, tile by tile.
 
 Each tile of a gradient is owned by one thread, summed over the whole batch in the order of
-the rows, and used for the update while it is hot. Only a clip by the global norm needs all
-gradients first: then they are written out, and a second round updates.
+the rows, and used for the update while it is hot: plain descent corrects dense layers as the
+sums leave the registers (``correct_tile``). Only a clip by the global norm needs all gradients
+first: then they are written out, and a second round updates.
 """
 
 from __future__ import annotations
@@ -94,17 +95,20 @@ def gradient_of(at, worker, head, grads, ws, whole):
 
 
 @kernel(inline=True)
-def gradient_step(op, columns, whole, size):
+def gradient_step(op, columns, whole, itemsize):
     """Elements from row to row of the gradient of a tile: whole vectors, which the products
     write."""
-    lanes = VECTOR_BYTES // size
+    lanes = VECTOR_BYTES // itemsize
     return op["ld_out"] if whole or columns == op["n_out"] else (
         (columns + lanes - 1) // lanes * lanes)
 
 
 @kernel
 def correct_tile(op, task, now, params, ws, rows, rate):
-    """Gradient and plain update of a tile in one: its gradient is never written to memory."""
+    """Gradient and plain update of a tile in one: its gradient is never written to memory.
+
+    The bits are those of both by themselves, on hosts that multiply and add in one.
+    """
     ld = op["ld_out"]
     at = op["param"] + task["first"] * ld + task["left"]
     if params.size * params.itemsize > _FAR:
@@ -122,8 +126,8 @@ def correct_tile(op, task, now, params, ws, rows, rate):
 
 
 @kernel
-def prepare_tile(worker, t, now, ops, tasks, head, params, grads, slots, ws, rows, weight, shards,
-                 rules, sums):
+def prepare_tile(worker, t, now, ops, tasks, head, params, grads, ws, rows, weight, shards, rules,
+                 sums):
     """Gradient of tile ``t`` with what the rules add to it; see ``gradient_of``."""
     task, rule = tasks[t], rules[0]
     op = ops[task["op"]]
@@ -248,15 +252,16 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
                     sums, norms):
     """Update every tile; returns where claims and meetings stand."""
     most, shrink = rules[0]["clip_norm"], 1.0
+    # Sums of more rows are cut, and their first piece would be added before the rest is known.
     plain = rules[0]["plain"] != 0 and shards == 0 and rows <= WHOLE
     share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
     while share < tasks.size:
         task = tasks[share]
-        if plain and ops[task["op"]]["hot"] != 0:
+        if plain and ops[task["op"]]["corrects"] != 0:
             correct_tile(ops[task["op"]], task, now, params, ws, rows, rates[0])
         else:
-            prepare_tile(worker, share, now, ops, tasks, head, params, grads, slots, ws, rows,
-                         weight, shards, rules, sums)
+            prepare_tile(worker, share, now, ops, tasks, head, params, grads, ws, rows, weight,
+                         shards, rules, sums)
             if most == 0:
                 update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
                             rates, hyper, rules, shrink)

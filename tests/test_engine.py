@@ -163,13 +163,27 @@ def test_layers_cut_by_columns_agree_with_the_textbook(sizes: tuple[int, ...], r
     for compiled in (True, False):
         layers = [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
         net = fastbp.Network(layers, "l2", dtype="float64", seed=1)
-        assert (net.plan(rows).head["shards"][0] > 0) == (rows == 2000)
+        assert (net.plan(rows, training=True).head["shards"][0] > 0) == (rows == 2000)
         run = Run(net, net.check_input(X), net.check_target(T), rows, fastbp.SGD(0.1), False,
                   rules=Rules(**rules))
         run.compiled = compiled
         run.advance(2, 2)
         nets.append(net)
     np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-12)
+
+
+def test_training_compiles_what_it_runs() -> None:
+    net = fastbp.Network([fastbp.Dense(3, 4), fastbp.Tanh(), fastbp.Dense(4, 3),
+                          fastbp.Softmax()], fastbp.CrossEntropyLoss())
+    fit, both, row = net.plan(8, 1, training=True), net.plan(8, 1), net.plan(1, 1)
+    assert [len(plan.ops) for plan in (fit, both, row)] == [3, 4, 4]
+    for plan in (fit, both, row):
+        assert (plan.ops["forward"] != 0).all() and (plan.ops["backward"][:3] != 0).all()
+        assert (plan.ops["backward"][3:] == 0).all()
+        assert ((plan.ops["forward_row"] != 0) == (plan is row)).all()
+    X, T = np.random.default_rng(0).normal(size=(6, 3)), np.arange(6) % 3
+    net.fit(X, T, epochs=1, batch_size=1)
+    np.testing.assert_array_equal(net.predict(X)[:1], net.predict(X[:1].astype(net.dtype)))
 
 
 def test_small_work_runs_on_one_thread() -> None:

@@ -65,9 +65,14 @@ def test_parameters_corrected_with_their_gradient_have_the_bits_of_two_steps(
                              "SoftmaxCrossEntropyLoss", dtype=dtype, seed=1)
         made = Run(net, net.check_input(X), net.check_target(T), batch, fastbp.SGD(0.1), True,
                    rules=rules)
-        assert made._rules["plain"][0] == (rules.clip_value == 0)
         made.advance(3, threads)
-        found.append(net.params)
+        assert made._rules["plain"][0] == (rules.clip_value == 0)
+        plan = made.network.plan(batch, threads, training=True)
+        assert list(plan.ops["corrects"]) == [1, 0, 0, 1, 0, 1]
+        found.append(net.params.copy())
+        for value in net.named_parameters().values():
+            value[...] = 0
+        assert not net.params.any()  # nor have pads ever been anything else
     assert found[0].any() and all((found[0] == other).all() for other in found[1:])
 
 
@@ -75,13 +80,16 @@ def test_only_plain_descent_corrects_parameters_with_their_gradient() -> None:
     class Careful(fastbp.SGD):
         kernel = fastbp.Adam.kernel
 
+    class Late(fastbp.SGD):
+        def hyper(self) -> Any:
+            return np.array([0.9, 0.0])
+
     assert fastbp.SGD().plain
-    for other in (fastbp.SGD(momentum=0.5), fastbp.Adam(), Careful()):
+    for other in (fastbp.SGD(momentum=0.5), fastbp.Adam(), Careful(), Late()):
         assert not other.plain
     for name in ("l1", "l2", "clip_value", "clip_norm", "weight_decay"):
-        assert Rules(**{name: 0.1}).row(plain=True)["plain"][0] == 0
-    assert Rules(max_norm=1, average=0.5).row(plain=True)["plain"][0] == 1
-    assert Rules().row(plain=False)["plain"][0] == 0
+        assert not Rules(**{name: 0.1}).leave_gradients
+    assert Rules(max_norm=1, average=0.5).leave_gradients
 
 
 @pytest.mark.parametrize("rules", RULES, ids=str)

@@ -17,6 +17,7 @@ from fastbp.kernels.matmul import WHOLE
 from fastbp.kernels.tile import ADD, SCALE, WRITE, pad, row_length
 from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
 from fastbp.layers.dense import dense_gradient, narrow_gradient
+from fastbp.layers.normalization import layer_norm_gradient
 
 from . import naive
 
@@ -369,6 +370,7 @@ def test_gradients_of_narrow_layers_have_the_bits_of_any(dtype: str, n_in: int, 
     for columns, own in ((n_out, narrow_gradient), (pad(1, kind) // 4 + 1, dense_gradient)):
         kernels = layer.kernels_for(kind, n_in, columns)
         assert kernels is not None and kernels.gradient is own
+        assert layer.op(kind, n_in, columns)["corrects"] == 1
     op, ldx, ldy = layer.op(kind, n_in, n_out), row_length(n_in, kind), row_length(n_out, kind)
     op["ld_in"], op["ld_out"] = ldx, ldy
     x, dy = (rng.normal(size=(rows, ld)).astype(kind) for ld in (ldx, ldy))
@@ -385,4 +387,14 @@ def test_gradients_of_narrow_layers_have_the_bits_of_any(dtype: str, n_in: int, 
     assert (found[0] != start.reshape(-1, ldy))[:n_in + 1, :n_out].any(axis=1).all()
     assert (found[0][-1] == start[-ldy:]).all()
     for one, other in zip(found[:2], found[2:], strict=True):
-        assert (one[:, :n_out] == other[:, :n_out]).all()
+        width = n_out if mode == ADD else ldy  # where nothing is added, pads become 0
+        assert (one[:, :width] == other[:, :width]).all()
+
+
+def test_a_gradient_of_a_subclass_is_taken_at_any_size_and_corrects_nothing() -> None:
+    class Mine(fastbp.Dense):
+        kernels = fastbp.Dense.kernels._replace(gradient=layer_norm_gradient)
+
+    kernels = Mine(64, 2).kernels_for(np.dtype("float32"), 64, 2)
+    assert kernels is not None and kernels.gradient is layer_norm_gradient
+    assert Mine(64, 2).op(np.dtype("float32"), 64, 2)["corrects"] == 0

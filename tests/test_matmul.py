@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.kernels.matmul import _DEPTH, is_packed, matmul, row_product
-from fastbp.kernels.tile import ADD, SHAPES, WRITE, host_isa, pad, row_length
+from fastbp.kernels.matmul import _DEPTH, WHOLE, is_packed, matmul, next_tile, row_product
+from fastbp.kernels.tile import ADD, SCALE, SHAPES, WRITE, host_isa, pad, row_length
 from fastbp.kernels.transpose import transpose
 
 SIZES = st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65])
@@ -21,8 +21,8 @@ DTYPES = st.sampled_from(["float32", "float64"])
 
 
 def product(A: np.ndarray, B: np.ndarray, *, by_columns: bool = False,
-            start: np.ndarray | None = None) -> np.ndarray:
-    """A B (+ start) through the kernel, into memory full of NaN; guards must stay."""
+            start: np.ndarray | None = None, scale: float | None = None) -> np.ndarray:
+    """(start +) (scale) A B through the kernel, into memory full of NaN; guards must stay."""
     (rows, K), cols = A.shape, B.shape[1]
     ld = row_length(cols, A.dtype)
     wide, C = np.zeros((K, ld), A.dtype), np.full((rows + 1) * ld, np.nan, A.dtype)
@@ -30,11 +30,13 @@ def product(A: np.ndarray, B: np.ndarray, *, by_columns: bool = False,
     flat = np.ascontiguousarray(A.T if by_columns else A).ravel()
     strides = (1, rows) if by_columns else (K, 1)
     I, step, mode = C, ld, WRITE
+    if scale is not None and start is None:  # into what is there
+        C[:rows * ld], mode = 0, SCALE
     if start is not None:
-        I, step, mode = np.zeros(ld, A.dtype), 0, ADD
-        I[:cols] = start
+        I, step = np.zeros(ld, A.dtype), 0
+        I[:cols], mode = start, ADD if scale is None else SCALE
     matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step, mode,
-           A.dtype.type(0))
+           A.dtype.type(scale or 0))
     assert np.isnan(C[rows * ld:]).all(), "wrote past the last row"
     result = C[:rows * ld].reshape(rows, ld)
     assert (result[:, cols:pad(cols, A.dtype)] == 0).all(), "padding leaked"
@@ -73,6 +75,34 @@ def test_products_cut_and_packed_have_the_bits_of_one_sum(rows: int, K: int, col
     for r in range(rows):  # a row at a time, uncut
         row_product(K, A[r].copy(), wide.ravel(), ld, y, np.zeros(ld, dtype))
         np.testing.assert_array_equal(found[r], y[:cols])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("by_columns", [False, True])
+@pytest.mark.parametrize("rows, K, cols", [(13, 40, 50), (7, WHOLE, 3), (150, WHOLE, 1030)])
+def test_scaled_products_round_once_more(rows: int, K: int, cols: int, by_columns: bool,
+                                         dtype: str) -> None:
+    rng = np.random.default_rng(K)
+    A, B = rng.normal(size=(rows, K)).astype(dtype), rng.normal(size=(K, cols)).astype(dtype)
+    start, scale = rng.normal(size=cols).astype(dtype), -0.1
+    S = product(A, B, by_columns=by_columns)
+    exact = np.longdouble(np.dtype(dtype).type(scale)) * S
+    for given, found in ((0, product(A, B, by_columns=by_columns, scale=scale)),
+                         (start, product(A, B, by_columns=by_columns, scale=scale, start=start))):
+        gap = np.abs((found - (given + exact)).astype(np.float64))
+        assert (gap <= 0.51 * np.spacing(np.abs(found))).all()
+
+
+@pytest.mark.parametrize("widest", [1, 2, 3, 4])
+def test_no_tile_is_wider_than_the_widest(widest: int) -> None:
+    for vectors in range(1, 14):
+        left, taken = vectors, []
+        while left:
+            taken.append(int(next_tile(np.int64(left), np.int64(widest))))
+            left -= taken[-1]
+        assert max(taken) <= widest and left == 0
+        assert 1 not in taken or widest == 1 or vectors == 1 or (widest == 2 and vectors % 2) or (
+            widest == 4 and vectors % 4 == 1), taken
 
 
 @given(rows=SIZES, cols=SIZES, dtype=DTYPES)

@@ -92,6 +92,9 @@ def test_tanh_and_erf_are_odd_and_sigmoid_sums_to_one(dtype: str) -> None:
         loop(x, plus)
         loop(-x, minus)
         np.testing.assert_array_equal(plus, -minus)
+    zeros, found = np.array([0.0, -0.0], dtype), np.empty(2, dtype)
+    _loop("tanh")(zeros, found)
+    assert list(np.signbit(found)) == [False, True]
     loop = _loop("sigmoid")
     loop(x, plus)
     loop(-x, minus)

@@ -76,7 +76,7 @@ def _compile(dtype: np.dtype[Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for labels, T in ((True, np.zeros(8, np.int64)), (False, np.ones((8, 2), dtype))):
-            network = Network([Dense(3, 4), ReLU(), Dense(4, 2)],
+            network = Network([Dense(3, 32), ReLU(), Dense(32, 2)],  # the second is narrow
                               SoftmaxCrossEntropyLoss() if labels else MSELoss(), dtype)
             network.fit(X, T, epochs=1, batch_size=4, average=0.5, validation_split=0.5)
             network.loss_and_grad(X, T)

@@ -33,7 +33,7 @@ from .tile import (
 
 #: Of type int64 where Numba would take a literal for a type of its own, and compile what
 #: it is passed to once more.
-ZERO, ONE = np.int64(0), np.int64(1)
+ZERO, ONE, TWO, THREE, FOUR = (np.int64(n) for n in range(5))
 
 
 #: Most terms of each sum at a time: so much of A and B stays in the L2 cache.
@@ -59,7 +59,7 @@ def is_packed(rows, K, a_k, stride):
 
 @kernel
 def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
-    """C[r, j] of the sums S of A[r * a_row + k * a_k] * B[k * b_k + j] over k < K.
+    """C from S[r, j], the sum over k < K of A[r * a_row + k * a_k] * B[k * b_k + j], by ``mode``.
 
     Parameters
     ----------
@@ -92,22 +92,28 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
 
 
 @kernel
-def whole_tiles(rows, vectors):
-    """Rows that the tiles of so many vectors compute to have these."""
+def tiled(rows, vectors):
+    """Rows that tiles of so many vectors compute for these, the surplus of the last included."""
     height = TILE_ROWS[vectors - 1]
     return (rows + height - 1) // height * height
 
 
 @kernel
+def next_tile(left, widest):
+    """Vectors of the next tile where ``left`` are to do: four are two pairs if three is most."""
+    if left <= widest:
+        return left
+    return TWO if widest == 3 and left == 4 else widest
+
+
+@kernel
 def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
     """A product of the depth that the cache holds, tile by tile, down the columns of C."""
-    lanes, j, widest = VECTOR_BYTES // A.itemsize, ZERO, TILE_VECTORS
-    if widest == 4 and cols > 3 * lanes and 25 * whole_tiles(rows, 3) < 24 * whole_tiles(rows, 4):
-        widest = 3  # the widest tile is a lower one, of which a few rows fill the last badly
+    lanes, j, widest = VECTOR_BYTES // A.itemsize, ZERO, np.int64(TILE_VECTORS)
+    if widest == 4 and cols > 3 * lanes and 25 * tiled(rows, THREE) < 24 * tiled(rows, FOUR):
+        widest = THREE  # 4 % fewer rows to compute
     while j < cols:
-        vectors = (cols - j + lanes - 1) // lanes
-        if vectors > widest:
-            vectors = 2 if vectors == widest + 1 < 5 else widest
+        vectors = next_tile((cols - j + lanes - 1) // lanes, widest)
         if vectors == 4:
             tile_4(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
                    mode, scale)

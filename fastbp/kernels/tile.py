@@ -112,7 +112,8 @@ def _build(tile_rows: int, vectors: int) -> Any:
                 return bld.bitcast(moved, vec.as_pointer())
 
             def either(first, other, before, detour):
-                """``first`` straight from the block ``before``, ``other`` by way of the other."""
+                """``first`` if control comes from the block ``before``, ``other`` if from
+                ``detour``."""
                 value = bld.phi(first.type)
                 value.add_incoming(first, before)
                 value.add_incoming(other, detour)

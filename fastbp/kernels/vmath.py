@@ -179,7 +179,7 @@ def _log1p64(u):
 
 _F_TANH_HI, _D_TANH_HI = _f(10), _d(20)
 _F_TANH_ROUND, _D_TANH_ROUND = _f(12582912.0 + 127), _d(6755399441055744.0 + 1023)
-_F_TANH_LOG2E, _D_TANH_LOG2E = _f(-2.8853900817779268), _d(-2.8853900817779268)
+_F_MINUS_2_LOG2E, _D_MINUS_2_LOG2E = _f(-2.8853900817779268), _d(-2.8853900817779268)
 _F_TANH_P, _D_TANH_P = (
     tuple(_f(c) for c in (
         0.000154531629, 0.00133908634, 0.00961808256, 0.0555035711, 0.240226508, 0.693147188)),
@@ -197,8 +197,8 @@ def _tanh32(x):
     bits = np.float32(x).view(np.int32)
     a = np.int32(bits & _I_REST).view(np.float32)
     a = select(a > _F_TANH_HI, _F_TANH_HI, a)
-    rounded = np.float32(a * _F_TANH_LOG2E + _F_TANH_ROUND)
-    g = a * _F_TANH_LOG2E - (rounded - _F_TANH_ROUND)
+    rounded = np.float32(a * _F_MINUS_2_LOG2E + _F_TANH_ROUND)
+    g = a * _F_MINUS_2_LOG2E - (rounded - _F_TANH_ROUND)
     p = _F_TANH_P[0] * g + _F_TANH_P[1]
     p = p * g + _F_TANH_P[2]
     p = p * g + _F_TANH_P[3]
@@ -215,8 +215,8 @@ def _tanh64(x):
     bits = np.float64(x).view(np.int64)
     a = np.int64(bits & _L_REST).view(np.float64)
     a = select(a > _D_TANH_HI, _D_TANH_HI, a)
-    rounded = np.float64(a * _D_TANH_LOG2E + _D_TANH_ROUND)
-    g = a * _D_TANH_LOG2E - (rounded - _D_TANH_ROUND)
+    rounded = np.float64(a * _D_MINUS_2_LOG2E + _D_TANH_ROUND)
+    g = a * _D_MINUS_2_LOG2E - (rounded - _D_TANH_ROUND)
     p = _D_TANH_P[0] * g + _D_TANH_P[1]
     p = p * g + _D_TANH_P[2]
     p = p * g + _D_TANH_P[3]

@@ -32,8 +32,8 @@ class Kernels(NamedTuple):
     #: Of layers that couple the rows of a batch: what they gather before their turn.
     couple_forward: Any = None
     couple_backward: Any = None
-    #: Whether ``gradient`` can correct the parameters themselves.
-    hot: bool = False
+    #: Gradient kernels that can correct the parameters themselves (mode SCALE).
+    correcting: tuple[Any, ...] = ()
 
 
 @driver
@@ -247,7 +247,8 @@ class Layer:
         op["dx"] = op["dy"] = op["param"] = op["mirror"] = op["extra"] = -1
         op["ld_param"] = row_length(n_out, dtype)
         op["n_rows"], op["n_decayed"] = self.trained_rows()
-        op["in_place"], op["hot"], op["index"] = self.in_place, kernels.hot, self.index
+        op["in_place"], op["index"] = self.in_place, self.index
+        op["corrects"] = kernels.gradient in kernels.correcting
         op["a"], op["b"] = self.constants()
         return op
 

@@ -22,14 +22,15 @@ from ..kernels.arrays import span, stack_array
 from ..kernels.matmul import ONE, ZERO, matmul, row_product
 from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
+from ..table import TASK_ROW
 from .base import Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
 
 #: A layer is narrow with outputs for a fourth of a vector, and inputs for two. Its gradient is
 #: made of so many inputs at a time; bytes of those by rows and by columns.
 _CHUNK = np.int64(256)
 _NARROW_WIDE, _NARROW_HIGH = 256 * VECTOR_BYTES // 4, 256 * VECTOR_BYTES
-#: Bytes of the bias in a tile of parameters (see ``plan``): twice the columns of a narrow one.
-_BIAS_TILE = 32 * VECTOR_BYTES
+#: Bytes of the bias in a tile of parameters, at most.
+_BIAS = 2 * TASK_ROW
 
 
 @kernel
@@ -86,7 +87,7 @@ def add_scaled(y, scale, x):
 def bias_gradient(dy, ldy, rows, dbias, mode, scale):
     """The bias's part of a tile's gradient, which goes where ``mode`` says."""
     columns = dbias.size
-    total = span(stack_array(dy, _BIAS_TILE), ZERO, columns) if mode == SCALE else dbias
+    total = span(stack_array(dy, _BIAS), ZERO, columns) if mode == SCALE else dbias
     if mode != ADD:
         for j in range(columns):
             total[j] = 0
@@ -111,8 +112,12 @@ def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, g
 def narrow_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
                     scale):
     """The same, to the bit, for a few outputs, whose rows fill a fraction of one vector: as
-    its transpose dW = dY' X, whose rows fill whole ones."""
-    ldx, columns, lanes = op["ld_in"], op["n_out"], VECTOR_BYTES // x.itemsize
+    its transpose dW = dY' X, whose rows fill whole ones.
+
+    Rows of x have room for whole vectors, those of grad are one vector long.
+    """
+    ldx, ldy, columns = op["ld_in"], op["ld_out"], op["n_out"]
+    lanes = VECTOR_BYTES // x.itemsize
     inputs, zero = min(last, op["n_in"]) - first, x.dtype.type(0)
     wide, high = stack_array(x, _NARROW_WIDE), stack_array(x, _NARROW_HIGH)
     for lo in range(0, inputs, _CHUNK):
@@ -120,7 +125,7 @@ def narrow_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, 
         part = span(grad, lo * ld, (lo + count) * ld)
         if mode == ADD:
             transpose(count, columns, part, ld, wide, _CHUNK)
-        matmul(columns, count, rows, dy, ONE, ld, span(x, first + lo, x.size), ldx, wide, _CHUNK,
+        matmul(columns, count, rows, dy, ONE, ldy, span(x, first + lo, x.size), ldx, wide, _CHUNK,
                wide, _CHUNK, ADD if mode == ADD else WRITE, zero)
         if mode == SCALE:
             transpose(columns, count, wide, _CHUNK, high, lanes)
@@ -128,7 +133,7 @@ def narrow_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, 
         else:
             transpose(columns, count, wide, _CHUNK, part, ld)
     if last > op["n_in"]:
-        bias_gradient(dy, ld, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
+        bias_gradient(dy, ldy, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
 
 
 def _padded(X: Array, columns: int) -> Array:
@@ -172,7 +177,7 @@ class Dense(Layer):
     """
 
     kernels = Kernels(dense_forward, dense_backward, dense_gradient, dense_forward_row,
-                      hot=True)
+                      correcting=(dense_gradient, narrow_gradient))
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True, *,
                  weight_init: str | Initializer = "glorot_uniform",
@@ -212,7 +217,8 @@ class Dense(Layer):
     def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels | None:
         """With the gradient of a narrow layer where this is one."""
         lanes = pad(1, dtype)
-        narrow = 4 * n_out <= lanes and n_in >= 2 * lanes
+        narrow = (4 * n_out <= lanes and n_in >= 2 * lanes
+                  and self.kernels.gradient is dense_gradient)  # not one of a subclass
         return self.kernels._replace(gradient=narrow_gradient) if narrow else self.kernels
 
     def op(self, dtype: np.dtype[Any], n_in: int, n_out: int, *, back: bool = True,

@@ -49,16 +49,12 @@ class Optimizer:
         Of role "update" (see ``table``); None for optimizers that only Python knows.
     n_slots : int
         State vectors, at most 3 for the engine.
-    plain : bool
-        Whether the kernel does p <- p - size g and nothing else: the engine may then correct
-        parameters while it sums their gradient.
     """
 
     kernel: ClassVar[Any] = None
     decoupled: ClassVar[bool] = False
     weight_decay: float = 0.0
     n_slots: int = 0
-    plain: bool = False
 
     def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
         self.learning_rate = check_rate(learning_rate, "learning_rate")
@@ -87,6 +83,12 @@ class Optimizer:
     def hyper(self) -> Array:
         """Constants for the update kernel, float64."""
         return np.zeros(1)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the kernel does p <- p - size g and nothing else: the engine may then correct
+        parameters while it sums their gradient."""
+        return False
 
     def sizes(self, rates: Array, steps: Array) -> Array:
         """What of the steps is the same for all parameters: (size, spread) for each.

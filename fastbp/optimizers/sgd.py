@@ -68,11 +68,15 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError(f"nesterov=True needs momentum above 0, got momentum={momentum!r}")
         self.n_slots = int(self.momentum > 0)
-        self.plain = self.momentum == 0 and type(self).kernel is sgd_update
 
     def hyper(self) -> Array:
         """(momentum, nesterov)."""
         return np.array([self.momentum, self.nesterov])
+
+    @property
+    def plain(self) -> bool:
+        """Without momentum, and not in a subclass that does more."""
+        return type(self).kernel is sgd_update and self.n_slots == 0 and self.hyper()[0] == 0
 
     def config(self) -> dict[str, Any]:
         """Rate, momentum, nesterov, weight decay."""
