@@ -150,20 +150,17 @@ class Network(Doors, Portable):
 
     # -- running it -------------------------------------------------------------------
 
-    def plan(self, capacity: int, n_threads: int | None = None, *,
-             training: bool = False) -> Plan:
+    def plan(self, capacity: int, n_threads: int | None = None, training: bool = False) -> Plan:
         """The op table and workspace for batches of up to ``capacity`` rows.
 
-        Each thread has its own: several may predict with one network at a time. ``training``
-        leaves out what only predictions run.
+        Each thread has its own. ``training`` leaves out what only predictions run.
         """
         key = capacity, thread_count(n_threads), training, get_ident()
         found = self._plans.get(key)
         if found is None:
-            count = self._n_train if training else len(self.layers)
-            found = make_plan(self.layers[:count], self._n_train, self._head_loss,
-                              self._offsets[:count], self.dtype, *key[:2],
-                              row=capacity == 1 and not training)
+            n = self._n_train if training else len(self.layers)
+            found = make_plan(self.layers[:n], self._n_train, self._head_loss, self._offsets[:n],
+                              self.dtype, *key[:2], capacity == 1 and not training)
             for old in list(self._plans)[:-_KEPT_PLANS]:
                 self._plans.pop(old, None)
             self._plans[key] = found

@@ -19,8 +19,9 @@ from ._validation import Array
 from .kernels.matmul import PACKED_STRIDE
 from .kernels.tile import VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
+from .layers.base import TASK_ROW
 from .losses import Loss
-from .table import HEAD, OP, PASS, TASK, TASK_ROW
+from .table import HEAD, OP, PASS, TASK
 
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
 #: and caches cost more than a second core brings. By ``bench.constants``, as SHARD_ACTIVATIONS.

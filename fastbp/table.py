@@ -22,7 +22,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import DISABLED, entry_point
-from .kernels.tile import VECTOR_BYTES
 
 #: One layer. Sizes in elements; x, y, dx, dy, mirror (W in the other layout) and extra (the
 #: layer's own) are offsets in the workspace of buffers with ``ld`` elements a row; param is
@@ -52,9 +51,6 @@ HEAD = np.dtype([(name, np.int64) for name in (
 #: order of the places: however the rows are cut into tiles, the sum is the same.
 TASK = np.dtype([(name, np.int64) for name in (
     "op", "first", "last", "left", "right", "sum", "step")])
-#: Bytes of a row in a tile that has a part of the columns; one that has all has twice as many at
-#: most.
-TASK_ROW = 16 * VECTOR_BYTES
 
 #: A pass over the rows of a batch: before it the layer ``couple`` (-1: none) gathers what it
 #: needs of all rows, ``back`` on the way back; rows are loaded if ``load``; then ops forward

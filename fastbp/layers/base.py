@@ -14,9 +14,12 @@ import numpy as np
 
 from .._jit import driver, prange
 from .._validation import Array, as_matrix, check_dtype
-from ..kernels.tile import WRITE, pad, row_length
+from ..kernels.tile import VECTOR_BYTES, WRITE, pad, row_length
 from ..table import OP, address, call_backward, call_couple, call_forward, call_gradient
 
+#: Bytes of a row in a tile of parameters (``table.TASK``) that has a part of the columns; in one
+#: that has all of them it has twice as many at most.
+TASK_ROW = 16 * VECTOR_BYTES
 #: Rows that one thread takes at a time in the drivers. Fixed: it never depends on threads.
 ROW_BLOCK = 64
 

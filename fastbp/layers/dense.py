@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import CONTRACT, kernel
+from .._jit import kernel
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
+from ..kernels.add import add_rows, add_scaled
 from ..kernels.arrays import span, stack_array
 from ..kernels.matmul import ONE, ZERO, matmul, row_product
 from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
-from ..table import TASK_ROW
-from .base import Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
+from .base import TASK_ROW, Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
 
 #: A layer is narrow with outputs for a fourth of a vector, and inputs for two. Its gradient is
 #: made of so many inputs at a time; bytes of those by rows and by columns.
@@ -57,30 +57,6 @@ def dense_backward(op, now, params, ws, x, y, dy, dx):
     matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE,
            span(ws, op["mirror"], ws.size), ldx, dx, ldx, dx, ldx, WRITE,
            x.dtype.type(0))
-
-
-@kernel
-def add_rows(dy, ldy, rows, dbias):
-    """Add the rows of dy, as long as ``dbias``, to it in order, four at a time."""
-    n, fours = dbias.size, rows - rows % 4
-    for r in range(0, fours, 4):
-        at = r * ldy
-        a, b = span(dy, at, at + n), span(dy, at + ldy, at + ldy + n)
-        c, d = (span(dy, at + 2 * ldy, at + 2 * ldy + n),
-                span(dy, at + 3 * ldy, at + 3 * ldy + n))
-        for j in range(n):
-            dbias[j] = (((dbias[j] + a[j]) + b[j]) + c[j]) + d[j]
-    for r in range(fours, rows):
-        row = span(dy, r * ldy, r * ldy + n)
-        for j in range(n):
-            dbias[j] += row[j]
-
-
-@kernel(fastmath=CONTRACT)
-def add_scaled(y, scale, x):
-    """y += scale * x, rounded once, as in the tile."""
-    for j in range(y.size):
-        y[j] += scale * x[j]
 
 
 @kernel(inline=True)
