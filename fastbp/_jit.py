@@ -129,7 +129,6 @@ class _KernelCache(_Cache):  # type: ignore[misc]
         return path / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        target_context.refresh()
         file = self._file(sig, target_context.codegen())
         if file is None:
             return None
@@ -137,6 +136,8 @@ class _KernelCache(_Cache):  # type: ignore[misc]
             data = file.read_bytes()
             if hashlib.sha256(data[32:]).digest() != data[:32]:
                 return None
+            if b"NRT_" in data:  # calls Numba's runtime: half a second to set it up, with all else
+                target_context.refresh()
             return CompileResult._rebuild(target_context, *pickle.loads(data[32:]))
         except Exception:  # whatever is wrong with a cache entry, compiling again is right
             return None

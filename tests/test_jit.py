@@ -42,6 +42,12 @@ def test_kernels_are_cached_privately_and_reused(tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in entries(tmp_path)} == times
 
 
+def test_cached_kernels_need_nothing_of_what_compiles(tmp_path: Path) -> None:
+    code = _SMALL + "\nimport sys; print('numba.np.linalg' in sys.modules)"
+    loaded = [run(code, FASTBP_CACHE_DIR=str(tmp_path)).split()[-1] for _ in range(2)]
+    assert loaded == ["True", "False"]
+
+
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "garbage"])
 def test_a_damaged_cache_is_compiled_again(tmp_path: Path, damage: str) -> None:
     first = run(_SMALL, FASTBP_CACHE_DIR=str(tmp_path))
