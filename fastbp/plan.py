@@ -147,7 +147,9 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         op["ld_in"], op["ld_out"] = lds[k], lds[k + 1]
         op["x"], op["y"], op["dx"], op["dy"] = values[k], values[k + 1], deltas[k], deltas[k + 1]
         op["param"] = offsets[k] if layer.shapes() else -1
-        op["mirror"] = take(sizes[k + 1] * lds[k]) if dense and 0 < k < n_train else -1
+        mirrored = isinstance(layer, Dense) and 0 < k < n_train and layer.mirrored(
+            dtype, sizes[k], sizes[k + 1])
+        op["mirror"] = take(sizes[k + 1] * lds[k]) if mirrored else -1
         extra = layer.extra_size(capacity, lds[k + 1])
         op["extra"] = take(extra) if extra else -1
         work += capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if dense else 4)

@@ -17,7 +17,7 @@ from fastbp.kernels.matmul import WHOLE
 from fastbp.kernels.tile import ADD, SCALE, WRITE, pad, row_length
 from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
 from fastbp.layers.dense import dense_gradient, narrow_gradient
-from fastbp.layers.normalization import layer_norm_gradient
+from fastbp.layers.normalization import layer_norm_backward, layer_norm_gradient
 
 from . import naive
 
@@ -398,3 +398,23 @@ def test_a_gradient_of_a_subclass_is_taken_at_any_size_and_corrects_nothing() ->
     kernels = Mine(64, 2).kernels_for(np.dtype("float32"), 64, 2)
     assert kernels is not None and kernels.gradient is layer_norm_gradient
     assert Mine(64, 2).op(np.dtype("float32"), 64, 2)["corrects"] == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_wide_layers_keep_no_mirror_and_go_back_the_same_way(dtype: str) -> None:
+    kind, rng = np.dtype(dtype), np.random.default_rng(0)
+    n = 600 if dtype == "float32" else 400
+    wide = fastbp.Dense(n, n, dtype=dtype)
+    assert not wide.mirrored(kind, n, n) and wide.mirrored(kind, 64, n)
+    net = fastbp.Network([fastbp.Dense(8, n), fastbp.Dense(n, n), fastbp.Dense(n, 64)], "l2",
+                         dtype=dtype)
+    assert list(net.plan(16, 1).ops["mirror"] < 0) == [True, True, False]
+    X, dY = rng.normal(size=(7, n)).astype(dtype), rng.normal(size=(7, n)).astype(dtype)
+    wide.forward(X)
+    np.testing.assert_allclose(wide.backward(dY), dY.astype(float) @ wide.weight.astype(float),
+                               rtol=0, atol=1e-4 if dtype == "float32" else 1e-12)
+
+    class Mine(fastbp.Dense):
+        kernels = fastbp.Dense.kernels._replace(backward=layer_norm_backward)
+
+    assert Mine(n, n).mirrored(kind, n, n)

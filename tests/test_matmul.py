@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.kernels.matmul import _DEPTH, WHOLE, is_packed, matmul, next_tile, row_product
+from fastbp.kernels.matmul import (
+    _DEPTH,
+    WHOLE,
+    is_packed,
+    matmul,
+    matmul_by_rows,
+    next_tile,
+    row_product,
+)
 from fastbp.kernels.tile import ADD, SCALE, SHAPES, WRITE, host_isa, pad, row_length
 from fastbp.kernels.transpose import transpose
 
@@ -164,3 +172,17 @@ def test_unknown_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
         host_isa()
     monkeypatch.delenv("FASTBP_ISA")
     assert host_isa() in SHAPES
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows, K, cols", [(1, 3, 5), (9, 70, 100), (13, 1100, 65)])
+def test_products_with_rows_have_the_bits_of_those_with_columns(rows: int, K: int, cols: int,
+                                                                dtype: str) -> None:
+    rng = np.random.default_rng(K)
+    A, B = rng.normal(size=(rows, K)).astype(dtype), rng.normal(size=(K, cols)).astype(dtype)
+    ld, ldb = row_length(cols, dtype), row_length(K, dtype)
+    by_rows, C = np.full((cols, ldb), np.nan, dtype), np.full((rows + 1) * ld, np.nan, dtype)
+    by_rows[:, :K] = B.T
+    matmul_by_rows(rows, cols, K, A.ravel(), K, by_rows.ravel(), ldb, C, ld)
+    assert np.isnan(C[rows * ld:]).all()
+    np.testing.assert_array_equal(C[:rows * ld].reshape(rows, ld)[:, :cols], product(A, B))

@@ -72,6 +72,7 @@ def _compile(dtype: np.dtype[Any]) -> None:
     optimizers: list[Any] = [*OPTIMIZERS.values()]
     for optimizer in optimizers:
         address("update", optimizer.kernel, dtype)
+    Dense(1024, 1024).op(dtype, 1024, 1024)  # wide
     X = np.ones((8, 3), dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -15,13 +15,14 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .arrays import stack_array
+from .arrays import span, stack_array
 from .copy import copy_row
 from .tile import (
     ADD,
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
+    WRITE,
     row_tile_1,
     row_tile_4,
     row_tile_8,
@@ -30,6 +31,7 @@ from .tile import (
     tile_3,
     tile_4,
 )
+from .transpose import transpose
 
 #: Of type int64 where Numba would take a literal for a type of its own, and compile what
 #: it is passed to once more.
@@ -43,6 +45,7 @@ _DEPTH = 256
 #: the longer depth), bytes of a row of a strip.
 _PACKED_DEPTH, _STRIP_DEPTH, _PANEL, _PANELS, _STRIP = 512, 256, 4 * VECTOR_BYTES, 4, 512
 _PANELS_SIZE, _STRIP_SIZE = _STRIP_DEPTH * _PANELS * _PANEL, _STRIP_DEPTH * _STRIP
+_PANEL_SIZE = _PACKED_DEPTH * _PANEL
 #: Terms up to which no sum is cut.
 WHOLE = min(_DEPTH, _STRIP_DEPTH)
 #: Packed where rows of C are enough to pay for the copies, and either B is beyond the L2
@@ -156,6 +159,26 @@ def columns_packed(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c_row, I, i_ro
                 columns(count, min(width, cols - j), K, source, at, row, step, panels, place,
                         width, C, r * c_row + j, c_row, I, r * i_row + j, i_row, mode,
                         scale)
+
+
+@kernel
+def matmul_by_rows(rows, cols, K, A, a_row, B, b_row, C, c_row):
+    """C[r, j] = sum over k < K of A[r * a_row + k] * B[j * b_row + k], the same sums to the bit.
+
+    B lies by columns of the product: it is packed by transposing, a panel at a time. Where B is
+    beyond the caches that costs no more than a copy, and no second B in the other layout has to
+    be kept up with the first.
+    """
+    panel, width = stack_array(A, _PANEL_SIZE), np.int64(_PANEL // A.itemsize)
+    mode, zero = WRITE, A.dtype.type(0)
+    for k in range(0, K, _PACKED_DEPTH):
+        terms = min(K - k, _PACKED_DEPTH)
+        for left in range(0, cols, width):
+            count = min(width, cols - left)
+            transpose(count, terms, span(B, left * b_row + k, B.size), b_row, panel, width)
+            columns(rows, count, terms, A, k, a_row, ONE, panel, ZERO, width, C, left, c_row, C,
+                    left, c_row, mode, zero)
+        mode = ADD
 
 
 @kernel

@@ -20,7 +20,7 @@ from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
 from ..kernels.add import add_rows, add_scaled
 from ..kernels.arrays import span, stack_array
-from ..kernels.matmul import ONE, ZERO, matmul, row_product
+from ..kernels.matmul import ONE, ZERO, matmul, matmul_by_rows, row_product
 from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
 from .base import TASK_ROW, Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
@@ -29,6 +29,8 @@ from .base import TASK_ROW, Kernels, Layer, Tensor, backward_rows, forward_rows,
 #: made of so many inputs at a time; bytes of those by rows and by columns.
 _CHUNK = np.int64(256)
 _NARROW_WIDE, _NARROW_HIGH = 256 * VECTOR_BYTES // 4, 256 * VECTOR_BYTES
+#: Bytes of weights from which a layer is wide: they and a mirror leave the L2 cache no room.
+_WIDE = 1024 * 1024
 #: Bytes of the bias in a tile of parameters, at most.
 _BIAS = 2 * TASK_ROW
 
@@ -57,6 +59,15 @@ def dense_backward(op, now, params, ws, x, y, dy, dx):
     matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE,
            span(ws, op["mirror"], ws.size), ldx, dx, ldx, dx, ldx, WRITE,
            x.dtype.type(0))
+
+
+@kernel
+def wide_backward(op, now, params, ws, x, y, dy, dx):
+    """The same, to the bit, from W' itself: where W is beyond the L2 cache, to keep a mirror up
+    with it takes longer than to transpose it once more."""
+    ldx, ldy = op["ld_in"], op["ld_out"]
+    matmul_by_rows(dx.size // ldx, op["n_in"], op["n_out"], dy, ldy,
+                   span(params, op["param"], params.size), ldy, dx, ldx)
 
 
 @kernel(inline=True)
@@ -190,12 +201,20 @@ class Dense(Layer):
         """W transposed, and the bias if there is one; the bias is not penalised."""
         return self.n_in + self.use_bias, self.n_in
 
-    def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels | None:
-        """With the gradient of a narrow layer where this is one."""
-        lanes = pad(1, dtype)
-        narrow = (4 * n_out <= lanes and n_in >= 2 * lanes
-                  and self.kernels.gradient is dense_gradient)  # not one of a subclass
-        return self.kernels._replace(gradient=narrow_gradient) if narrow else self.kernels
+    def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels:
+        """With the gradient of a narrow layer, the way back of a wide one, where this is one and
+        no subclass has its own."""
+        kernels, lanes = self.kernels, pad(1, dtype)
+        if 4 * n_out <= lanes and n_in >= 2 * lanes and kernels.gradient is dense_gradient:
+            kernels = kernels._replace(gradient=narrow_gradient)
+        if n_in * row_length(n_out, dtype) * dtype.itemsize >= _WIDE and (
+                kernels.backward is dense_backward):
+            kernels = kernels._replace(backward=wide_backward)
+        return kernels
+
+    def mirrored(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> bool:
+        """Whether the way back needs W in the other layout too."""
+        return self.kernels_for(dtype, n_in, n_out).backward is not wide_backward
 
     def op(self, dtype: np.dtype[Any], n_in: int, n_out: int, *, back: bool = True,
            row: bool = True) -> Array:
@@ -290,11 +309,13 @@ class Dense(Layer):
         assert self._x is not None and self._flat is not None and self._flat_grad is not None
         ldx, ldy = row_length(self.n_in, dY.dtype), row_length(self.n_out, dY.dtype)
         op, wide, none = self.op(dY.dtype, self.n_in, self.n_out), _padded(dY, ldy), dY[:0].ravel()
-        op["ld_in"] = ldx
+        op["ld_in"], op["param"] = ldx, 0
         gradient_rows(op, np.uint64(0), self._flat, none, _padded(self._x, ldx).ravel(),
                       wide.ravel(), self._flat_grad)
-        mirror = np.zeros(self.n_out * ldx, dY.dtype)
-        transpose(self.n_in, self.n_out, self._flat, ldy, mirror, ldx)
+        mirror = none
+        if self.mirrored(dY.dtype, self.n_in, self.n_out):
+            mirror = np.zeros(self.n_out * ldx, dY.dtype)
+            transpose(self.n_in, self.n_out, self._flat, ldy, mirror, ldx)
         op["mirror"] = 0
         dX = np.empty((len(dY), ldx), dY.dtype)
         backward_rows(op, np.uint64(0), self._flat, mirror, dX.ravel(), wide.ravel(),
