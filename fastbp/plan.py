@@ -142,13 +142,12 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
 
     ops, work = np.zeros(len(layers), OP), 0
     for k, layer in enumerate(layers):
-        dense, op = isinstance(layer, Dense), ops[k:k + 1]
-        op[:] = layer.op(dtype, sizes[k], sizes[k + 1], back=k < n_train, row=row)
+        dense, op, shape = isinstance(layer, Dense), ops[k:k + 1], sizes[k:k + 2]
+        op[:] = layer.op(dtype, *shape, back=k < n_train, row=row)
         op["ld_in"], op["ld_out"] = lds[k], lds[k + 1]
         op["x"], op["y"], op["dx"], op["dy"] = values[k], values[k + 1], deltas[k], deltas[k + 1]
         op["param"] = offsets[k] if layer.shapes() else -1
-        mirrored = isinstance(layer, Dense) and 0 < k < n_train and layer.mirrored(
-            dtype, sizes[k], sizes[k + 1])
+        mirrored = 0 < k < n_train and layer.mirrored(dtype, *shape)
         op["mirror"] = take(sizes[k + 1] * lds[k]) if mirrored else -1
         extra = layer.extra_size(capacity, lds[k + 1])
         op["extra"] = take(extra) if extra else -1

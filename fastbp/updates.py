@@ -112,11 +112,7 @@ def correct_tile(op, task, now, params, ws, rows, rate):
     ld = op["ld_out"]
     at = op["param"] + task["first"] * ld + task["left"]
     if params.size * params.itemsize > _FAR:
-        columns, inputs = task["right"] - task["left"], min(task["last"], op["n_in"])
-        prefetch_rows(params, at, task["last"] - task["first"], columns, ld)
-        if op["mirror"] >= 0:
-            mirror = op["mirror"] + task["left"] * op["ld_in"] + task["first"]
-            prefetch_rows(ws, mirror, columns, inputs - task["first"], op["ld_in"])
+        prefetch_rows(params, at, task["last"] - task["first"], task["right"] - task["left"], ld)
     call_gradient(op["gradient"], (
         op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size), rows,
         task["first"], task["last"], task["left"], task["right"], span(params, at, params.size),

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import layers as L
 from .._validation import Array
-from ..kernels.vmath import _D_ERF_HI, _D_ERF_P, _D_ERF_Q, _D_ERF_T
+from ..kernels.erf import D_HI, D_P, D_Q, D_T
 from ..layers import Layer
 from .files import write_whole
 from .onnx_columns import features_of
@@ -135,14 +135,14 @@ def _silu(g: Graph, layer: Any, x: str, prefix: str) -> str:
 
 
 def _erf(g: Graph, x: str) -> str:
-    """erf; of float64 by the polynomials of ``kernels.vmath``."""
+    """erf; of float64 by the polynomials of ``kernels.erf``."""
     if g.dtype == np.float32:
         return g.op("Erf", x)
-    a = g.op("Min", g.op("Abs", x), g.number(_D_ERF_HI))
+    a = g.op("Min", g.op("Abs", x), g.number(D_HI))
     z, one = g.op("Mul", a, a), g.number(1)
-    near = g.op("Mul", a, g.horner(_D_ERF_P, z))
-    u = g.op("Div", one, g.op("Add", one, g.op("Mul", a, g.number(_D_ERF_T))))
-    q = g.horner(_D_ERF_Q, g.op("Sub", u, g.number(0.5)))
+    near = g.op("Mul", a, g.horner(D_P, z))
+    u = g.op("Div", one, g.op("Add", one, g.op("Mul", a, g.number(D_T))))
+    q = g.horner(D_Q, g.op("Sub", u, g.number(0.5)))
     far = g.op("Sub", one, g.op("Mul", g.op("Exp", g.op("Neg", z)), q))
     return g.op("Mul", g.op("Sign", x), g.op("Where", g.op("Less", a, one), near, far))
 

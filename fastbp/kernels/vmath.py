@@ -1,4 +1,4 @@
-"""exp, log1p, tanh, sigmoid, softplus, erf: branch-free, so that loops over them vectorise.
+"""exp, log1p, tanh, sigmoid, softplus: branch-free, so that loops over them vectorise.
 
 Numba's wheels carry no vector math library, and libm costs 3 to 14 ns an element.
 These take 0.3 to 1 ns. Each function is one kernel per dtype; ``exp(x)`` picks by the
@@ -262,95 +262,8 @@ def _softplus64(x):
     return select(x < 0.0, 0.0, x) + _log1p64(e)
 
 
-# --- erf: below 1 x P(x^2), above 1 - e^(-x^2) Q(t - 1/2) with t = 1 / (1 + 0.4 x) ------
-# P and Q run from the highest power down. They are interpolated at Chebyshev nodes in 50
-# digits (mpmath), P on [0, 1], Q on the t of x from 1 to where erf rounds to 1. Relative
-# error: P 1.4e-9 and 8.2e-18, Q (of 1 - erf, at most 0.16) 3.0e-9 and 3.4e-16.
-
-_F_ERF_HI, _D_ERF_HI = _f(4.2), _d(6.0)
-_F_ERF_P, _D_ERF_P = (
-    tuple(_f(c) for c in (
-        7.87587506e-5, -0.000801686429, 0.00518908742, -0.026854212, 0.112835947,
-        -0.376126267, 1.12837917)),
-    tuple(_d(c) for c in (
-        -7.7958988270021422e-10, 1.3720064546777686e-8, -1.6208483801871706e-7,
-        1.6447424703317362e-6, -1.492473690741966e-5, 0.00012055294904839708,
-        -0.00085483259753896921, 0.0052239776071164227, -0.02686617064323777,
-        0.11283791670945006, -0.3761263890318354, 1.1283791670955126)))
-_F_ERF_Q, _D_ERF_Q = (
-    tuple(_f(c) for c in (
-        -0.0848217437, -0.169302813, 0.127006797, 0.638792537, 1.00027164, 1.00685253,
-        0.74347345, 0.210806364)),
-    tuple(_d(c) for c in (
-        -0.026011793704998404, 0.018291520731181232, 0.030718914767926471,
-        -0.038086139353383995, -0.034995936150380844, 0.06598391365036975,
-        0.058465270611395661, -0.1121171568099114, -0.16911142091606111,
-        0.12779843712393693, 0.63876062520744371, 1.0002644190313425, 1.0068527728697951,
-        0.74347346789794592, 0.21080636406114358)))
-_F_ERF_T, _D_ERF_T = _f(0.4), _d(0.4)
-
-
-@kernel(fastmath=CONTRACT)
-def _erf32(x):
-    a = select(x < _F_ZERO, -x, x)
-    a = select(a > _F_ERF_HI, _F_ERF_HI, a)
-    z = a * a
-    p = _F_ERF_P[0] * z + _F_ERF_P[1]
-    p = p * z + _F_ERF_P[2]
-    p = p * z + _F_ERF_P[3]
-    p = p * z + _F_ERF_P[4]
-    p = p * z + _F_ERF_P[5]
-    p = p * z + _F_ERF_P[6]
-    u = _F_ONE / (_F_ONE + _F_ERF_T * a) - _F_HALF
-    q = _F_ERF_Q[0] * u + _F_ERF_Q[1]
-    q = q * u + _F_ERF_Q[2]
-    q = q * u + _F_ERF_Q[3]
-    q = q * u + _F_ERF_Q[4]
-    q = q * u + _F_ERF_Q[5]
-    q = q * u + _F_ERF_Q[6]
-    q = q * u + _F_ERF_Q[7]
-    y = select(a < _F_ONE, a * p, _F_ONE - _exp32(-z) * q)
-    return select(x < _F_ZERO, -y, y)
-
-
-@kernel(fastmath=CONTRACT, forceinline=True)
-def _erf64(x):
-    a = select(x < 0.0, -x, x)
-    a = select(a > _D_ERF_HI, _D_ERF_HI, a)
-    z = a * a
-    p = _D_ERF_P[0] * z + _D_ERF_P[1]
-    p = p * z + _D_ERF_P[2]
-    p = p * z + _D_ERF_P[3]
-    p = p * z + _D_ERF_P[4]
-    p = p * z + _D_ERF_P[5]
-    p = p * z + _D_ERF_P[6]
-    p = p * z + _D_ERF_P[7]
-    p = p * z + _D_ERF_P[8]
-    p = p * z + _D_ERF_P[9]
-    p = p * z + _D_ERF_P[10]
-    p = p * z + _D_ERF_P[11]
-    u = 1.0 / (1.0 + _D_ERF_T * a) - 0.5
-    q = _D_ERF_Q[0] * u + _D_ERF_Q[1]
-    q = q * u + _D_ERF_Q[2]
-    q = q * u + _D_ERF_Q[3]
-    q = q * u + _D_ERF_Q[4]
-    q = q * u + _D_ERF_Q[5]
-    q = q * u + _D_ERF_Q[6]
-    q = q * u + _D_ERF_Q[7]
-    q = q * u + _D_ERF_Q[8]
-    q = q * u + _D_ERF_Q[9]
-    q = q * u + _D_ERF_Q[10]
-    q = q * u + _D_ERF_Q[11]
-    q = q * u + _D_ERF_Q[12]
-    q = q * u + _D_ERF_Q[13]
-    q = q * u + _D_ERF_Q[14]
-    y = select(a < 1.0, a * p, 1.0 - _exp64(-z) * q)
-    return select(x < 0.0, -y, y)
-
-
 exp = by_dtype(_exp32, _exp64)
 log1p = by_dtype(_log1p32, _log1p64)
 tanh = by_dtype(_tanh32, _tanh64)
 sigmoid = by_dtype(_sigmoid32, _sigmoid64)
 softplus = by_dtype(_softplus32, _softplus64)
-erf = by_dtype(_erf32, _erf64)

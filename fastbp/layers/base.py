@@ -228,6 +228,10 @@ class Layer:
         """What the engine runs of a layer of these sizes."""
         return self.kernels
 
+    def mirrored(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> bool:
+        """Whether the way back needs the weights in the other layout too."""
+        return False
+
     def op(self, dtype: np.dtype[Any], n_in: int, n_out: int, *, back: bool = True,
            row: bool = True) -> Array:
         """The layer as a row of the op table, its place in memory left open.

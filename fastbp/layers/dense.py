@@ -213,7 +213,7 @@ class Dense(Layer):
         return kernels
 
     def mirrored(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> bool:
-        """Whether the way back needs W in the other layout too."""
+        """Where the way back is not that of a wide layer."""
         return self.kernels_for(dtype, n_in, n_out).backward is not wide_backward
 
     def op(self, dtype: np.dtype[Any], n_in: int, n_out: int, *, back: bool = True,

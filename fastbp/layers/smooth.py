@@ -19,7 +19,8 @@ from typing import Any
 
 from .._jit import kernel
 from .._validation import check_choice
-from ..kernels.vmath import erf, exp, select, sigmoid, softplus
+from ..kernels.erf import erf
+from ..kernels.vmath import exp, select, sigmoid, softplus
 from .base import Kernels, Layer
 
 _FAR = 1000.0
