@@ -126,10 +126,9 @@ class _Plans(threading.local):
 
     def __init__(self) -> None:
         self.known: dict[Any, Any] = {}
-        self.paces: dict[Any, int] = {}
 
-    def lend(self, job: Job) -> Any:
-        """Give the job's network the plan and the pace of the last one of its shape."""
+    def lend(self, job: Job) -> None:
+        """Give the job's network the plan of the last one of its shape."""
         net, batch = job.run.network, job.run.batch_size
         shape = (batch, net.dtype, [(type(x), repr(x)) for x in net.layers],
                  net._head_loss.address(net.dtype), net._head_loss.constants())
@@ -137,8 +136,7 @@ class _Plans(threading.local):
         if key not in self.known:
             self.known[key] = net.plan(batch, 1, training=True)
         net._plans[batch, 1, True, threading.get_ident()] = self.known[key]
-        job.run.chunk = self.paces.get(key, _FIRST_STEPS)
-        return key
+        job.run.chunk = _FIRST_STEPS
 
 
 def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
@@ -147,11 +145,10 @@ def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
     job.n_threads = 1
     if not job.unwatched or job.resume:
         return train(job)
-    shape = plans.lend(job)
+    plans.lend(job)
     try:
         job.start()
         done = straight(job, job.threads(), stop.is_set)
-        plans.paces[shape] = job.run.chunk
         job.end()
     finally:
         net._plans.clear()  # the next network works in it

@@ -4,7 +4,8 @@ A team hands weights and activations from core to core in every step. Where core
 cache that is hardly seen; where they do not it takes 10 us, and a step of 13 us on one
 thread takes 23 us on two. So for steps that are neither small enough for one thread nor
 large enough for all on any machine, the first calls of a run try some numbers, and later
-runs of the shape know. No result depends on the number.
+runs of the shape know. They know how long a step takes, too, and so how many to begin with.
+No result depends on either number.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any
 
 from .run import Run
 
-#: Calls of each number of threads that are compared, and how long one should take: long
-#: beside its launch. Seconds.
-_TRIALS, _TRIAL_SECONDS = 3, 0.005
+#: Calls of each number of threads that are compared, and how long one should take for each
+#: thread of the largest team: long beside its launch, in which they wake one by one. Seconds.
+_TRIALS, _TRIAL_SECONDS = 3, 0.0025
 #: More threads must save so much of the time.
 _GAIN = 0.03
-#: What is known by kind of step: the number that pays, and times of trials under way.
+#: What is known by kind of step: the number that pays, times of trials under way, and seconds
+#: of a step.
 _found: dict[Any, int] = {}
 _trials: dict[Any, dict[int, list[float]]] = {}
+_paces: dict[Any, float] = {}
 
 
 class Threads:
@@ -41,17 +44,20 @@ class Threads:
     """
 
     def __init__(self, run: Run, most: int, watched: bool = False) -> None:
-        self.size, self._times = most, dict[int, list[float]]()
-        if most == 1 or not run.compiled:
+        self.size, self._times, self._step = most, dict[int, list[float]](), None
+        if not run.compiled:
             return
         plan = run.network.plan(run.batch_size, most, training=True)
+        step = plan.ops.tobytes(), run.batch_size, plan.n_threads
+        if run.whole:  # a stream's times tell more of its reader
+            self._step = step
         if plan.settled:
             return
-        self._key = (plan.ops.tobytes(), run.batch_size, plan.n_threads,
-                     run.steps_per_epoch if watched else 0)
+        self._key = (*step, run.steps_per_epoch if watched else 0)
+        self._trial_seconds = _TRIAL_SECONDS * plan.n_threads
         if self._key in _found:
             self.size = _found[self._key]
-        elif run.whole:  # a stream's times tell more of its reader
+        elif run.whole:
             self._times = _trials.setdefault(self._key, {n: [] for n in sizes(plan.n_threads)})
             self.size = self._next()
 
@@ -59,13 +65,20 @@ class Threads:
         """The size tried least, the smallest of them."""
         return min(self._times, key=lambda n: (len(self._times[n]), n))
 
+    def first_steps(self, longest: float) -> int | None:
+        """Steps of a first call of half of ``longest``; None where no run has told."""
+        pace = _paces.get(self._step)
+        return None if pace is None else max(1, int(self.call_seconds(longest / 2) / pace))
+
     def call_seconds(self, longest: float) -> float:
         """How long the next call should take, at most ``longest``."""
-        return min(longest, _TRIAL_SECONDS) if self._times else longest
+        return min(longest, self._trial_seconds) if self._times else longest
 
     def told(self, steps: int, seconds: float, cut: bool) -> None:
         """Learn from a call; ``cut`` says that it could not be longer."""
-        if not self._times or not steps or (seconds < _TRIAL_SECONDS / 2 and not cut):
+        if steps and self._step and not (cut and self._step in _paces):
+            _paces[self._step] = seconds / steps
+        if not self._times or not steps or (seconds < self._trial_seconds / 2 and not cut):
             return
         self._times[self.size].append(seconds / steps)
         self.size = self._next()

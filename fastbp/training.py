@@ -196,8 +196,10 @@ class Job:
                 and not (self.hooks or self.metrics or self.validation))
 
     def threads(self) -> Threads:
-        """Those that the run may use."""
-        return Threads(self.run, thread_count(self.n_threads), not self.unwatched)
+        """Those that the run may use; they know how many steps it begins with."""
+        threads = Threads(self.run, thread_count(self.n_threads), not self.unwatched)
+        self.run.chunk = threads.first_steps(CHUNK_SECONDS) or self.run.chunk
+        return threads
 
     def start(self) -> None:
         """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""

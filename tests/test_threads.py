@@ -28,6 +28,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
     monkeypatch.setattr(module, "_found", {})
     monkeypatch.setattr(module, "_trials", {})
+    monkeypatch.setattr(module, "_paces", {})
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
     yield
 
@@ -224,3 +225,20 @@ def test_each_share_is_claimed_once_phase_after_phase(size: int, shares: int) ->
         assert sorted(found) == list(range(shares))
         base += team.claims(shares, size)
         assert size == 1 or (sync[24::8] == base).all()
+
+
+def test_later_runs_begin_with_the_pace_of_earlier_ones() -> None:
+    begun = crew(most=1)
+    assert begun.first_steps(0.05) is None
+    begun.told(4, 0.002, True)      # all there is to learn from yet
+    assert crew(most=1).first_steps(0.05) == 50
+    begun.told(100, 0.025, False)
+    begun.told(1, 0.02, True)       # a last step, and its launch
+    assert crew(most=1).first_steps(0.05) == 100
+    assert crew(most=8).first_steps(0.05) is None and crew(33, 1).first_steps(0.05) is None
+    work(crew(most=2), {1: 100.0, 2: 1e5}, 1)
+    assert crew(most=2).first_steps(9.0) == 1  # of a trial, not of seconds
+    net = classifier()
+    X, T = clusters(100)
+    net.fit(X, T, epochs=3, batch_size=20, optimizer=fastbp.Adam())
+    assert module._paces and crew(20).first_steps(1e9) is not None
