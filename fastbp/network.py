@@ -160,7 +160,7 @@ class Network(Doors, Portable):
         if found is None:
             n = self._n_train if training else len(self.layers)
             found = make_plan(self.layers[:n], self._n_train, self._head_loss, self._offsets[:n],
-                              self.dtype, *key[:2], capacity == 1 and not training)
+                              self.dtype, *key[:3])
             for old in list(self._plans)[:-_KEPT_PLANS]:
                 self._plans.pop(old, None)
             self._plans[key] = found

@@ -21,7 +21,7 @@ from .kernels.tile import VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
 from .layers.base import TASK_ROW
 from .losses import Loss
-from .table import HEAD, OP, PASS, TASK
+from .table import HEAD, OP, PASS, TASK, address
 
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
 #: and caches cost more than a second core brings. By ``bench.constants``, as SHARD_ACTIVATIONS.
@@ -43,6 +43,8 @@ _TILE_BYTES, _PACKED_TILE_BYTES = 128 * 1024, 256 * 1024
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
 #: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
 _SHARD_ROWS, _SHARD_BLOCK = 64, 256
+#: Rows a thread, up to which a team shares wide layers out by columns.
+OWN_ROWS = 256
 #: Shares a thread in the parameter phase, at least: so that none waits long for the rest.
 _SHARES = 3
 
@@ -62,7 +64,7 @@ class Plan:
     @cached_property
     def one_pass(self) -> Array:
         """The way of a batch whose rows know nothing of each other: all but training."""
-        return _passes(int(self.head["n_train"][0]), ())
+        return _passes(int(self.head["n_train"][0]), (), self.ops)
 
     @cached_property
     def n_sums(self) -> int:
@@ -100,7 +102,7 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
 
 
 def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequence[int],
-              dtype: np.dtype[Any], capacity: int, n_threads: int, row: bool = False) -> Plan:
+              dtype: np.dtype[Any], capacity: int, n_threads: int, training: bool = False) -> Plan:
     """Lay out a network for batches of up to ``capacity`` rows.
 
     Parameters
@@ -117,10 +119,10 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     capacity : int
     n_threads : int
         Threads to share the work among.
-    row : bool
-        Whether ``forward_row`` of the ops is needed.
+    training : bool
+        Whether steps of training will run it, and nothing else.
     """
-    at = 0
+    at, row = 0, capacity == 1 and not training
 
     def take(size: int) -> int:
         nonlocal at
@@ -154,6 +156,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         work += capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if dense else 4)
     if work < PARALLEL_THRESHOLD:
         n_threads = 1
+    if training and n_threads > 1 and capacity <= OWN_ROWS * n_threads:
+        _share_columns(layers[:n_train], ops, dtype)
 
     couplers = [k for k in range(n_train) if ops[k]["couple_forward"]]
     n_params = offsets[-1] + pad(layers[-1].layout(dtype)[1], dtype)
@@ -181,18 +185,32 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                take(capacity), take(capacity), take(scratch * n_threads), scratch, n_train,
                sizes[0], lds[0], capacity, row_block, shards, take(shards * n_params),
                *loss.constants())
-    return Plan(ops, head, tasks, _passes(n_train, couplers), aligned_zeros(at, dtype), n_threads,
-                work)
+    return Plan(ops, head, tasks, _passes(n_train, couplers, ops), aligned_zeros(at, dtype),
+                n_threads, work)
 
 
-def _passes(n_train: int, couplers: Sequence[int]) -> Array:
+def _share_columns(layers: Sequence[Layer], ops: Array, dtype: np.dtype[Any]) -> None:
+    """Let layers that can be shared out by columns be so."""
+    for layer, op in zip(layers, ops, strict=False):
+        kernels = layer.kernels_for(dtype, int(op["n_in"]), int(op["n_out"]))
+        if kernels is not None and kernels.columns_forward is not None:
+            op["couple_forward"] = address("couple", kernels.columns_forward, dtype)
+            op["couple_backward"] = address("couple", kernels.columns_backward, dtype)
+            op["by_columns"] = 1
+
+
+def _passes(n_train: int, couplers: Sequence[int], ops: Array) -> Array:
     """The way of a batch, cut before each layer that couples rows, there and back."""
     cuts, passes = [0, *couplers, n_train], []
     for i in range(len(cuts) - 1):
-        passes.append([cuts[i] if i else -1, -1, i == 0, cuts[i], cuts[i + 1], 0, 0, 1])
+        done = int(i > 0 and ops["by_columns"][cuts[i]])
+        passes.append([cuts[i] if i else -1, -1, i == 0, cuts[i] + done, cuts[i + 1], 0, 0, 1])
     passes[-1][5:] = 1, n_train - 1, max(couplers[-1] + 1 if couplers else 1, 1)
     for i, k in reversed(list(enumerate(couplers))):
-        passes.append([-1, k, 0, 0, 0, 0, k, max(couplers[i - 1] + 1 if i else 1, 1)])
+        done = int(ops["by_columns"][k])
+        if k or not done:  # nobody asks for the gradient of the input
+            passes.append([-1, k, 0, 0, 0, 0, k - done,
+                           max(couplers[i - 1] + 1 if i else 1, 1)])
     return np.array([tuple(p) for p in passes], PASS)
 
 

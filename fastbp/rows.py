@@ -2,7 +2,8 @@
 
 One thread takes a block of rows all the way: no barrier inside, the block stays in its
 cache. Layers that couple the rows of a batch (batch norm) cut the way into passes; between
-two of them the threads meet and share out what is gathered over all rows.
+two of them the threads meet and share out what is gathered over all rows. So do wide layers
+where a team is large (see ``layers.wide``): they are shared out by columns.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from .table import call_backward, call_couple, call_forward, call_gradient, call
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
 PREDICT, ERROR, GRADIENT = 0, 1, 2
-#: Columns that one thread gathers at a time in a layer that couples rows.
-_COLUMNS = 64
+#: Columns that one thread takes at a time in a layer that couples rows: a panel of a product;
+#: a fourth of that where a team would find too few shares.
+_COLUMNS, _FEWEST = 64, 16
 
 
 @kernel
@@ -109,13 +111,17 @@ def add_block_gradients(ops, head, now, params, ws, at, rows, partial):
 
 @kernel
 def gather(worker, size, sync, base, part, now, ops, params, ws, rows):
-    """What a layer that couples rows gathers of all of them, shared out by columns."""
+    """What a layer does with all rows of the batch at once, shared out by columns."""
     back = part["back"] >= 0
     op = ops[part["back"] if back else part["couple"]]
-    shares = (op["n_out"] + _COLUMNS - 1) // _COLUMNS
+    columns = op["n_in"] if back and op["by_columns"] != 0 else op["n_out"]
+    width = np.int64(_COLUMNS)
+    while op["by_columns"] != 0 and width > _FEWEST and columns < width * size:
+        width //= 2
+    shares = (columns + width - 1) // width
     share, turn = claim(worker, size, sync, base, shares, ZERO)
     while share < shares:
-        left, right = share * _COLUMNS, min((share + 1) * _COLUMNS, op["n_out"])
+        left, right = share * width, min((share + 1) * width, columns)
         dy = ws[op["dy"]:] if back else ws[:0]
         call_couple(op["couple_backward"] if back else op["couple_forward"],
                     (op, now, params, ws, ws[op["x"]:], dy, rows, left, right))

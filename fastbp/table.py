@@ -27,12 +27,13 @@ from ._jit import DISABLED, entry_point
 #: layer's own) are offsets in the workspace of buffers with ``ld`` elements a row; param is
 #: an offset in the flat parameters; -1 where there is none. Of the parameters the first
 #: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised.
-#: ``corrects``: the gradient kernel can correct the parameters itself. ``a`` and ``b`` are the
-#: layer's constants, ``index`` is its place in the network.
+#: ``corrects``: the gradient kernel can correct the parameters itself. ``by_columns``: the
+#: couple kernels do the op's whole work, in place of ``forward`` and ``backward``. ``a`` and
+#: ``b`` are the layer's constants, ``index`` is its place in the network.
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
     "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
-    "extra", "n_rows", "n_decayed", "in_place", "corrects", "index")]
+    "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "index")]
     + [("a", np.float64), ("b", np.float64)])
 
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
@@ -53,9 +54,9 @@ TASK = np.dtype([(name, np.int64) for name in (
     "op", "first", "last", "left", "right", "sum", "step")])
 
 #: A pass over the rows of a batch: before it the layer ``couple`` (-1: none) gathers what it
-#: needs of all rows, ``back`` on the way back; rows are loaded if ``load``; then ops forward
-#: from ``first`` to ``last``, the loss if ``loss``, and backward from ``top`` down to
-#: ``bottom``.
+#: needs of all rows, or is shared out by columns; ``back`` on the way back. Then rows are
+#: loaded if ``load``; then ops forward from ``first`` to ``last``, the loss if ``loss``, and
+#: backward from ``top`` down to ``bottom``.
 PASS = np.dtype([(name, np.int64) for name in (
     "couple", "back", "load", "first", "last", "loss", "top", "bottom")])
 
@@ -88,7 +89,8 @@ def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
         # last where op["corrects"], of up to ``kernels.matmul.WHOLE`` rows
         "gradient": (op, now, array, array, array, array, n, n, n, n, n, array, n, n, element),
         # params, ws, x, dy, rows, first, last, left, right, grad, ld, mode, scale
-        # what columns left:right of all rows say, into ws[op["extra"]:]
+        # what columns left:right of all rows say, into ws[op["extra"]:]; or those columns of y
+        # or dx, where op["by_columns"]
         "couple": (op, now, array, array, array, array, n, n, n),
         # params, ws, x, dy, rows, left, right
         # error[r] = weight[r] E_r, dx = weight[r] dE_r

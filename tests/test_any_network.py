@@ -6,12 +6,14 @@ Sizes are those at which the plan cuts, packs, shares or pads in another way.
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fastbp
+from fastbp.layers import dense
 from fastbp.rules import Rules
 from fastbp.run import Run
 
@@ -33,11 +35,11 @@ OPTIMIZERS = st.sampled_from([fastbp.SGD(0.05), fastbp.SGD(0.05, 0.9, nesterov=T
        middle=st.lists(MIDDLE, min_size=3, max_size=3),
        loss=st.sampled_from(["SoftmaxCrossEntropyLoss", "l2", "mae"]), rows=ROWS, batch=ROWS,
        rules=RULES, optimizer=OPTIMIZERS, weighted=st.booleans(), threads=st.integers(1, 4),
-       seed=st.integers(0, 9))
+       wide=st.sampled_from([dense.WIDE, 4096, 0]), seed=st.integers(0, 9))
 def test_engine_and_textbook_agree(sizes: list[int], middle: list[str | None], loss: str,
                                    rows: int, batch: int, rules: dict[str, float],
                                    optimizer: fastbp.Optimizer, weighted: bool, threads: int,
-                                   seed: int, teams: None) -> None:
+                                   wide: int, seed: int, teams: None) -> None:
     assume(rows * sum(m * n for m, n in zip(sizes, sizes[1:], strict=False)) < 5e8)  # some seconds
     rng = np.random.default_rng(seed)
     X, T = rng.normal(size=(rows, sizes[0])), np.abs(rng.normal(size=(rows, sizes[-1])))
@@ -51,8 +53,9 @@ def test_engine_and_textbook_agree(sizes: list[int], middle: list[str | None], l
         made = Rules(**rules, weight_decay=optimizer.weight_decay)  # type: ignore[arg-type]
         run = Run(net, X, T, min(batch, rows), optimizer, True, weights=weights, rules=made)
         run.compiled = compiled
-        for _ in range(2):
-            run.advance(1, size)
+        with patch.object(dense, "WIDE", wide):  # bytes of weights
+            for _ in range(2):
+                run.advance(1, size)
         found.append((net.params, run.errors[0]))
     (params, error), (alone, same), (book, expected) = found
     assert (params == alone).all() and error == same

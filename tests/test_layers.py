@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import fastbp
+from fastbp import plan as planning
 from fastbp.kernels.matmul import WHOLE
 from fastbp.kernels.tile import ADD, SCALE, WRITE, pad, row_length
 from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
@@ -418,3 +419,22 @@ def test_wide_layers_keep_no_mirror_and_go_back_the_same_way(dtype: str) -> None
         kernels = fastbp.Dense.kernels._replace(backward=layer_norm_backward)
 
     assert Mine(n, n).mirrored(kind, n, n)
+
+
+def test_teams_share_wide_layers_out_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
+    n = 512
+    layers = [fastbp.Dense(n, n), fastbp.BatchNorm(), fastbp.ReLU(), fastbp.Dense(n, n),
+              fastbp.ReLU(), fastbp.Dense(n, 10)]
+    net = fastbp.Network(layers, "SoftmaxCrossEntropyLoss")
+    plan = net.plan(planning.OWN_ROWS * 2, 2, training=True)
+    assert plan.ops["by_columns"].tolist() == [1, 0, 0, 1, 0, 0]
+    # couple, back, load, first, last, loss, top, bottom
+    assert [list(p) for p in plan.passes.tolist()] == [
+        [-1, -1, 1, 0, 0, 0, 0, 1], [0, -1, 0, 1, 1, 0, 0, 1], [1, -1, 0, 1, 3, 0, 0, 1],
+        [3, -1, 0, 4, 6, 1, 5, 4], [-1, 3, 0, 0, 0, 0, 2, 2], [-1, 1, 0, 0, 0, 0, 1, 1]]
+    for rows, threads, training in ((planning.OWN_ROWS * 2 + 1, 2, True), (64, 1, True),
+                                    (64, 8, False)):
+        other = net.plan(rows, threads, training=training)
+        assert not other.ops["by_columns"].any() and other.n_threads == threads
+    assert net.plan(64, 8, training=True).ops["by_columns"].any()

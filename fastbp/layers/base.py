@@ -35,6 +35,9 @@ class Kernels(NamedTuple):
     #: Of layers that couple the rows of a batch: what they gather before their turn.
     couple_forward: Any = None
     couple_backward: Any = None
+    #: Both ways by columns, for all rows at once, of layers that large teams share out so.
+    columns_forward: Any = None
+    columns_backward: Any = None
     #: Gradient kernels that can correct the parameters themselves (mode SCALE).
     correcting: tuple[Any, ...] = ()
 

@@ -20,17 +20,16 @@ from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
 from ..kernels.add import add_rows, add_scaled
 from ..kernels.arrays import span, stack_array
-from ..kernels.matmul import ONE, ZERO, matmul, matmul_by_rows, row_product
+from ..kernels.matmul import ONE, ZERO, matmul, row_product
 from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
 from .base import TASK_ROW, Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
+from .wide import WIDE, columns_backward, columns_forward, wide_backward
 
 #: A layer is narrow with outputs for a fourth of a vector, and inputs for two. Its gradient is
 #: made of so many inputs at a time; bytes of those by rows and by columns.
 _CHUNK = np.int64(256)
 _NARROW_WIDE, _NARROW_HIGH = 256 * VECTOR_BYTES // 4, 256 * VECTOR_BYTES
-#: Bytes of weights from which a layer is wide: they and a mirror leave the L2 cache no room.
-_WIDE = 1024 * 1024
 #: Bytes of the bias in a tile of parameters, at most.
 _BIAS = 2 * TASK_ROW
 
@@ -59,15 +58,6 @@ def dense_backward(op, now, params, ws, x, y, dy, dx):
     matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE,
            span(ws, op["mirror"], ws.size), ldx, dx, ldx, dx, ldx, WRITE,
            x.dtype.type(0))
-
-
-@kernel
-def wide_backward(op, now, params, ws, x, y, dy, dx):
-    """The same, to the bit, from W' itself: where W is beyond the L2 cache, to keep a mirror up
-    with it takes longer than to transpose it once more."""
-    ldx, ldy = op["ld_in"], op["ld_out"]
-    matmul_by_rows(dx.size // ldx, op["n_in"], op["n_out"], dy, ldy,
-                   span(params, op["param"], params.size), ldy, dx, ldx)
 
 
 @kernel(inline=True)
@@ -202,14 +192,15 @@ class Dense(Layer):
         return self.n_in + self.use_bias, self.n_in
 
     def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels:
-        """With the gradient of a narrow layer, the way back of a wide one, where this is one and
-        no subclass has its own."""
+        """With the gradient of a narrow layer, what a wide one runs, where this is one and no
+        subclass has its own."""
         kernels, lanes = self.kernels, pad(1, dtype)
         if 4 * n_out <= lanes and n_in >= 2 * lanes and kernels.gradient is dense_gradient:
             kernels = kernels._replace(gradient=narrow_gradient)
-        if n_in * row_length(n_out, dtype) * dtype.itemsize >= _WIDE and (
-                kernels.backward is dense_backward):
-            kernels = kernels._replace(backward=wide_backward)
+        if n_in * row_length(n_out, dtype) * dtype.itemsize >= WIDE and (
+                kernels[:2] == (dense_forward, dense_backward)):
+            kernels = kernels._replace(backward=wide_backward, columns_forward=columns_forward,
+                                       columns_backward=columns_backward)
         return kernels
 
     def mirrored(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> bool:
