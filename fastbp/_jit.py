@@ -29,14 +29,13 @@ import numba
 import numpy as np
 from numba import config, prange
 from numba.core.caching import _Cache
-from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
-from numba.core.compiler_machinery import register_pass
+from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError as CompileError
-from numba.core.lowering import Lower
 from numba.core.serialize import dumps
-from numba.core.typed_passes import NativeLowering
 from numba.extending import overload
+
+from ._compiler import Compiler, LazyCompiler, LazyDispatcher, rebuild
 
 __all__ = ["CONTRACT", "DISABLED", "CompileError", "Driver", "by_dtype", "compile_user", "driver",
            "entry_point", "kernel", "prange", "thread_count", "uncached_kernel"]
@@ -138,9 +137,12 @@ class _KernelCache(_Cache):  # type: ignore[misc]
                 return None
             if b"NRT_" in data:  # calls Numba's runtime: half a second to set it up, with all else
                 target_context.refresh()
-            return CompileResult._rebuild(target_context, *pickle.loads(data[32:]))
+            return self._rebuild(target_context, pickle.loads(data[32:]))
         except Exception:  # whatever is wrong with a cache entry, compiling again is right
             return None
+
+    def _rebuild(self, target_context: Any, parts: tuple[Any, ...]) -> Any:
+        return CompileResult._rebuild(target_context, *parts)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         file = self._file(sig, data.codegen)
@@ -156,42 +158,42 @@ class _KernelCache(_Cache):  # type: ignore[misc]
             Path(scratch).unlink(missing_ok=True)
 
 
-# --- the compiler -------------------------------------------------------------------
+class _LazyCache(_KernelCache):
+    """The same for kernels that other kernels call."""
+
+    def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
+        super().__init__(func, options)
+        self._identity += ":lazy"
+
+    def _rebuild(self, target_context: Any, parts: tuple[Any, ...]) -> Any:
+        return rebuild(target_context, parts)
 
 
-class _WideLower(Lower):  # type: ignore[misc]
-    def lower_normal_function(self, fndesc: Any) -> None:
-        super().lower_normal_function(fndesc)
-        # LLVM vectorises by half registers where it thinks AVX-512 slows the clock. A set's
-        # own add: llvmlite's lets no attribute through that it does not know.
-        set.add(self.function.attributes, '"prefer-vector-width"="512"')
+# --- dispatchers --------------------------------------------------------------------
 
 
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _WideLowering(NativeLowering):  # type: ignore[misc]
-    """Numba's lowering, with loops vectorised by the whole registers of the host."""
-
-    _name = "fastbp_wide_lowering"
-    lowering_class = _WideLower
-
-
-class _Compiler(CompilerBase):  # type: ignore[misc]
-    """Numba's compiler but for the last pass."""
-
-    def define_pipelines(self) -> list[Any]:
-        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [(_WideLowering if one is NativeLowering else one, why)
-                         for one, why in passes.passes]
-        passes.finalize()
-        return [passes]
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False,
+                            "no_cfunc_wrapper": True}
 
 
 def _compile(func: Callable[..., Any], **options: Any) -> Any:
+    """A dispatcher for calls from Python."""
     if DISABLED:
         return func
-    dispatcher = numba.njit(nogil=True, error_model="numpy", _nrt=False,
-                            pipeline_class=_Compiler, no_cfunc_wrapper=True, **options)(func)
+    dispatcher = numba.njit(pipeline_class=Compiler, **_OPTIONS, **options)(func)
     dispatcher._cache = _KernelCache(func, options)
+    return dispatcher
+
+
+def _compile_lazily(func: Callable[..., Any], **options: Any) -> Any:
+    """A dispatcher for calls from compiled code, and for Python where it calls too."""
+    if DISABLED:
+        return func
+    dispatcher = LazyDispatcher(func, targetoptions={
+        "nopython": True, "no_cpython_wrapper": True, **_OPTIONS, **options},
+        pipeline_class=LazyCompiler)
+    dispatcher.make_twin = functools.partial(_compile, func, **options)
+    dispatcher._cache = _LazyCache(func, options)
     return dispatcher
 
 
@@ -202,7 +204,11 @@ def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
     """
     dispatcher.compile(argtypes)
     compiled = dispatcher.overloads[argtypes]
-    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+    waited = getattr(compiled.library, "waits", False)
+    address = int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+    if waited:  # now there is machine code to keep
+        dispatcher._cache.save_overload(argtypes, compiled)
+    return address
 
 
 # --- decorators ---------------------------------------------------------------------
@@ -224,7 +230,7 @@ def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
     options: dict[str, Any] = {"inline": "always"} if inline else {}
     if forceinline:
         options["forceinline"] = True
-    return _compile(func, **options, **({"fastmath": set(fastmath)} if fastmath else {}))
+    return _compile_lazily(func, **options, **({"fastmath": set(fastmath)} if fastmath else {}))
 
 
 def uncached_kernel(func: Callable[..., Any]) -> Any:

@@ -98,6 +98,75 @@ def test_kernels_with_closures_are_refused() -> None:
         _jit.kernel(lambda x: x + inner)
 
 
+_CALLS = """
+import numpy as np
+from fastbp._jit import kernel
+@kernel
+def inner(x, n):
+    for i in range(n):
+        x[i] += 1
+@kernel
+def outer(x, n):
+    inner(x, n)
+x = np.zeros(4)
+"""
+
+
+@pytest.mark.parametrize("order", ["outer(x, 2); inner(x, 3)", "inner(x, 3); outer(x, 2)",
+                                   "outer(x, np.int64(2)); inner(x, 3); inner(x, np.int32(0))"])
+def test_kernels_that_others_call_can_be_called_from_python(order: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(_CALLS + order + "\nprint(*x)")
+    code = f"exec(compile(open({str(file)!r}).read(), {str(file)!r}, 'exec'))"
+    for _ in range(2):  # compiled; from the cache
+        found = run(code, FASTBP_CACHE_DIR=str(tmp_path / "c"))
+        assert found.split() == ["2.0", "2.0", "1.0", "0.0"]
+
+
+_LAZY = """
+import numpy as np, fastbp
+from numba.core import event
+from fastbp.kernels.matmul import matmul
+from fastbp.layers.dense import dense_forward
+class Names(event.Listener):
+    def on_start(self, e):
+        names.append(e.data["dispatcher"].py_func.__name__)
+    def on_end(self, e):
+        pass
+names = []
+event.register("numba:compile", Names())
+def fit(layer):
+    net = fastbp.Network([fastbp.Dense(3, 4), layer, fastbp.Dense(4, 2)], "l2")
+    net.fit(np.ones((5, 3)), np.ones((5, 2)))
+    return net.params.sum()
+"""
+
+
+def test_only_kernels_that_are_called_by_address_become_machine_code(tmp_path: Path) -> None:
+    def waits(code: str, kernel: str) -> list[str]:
+        look = (f"[getattr(c.library, 'waits', False) for c in {kernel}.overloads.values()], "
+                "'matmul' in names, 'dense_forward' in names")
+        return run(f"{_LAZY}{code}\nprint({look})", FASTBP_CACHE_DIR=str(tmp_path)).split()
+
+    assert waits("fit(fastbp.ReLU())", "matmul") == ["[True]", "True", "True"]
+    assert waits("fit(fastbp.ReLU())", "dense_forward") == ["[False]", "False", "False"]
+    # A new caller copies what the cache has, without compiling it again ...
+    assert waits("fit(fastbp.BatchNorm())", "matmul") == ["[]", "False", "False"]
+    (folder,) = {p.parent for p in entries(tmp_path)}
+    for path in folder.glob("dense_forward-*"):
+        path.unlink()
+    assert waits("fit(fastbp.ReLU())", "matmul") == ["[True]", "False", "True"]
+    # ... and what the cache has no machine code for gets it where somebody asks.
+    code = """
+signature = next(iter(matmul.overloads))
+from fastbp._jit import entry_point
+assert entry_point(matmul, signature) == entry_point(matmul, signature) > 0
+"""
+    for path in folder.glob("dense_forward-*"):
+        path.unlink()
+    assert waits("fit(fastbp.ReLU())" + code, "matmul") == ["[False]", "False", "True"]
+
+
 _FIT = """
 import numpy as np, fastbp
 from fastbp import plan

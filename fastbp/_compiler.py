@@ -1,0 +1,155 @@
+"""Numba's compiler, but for two things.
+
+Loops are vectorised by the whole registers of the host. And a kernel that other kernels call has
+neither a way in from Python nor machine code of its own: those who call it copy its body, so
+both would be made for nobody, which takes a fourth of a first fit. Whoever asks for one gets it:
+``LazyLibrary`` makes machine code for the first who wants an address, ``LazyDispatcher`` has a
+twin for calls from Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder, compile_result
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import register_pass
+from numba.core.lowering import Lower
+from numba.core.registry import CPUDispatcher
+from numba.core.typed_passes import NativeLowering
+
+
+class _WideLower(Lower):  # type: ignore[misc]
+    def lower_normal_function(self, fndesc: Any) -> None:
+        super().lower_normal_function(fndesc)
+        # LLVM vectorises by half registers where it thinks AVX-512 slows the clock. A set's
+        # own add: llvmlite's lets no attribute through that it does not know.
+        set.add(self.function.attributes, '"prefer-vector-width"="512"')
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _WideLowering(NativeLowering):  # type: ignore[misc]
+    """Numba's lowering, with loops vectorised by the whole registers of the host."""
+
+    _name = "fastbp_wide_lowering"
+    lowering_class = _WideLower
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LazyLowering(_WideLowering):
+    """The same up to optimised LLVM code, which callers copy."""
+
+    _name = "fastbp_lazy_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        codegen = state.targetctx.codegen()
+        library = state.library = LazyLibrary(codegen, state.func_id.func_qualname)
+        library.enable_object_caching()
+        state.flags.no_compile = True
+        done: bool = super().run_pass(state)
+        library.finalize()
+        key = object()  # what callers find it by
+        state.targetctx.insert_user_function(key, state["cr"].fndesc, [library])
+        state["cr"] = state["cr"]._replace(cfunc=key)
+        return done
+
+
+class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """Optimised LLVM code that becomes machine code when somebody asks where it lies.
+
+    Attributes
+    ----------
+    waits : bool
+        Whether nobody has asked yet.
+    """
+
+    waits = False
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = self.waits = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """Address of a function of the library, 0 if there is none of this name."""
+        with global_compiler_lock:
+            if self.waits:
+                self.waits = False
+                super()._finalize_final_module()
+        return int(super().get_pointer_to_function(name))
+
+    def serialize_using_object_code(self) -> Any:
+        """What a cache keeps: machine code only where there is any."""
+        return (self.serialize_using_bitcode() if self.waits
+                else super().serialize_using_object_code())
+
+    @classmethod
+    def restore(cls, codegen: Any, state: Any) -> Any:
+        """The library of which a cache kept ``state``."""
+        name, kind, data = state
+        if kind != "bitcode":
+            return codegen.unserialize_library(state)
+        library = cls(codegen, name)
+        library.enable_object_caching()
+        library._final_module = llvm.parse_bitcode(data)
+        library._finalize_final_module()
+        return library
+
+
+class Compiler(CompilerBase):  # type: ignore[misc]
+    """Numba's compiler but for the last pass."""
+
+    lowering: Any = _WideLowering
+
+    def define_pipelines(self) -> list[Any]:
+        """Numba's passes with another lowering."""
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [(self.lowering if one is NativeLowering else one, why)
+                         for one, why in passes.passes]
+        passes.finalize()
+        return [passes]
+
+
+class LazyCompiler(Compiler):
+    """For kernels that other kernels call."""
+
+    lowering = _LazyLowering
+
+
+class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
+    """A kernel that other kernels call.
+
+    Attributes
+    ----------
+    make_twin : callable
+        Makes the dispatcher that Python's calls go to.
+    """
+
+    make_twin: Callable[[], Any]
+    _twin: Any = None
+
+    def add_overload(self, compiled: Any) -> None:
+        """Take in what has been compiled; there is nothing in it for Python to call."""
+        self.overloads[tuple(compiled.signature.args)] = compiled
+
+    def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:
+        """For Python's first call with arguments of these types; later ones come not here."""
+        if self._twin is None:
+            self._twin = self.make_twin()
+        entry = self._twin._compile_for_args(*args, **kwargs)
+        self._insert([self.typeof_pyval(arg)._code for arg in args], entry, False)
+        return entry
+
+
+def rebuild(context: Any, parts: tuple[Any, ...]) -> Any:
+    """A kernel that other kernels call from what ``CompileResult._reduce`` made of it."""
+    data, fndesc, env, signature, _, lifted, _, reload_init, referenced = parts
+    return compile_result(
+        target_context=context, typing_context=context.typing_context,
+        library=LazyLibrary.restore(context.codegen(), data), environment=env,
+        entry_point=object(), fndesc=fndesc, signature=signature, objectmode=False,
+        lifted=lifted, typing_error=None, reload_init=reload_init, referenced_envs=referenced)
+
+
+__all__ = ["Compiler", "LazyCompiler", "LazyDispatcher", "LazyLibrary", "rebuild"]
