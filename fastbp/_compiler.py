@@ -128,6 +128,7 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
 
     make_twin: Callable[[], Any]
     _twin: Any = None
+    _ways_in: frozenset[tuple[int, ...]] = frozenset()
 
     def add_overload(self, compiled: Any) -> None:
         """Take in what has been compiled; there is nothing in it for Python to call."""
@@ -135,10 +136,13 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
 
     def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:
         """For Python's first call with arguments of these types; later ones come not here."""
-        if self._twin is None:
-            self._twin = self.make_twin()
-        entry = self._twin._compile_for_args(*args, **kwargs)
-        self._insert([self.typeof_pyval(arg)._code for arg in args], entry, False)
+        with global_compiler_lock:
+            self._twin = self._twin or self.make_twin()
+            entry = self._twin._compile_for_args(*args, **kwargs)
+            codes = tuple(self.typeof_pyval(arg)._code for arg in args)
+            if codes not in self._ways_in:  # a second would be one too many to choose from
+                self._ways_in |= {codes}
+                self._insert(list(codes), entry, False)
         return entry
 
 

@@ -123,6 +123,26 @@ def test_kernels_that_others_call_can_be_called_from_python(order: str, tmp_path
         assert found.split() == ["2.0", "2.0", "1.0", "0.0"]
 
 
+def test_a_first_call_of_several_threads_at_once_is_the_last_slow_one(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(_CALLS + """
+from threading import Barrier, Thread
+def call():
+    start.wait()
+    inner(np.zeros(4), 3)
+start = Barrier(8)
+threads = [Thread(target=call) for _ in range(8)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+slow = []
+type(inner)._compile_for_args = lambda *args: slow.append(args)
+inner(x, 3)
+print(*x, len(slow))
+""")
+    code = f"exec(compile(open({str(file)!r}).read(), {str(file)!r}, 'exec'))"
+    assert run(code, FASTBP_CACHE_DIR="").split() == ["1.0", "1.0", "1.0", "0.0", "0"]
+
+
 _LAZY = """
 import numpy as np, fastbp
 from numba.core import event
