@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array
-from .kernels.matmul import PACKED_STRIDE
-from .kernels.tile import VECTOR_BYTES, pad, row_length
+from .kernels.matmul import PACKED_STRIDE, WHOLE
+from .kernels.tile import CLIP, VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
-from .layers.base import TASK_ROW
+from .layers.base import TASK_ROW, Kernels
 from .losses import Loss
 from .table import HEAD, OP, PASS, TASK, address
 
@@ -158,6 +158,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         n_threads = 1
     if training and n_threads > 1 and capacity <= OWN_ROWS * n_threads:
         _share_columns(layers[:n_train], ops, dtype)
+    if not row:
+        _rectify(layers, ops, n_train, dtype)
 
     couplers = [k for k in range(n_train) if ops[k]["couple_forward"]]
     n_params = offsets[-1] + pad(layers[-1].layout(dtype)[1], dtype)
@@ -197,6 +199,25 @@ def _share_columns(layers: Sequence[Layer], ops: Array, dtype: np.dtype[Any]) ->
             op["couple_forward"] = address("couple", kernels.columns_forward, dtype)
             op["couple_backward"] = address("couple", kernels.columns_backward, dtype)
             op["by_columns"] = 1
+
+
+def _rectify(layers: Sequence[Layer], ops: Array, n_train: int, dtype: np.dtype[Any]) -> None:
+    """Let products do what rectifiers would, as sums leave their registers."""
+    def kernels(k: int) -> Kernels:
+        found = layers[k].kernels_for(dtype, int(ops[k]["n_in"]), int(ops[k]["n_out"]))
+        assert found is not None
+        return found
+
+    for k in range(1, len(layers)):
+        own, op = kernels(k), ops[k]
+        if not own.rectifies or op["x"] != op["y"]:
+            continue
+        below, above = kernels(k - 1), kernels(k + 1) if k + 1 < n_train else None
+        if below.forward in below.rectifying:
+            ops[k - 1]["clip"], op["forward"] = CLIP, 0
+        if above is not None and above.backward in above.rectifying and (
+                op["dx"] == op["dy"] and ops[k + 1]["n_out"] <= WHOLE):
+            ops[k + 1]["mask"], op["backward"] = 1, 0
 
 
 def _passes(n_train: int, couplers: Sequence[int], ops: Array) -> Array:

@@ -28,12 +28,15 @@ from ._jit import DISABLED, entry_point
 #: an offset in the flat parameters; -1 where there is none. Of the parameters the first
 #: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised.
 #: ``corrects``: the gradient kernel can correct the parameters itself. ``by_columns``: the
-#: couple kernels do the op's whole work, in place of ``forward`` and ``backward``. ``a`` and
-#: ``b`` are the layer's constants, ``index`` is its place in the network.
+#: couple kernels do the op's whole work, in place of ``forward`` and ``backward``. ``clip``
+#: (CLIP of ``kernels.tile``, or 0) and ``mask`` (1 or 0): the op does a rectifier's work, above
+#: it on the way there, below it on the way back; that one's kernel is 0. ``a`` and ``b`` are the
+#: layer's constants, ``index`` is its place in the network.
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
     "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
-    "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "index")]
+    "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "clip", "mask",
+    "index")]
     + [("a", np.float64), ("b", np.float64)])
 
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the

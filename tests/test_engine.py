@@ -243,3 +243,25 @@ def test_subnormals_are_flushed_in_training_alone() -> None:
             assert run(survives)
             run(lambda: net.fit(X, X, epochs=2, batch_size=256, n_threads=2))
             assert run(survives)
+
+
+def test_products_take_rectifiers_in() -> None:
+    Dense, ReLU = fastbp.Dense, fastbp.ReLU
+
+    class Mine(ReLU):
+        kernels = fastbp.Tanh.kernels
+
+    def taken(*layers: fastbp.Layer, rows: int = 8) -> list[list[int]]:
+        ops = fastbp.Network(list(layers), "l2").plan(rows, 1).ops
+        return [(ops["forward"] == 0).astype(int).tolist(), (ops["clip"] > 0).astype(int).tolist(),
+                (ops["backward"] == 0).astype(int).tolist(), ops["mask"].tolist()]
+
+    assert taken(Dense(4, 5), ReLU(), Dense(5, 3)) == [[0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert taken(Dense(4, 5), ReLU(), Dense(5, 3), rows=1) == [[0, 0, 0]] * 4
+    many = planning.WHOLE + 1  # terms of a sum that is cut
+    assert taken(Dense(4, 5), ReLU(), Dense(5, many)) == [[0, 1, 0], [1, 0, 0], *[[0, 0, 0]] * 2]
+    assert taken(Dense(4, 5), ReLU()) == [[0, 1], [1, 0], [0, 0], [0, 0]]
+    for other in ([ReLU(), Dense(5, 4), Dense(4, 3)], [Dense(4, 5), Mine(), Dense(5, 3)],
+                  [Dense(4, 5), fastbp.Tanh(), Dense(5, 3)],
+                  [Dense(4, 5), fastbp.Tanh(), ReLU()]):  # tanh keeps its output
+        assert taken(*other) == [[0, 0, 0]] * 4

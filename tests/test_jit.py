@@ -257,8 +257,8 @@ def numbers():
             net.fit(X, [0, 1, 2, 1, 0], epochs=2, batch_size=3, optimizer=optimizer)
             yield from (net.params.copy(), net.predict(X), net.loss_and_grad(X, [0] * 5)[1])
         net = fastbp.Network([fastbp.Dense(4, 9), fastbp.BatchNorm(), fastbp.Dropout(0.3),
-                              fastbp.LayerNorm(), fastbp.Dense(9, 3)], "SoftmaxCrossEntropyLoss",
-                             dtype)
+                              fastbp.LayerNorm(), fastbp.Dense(9, 6), fastbp.ReLU(),
+                              fastbp.Dense(6, 3)], "SoftmaxCrossEntropyLoss", dtype)
         net.fit(X, [0, 1, 2, 1, 0], epochs=3, batch_size=3, optimizer=fastbp.SGD(0.1, 0.9),
                 l1=0.01, l2=0.1, clip_value=0.5, clip_norm=0.3, max_norm=1.0, average=0.9)
         yield from (net.params.copy(), net.predict(X))

@@ -21,7 +21,17 @@ from fastbp.kernels.matmul import (
     next_tile,
     row_product,
 )
-from fastbp.kernels.tile import ADD, SCALE, SHAPES, WRITE, host_isa, pad, row_length
+from fastbp.kernels.tile import (
+    ADD,
+    CLIP,
+    MASK,
+    SCALE,
+    SHAPES,
+    WRITE,
+    host_isa,
+    pad,
+    row_length,
+)
 from fastbp.kernels.transpose import transpose
 
 SIZES = st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65])
@@ -29,7 +39,8 @@ DTYPES = st.sampled_from(["float32", "float64"])
 
 
 def product(A: np.ndarray, B: np.ndarray, *, by_columns: bool = False,
-            start: np.ndarray | None = None, scale: float | None = None) -> np.ndarray:
+            start: np.ndarray | None = None, scale: float | None = None,
+            mask: np.ndarray | None = None, clip: bool = False) -> np.ndarray:
     """(start +) (scale) A B through the kernel, into memory full of NaN; guards must stay."""
     (rows, K), cols = A.shape, B.shape[1]
     ld = row_length(cols, A.dtype)
@@ -43,8 +54,12 @@ def product(A: np.ndarray, B: np.ndarray, *, by_columns: bool = False,
     if start is not None:
         I, step = np.zeros(ld, A.dtype), 0
         I[:cols], mode = start, ADD if scale is None else SCALE
-    matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step, mode,
-           A.dtype.type(scale or 0))
+    if mask is not None:
+        rows_of_mask = np.zeros((rows, ld), A.dtype)
+        rows_of_mask[:, :cols] = mask
+        I, step, mode = rows_of_mask.ravel(), ld, MASK
+    matmul(rows, cols, K, flat, *strides, wide.ravel(), ld, C, ld, I, step,
+           mode + CLIP if clip else mode, A.dtype.type(scale or 0))
     assert np.isnan(C[rows * ld:]).all(), "wrote past the last row"
     result = C[:rows * ld].reshape(rows, ld)
     assert (result[:, cols:pad(cols, A.dtype)] == 0).all(), "padding leaked"
@@ -102,6 +117,30 @@ def test_scaled_products_round_once_more(rows: int, K: int, cols: int, by_column
         assert (gap <= 0.5 * np.spacing(np.abs(found)) + unsure).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("by_columns", [False, True])
+@pytest.mark.parametrize("rows, K, cols", [
+    (13, 40, 50), (7, WHOLE, 3), (5, 9, 16), (9, 2 * _DEPTH + 5, 35), (150, 600, 1030)])
+def test_products_do_what_rectifiers_would(rows: int, K: int, cols: int, by_columns: bool,
+                                           dtype: str) -> None:
+    rng = np.random.default_rng(K)
+    A, B = rng.normal(size=(rows, K)).astype(dtype), rng.normal(size=(K, cols)).astype(dtype)
+    B[0, 1] = np.nan
+    start = rng.normal(size=cols).astype(dtype)
+    for first in (None, start):
+        S = product(A, B, by_columns=by_columns, start=first)
+        clipped = product(A, B, by_columns=by_columns, start=first, clip=True)
+        np.testing.assert_array_equal(clipped, np.where(S < 0, 0, S))
+        assert (clipped == 0).any() and np.isnan(clipped[:, 1]).all()
+    if K <= WHOLE:
+        y = np.maximum(rng.normal(size=(rows, cols)), 0).astype(dtype)
+        y[2, 0] = np.nan
+        S = product(A, B, by_columns=by_columns)
+        masked = product(A, B, by_columns=by_columns, mask=y)
+        np.testing.assert_array_equal(masked, np.where(y == 0, 0, S))
+        assert masked[2, 0] == S[2, 0] and (masked == 0).any()
+
+
 @pytest.mark.parametrize("widest", [1, 2, 3, 4])
 def test_no_tile_is_wider_than_the_widest(widest: int) -> None:
     for vectors in range(1, 14):
@@ -145,7 +184,9 @@ for dtype in ("float32", "float64"):
         A = rng.normal(size=(rows, K)).astype(dtype)
         B = rng.normal(size=(K, cols)).astype(dtype)
         for by_columns in (False, True):
-            digest.update(product(A, B, by_columns=by_columns, start=B[0]).tobytes())
+            for more in ({"start": B[0]}, {"start": B[0], "clip": True}, {"scale": -0.1},
+                         {"mask": np.maximum(B[:1], 0)}):
+                digest.update(product(A, B, by_columns=by_columns, **more).tobytes())
 print(host_isa(), digest.hexdigest())
 """
 

@@ -19,6 +19,7 @@ from .arrays import span, stack_array
 from .copy import copy_row
 from .tile import (
     ADD,
+    CLIP,
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
@@ -75,7 +76,8 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
         What the sums are added to, with row stride ``i_row`` (0 for a bias row). May be
         ``C``, and is ``C`` where ``mode`` is WRITE.
     mode : int
-        WRITE: C = S; ADD: C = I + S; SCALE: C = I + scale S, for K up to ``WHOLE`` only.
+        WRITE: C = S; ADD: C = I + S; either + CLIP: 0 for what is below. For K up to ``WHOLE``
+        also SCALE: C = I + scale S, and MASK: C = S, 0 where I is 0.
     scale : float of that dtype
     """
     strip, panels, pack = stack_array(A, _STRIP_SIZE), stack_array(A, _PANELS_SIZE), ZERO
@@ -83,14 +85,17 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
     depth = (K + pieces - 1) // pieces
     if is_packed(rows, K, a_k, b_k * A.itemsize):
         pack, depth = ONE, np.int64(_PACKED_DEPTH if a_k == 1 else _STRIP_DEPTH)
+    clip = CLIP if mode >= CLIP else ZERO
+    mode -= clip
     for k in range(0, K, depth):
         terms = min(K - k, depth)
+        own = mode + clip if k + terms == K else mode
         if pack == 0:
             columns(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, ZERO, c_row,
-                    I, ZERO, i_row, mode, scale)
+                    I, ZERO, i_row, own, scale)
         else:
             columns_packed(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, c_row,
-                           I, i_row, mode, scale, strip, panels)
+                           I, i_row, own, scale, strip, panels)
         I, i_row, mode = C, c_row, ADD  # noqa: E741
 
 

@@ -3,6 +3,9 @@
     C[r, j] = S                       S = sum over k of A[r, k] * B[k, j]
     C[r, j] = I[r, j] + S             S starts at I
     C[r, j] = I[r, j] + scale * S     S starts at 0          for all j of the tile's vectors
+    C[r, j] = S where I[r, j] is not 0, else 0
+
+and the first two with 0 for what is below.
 
 A is read one scalar at a time (broadcast), B and C by vectors of 64 bytes whatever the
 host: LLVM splits them on narrower machines, so memory layouts never depend on the CPU.
@@ -31,8 +34,8 @@ VECTOR_BYTES = 64
 #: beside a pointer for each row. Wide tiles ask less of the caches than high ones.
 SHAPES = {"avx512": (8, 8, 8, 6), "avx2": (6,), "neon": (6,), "generic": (2,)}
 
-#: What becomes of the sums S of products, the three lines above.
-WRITE, ADD, SCALE = np.int64(0), np.int64(1), np.int64(2)
+#: What becomes of the sums S of products, the four lines above; CLIP is added to the first two.
+WRITE, ADD, SCALE, MASK, CLIP = (np.int64(n) for n in range(5))
 
 #: Terms of the sums a turn of the loop in wide tiles: its own instructions are a tenth of one
 #: term's, and count where another thread has the other half of the core.
@@ -119,6 +122,18 @@ def _build(tile_rows: int, vectors: int) -> Any:
                 value.add_incoming(other, detour)
                 return value
 
+            def changed(asked, total, i_rows, change):
+                """The sums after ``change``, which knows I, where that is ``asked`` for."""
+                straight = bld.block
+                with bld.if_then(asked):  # all are read before one is written
+                    given = [[bld.load(vector_at(p, v), align=size) for v in range(vectors)]
+                             for p in i_rows]
+                    moved = [[change(*pair) for pair in zip(*rows, strict=True)]
+                             for rows in zip(total, given, strict=True)]
+                    detour = bld.block
+                return [[either(*pair, straight, detour) for pair in zip(*rows, strict=True)]
+                        for rows in zip(total, moved, strict=True)]
+
             def one_tile(first):
                 last = bld.sub(bld.sub(rows, first), int64(1))
                 row = [first]
@@ -189,23 +204,21 @@ def _build(tile_rows: int, vectors: int) -> Any:
                     at, total = loop_if(bld.urem(K, int64(UNROLL)), 1, at, total)
                 else:
                     at, total = loop(K, 1, at, total)
-                straight = bld.block
-                with bld.if_then(scaled):  # all are read before one is written
-                    given = [[bld.load(vector_at(p, v), align=size) for v in range(vectors)]
-                             for p in i_rows]
-                    moved = [[bld.call(fma, [factor, *pair]) for pair in zip(*rows, strict=True)]
-                             for rows in zip(total, given, strict=True)]
-                    detour = bld.block
-                total = [[either(*pair, straight, detour) for pair in zip(*rows, strict=True)]
-                         for rows in zip(total, moved, strict=True)]
+                total = changed(scaled, total, i_rows, lambda s, i: bld.call(fma, [factor, s, i]))
+                total = changed(masked, total, i_rows, lambda s, i: bld.select(
+                    bld.fcmp_ordered("==", i, zero), zero, s))
+                total = changed(clipped, total, i_rows, lambda s, i: bld.select(
+                    bld.fcmp_ordered("<", s, zero), zero, s))
                 for r in range(tile_rows):
                     for v in range(vectors):
                         bld.store(total[r][v], vector_at(c_rows[r], v), align=size)
 
             a_base, b_base, c_base, i_base = (
                 base(2, A, a), base(6, B, b), base(9, C, c), base(12, I, i))
-            added = bld.icmp_signed("==", mode, int64(ADD))
-            scaled = bld.icmp_signed("==", mode, int64(SCALE))
+            kind = bld.and_(mode, int64(CLIP - 1))
+            added, scaled, masked = (bld.icmp_signed("==", kind, int64(one))
+                                     for one in (ADD, SCALE, MASK))
+            clipped = bld.icmp_signed(">=", mode, int64(CLIP))
             one = bld.insert_element(undef, scale, int32(0))
             factor = bld.shuffle_vector(one, undef, splat)
             with cgutils.for_range_slice(bld, int64(0), rows, int64(tile_rows), int64) as (at, _):
@@ -223,13 +236,18 @@ def _build_python(tile_rows: int, vectors: int) -> Any:
     def tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
         width = vectors * VECTOR_BYTES // A.itemsize
         for r in range(rows):
-            given = I[i + r * i_row:i + r * i_row + width]
-            total = given.copy() if mode == ADD else np.zeros(width, A.dtype)
+            given, kind = I[i + r * i_row:i + r * i_row + width], mode % CLIP
+            total = given.copy() if kind == ADD else np.zeros(width, A.dtype)
             for k in range(K):
                 at = b + k * b_k
                 total += A[a + r * a_row + k * a_k] * B[at:at + width]
-            C[c + r * c_row:c + r * c_row + width] = (
-                given + scale * total if mode == SCALE else total)
+            if kind == SCALE:
+                total = given + scale * total
+            elif kind == MASK:
+                total[given == 0] = 0
+            if mode >= CLIP:
+                total[total < 0] = 0
+            C[c + r * c_row:c + r * c_row + width] = total
 
     return tile
 

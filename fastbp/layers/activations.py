@@ -126,7 +126,7 @@ class Tanh(_FromOutput):
 class ReLU(_FromOutput):
     """y = max(x, 0), element by element; dX = dY where x > 0, else 0."""
 
-    kernels = Kernels(relu_forward, relu_backward)
+    kernels = Kernels(relu_forward, relu_backward, rectifies=True)
 
 
 class LeakyReLU(_FromOutput):

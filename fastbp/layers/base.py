@@ -40,6 +40,10 @@ class Kernels(NamedTuple):
     columns_backward: Any = None
     #: Gradient kernels that can correct the parameters themselves (mode SCALE).
     correcting: tuple[Any, ...] = ()
+    #: Whether the layer is max(0, x), and which kernels of a layer can do that, forward and back,
+    #: for the layers next to it.
+    rectifies: bool = False
+    rectifying: tuple[Any, ...] = ()
 
 
 @driver

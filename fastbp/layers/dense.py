@@ -21,7 +21,7 @@ from ..initializers import Initializer, get
 from ..kernels.add import add_rows, add_scaled
 from ..kernels.arrays import span, stack_array
 from ..kernels.matmul import ONE, ZERO, matmul, row_product
-from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE, pad, row_length
+from ..kernels.tile import ADD, MASK, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
 from .base import TASK_ROW, Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
 from .wide import WIDE, columns_backward, columns_forward, wide_backward
@@ -40,7 +40,7 @@ def dense_forward(op, now, params, ws, x, y):
     m, ldy, at = op["n_in"], op["ld_out"], op["param"]
     bias = span(params, at + m * ldy, at + (m + 1) * ldy)
     matmul(y.size // ldy, op["n_out"], m, x, op["ld_in"], ONE, span(params, at, params.size),
-           ldy, y, ldy, bias, ZERO, ADD, x.dtype.type(0))
+           ldy, y, ldy, bias, ZERO, ADD + op["clip"], x.dtype.type(0))
 
 
 @kernel
@@ -54,10 +54,10 @@ def dense_forward_row(op, now, params, ws, x, y):
 @kernel
 def dense_backward(op, now, params, ws, x, y, dy, dx):
     """dx = dy W for the rows of one block; the mirror is W as (n, ldx)."""
-    ldx = op["ld_in"]
+    ldx, mask = op["ld_in"], op["mask"] != 0
     matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE,
-           span(ws, op["mirror"], ws.size), ldx, dx, ldx, dx, ldx, WRITE,
-           x.dtype.type(0))
+           span(ws, op["mirror"], ws.size), ldx, dx, ldx, x if mask else dx, ldx,
+           MASK if mask else WRITE, x.dtype.type(0))
 
 
 @kernel(inline=True)
@@ -154,7 +154,8 @@ class Dense(Layer):
     """
 
     kernels = Kernels(dense_forward, dense_backward, dense_gradient, dense_forward_row,
-                      correcting=(dense_gradient, narrow_gradient))
+                      correcting=(dense_gradient, narrow_gradient),
+                      rectifying=(dense_forward, dense_backward))
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True, *,
                  weight_init: str | Initializer = "glorot_uniform",

@@ -30,8 +30,8 @@ def columns_forward(op, now, params, ws, x, dy, rows, left, right):
     """Columns of y = x W' + bias, for all rows of the batch."""
     m, ldy, at, y = op["n_in"], op["ld_out"], op["param"] + left, op["y"] + left
     matmul(rows, right - left, m, x, op["ld_in"], ONE, span(params, at, params.size), ldy,
-           span(ws, y, ws.size), ldy, span(params, at + m * ldy, params.size), ZERO, ADD,
-           x.dtype.type(0))
+           span(ws, y, ws.size), ldy, span(params, at + m * ldy, params.size), ZERO,
+           ADD + op["clip"], x.dtype.type(0))
 
 
 @kernel
