@@ -34,6 +34,7 @@ from ._jit import DISABLED, entry_point
 #: layer's constants, ``index`` is its place in the network.
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
+    "product",
     "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
     "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "clip", "mask",
     "index")]
@@ -98,6 +99,9 @@ def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
         # params, ws, x, dy, rows, left, right
         # error[r] = weight[r] E_r, dx = weight[r] dE_r
         "loss": (head, array, array, array, array, array),  # x, t, weight, error, dx
+        # a matrix product, by the addresses of its operands; see ``kernels.matmul``
+        "product": (n, n, n, n, n, n, n, n, n, n, n, n, n, element),
+        # rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
         # one piece p of the parameters by its gradient g and state
         "update": (array, array, array, array, array, real, real, numbers),
         # p, g, slot 0, slot 1, slot 2, size, spread, hyper
@@ -130,7 +134,8 @@ def _caller(role: str) -> Any:
 
     @intrinsic
     def call(typingctx, at, args):
-        element = next(t for t in args.types if isinstance(t, types.Array)).dtype
+        arrays = [t for t in args.types if isinstance(t, types.Array)]
+        element = arrays[0].dtype if arrays else args.types[-1]
         wanted = _roles(element)[role]
 
         def codegen(context, builder, sig, values):
@@ -149,5 +154,6 @@ def _caller(role: str) -> Any:
     return call
 
 
-call_forward, call_backward, call_gradient, call_couple, call_loss, call_update = (
-    _caller(role) for role in ("forward", "backward", "gradient", "couple", "loss", "update"))
+(call_forward, call_backward, call_gradient, call_couple, call_loss, call_product,
+ call_update) = (_caller(role) for role in (
+     "forward", "backward", "gradient", "couple", "loss", "product", "update"))

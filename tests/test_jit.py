@@ -146,8 +146,7 @@ print(*x, len(slow))
 _LAZY = """
 import numpy as np, fastbp
 from numba.core import event
-from fastbp.kernels.matmul import matmul
-from fastbp.layers.dense import dense_forward
+from fastbp.kernels.matmul import columns, product
 class Names(event.Listener):
     def on_start(self, e):
         names.append(e.data["dispatcher"].py_func.__name__)
@@ -165,26 +164,26 @@ def fit(layer):
 def test_only_kernels_that_are_called_by_address_become_machine_code(tmp_path: Path) -> None:
     def waits(code: str, kernel: str) -> list[str]:
         look = (f"[getattr(c.library, 'waits', False) for c in {kernel}.overloads.values()], "
-                "'matmul' in names, 'dense_forward' in names")
+                "'columns' in names, 'product' in names")
         return run(f"{_LAZY}{code}\nprint({look})", FASTBP_CACHE_DIR=str(tmp_path)).split()
 
-    assert waits("fit(fastbp.ReLU())", "matmul") == ["[True]", "True", "True"]
-    assert waits("fit(fastbp.ReLU())", "dense_forward") == ["[False]", "False", "False"]
+    assert waits("fit(fastbp.ReLU())", "columns") == ["[True]", "True", "True"]
+    assert waits("fit(fastbp.ReLU())", "product") == ["[False]", "False", "False"]
     # A new caller copies what the cache has, without compiling it again ...
-    assert waits("fit(fastbp.BatchNorm())", "matmul") == ["[]", "False", "False"]
+    assert waits("fit(fastbp.BatchNorm())", "columns") == ["[]", "False", "False"]
     (folder,) = {p.parent for p in entries(tmp_path)}
-    for path in folder.glob("dense_forward-*"):
+    for path in folder.glob("product-*"):
         path.unlink()
-    assert waits("fit(fastbp.ReLU())", "matmul") == ["[True]", "False", "True"]
+    assert waits("fit(fastbp.ReLU())", "columns") == ["[True]", "False", "True"]
     # ... and what the cache has no machine code for gets it where somebody asks.
     code = """
-signature = next(iter(matmul.overloads))
+signature = next(iter(columns.overloads))
 from fastbp._jit import entry_point
-assert entry_point(matmul, signature) == entry_point(matmul, signature) > 0
+assert entry_point(columns, signature) == entry_point(columns, signature) > 0
 """
-    for path in folder.glob("dense_forward-*"):
+    for path in folder.glob("product-*"):
         path.unlink()
-    assert waits("fit(fastbp.ReLU())" + code, "matmul") == ["[False]", "False", "True"]
+    assert waits("fit(fastbp.ReLU())" + code, "columns") == ["[False]", "False", "True"]
 
 
 _FIT = """

@@ -1,4 +1,4 @@
-"""Arrays without checks: parts of others, and room on the stack.
+"""Arrays without checks: parts of others, room on the stack, and their addresses.
 
 A slice costs Numba some twenty instructions, to count from the end and to stay inside. Offsets
 of the op table are right by construction; a step of a small network is made of little else.
@@ -54,13 +54,45 @@ def _stack_array(typingctx, like, size):
     return array(like, size), codegen
 
 
+def _address(typingctx, array):
+    """Where the data of ``array`` lies."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.int64(array), codegen
+
+
+def _array_at(typingctx, address, like):
+    """An array of the type of the scalar ``like`` at ``address``; its size nobody knows."""
+    array = types.Array(like, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        element = context.get_data_type(like)
+        return _array(context, builder, array, builder.inttoptr(args[0], element.as_pointer()),
+                      context.get_constant(types.intp, 0))
+
+    return array(address, like), codegen
+
+
 span: Any = intrinsic(_span)
+address_of: Any = intrinsic(_address)
+array_at: Any = intrinsic(_array_at)
 stack_array: Any = intrinsic(prefer_literal=True)(_stack_array)
 
 if DISABLED:
     def span(array, start, stop):  # noqa: F811
         """The same in NumPy."""
         return array[start:stop]
+
+    def address_of(array):  # noqa: F811
+        """In Python the array itself, for ``array_at``."""
+        return array
+
+    def array_at(address, like):  # noqa: F811
+        """The array that ``address_of`` gave."""
+        return address
 
     def stack_array(like, size):  # noqa: F811
         """The same in NumPy."""

@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .arrays import span, stack_array
+from ..table import call_product
+from .arrays import address_of, array_at, span, stack_array
 from .copy import copy_row
 from .tile import (
     ADD,
@@ -61,7 +62,7 @@ def is_packed(rows, K, a_k, stride):
     return far and rows >= _PACKED_ROWS
 
 
-@kernel
+@kernel(inline=True)
 def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
     """C from S[r, j], the sum over k < K of A[r * a_row + k * a_k] * B[k * b_k + j], by ``mode``.
 
@@ -97,6 +98,21 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
             columns_packed(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, c_row,
                            I, i_row, own, scale, strip, panels)
         I, i_row, mode = C, c_row, ADD  # noqa: E741
+
+
+@kernel
+def product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
+    """``matmul`` of what lies at these addresses: one copy of its code for all who call it."""
+    matmul(rows, cols, K, array_at(A, scale), a_row, a_k, array_at(B, scale), b_k,
+           array_at(C, scale), c_row, array_at(I, scale), i_row, mode, scale)
+
+
+@kernel(inline=True)
+def multiply(op, rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
+    """``matmul`` by the copy that ``op`` knows."""
+    call_product(op["product"], (
+        rows, cols, K, address_of(A), a_row, a_k, address_of(B), b_k, address_of(C), c_row,
+        address_of(I), i_row, mode, scale))
 
 
 @kernel

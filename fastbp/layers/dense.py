@@ -20,9 +20,10 @@ from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
 from ..kernels.add import add_rows, add_scaled
 from ..kernels.arrays import span, stack_array
-from ..kernels.matmul import ONE, ZERO, matmul, row_product
+from ..kernels.matmul import ONE, ZERO, multiply, product, row_product
 from ..kernels.tile import ADD, MASK, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
+from ..table import address
 from .base import TASK_ROW, Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
 from .wide import WIDE, columns_backward, columns_forward, wide_backward
 
@@ -39,8 +40,9 @@ def dense_forward(op, now, params, ws, x, y):
     """y = x W' + bias for the rows of one block."""
     m, ldy, at = op["n_in"], op["ld_out"], op["param"]
     bias = span(params, at + m * ldy, at + (m + 1) * ldy)
-    matmul(y.size // ldy, op["n_out"], m, x, op["ld_in"], ONE, span(params, at, params.size),
-           ldy, y, ldy, bias, ZERO, ADD + op["clip"], x.dtype.type(0))
+    weight = span(params, at, params.size)
+    multiply(op, y.size // ldy, op["n_out"], m, x, op["ld_in"], ONE, weight, ldy, y, ldy, bias,
+             ZERO, ADD + op["clip"], x.dtype.type(0))
 
 
 @kernel
@@ -55,9 +57,9 @@ def dense_forward_row(op, now, params, ws, x, y):
 def dense_backward(op, now, params, ws, x, y, dy, dx):
     """dx = dy W for the rows of one block; the mirror is W as (n, ldx)."""
     ldx, mask = op["ld_in"], op["mask"] != 0
-    matmul(dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE,
-           span(ws, op["mirror"], ws.size), ldx, dx, ldx, x if mask else dx, ldx,
-           MASK if mask else WRITE, x.dtype.type(0))
+    multiply(op, dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE,
+             span(ws, op["mirror"], ws.size), ldx, dx, ldx, x if mask else dx, ldx,
+             MASK if mask else WRITE, x.dtype.type(0))
 
 
 @kernel(inline=True)
@@ -80,7 +82,7 @@ def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, g
     ldx, ldy, columns = op["ld_in"], op["ld_out"], right - left
     inputs = min(last, op["n_in"]) - first
     tile, dy = span(x, first, x.size), span(dy, left, dy.size)
-    matmul(inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld, mode, scale)
+    multiply(op, inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld, mode, scale)
     if last > op["n_in"]:
         bias_gradient(dy, ldy, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
 
@@ -102,8 +104,8 @@ def narrow_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, 
         part = span(grad, lo * ld, (lo + count) * ld)
         if mode == ADD:
             transpose(count, columns, part, ld, wide, _CHUNK)
-        matmul(columns, count, rows, dy, ONE, ldy, span(x, first + lo, x.size), ldx, wide, _CHUNK,
-               wide, _CHUNK, ADD if mode == ADD else WRITE, zero)
+        multiply(op, columns, count, rows, dy, ONE, ldy, span(x, first + lo, x.size), ldx, wide,
+                 _CHUNK, wide, _CHUNK, ADD if mode == ADD else WRITE, zero)
         if mode == SCALE:
             transpose(columns, count, wide, _CHUNK, high, lanes)
             add_scaled(part, scale, high)
@@ -213,6 +215,7 @@ class Dense(Layer):
         """As any layer's, in buffers whose rows of output are whole vectors."""
         op = super().op(dtype, n_in, n_out, back=back, row=row)
         op["ld_out"] = row_length(n_out, dtype)
+        op["product"] = address("product", product, dtype)
         return op
 
     def initialize(self, rng: np.random.Generator) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .._jit import kernel
 from ..kernels.arrays import span
-from ..kernels.matmul import ONE, ZERO, matmul, matmul_by_rows
+from ..kernels.matmul import ONE, ZERO, matmul_by_rows, multiply
 from ..kernels.tile import ADD
 
 #: Bytes of weights from which a layer is wide: they and a mirror leave the L2 cache no room.
@@ -29,9 +29,9 @@ def wide_backward(op, now, params, ws, x, y, dy, dx):
 def columns_forward(op, now, params, ws, x, dy, rows, left, right):
     """Columns of y = x W' + bias, for all rows of the batch."""
     m, ldy, at, y = op["n_in"], op["ld_out"], op["param"] + left, op["y"] + left
-    matmul(rows, right - left, m, x, op["ld_in"], ONE, span(params, at, params.size), ldy,
-           span(ws, y, ws.size), ldy, span(params, at + m * ldy, params.size), ZERO,
-           ADD + op["clip"], x.dtype.type(0))
+    weight, bias = span(params, at, params.size), span(params, at + m * ldy, params.size)
+    multiply(op, rows, right - left, m, x, op["ld_in"], ONE, weight, ldy, span(ws, y, ws.size),
+             ldy, bias, ZERO, ADD + op["clip"], x.dtype.type(0))
 
 
 @kernel
