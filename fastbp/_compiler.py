@@ -69,14 +69,15 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
     waits = False
 
     def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()  # what holds addresses of this process is not cached
         self._finalized = self.waits = True
 
     def get_pointer_to_function(self, name: str) -> int:
         """Address of a function of the library, 0 if there is none of this name."""
         with global_compiler_lock:
             if self.waits:
-                self.waits = False
                 super()._finalize_final_module()
+                self.waits = False
         return int(super().get_pointer_to_function(name))
 
     def serialize_using_object_code(self) -> Any:
@@ -93,7 +94,7 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
         library = cls(codegen, name)
         library.enable_object_caching()
         library._final_module = llvm.parse_bitcode(data)
-        library._finalize_final_module()
+        library._finalized = library.waits = True
         return library
 
 
@@ -123,12 +124,16 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
     Attributes
     ----------
     make_twin : callable
-        Makes the dispatcher that Python's calls go to.
+        Makes the dispatcher that Python's calls go to; None makes one without a cache.
     """
 
-    make_twin: Callable[[], Any]
+    make_twin: Callable[[], Any] | None = None
     _twin: Any = None
     _ways_in: frozenset[tuple[int, ...]] = frozenset()
+
+    def __init__(self, py_func: Any, locals: Any = None, targetoptions: Any = None,
+                 pipeline_class: Any = LazyCompiler) -> None:
+        super().__init__(py_func, locals, targetoptions, pipeline_class)
 
     def add_overload(self, compiled: Any) -> None:
         """Take in what has been compiled; there is nothing in it for Python to call."""
@@ -137,7 +142,7 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
     def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:
         """For Python's first call with arguments of these types; later ones come not here."""
         with global_compiler_lock:
-            self._twin = self._twin or self.make_twin()
+            self._twin = self._twin or (self.make_twin or self._plain_twin)()
             entry = self._twin._compile_for_args(*args, **kwargs)
             codes = tuple(self.typeof_pyval(arg)._code for arg in args)
             if codes not in self._ways_in:  # a second would be one too many to choose from
@@ -145,9 +150,24 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
                 self._insert(list(codes), entry, False)
         return entry
 
+    def _plain_twin(self) -> Any:
+        options = {k: v for k, v in self.targetoptions.items() if k != "no_cpython_wrapper"}
+        return CPUDispatcher(self.py_func, targetoptions=options, pipeline_class=Compiler)
+
+
+def machine_code(compiled: Any) -> tuple[int, bool]:
+    """(address of what has been compiled, whether there was no machine code of it till now)."""
+    with global_compiler_lock:
+        waited = getattr(compiled.library, "waits", False)
+        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return int(address), waited
+
 
 def rebuild(context: Any, parts: tuple[Any, ...]) -> Any:
-    """A kernel that other kernels call from what ``CompileResult._reduce`` made of it."""
+    """A kernel that other kernels call from what ``CompileResult._reduce`` made of it.
+
+    It needs no environment, which serves exceptions and objects of Python.
+    """
     data, fndesc, env, signature, _, lifted, _, reload_init, referenced = parts
     return compile_result(
         target_context=context, typing_context=context.typing_context,
@@ -156,4 +176,5 @@ def rebuild(context: Any, parts: tuple[Any, ...]) -> Any:
         lifted=lifted, typing_error=None, reload_init=reload_init, referenced_envs=referenced)
 
 
-__all__ = ["Compiler", "LazyCompiler", "LazyDispatcher", "LazyLibrary", "rebuild"]
+__all__ = ["Compiler", "LazyCompiler", "LazyDispatcher", "LazyLibrary", "machine_code",
+           "rebuild"]

@@ -20,6 +20,7 @@ import platform
 import stat
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ from numba.core.errors import NumbaError as CompileError
 from numba.core.serialize import dumps
 from numba.extending import overload
 
-from ._compiler import Compiler, LazyCompiler, LazyDispatcher, rebuild
+from ._compiler import Compiler, LazyDispatcher, machine_code, rebuild
 
 __all__ = ["CONTRACT", "DISABLED", "CompileError", "Driver", "by_dtype", "compile_user", "driver",
            "entry_point", "kernel", "prange", "thread_count", "uncached_kernel"]
@@ -149,7 +150,7 @@ class _KernelCache(_Cache):  # type: ignore[misc]
         if file is None or data.library.has_dynamic_globals or data.lifted:
             return
         payload = dumps(data._reduce())
-        scratch = f"{file}.{os.getpid()}.tmp"
+        scratch = f"{file}.{os.getpid()}-{threading.get_ident()}.tmp"
         try:
             with open(scratch, "xb") as out:
                 out.write(hashlib.sha256(payload).digest() + payload)
@@ -190,8 +191,7 @@ def _compile_lazily(func: Callable[..., Any], **options: Any) -> Any:
     if DISABLED:
         return func
     dispatcher = LazyDispatcher(func, targetoptions={
-        "nopython": True, "no_cpython_wrapper": True, **_OPTIONS, **options},
-        pipeline_class=LazyCompiler)
+        "nopython": True, "no_cpython_wrapper": True, **_OPTIONS, **options})
     dispatcher.make_twin = functools.partial(_compile, func, **options)
     dispatcher._cache = _LazyCache(func, options)
     return dispatcher
@@ -204,9 +204,8 @@ def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
     """
     dispatcher.compile(argtypes)
     compiled = dispatcher.overloads[argtypes]
-    waited = getattr(compiled.library, "waits", False)
-    address = int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
-    if waited:  # now there is machine code to keep
+    address, fresh = machine_code(compiled)
+    if fresh:
         dispatcher._cache.save_overload(argtypes, compiled)
     return address
 

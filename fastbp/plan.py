@@ -157,7 +157,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     if work < PARALLEL_THRESHOLD:
         n_threads = 1
     if training and n_threads > 1 and capacity <= OWN_ROWS * n_threads:
-        _share_columns(layers[:n_train], ops, dtype)
+        _share_columns(layers[:n_train], ops[:n_train], dtype)
     if not row:
         _rectify(layers, ops, n_train, dtype)
 
@@ -165,7 +165,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     n_params = offsets[-1] + pad(layers[-1].layout(dtype)[1], dtype)
     shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS
                         and capacity >= _SHARD_ROWS * SHARDS
-                        and (ops["extra"] < 0).all()
+                        and (ops["extra"] < 0).all() and not ops["by_columns"].any()
                         and n_params * dtype.itemsize <= SHARD_WEIGHTS) else 0
     if shards:  # each thread has a block's place in the workspace
         n_threads = min(n_threads, shards)
@@ -193,7 +193,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
 
 def _share_columns(layers: Sequence[Layer], ops: Array, dtype: np.dtype[Any]) -> None:
     """Let layers that can be shared out by columns be so."""
-    for layer, op in zip(layers, ops, strict=False):
+    for layer, op in zip(layers, ops, strict=True):
         kernels = layer.kernels_for(dtype, int(op["n_in"]), int(op["n_out"]))
         if kernels is not None and kernels.columns_forward is not None:
             op["couple_forward"] = address("couple", kernels.columns_forward, dtype)

@@ -20,9 +20,9 @@ from .table import call_backward, call_couple, call_forward, call_gradient, call
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
 PREDICT, ERROR, GRADIENT = 0, 1, 2
-#: Columns that one thread takes at a time in a layer that couples rows: a panel of a product;
-#: a fourth of that where a team would find too few shares.
-_COLUMNS, _FEWEST = 64, 16
+#: Columns that one thread takes at a time in a layer that couples rows, a panel of a product; and
+#: the least, where a team would find too few shares.
+_COLUMNS, _LEAST = 64, 16
 
 
 @kernel
@@ -120,7 +120,7 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, rows):
     op = ops[part["back"] if back else part["couple"]]
     columns = op["n_in"] if back and op["by_columns"] != 0 else op["n_out"]
     width = np.int64(_COLUMNS)
-    while op["by_columns"] != 0 and width > _FEWEST and columns < width * size:
+    while op["by_columns"] != 0 and width > _LEAST and columns < width * size:
         width //= 2
     shares = (columns + width - 1) // width
     share, turn = claim(worker, size, sync, base, shares, ZERO)

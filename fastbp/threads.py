@@ -15,15 +15,18 @@ from typing import Any
 from .run import Run
 
 #: Calls of each number of threads that are compared, and how long one should take for each
-#: thread of the largest team: long beside its launch, in which they wake one by one. Seconds.
-_TRIALS, _TRIAL_SECONDS = 3, 0.0025
+#: thread of the largest team: long beside its launch, in which they wake one by one. At most
+#: half of what a call may take. Seconds.
+_TRIALS, _TRIAL_SECONDS, _LONGEST_TRIAL = 3, 0.0025, 0.025
 #: More threads must save so much of the time.
 _GAIN = 0.03
 #: What is known by kind of step: the number that pays, times of trials under way, and seconds
 #: of a step.
 _found: dict[Any, int] = {}
 _trials: dict[Any, dict[int, list[float]]] = {}
-_paces: dict[Any, float] = {}
+_paces: dict[int, float] = {}
+#: Kinds of step whose pace is kept.
+_KEPT = 1000
 
 
 class Threads:
@@ -44,17 +47,18 @@ class Threads:
     """
 
     def __init__(self, run: Run, most: int, watched: bool = False) -> None:
-        self.size, self._times, self._step = most, dict[int, list[float]](), None
+        self.size, self._times = most, dict[int, list[float]]()
+        self._step: int | None = None
         if not run.compiled:
             return
         plan = run.network.plan(run.batch_size, most, training=True)
         step = plan.ops.tobytes(), run.batch_size, plan.n_threads
         if run.whole:  # a stream's times tell more of its reader
-            self._step = step
+            self._step = hash((*step, type(run.optimizer), run.rules))
         if plan.settled:
             return
         self._key = (*step, run.steps_per_epoch if watched else 0)
-        self._trial_seconds = _TRIAL_SECONDS * plan.n_threads
+        self._trial_seconds = min(_TRIAL_SECONDS * plan.n_threads, _LONGEST_TRIAL)
         if self._key in _found:
             self.size = _found[self._key]
         elif run.whole:
@@ -67,7 +71,7 @@ class Threads:
 
     def first_steps(self, longest: float) -> int | None:
         """Steps of a first call of half of ``longest``; None where no run has told."""
-        pace = _paces.get(self._step)
+        pace = None if self._step is None else _paces.get(self._step)
         return None if pace is None else max(1, int(self.call_seconds(longest / 2) / pace))
 
     def call_seconds(self, longest: float) -> float:
@@ -76,7 +80,9 @@ class Threads:
 
     def told(self, steps: int, seconds: float, cut: bool) -> None:
         """Learn from a call; ``cut`` says that it could not be longer."""
-        if steps and self._step and not (cut and self._step in _paces):
+        if steps and self._step is not None and not (cut and self._step in _paces):
+            for old in list(_paces)[:len(_paces) - _KEPT]:
+                _paces.pop(old, None)
             _paces[self._step] = seconds / steps
         if not self._times or not steps or (seconds < self._trial_seconds / 2 and not cut):
             return

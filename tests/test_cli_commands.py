@@ -187,7 +187,8 @@ def test_warmup_leaves_nothing_to_compile(run: Here) -> None:
     before = {path.name for path in folder.iterdir()}
     assert found["kernels"] == len(before) > 60
     for more in ((), ("--optimizer", "lion", "--activation", "silu", "--batch-norm", "--dropout",
-                      "0.1", "--l2", "0.1", "--class-weight", "balanced", "--average", "0.9")):
+                      "0.1", "--l2", "0.1", "--class-weight", "balanced", "--average", "0.9"),
+                 ("--hidden", "700,600")):
         assert process("train", "iris", "--epochs", "2", "--no-report", "--overwrite", *more,
                        folder=run.folder).returncode == 0
     assert process("predict", "fastbp-iris", "iris", folder=run.folder).returncode == 0

@@ -143,6 +143,57 @@ print(*x, len(slow))
     assert run(code, FASTBP_CACHE_DIR="").split() == ["1.0", "1.0", "1.0", "0.0", "0"]
 
 
+def test_addresses_of_one_process_are_never_cached(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("""
+import numpy as np
+from fastbp._jit import kernel
+LARGE = np.full(300_000, 7.0)  # not copied into the code, as small ones are
+@kernel
+def inner(x):
+    x[0] = LARGE[12345]
+@kernel
+def outer(x):
+    inner(x)
+x = np.zeros(1)
+outer(x)
+print(*x)
+""")
+    code = f"exec(compile(open({str(file)!r}).read(), {str(file)!r}, 'exec'))"
+    for _ in range(2):
+        assert run(code, FASTBP_CACHE_DIR=str(tmp_path / "c")).split() == ["7.0"]
+
+
+def test_a_pickled_kernel_can_be_called_elsewhere(tmp_path: Path) -> None:
+    file, load = tmp_path / "kernel", "import numpy as np; from numba import cloudpickle as p\n"
+    run(f"{load}from fastbp.kernels.add import add_rows; open({str(file)!r}, 'wb').write("
+        "p.dumps(add_rows))")
+    out = run(f"{load}x = np.ones(2); f = p.loads(open({str(file)!r}, 'rb').read())\n"
+              "f(np.arange(4.0), 2, 2, x); print(*x)")
+    assert out.split() == ["3.0", "5.0"]
+
+
+def test_machine_code_that_failed_once_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba import types
+    from numba.core.codegen import JITCodeLibrary
+
+    from fastbp.kernels.matmul import is_packed
+
+    if _jit.DISABLED:
+        pytest.skip("nothing is compiled")
+    signature = (types.int32,) * 4  # of nobody else
+    is_packed.compile(signature)
+
+    def fail(library: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JITCodeLibrary, "_finalize_final_module", fail)
+        with pytest.raises(MemoryError):
+            _jit.entry_point(is_packed, signature)
+    assert _jit.entry_point(is_packed, signature) > 0
+
+
 _LAZY = """
 import numpy as np, fastbp
 from numba.core import event

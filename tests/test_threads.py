@@ -63,6 +63,16 @@ def test_as_many_as_pay(speed: dict[int, float], best: int) -> None:
     assert crew(33).size == crew(most=4).size == crew(watched=True).size == 1
 
 
+@pytest.mark.parametrize("most", [2, 16, 40, 64, 256])
+def test_trials_end_on_machines_of_any_size(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", most)
+    threads = crew(most=most)
+    for _ in range(40):  # one step takes 4 ms on one thread
+        seconds = threads.call_seconds(0.05)
+        threads.told(int(seconds * threads.size / 0.004), seconds, False)
+    assert threads.size == most == crew(most=most).size
+
+
 def test_runs_too_short_for_a_trial_learn_together() -> None:
     seen = [n for _ in range(20) for n in work(crew(), FAR, 1)]
     assert seen[:12] == [1, 2, 4, 8] * 3 and set(seen[12:]) == {4}
@@ -242,3 +252,12 @@ def test_later_runs_begin_with_the_pace_of_earlier_ones() -> None:
     X, T = clusters(100)
     net.fit(X, T, epochs=3, batch_size=20, optimizer=fastbp.Adam())
     assert module._paces and crew(20).first_steps(1e9) is not None
+    net.fit(X, T, epochs=3, batch_size=20, optimizer=fastbp.Adam(), clip_norm=1.0)
+    assert len(module._paces) == 4  # another rule, another pace
+
+
+def test_few_paces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KEPT", 3)
+    for batch in range(10, 20):
+        crew(batch, 1).told(1, 0.001, False)
+    assert len(module._paces) <= 4 and crew(19, 1).first_steps(1.0) == 500

@@ -72,7 +72,11 @@ def _compile(dtype: np.dtype[Any]) -> None:
     optimizers: list[Any] = [*OPTIMIZERS.values()]
     for optimizer in optimizers:
         address("update", optimizer.kernel, dtype)
-    Dense(1024, 1024).op(dtype, 1024, 1024)  # wide
+    wide = Dense(1024, 1024)
+    wide.op(dtype, 1024, 1024)
+    kernels = wide.kernels_for(dtype, 1024, 1024)
+    for shared in (kernels.columns_forward, kernels.columns_backward):
+        address("couple", shared, dtype)
     X = np.ones((8, 3), dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
