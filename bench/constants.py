@@ -2,13 +2,14 @@
 
     python -m bench.constants
 
-Three sweeps, each step or call timed both ways in turns. Threads: the work of a step of m-m-10
+Four sweeps, each step or call timed both ways in turns. Threads: the work of a step of m-m-10
 (the planner's measure, multiply-adds) against the time on one thread over that on all. Calls:
 the same of ``predict``. Shards: the bytes of activations of a batch against the time without
-shards over that with them. ``plan.LAUNCH_WORK`` and ``plan.SHARD_ACTIVATIONS`` stand where the
-ratio passes 1 for good. For threads that depends on the machine: it has passed 1 at 400,000 and
-at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it never did, from ``plan.SETTLED_WORK`` a
-thread it always has, and between them a run tries.
+shards over that with them. Columns: the rows a thread against the time of wide layers shared out
+by rows over that by columns. ``plan.LAUNCH_WORK`` and ``plan.SHARD_ACTIVATIONS`` stand where the
+ratio passes 1 for good, ``plan.OWN_ROWS`` where it comes down to 1. For threads that depends on
+the machine: it has passed 1 at 400,000 and at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it
+never did, from ``plan.SETTLED_WORK`` a thread it always has, and between them a run tries.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from fastbp import plan
+from fastbp._jit import thread_count
 from fastbp.peers.fastbp import FastbpBackend
 from fastbp.peers.workload import Workload
 
@@ -103,7 +105,23 @@ def main() -> None:
             size = made(1 << 60).network.plan(batch).workspace.nbytes
             found = ratio(work, lambda: made(1 << 60), lambda: made(0))  # noqa: B023
         print(f"| {batch} | {size:,} | {found:.2f} |", flush=True)
-    print(f"\nSHARD_ACTIVATIONS = {plan.SHARD_ACTIVATIONS:,}")
+    print(f"\nSHARD_ACTIVATIONS = {plan.SHARD_ACTIVATIONS:,}\n")
+    print("| rows a thread | width | by rows / by columns |\n|---:|---:|---:|")
+    for width in (512, 1024):
+        for rows in (16, 64, 256, 512):
+            batch = rows * thread_count(None)
+            work = Workload("", (width, width, width, 10), batch, "relu", "sgd")
+
+            def shared(limit: int, w: Workload = work) -> FastbpBackend:
+                with constants(OWN_ROWS=limit):
+                    backend = FastbpBackend(w)
+                    backend.epochs(1)
+                return backend
+
+            with constants(SETTLED_WORK=0):  # both on all threads
+                found = ratio(work, lambda: shared(0), lambda: shared(1 << 30))  # noqa: B023
+            print(f"| {rows} | {width} | {found:.2f} |", flush=True)
+    print(f"\nOWN_ROWS = {plan.OWN_ROWS}")
 
 
 if __name__ == "__main__":

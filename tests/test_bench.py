@@ -26,6 +26,7 @@ from bench import (
     latency,
     machine,
     many,
+    scaling,
 )
 from bench.grid import GRID
 from bench.peers import RESULTS, report
@@ -37,7 +38,7 @@ from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.peak import peak_flops
 from fastbp.peers.fastbp import BACKENDS
-from fastbp.peers.measure import AGREEMENT, PEERS, best
+from fastbp.peers.measure import AGREEMENT, PEERS, _apart, best
 from fastbp.peers.workload import Workload, read, row_of
 
 ROOT = Path(__file__).parent.parent
@@ -189,6 +190,38 @@ def test_the_readme_shows_the_figures_of_the_last_run() -> None:
     readme = (ROOT / "README.md").read_text()
     shown = readme.split("bench.peers --report -->\n")[1].split("\n<!-- end")[0]
     assert shown == report(json.loads(RESULTS.read_text()))
+
+
+def test_scaling_is_what_was_measured(tmp_path: Path) -> None:
+    assert [scaling.settings(n) for n in (1, 2, 6, 16)] == [
+        [1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8, 16]]
+    results = json.loads(scaling.RESULTS.read_text())
+    shown = (ROOT / "bench" / "README.md").read_text()
+    shown = shown.split("bench.scaling --report -->\n")[1].split("\n<!-- end")[0]
+    assert shown == scaling.report(results)
+
+    def record(backend: str, threads: int, us: float) -> dict[str, object]:
+        return {"row": "r", "backend": backend, "threads": threads, "us": us, "agrees": True,
+                "share_of_peak": 0.5, "gflops": 50.0 * threads}
+
+    text = scaling.report({"versions": {}, "cpu": "c", "records": [
+        record("fastbp", 1, 100), record("fastbp", 2, 40), record("torch", 1, 90),
+        record("torch", 2, 80)]})
+    assert "| r | 100 (1.0) | 40 (2.5) | 50% | 2.00 (at 2) |" in text
+    assert "| multiply-adds, GFLOP/s | 100 (1.0) | 200 (2.0) | | |" in text
+    pytest.importorskip("matplotlib")
+    scaling.plot(results, tmp_path / "plot.svg")
+    assert all(name in (tmp_path / "plot.svg").read_text() for name in scaling.ROWS)
+
+
+def test_halves_of_a_core_come_after_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    siblings = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    monkeypatch.setattr(Path, "read_text",
+                        lambda path: siblings[int(path.parts[-3].removeprefix("cpu"))])
+    assert _apart([0, 1, 2, 3]) == [0, 1, 2, 3] and _apart([0, 2, 3]) == [0, 3, 2]
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert _apart([0, 2, 3]) == [0, 2, 3]
 
 
 def test_estimators_of_both_libraries_score_alike() -> None:

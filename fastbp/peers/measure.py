@@ -106,16 +106,19 @@ def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], b
 
 
 def compare(rows: list[dict[str, Any]], backends: Sequence[str] = tuple(PEERS),
-            budget: float = 1.0, repeat: int = 5) -> dict[str, Any]:
-    """One process a thread setting: one thread, then all; machine, versions and records.
+            budget: float = 1.0, repeat: int = 5,
+            settings: Sequence[int] | None = None) -> dict[str, Any]:
+    """One process a thread setting; machine, versions and records.
+
+    ``settings`` are numbers of threads, at most one a core; without them one thread, then all.
 
     Raises
     ------
     RuntimeError
         If one of the processes fails.
     """
-    records, places = [], cores()
-    for threads in dict.fromkeys([1, len(places)]):
+    records, places = [], _apart(cores())
+    for threads in dict.fromkeys(settings or [1, len(places)]):
         _say(f"{threads} thread(s)")
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "records.json"
@@ -146,6 +149,17 @@ def best(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _apart(places: list[int]) -> list[int]:
+    """``places`` with the second half of each core after the first halves of all."""
+    seen, first, second = set[str](), list[int](), list[int]()
+    for n in places:
+        file = Path(f"/sys/devices/system/cpu/cpu{n}/topology/thread_siblings_list")
+        siblings = file.read_text() if file.exists() else str(n)
+        (second if siblings in seen else first).append(n)
+        seen.add(siblings)
+    return first + second
 
 
 def _cpu() -> str:
