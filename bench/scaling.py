@@ -59,12 +59,10 @@ def report(results: dict[str, Any]) -> str:
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """Gain over one thread by cores, a line a row."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.subplots()
     ours = [r for r in results["records"] if r["backend"] == "fastbp"]
     counts = sorted({r["threads"] for r in ours})
     axes.plot(counts, counts, color="gray", linewidth=1, linestyle="--", label="all of them")

@@ -173,25 +173,24 @@ def test_a_pickled_kernel_can_be_called_elsewhere(tmp_path: Path) -> None:
     assert out.split() == ["3.0", "5.0"]
 
 
-def test_machine_code_that_failed_once_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numba import types
-    from numba.core.codegen import JITCodeLibrary
-
-    from fastbp.kernels.matmul import is_packed
-
-    if _jit.DISABLED:
-        pytest.skip("nothing is compiled")
-    signature = (types.int32,) * 4  # of nobody else
-    is_packed.compile(signature)
-
-    def fail(library: object) -> None:
-        raise MemoryError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(JITCodeLibrary, "_finalize_final_module", fail)
-        with pytest.raises(MemoryError):
-            _jit.entry_point(is_packed, signature)
-    assert _jit.entry_point(is_packed, signature) > 0
+def test_machine_code_that_failed_once_is_made_later() -> None:
+    out = run("""
+from numba import types
+from numba.core.codegen import JITCodeLibrary
+from fastbp._jit import entry_point
+from fastbp.kernels.matmul import is_packed
+signature, whole = (types.int64,) * 4, JITCodeLibrary._finalize_final_module
+is_packed.compile(signature)
+def fail(library):
+    raise MemoryError
+JITCodeLibrary._finalize_final_module = fail
+try:
+    entry_point(is_packed, signature)
+except MemoryError:
+    JITCodeLibrary._finalize_final_module = whole
+    print(entry_point(is_packed, signature) > 0)
+""", FASTBP_CACHE_DIR="")
+    assert out.split() == ["True"]
 
 
 _LAZY = """
