@@ -133,7 +133,8 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
 
     def __init__(self, py_func: Any, locals: Any = None, targetoptions: Any = None,
                  pipeline_class: Any = LazyCompiler) -> None:
-        super().__init__(py_func, locals, targetoptions, pipeline_class)
+        # Numba 0.61 takes no None for ``locals``.
+        super().__init__(py_func, locals or {}, targetoptions, pipeline_class)
 
     def add_overload(self, compiled: Any) -> None:
         """Take in what has been compiled; there is nothing in it for Python to call."""
