@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import CONTRACT, by_dtype, kernel
-from .vmath import exp, select
+from .vmath import exp, polynomial, select
 
 _f, _d = np.float32, np.float64
 _F_ZERO, _F_HALF, _F_ONE = _f(0), _f(0.5), _f(1)
@@ -39,62 +39,24 @@ _F_Q, D_Q = (
 _F_T, D_T = _f(0.4), _d(0.4)
 
 
+@kernel(inline=True)
+def _erf(x, zero, half, one, highest, slope, P, Q):
+    a = select(x < zero, -x, x)
+    a = select(a > highest, highest, a)
+    z = a * a
+    far = one - exp(-z) * polynomial(one / (one + slope * a) - half, Q)
+    y = select(a < one, a * polynomial(z, P), far)
+    return select(x < zero, -y, y)
+
+
 @kernel(fastmath=CONTRACT)
 def _erf32(x):
-    a = select(x < _F_ZERO, -x, x)
-    a = select(a > _F_HI, _F_HI, a)
-    z = a * a
-    p = _F_P[0] * z + _F_P[1]
-    p = p * z + _F_P[2]
-    p = p * z + _F_P[3]
-    p = p * z + _F_P[4]
-    p = p * z + _F_P[5]
-    p = p * z + _F_P[6]
-    u = _F_ONE / (_F_ONE + _F_T * a) - _F_HALF
-    q = _F_Q[0] * u + _F_Q[1]
-    q = q * u + _F_Q[2]
-    q = q * u + _F_Q[3]
-    q = q * u + _F_Q[4]
-    q = q * u + _F_Q[5]
-    q = q * u + _F_Q[6]
-    q = q * u + _F_Q[7]
-    y = select(a < _F_ONE, a * p, _F_ONE - exp(-z) * q)
-    return select(x < _F_ZERO, -y, y)
+    return _erf(x, _F_ZERO, _F_HALF, _F_ONE, _F_HI, _F_T, _F_P, _F_Q)
 
 
 @kernel(fastmath=CONTRACT, forceinline=True)
 def _erf64(x):
-    a = select(x < 0.0, -x, x)
-    a = select(a > D_HI, D_HI, a)
-    z = a * a
-    p = D_P[0] * z + D_P[1]
-    p = p * z + D_P[2]
-    p = p * z + D_P[3]
-    p = p * z + D_P[4]
-    p = p * z + D_P[5]
-    p = p * z + D_P[6]
-    p = p * z + D_P[7]
-    p = p * z + D_P[8]
-    p = p * z + D_P[9]
-    p = p * z + D_P[10]
-    p = p * z + D_P[11]
-    u = 1.0 / (1.0 + D_T * a) - 0.5
-    q = D_Q[0] * u + D_Q[1]
-    q = q * u + D_Q[2]
-    q = q * u + D_Q[3]
-    q = q * u + D_Q[4]
-    q = q * u + D_Q[5]
-    q = q * u + D_Q[6]
-    q = q * u + D_Q[7]
-    q = q * u + D_Q[8]
-    q = q * u + D_Q[9]
-    q = q * u + D_Q[10]
-    q = q * u + D_Q[11]
-    q = q * u + D_Q[12]
-    q = q * u + D_Q[13]
-    q = q * u + D_Q[14]
-    y = select(a < 1.0, a * p, 1.0 - exp(-z) * q)
-    return select(x < 0.0, -y, y)
+    return _erf(x, 0.0, 0.5, 1.0, D_HI, D_T, D_P, D_Q)
 
 
 erf = by_dtype(_erf32, _erf64)

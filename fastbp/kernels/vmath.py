@@ -13,9 +13,12 @@ Elementary Functions, 3rd ed., ch. 11.
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import numpy as np
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import CONTRACT, DISABLED, by_dtype, kernel
@@ -30,7 +33,30 @@ def _select(typingctx, condition, a, b):
     return a(condition, a, b), codegen
 
 
-select: Any = (lambda condition, a, b: a if condition else b) if DISABLED else intrinsic(_select)
+def _polynomial(typingctx, x, coefficients):
+    """Horner's rule from the highest power down, one multiply-add a power."""
+
+    def codegen(context, builder, signature, args):
+        total, *rest = cgutils.unpack_tuple(builder, args[1])
+        for coefficient in rest:
+            power = builder.fmul(total, args[0], flags=("contract",))
+            total = builder.fadd(power, coefficient, flags=("contract",))
+        return total
+
+    return x(x, coefficients), codegen
+
+
+select: Any = intrinsic(_select)
+polynomial: Any = intrinsic(_polynomial)
+
+if DISABLED:
+    def select(condition, a, b):  # noqa: F811
+        """The same in Python."""
+        return a if condition else b
+
+    def polynomial(x, coefficients):  # noqa: F811
+        """The same in Python."""
+        return functools.reduce(lambda total, c: total * x + c, coefficients)
 
 
 _f, _d = np.float32, np.float64
@@ -46,10 +72,8 @@ _D_LN2_HI, _D_LN2_LO = _d(6.93147180369123816490e-01), _d(1.90821492927058770002
 _F_EXP_LO, _F_EXP_HI = _f(-104.0), _f(89.0)  # beyond: 0 and inf
 _D_EXP_LO, _D_EXP_HI = _d(-746.0), _d(710.0)
 _F_ONE, _F_TWO, _F_HALF, _F_ZERO = _f(1), _f(2), _f(0.5), _f(0)
-_F2, _F3, _F4, _F5, _F6, _F7 = (_f(1 / v) for v in (2, 6, 24, 120, 720, 5040))
-(_D2, _D3, _D4, _D5, _D6, _D7, _D8, _D9, _D10, _D11, _D12, _D13) = (
-    _d(1 / v) for v in (2, 6, 24, 120, 720, 5040, 40320, 362880, 3628800, 39916800,
-                        479001600, 6227020800))
+_F_EXP_P = tuple(_f(1 / math.factorial(n)) for n in range(7, 1, -1))
+_D_EXP_P = tuple(_d(1 / math.factorial(n)) for n in range(13, 1, -1))
 _I127, _I23, _I1 = np.int32(127), np.int32(23), np.int32(1)
 _L1023, _L52, _L1 = np.int64(1023), np.int64(52), np.int64(1)
 _F_BIAS = np.int32(_F_ROUND.view(np.int32))
@@ -63,13 +87,7 @@ def _split32(x):
     k = np.int32(t.view(np.int32) - _F_BIAS)
     n = t - _F_ROUND
     r = x - n * _F_LN2_HI - n * _F_LN2_LO
-    p = _F7
-    p = p * r + _F6
-    p = p * r + _F5
-    p = p * r + _F4
-    p = p * r + _F3
-    p = p * r + _F2
-    return p * r * r + r, k
+    return polynomial(r, _F_EXP_P) * r * r + r, k
 
 
 @kernel(fastmath=CONTRACT)
@@ -90,19 +108,7 @@ def _split64(x):
     k = np.int64(t.view(np.int64) - _D_BIAS)
     n = t - _D_ROUND
     r = x - n * _D_LN2_HI - n * _D_LN2_LO
-    p = _D13
-    p = p * r + _D12
-    p = p * r + _D11
-    p = p * r + _D10
-    p = p * r + _D9
-    p = p * r + _D8
-    p = p * r + _D7
-    p = p * r + _D6
-    p = p * r + _D5
-    p = p * r + _D4
-    p = p * r + _D3
-    p = p * r + _D2
-    return p * r * r + r, k
+    return polynomial(r, _D_EXP_P) * r * r + r, k
 
 
 @kernel(fastmath=CONTRACT)
@@ -123,9 +129,8 @@ def _exp64(x):
 _F_SQRT2, _D_SQRT2 = _f(1.4142135), _d(1.4142135623730951)
 _F_LN2, _D_LN2 = _f(0.6931471805599453), _d(0.6931471805599453)
 _F_BIG, _D_BIG = _f(2.0**126), _d(2.0**1022)  # above: k would leave the exponent range
-_G3, _G5, _G7, _G9 = (_f(1 / v) for v in (3, 5, 7, 9))
-_H3, _H5, _H7, _H9, _H11, _H13, _H15, _H17, _H19, _H21 = (
-    _d(1 / v) for v in range(3, 22, 2))
+_F_LOG_P = tuple(_f(1 / n) for n in range(9, 2, -2))
+_D_LOG_P = tuple(_d(1 / n) for n in range(21, 2, -2))
 
 
 @kernel(fastmath=CONTRACT)
@@ -137,10 +142,7 @@ def _log1p32(u):
     f = u * scale - (_F_ONE - scale)
     s = f / (_F_TWO + f)
     z = s * s
-    p = _G9
-    p = p * z + _G7
-    p = p * z + _G5
-    p = p * z + _G3
+    p = polynomial(z, _F_LOG_P)
     two_s = s + s
     y = np.float32(k) * _F_LN2 + (two_s + two_s * (p * z))
     return select(u < _F_BIG, y, u)  # inf and NaN pass
@@ -155,16 +157,7 @@ def _log1p64(u):
     f = u * scale - (1.0 - scale)
     s = f / (2.0 + f)
     z = s * s
-    p = _H21
-    p = p * z + _H19
-    p = p * z + _H17
-    p = p * z + _H15
-    p = p * z + _H13
-    p = p * z + _H11
-    p = p * z + _H9
-    p = p * z + _H7
-    p = p * z + _H5
-    p = p * z + _H3
+    p = polynomial(z, _D_LOG_P)
     two_s = s + s
     y = np.float64(k) * _D_LN2 + (two_s + two_s * (p * z))
     return select(u < _D_BIG, y, u)
@@ -199,11 +192,7 @@ def _tanh32(x):
     a = select(a > _F_TANH_HI, _F_TANH_HI, a)
     rounded = np.float32(a * _F_MINUS_2_LOG2E + _F_TANH_ROUND)
     g = a * _F_MINUS_2_LOG2E - (rounded - _F_TANH_ROUND)
-    p = _F_TANH_P[0] * g + _F_TANH_P[1]
-    p = p * g + _F_TANH_P[2]
-    p = p * g + _F_TANH_P[3]
-    p = p * g + _F_TANH_P[4]
-    p = p * g + _F_TANH_P[5]
+    p = polynomial(g, _F_TANH_P)
     s = np.int32(rounded.view(np.int32) << _I23).view(np.float32)
     t = s * (p * g) + (s - _F_ONE)
     y = np.float32(t / (_F_TWO + t)).view(np.int32)
@@ -217,16 +206,7 @@ def _tanh64(x):
     a = select(a > _D_TANH_HI, _D_TANH_HI, a)
     rounded = np.float64(a * _D_MINUS_2_LOG2E + _D_TANH_ROUND)
     g = a * _D_MINUS_2_LOG2E - (rounded - _D_TANH_ROUND)
-    p = _D_TANH_P[0] * g + _D_TANH_P[1]
-    p = p * g + _D_TANH_P[2]
-    p = p * g + _D_TANH_P[3]
-    p = p * g + _D_TANH_P[4]
-    p = p * g + _D_TANH_P[5]
-    p = p * g + _D_TANH_P[6]
-    p = p * g + _D_TANH_P[7]
-    p = p * g + _D_TANH_P[8]
-    p = p * g + _D_TANH_P[9]
-    p = p * g + _D_TANH_P[10]
+    p = polynomial(g, _D_TANH_P)
     s = np.int64(rounded.view(np.int64) << _L52).view(np.float64)
     t = s * (p * g) + (s - 1.0)
     y = np.float64(t / (2.0 + t)).view(np.int64)
