@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-_IMPORT = "from fastbp import Adam, CrossEntropyLoss, Dense, Network, ReLU, load"
-_FIT = """
+IMPORT = "from fastbp import Adam, CrossEntropyLoss, Dense, Network, ReLU, load"
+FIT = """
 import numpy as np
 import fastbp
 net = fastbp.Network([fastbp.Dense(64, 100), fastbp.ReLU(), fastbp.Dense(100, 10),
                       fastbp.Softmax()], fastbp.CrossEntropyLoss())
 net.fit(np.zeros((64, 64), np.float32), np.zeros(64, int), epochs=1)
 """
+NEVER = "import os\nos.environ['FASTBP_CACHE_DIR'] = ''\n" + FIT
 
 
 class Startup:
@@ -20,7 +21,7 @@ class Startup:
         return "import numba"
 
     def timeraw_import_fastbp(self) -> str:
-        return _IMPORT
+        return IMPORT
 
 
 class Cached:
@@ -30,10 +31,10 @@ class Cached:
     number = 1
 
     def setup(self) -> None:
-        exec(_FIT, {})
+        exec(FIT, {})
 
     def timeraw_first_fit_cached(self) -> str:
-        return _FIT
+        return FIT
 
 
 class Compile:
@@ -43,4 +44,4 @@ class Compile:
     number, repeat = 1, 2
 
     def timeraw_first_fit_never_compiled(self) -> str:
-        return "import os\nos.environ['FASTBP_CACHE_DIR'] = ''\n" + _FIT
+        return NEVER

@@ -15,23 +15,17 @@ takes each peer at its better thread setting.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from pathlib import Path
 from typing import Any
 
 from fastbp.peers.measure import PEERS, best, compare
-from fastbp.peers.workload import row_of
+
+from .command import parse
 
 HERE = Path(__file__).parent
 RESULTS, PLOT = HERE / "peers.json", HERE / "peers.svg"
-
-
-def run(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
-    """Measure; write the results."""
-    results = compare(rows, arguments.backends, arguments.budget, arguments.repeat)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def report(results: dict[str, Any]) -> str:
@@ -88,18 +82,10 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Parse arguments, run, report."""
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("rows", nargs="*", help="names in grid.json, or sizes:batch[:hidden...]")
-    p.add_argument("--backends", nargs="+", default=list(PEERS), choices=list(PEERS))
-    p.add_argument("--budget", type=float, default=1.0, help="seconds a row and backend")
-    p.add_argument("--repeat", type=int, default=5, help="turns")
-    p.add_argument("--report", action="store_true", help="only report the last run")
-    arguments = p.parse_args()
+    arguments, rows = parse(__doc__, (), list(PEERS), budget=1.0, repeat=5)
     if not arguments.report:
-        grid = {r["name"]: r for r in json.loads((HERE / "grid.json").read_text())["rows"]}
-        rows = [grid[n] if n in grid else row_of(n) for n in arguments.rows or grid]
-        run(rows, arguments)
+        found = compare(rows, arguments.backends, arguments.budget, arguments.repeat)
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
     print(report(results))
     try:

@@ -11,7 +11,6 @@ Each number of threads is a process of its own, pinned to that many cores, as in
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 
 from fastbp.kernels.team import cores
 from fastbp.peers.measure import best, compare
-from fastbp.peers.workload import row_of
+
+from .command import parse
 
 HERE = Path(__file__).parent
 RESULTS, PLOT = HERE / "scaling.json", HERE / "scaling.svg"
@@ -81,17 +81,8 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Parse arguments, run, report."""
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("rows", nargs="*", help="names in grid.json, or sizes:batch[:hidden...]")
-    p.add_argument("--backends", nargs="+", default=list(BACKENDS))
-    p.add_argument("--budget", type=float, default=0.5, help="seconds a row and backend")
-    p.add_argument("--repeat", type=int, default=3, help="turns")
-    p.add_argument("--report", action="store_true", help="only report the last run")
-    arguments = p.parse_args()
+    arguments, rows = parse(__doc__, ROWS, BACKENDS, budget=0.5, repeat=3)
     if not arguments.report:
-        grid = {r["name"]: r for r in json.loads((HERE / "grid.json").read_text())["rows"]}
-        rows = [grid[n] if n in grid else row_of(n) for n in arguments.rows or ROWS]
         found = compare(rows, arguments.backends, arguments.budget, arguments.repeat,
                         settings(len(cores())))
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,26 +1,19 @@
-"""The only file that says ``njit``: decorators, kernel cache, threading layer, fork guard.
+"""The only file that says ``njit``: decorators, threading layer, fork guard.
 
 Contract
 --------
 * ``kernel`` compiles a serial function; ``driver`` compiles one body twice, with
   ``prange`` over threads and without, and picks at each call.
 * Nothing here compiles, starts threads or writes to disk at import.
-* A kernel cache that cannot be read or written costs a recompilation, never an error.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import importlib.util
 import os
-import pickle
-import platform
-import stat
 import sys
-import tempfile
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -29,14 +22,12 @@ from typing import Any
 import numba
 import numpy as np
 from numba import config, prange
-from numba.core.caching import _Cache
-from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError as CompileError
-from numba.core.serialize import dumps
 from numba.extending import overload
 
-from ._compiler import Compiler, LazyDispatcher, machine_code, rebuild
+from ._cache import KernelCache, LazyCache
+from ._compiler import Compiler, LazyDispatcher, machine_code
 
 __all__ = ["CONTRACT", "DISABLED", "CompileError", "Driver", "by_dtype", "compile_user", "driver",
            "entry_point", "kernel", "prange", "thread_count", "uncached_kernel"]
@@ -46,128 +37,6 @@ __all__ = ["CONTRACT", "DISABLED", "CompileError", "Driver", "by_dtype", "compil
 CONTRACT = frozenset({"contract"})
 #: True under ``NUMBA_DISABLE_JIT=1``: every kernel is then plain Python.
 DISABLED = bool(config.DISABLE_JIT)
-
-
-# --- the kernel cache ---------------------------------------------------------------
-
-
-@functools.cache
-def _cache_dir() -> Path | None:
-    """Private directory for this version of the sources, Numba and CPU, or None.
-
-    ``FASTBP_CACHE_DIR`` moves its parent; an empty value turns caching off.
-    """
-    parent = os.environ.get("FASTBP_CACHE_DIR")
-    if parent == "":
-        return None
-    if parent is None:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        parent = os.path.join(base, "fastbp")
-    digest = hashlib.sha256()
-    root = Path(__file__).parent
-    for source in sorted(root.rglob("*.py")):
-        digest.update(str(source.relative_to(root)).encode() + b"\0" + source.read_bytes())
-    import llvmlite.binding as llvm
-
-    host = (numba.__version__, sys.version, platform.machine(), llvm.get_host_cpu_name(),
-            llvm.get_host_cpu_features().flatten(), str(config.CPU_NAME), str(config.OPT),
-            os.environ.get("FASTBP_ISA"))
-    digest.update(repr(host).encode())
-    path = Path(parent) / digest.hexdigest()[:20]
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = path.stat()
-        # Somebody else's files would be code that we run.
-        foreign = hasattr(os, "getuid") and info.st_uid != os.getuid()
-        if foreign or (os.name == "posix" and stat.S_IMODE(info.st_mode) & 0o022):
-            return None
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError:
-        return None
-    return path
-
-
-class _KernelCache(_Cache):  # type: ignore[misc]
-    """One checked file per function, options and signature.
-
-    Numba's own cache leaves compile options out of its key, trusts file times, and
-    raises on a damaged file. Here the directory names the sources, and a SHA-256 in
-    front of the data turns damage into a miss.
-    """
-
-    def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
-        if func.__closure__:
-            raise TypeError(f"{func.__qualname__} closes over variables: two such kernels "
-                            "would share one cache entry")
-        self._name = func.__name__
-        flags = sorted((k, sorted(v) if isinstance(v, (set, frozenset)) else v)
-                       for k, v in options.items())
-        self._identity = f"{func.__module__}.{func.__qualname__}:{flags}"
-        self._enabled = True
-
-    @property
-    def cache_path(self) -> str | None:
-        path = _cache_dir()
-        return None if path is None else str(path)
-
-    def enable(self) -> None:
-        self._enabled = True
-
-    def disable(self) -> None:
-        self._enabled = False
-
-    def flush(self) -> None:
-        path = _cache_dir()
-        for entry in path.glob(f"{self._name}-*") if path else ():
-            entry.unlink(missing_ok=True)
-
-    def _file(self, sig: Any, codegen: Any) -> Path | None:
-        path = _cache_dir()
-        if path is None or not self._enabled:
-            return None
-        key = f"{self._identity}|{sig}|{codegen.magic_tuple()}"
-        return path / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        file = self._file(sig, target_context.codegen())
-        if file is None:
-            return None
-        try:
-            data = file.read_bytes()
-            if hashlib.sha256(data[32:]).digest() != data[:32]:
-                return None
-            if b"NRT_" in data:  # calls Numba's runtime: half a second to set it up, with all else
-                target_context.refresh()
-            return self._rebuild(target_context, pickle.loads(data[32:]))
-        except Exception:  # whatever is wrong with a cache entry, compiling again is right
-            return None
-
-    def _rebuild(self, target_context: Any, parts: tuple[Any, ...]) -> Any:
-        return CompileResult._rebuild(target_context, *parts)
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        file = self._file(sig, data.codegen)
-        if file is None or data.library.has_dynamic_globals or data.lifted:
-            return
-        payload = dumps(data._reduce())
-        scratch = f"{file}.{os.getpid()}-{threading.get_ident()}.tmp"
-        try:
-            with open(scratch, "xb") as out:
-                out.write(hashlib.sha256(payload).digest() + payload)
-            os.replace(scratch, file)
-        except OSError:
-            Path(scratch).unlink(missing_ok=True)
-
-
-class _LazyCache(_KernelCache):
-    """The same for kernels that other kernels call."""
-
-    def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
-        super().__init__(func, options)
-        self._identity += ":lazy"
-
-    def _rebuild(self, target_context: Any, parts: tuple[Any, ...]) -> Any:
-        return rebuild(target_context, parts)
 
 
 # --- dispatchers --------------------------------------------------------------------
@@ -182,7 +51,7 @@ def _compile(func: Callable[..., Any], **options: Any) -> Any:
     if DISABLED:
         return func
     dispatcher = numba.njit(pipeline_class=Compiler, **_OPTIONS, **options)(func)
-    dispatcher._cache = _KernelCache(func, options)
+    dispatcher._cache = KernelCache(func, options)
     return dispatcher
 
 
@@ -193,7 +62,7 @@ def _compile_lazily(func: Callable[..., Any], **options: Any) -> Any:
     dispatcher = LazyDispatcher(func, targetoptions={
         "nopython": True, "no_cpython_wrapper": True, **_OPTIONS, **options})
     dispatcher.make_twin = functools.partial(_compile, func, **options)
-    dispatcher._cache = _LazyCache(func, options)
+    dispatcher._cache = LazyCache(func, options)
     return dispatcher
 
 

@@ -19,9 +19,6 @@ from .history import History
 from .network import Network
 from .training import Job, prepare, straight, train
 
-#: Steps of the first call of a shape of network, which is small; later ones follow the clock.
-_FIRST_STEPS = 64
-
 
 def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
              rows: Sequence[Any] | None = None,
@@ -136,7 +133,6 @@ class _Plans(threading.local):
         if key not in self.known:
             self.known[key] = net.plan(batch, 1, training=True)
         net._plans[batch, 1, True, threading.get_ident()] = self.known[key]
-        job.run.chunk = _FIRST_STEPS
 
 
 def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,

@@ -35,6 +35,7 @@ from .losses import get as get_loss
 from .losses.base import error_of
 from .plan import Plan, aligned_zeros, make_plan
 from .portable import Portable
+from .textbook import Textbook
 
 if TYPE_CHECKING:
     from .run import Run
@@ -48,7 +49,7 @@ _NO_WEIGHTS = {np.dtype(t): np.empty(0, t) for t in ("f4", "f8")}
 _NO_LABELS = np.empty(0, np.int64)
 
 
-class Network(Doors, Portable):
+class Network(Doors, Portable, Textbook):
     """A feed-forward network: layers in order, a loss on top.
 
     Parameters
@@ -314,32 +315,6 @@ class Network(Doors, Portable):
             summed += self.grads
         self.grads[...] = summed
         return total
-
-    def textbook(self, X: Any, T: Any, *, sample_weight: Array | None = None,
-                 key: int = 0) -> float:
-        """The same step as the text writes it: layer by layer, in Python.
-
-        Returns E and leaves the gradients in the layers. The engine's oracle, and the way
-        that networks with layers of the user's own run. ``key`` above 0 makes it a step of
-        training, from which dropout draws.
-        """
-        X, T = self._check_pair(X, T)
-        error = error_of(self._head_loss, self.forward(X, self._n_train, key), T, sample_weight)
-        self.backward(self._head_loss.backward())
-        return error
-
-    def forward(self, X: Array, n_layers: int | None = None, key: int = 0) -> Array:
-        """Through the first ``n_layers`` layers, all by default, as the text writes it."""
-        for layer in self.layers[:n_layers]:
-            layer.key = key
-            X = layer.forward(X)
-        return X
-
-    def backward(self, delta: Array) -> Array:
-        """From the gradient at the loss back to the input; leaves the layers' gradients."""
-        for layer in reversed(self.layers[:self._n_train]):
-            delta = layer.backward(delta)
-        return delta
 
     def _evaluate(self, mode: int, plan: Plan, X: Array, T: Array, rows: slice,
                   scale: float, weights: Array | None = None) -> float:

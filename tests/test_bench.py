@@ -27,7 +27,9 @@ from bench import (
     machine,
     many,
     scaling,
+    startup,
 )
+from bench.command import parse
 from bench.grid import GRID
 from bench.peers import RESULTS, report
 from bench.timing import seconds_per_step
@@ -190,6 +192,26 @@ def test_the_readme_shows_the_figures_of_the_last_run() -> None:
     readme = (ROOT / "README.md").read_text()
     shown = readme.split("bench.peers --report -->\n")[1].split("\n<!-- end")[0]
     assert shown == report(json.loads(RESULTS.read_text()))
+
+
+def test_new_processes_are_timed_and_weighed(tmp_path: Path) -> None:
+    code = "print(len(bytearray(64 << 20)) / 2**20)"
+    spent, numbers = startup.process(code, str(tmp_path))
+    assert spent > 0 and numbers == [64.0]
+    assert set(startup.CASES) == {"import numba", "import fastbp", "import torch",
+                                  "first fit, cached"}
+    if sys.platform == "linux":
+        assert 0 < startup.megabytes(str(tmp_path)) < 150
+
+
+def test_rows_and_defaults_of_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "digits", "5-8-3:8", "--repeat", "2"])
+    arguments, rows = parse("text", ("big",), ("fastbp",), 0.5, 3)
+    assert (arguments.backends, arguments.budget, arguments.repeat) == (["fastbp"], 0.5, 2)
+    assert [row["sizes"] for row in rows] == [[64, 100, 10], [5, 8, 3]]
+    monkeypatch.setattr(sys, "argv", ["x"])
+    assert [row["name"] for row in parse("", ("big",), ("fastbp",), 1, 1)[1]] == ["big"]
+    assert [row["name"] for row in parse("", (), ("fastbp",), 1, 1)[1]] == list(GRID)
 
 
 def test_scaling_is_what_was_measured(tmp_path: Path) -> None:

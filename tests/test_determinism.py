@@ -19,10 +19,12 @@ from .builders import classifier, clusters
 
 _MANY = """
 import hashlib, sys
+from unittest.mock import patch
 import numba
 import numpy as np
 import fastbp
 from fastbp import optimizers, plan, _jit
+from fastbp.layers import dense
 plan.PARALLEL_THRESHOLD = plan.SETTLED_WORK = plan.LAUNCH_WORK = plan.SHARD_ACTIVATIONS = 0
 plan._SHARD_ROWS = plan._SHARD_BLOCK = 8
 rng = np.random.default_rng(0)
@@ -48,6 +50,14 @@ for threads in (1, 2, 4, 8):
                 net.fit(few, wide, epochs=2, batch_size=150, optimizer=made, n_threads=threads)
                 assert net.plan(150, threads).head["shards"] == plan.SHARDS
                 digest.update(net.params.tobytes())
+                net = fastbp.Network([fastbp.Dense(30, 70), fastbp.ReLU(), fastbp.Dense(70, 40),
+                                      fastbp.ReLU(), fastbp.Dense(40, 5)],
+                                     "SoftmaxCrossEntropyLoss")
+                with patch.object(dense, "WIDE", 0):  # bytes
+                    net.fit(X, T, epochs=2, batch_size=100, optimizer=made, n_threads=threads)
+                    ops = net.plan(100, threads, training=True).ops
+                assert ops["by_columns"].any() == (threads > 1)
+                digest.update(net.params.tobytes())
         Y = layer.forward(X)
         digest.update(Y.tobytes() + layer.backward(Y).tobytes() + layer.weight_grad.tobytes())
         found.add(digest.hexdigest())
@@ -64,7 +74,7 @@ def _many(layer: str, repeats: int) -> list[str]:
 
 
 def test_threads_layers_and_repeats_give_the_same_bits() -> None:
-    """1, 2, 4 and 8 threads, both regimes, every optimizer, every threading layer there is."""
+    """1, 2, 4 and 8 threads, all regimes, every optimizer, every threading layer there is."""
     layers = [name for name in ("omp", "tbb", "workqueue") if _jit._has_layer(name)
               or name == "tbb" and (Path(sys.prefix) / "lib" / "libtbb.so.12").exists()]
     found = [_many(name, 20) for name in layers]

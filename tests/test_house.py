@@ -19,12 +19,13 @@ ROOT = Path(fastbp.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
 #: First match names the floor; machinery and network stand on steps of their own.
-FLOORS = [("_compiler", -1.0), ("_jit", 0.0), ("_validation", 0.0), ("ahead", 0.0), ("table", 0.5),
-          ("kernels", 1.0), ("initializers", 2.0), ("schedules", 2.0), ("layers", 2.1),
+FLOORS = [("_compiler", -1.0), ("_cache", -0.5), ("_jit", 0.0), ("_validation", 0.0),
+          ("ahead", 0.0), ("table", 0.5), ("kernels", 1.0), ("initializers", 2.0),
+          ("schedules", 2.0), ("layers", 2.1),
           ("optimizers", 2.1), ("losses", 2.2), ("plan", 3.1), ("rows", 3.1), ("updates", 3.1),
           ("engine", 3.2), ("history", 4.0), ("chain", 4.0), ("doors", 4.0), ("rules", 4.0),
           ("weights", 4.0), ("callbacks", 4.0), ("summary", 4.0), ("portable", 4.0),
-          ("network", 4.1), ("run", 4.15), ("metrics", 4.15), ("threads", 4.16),
+          ("textbook", 4.0), ("network", 4.1), ("run", 4.15), ("metrics", 4.15), ("threads", 4.16),
           ("training", 4.2), ("lbfgs", 4.2),
           ("sensitivity", 4.2), ("peak", 4.2), ("layer_statistics", 4.2), ("gradients", 4.2),
           ("many", 4.3), ("streaming", 4.3), ("io", 5.0), ("datasets", 5.0),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastbp import _jit
+from fastbp import _cache, _jit
 
 _SMALL = """
 import numpy as np
@@ -83,12 +83,12 @@ def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path) -> None:
 def test_the_key_names_sources_and_instruction_set(monkeypatch: pytest.MonkeyPatch,
                                                    tmp_path: Path) -> None:
     monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path))
-    find = _jit._cache_dir.__wrapped__
+    find = _cache.cache_dir.__wrapped__
     first = find()
     monkeypatch.setenv("FASTBP_ISA", "generic")
     assert first and find() != first and find() == find()
     monkeypatch.delenv("FASTBP_ISA")
-    monkeypatch.setattr(_jit.numba, "__version__", "0.0")
+    monkeypatch.setattr(_cache.numba, "__version__", "0.0")
     assert find() != first
 
 

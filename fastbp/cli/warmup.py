@@ -29,9 +29,10 @@ def command(dtypes: tuple[str, ...], as_json: bool) -> None:
     """
     import numpy as np
 
-    from .._jit import DISABLED, _cache_dir
+    from .._cache import cache_dir
+    from .._jit import DISABLED
 
-    folder = _cache_dir()
+    folder = cache_dir()
     if folder is None or DISABLED:
         raise ValueError("the kernel cache is off, or its folder cannot be written or is open to "
                          "others: set FASTBP_CACHE_DIR to a folder of your own")

@@ -12,9 +12,6 @@ from ..engine import EPOCH, POSITION
 from ..training import Job, straight, train
 from .solvers import Follow
 
-#: Steps of the first call.
-_FIRST_STEPS = 64
-
 
 def descend(job: Job, follow: Follow) -> None:
     """Train; ahead, where nobody but ``follow`` looks at each epoch."""
@@ -24,7 +21,6 @@ def descend(job: Job, follow: Follow) -> None:
     job.start()
     follow.on_train_begin(job.run.network, job.run.epochs, len(job.run.X))
     ahead = _Ahead(job, follow)
-    job.run.chunk = _FIRST_STEPS
     try:
         straight(job, job.threads(), ahead.stopped)
         ahead.look()

@@ -12,16 +12,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .._jit import driver, prange
 from .._validation import Array, as_matrix, check_dtype
-from ..kernels.tile import VECTOR_BYTES, WRITE, pad, row_length
-from ..table import OP, address, call_backward, call_couple, call_forward, call_gradient
+from ..kernels.tile import VECTOR_BYTES, pad, row_length
+from ..table import OP, address
+from .drivers import backward_rows, couple_columns, forward_rows, gradient_rows
 
 #: Bytes of a row in a tile of parameters (``table.TASK``) that has a part of the columns; in one
 #: that has all of them it has twice as many at most.
 TASK_ROW = 16 * VECTOR_BYTES
-#: Rows that one thread takes at a time in the drivers. Fixed: it never depends on threads.
-ROW_BLOCK = 64
 
 
 class Kernels(NamedTuple):
@@ -46,39 +44,6 @@ class Kernels(NamedTuple):
     rectifying: tuple[Any, ...] = ()
 
 
-@driver
-def forward_rows(ops, key, params, ws, x, y):
-    m, n = ops[0]["ld_in"], ops[0]["ld_out"]
-    rows = y.size // n
-    for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
-        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
-        call_forward(ops[0]["forward"], (ops[0], (key, np.uint64(lo)), params, ws,
-                                         x[lo * m:hi * m], y[lo * n:hi * n]))
-
-
-@driver
-def backward_rows(ops, key, params, ws, x, y, dy, dx):
-    m, n = ops[0]["ld_in"], ops[0]["ld_out"]
-    rows = dy.size // n
-    for block in prange((rows + ROW_BLOCK - 1) // ROW_BLOCK):
-        lo, hi = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, rows)
-        call_backward(ops[0]["backward"], (ops[0], (key, np.uint64(lo)), params, ws,
-                                           x[lo * m:hi * m], y[lo * n:hi * n],
-                                           dy[lo * n:hi * n], dx[lo * m:hi * m]))
-
-
-@driver
-def gradient_rows(ops, key, params, ws, x, dy, grads):
-    ld, count = ops[0]["ld_param"], ops[0]["n_rows"]
-    for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
-        first, last = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, count)
-        call_gradient(ops[0]["gradient"], (ops[0], (key, np.uint64(0)), params, ws, x, dy,
-                                           dy.size // ops[0]["ld_out"], first, last, 0,
-                                           ops[0]["n_out"],
-                                           grads[first * ld:last * ld], ld, WRITE,
-                                           x.dtype.type(0)))
-
-
 @dataclass(frozen=True)
 class Tensor:
     """Where a named parameter lies in its layer's flat buffer, in elements."""
@@ -92,14 +57,6 @@ class Tensor:
         """The tensor as a writable view of ``flat``."""
         strides = tuple(s * flat.itemsize for s in self.strides)
         return np.lib.stride_tricks.as_strided(flat[self.offset:], self.shape, strides)
-
-
-@driver
-def couple_columns(kernel, ops, key, params, ws, x, dy):
-    rows, n = x.size // ops[0]["ld_out"], ops[0]["n_out"]
-    for block in prange((n + ROW_BLOCK - 1) // ROW_BLOCK):
-        left, right = block * ROW_BLOCK, min((block + 1) * ROW_BLOCK, n)
-        call_couple(kernel, (ops[0], (key, np.uint64(0)), params, ws, x, dy, rows, left, right))
 
 
 class Layer:

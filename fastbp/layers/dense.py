@@ -24,7 +24,8 @@ from ..kernels.matmul import ONE, ZERO, multiply, product, row_product
 from ..kernels.tile import ADD, MASK, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
 from ..table import address
-from .base import TASK_ROW, Kernels, Layer, Tensor, backward_rows, forward_rows, gradient_rows
+from .base import TASK_ROW, Kernels, Layer, Tensor
+from .drivers import backward_rows, forward_rows, gradient_rows
 from .wide import WIDE, columns_backward, columns_forward, wide_backward
 
 #: A layer is narrow with outputs for a fourth of a vector, and inputs for two. Its gradient is

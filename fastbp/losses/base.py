@@ -12,7 +12,8 @@ import numpy as np
 
 from .._jit import driver, prange
 from .._validation import Array, as_labels, as_matrix, check_choice, same_length
-from ..layers.base import ROW_BLOCK, Layer, _float_dtype
+from ..layers.base import Layer, _float_dtype
+from ..layers.drivers import ROW_BLOCK
 from ..table import HEAD, address, call_loss
 
 

@@ -1,0 +1,29 @@
+"""What the commands that compare backends on workloads have in common: their arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastbp.peers.measure import PEERS
+from fastbp.peers.workload import row_of
+
+
+def parse(description: str | None, rows: Sequence[str], backends: Sequence[str], budget: float,
+          repeat: int) -> tuple[argparse.Namespace, list[dict[str, Any]]]:
+    """Arguments, with these defaults, and the workloads that they name; no ``rows`` means all."""
+    p = argparse.ArgumentParser(description=description,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("rows", nargs="*", help="names in grid.json, or sizes:batch[:hidden...]")
+    p.add_argument("--backends", nargs="+", default=list(backends), choices=list(PEERS))
+    p.add_argument("--budget", type=float, default=budget, help="seconds a row and backend")
+    p.add_argument("--repeat", type=int, default=repeat, help="turns")
+    p.add_argument("--report", action="store_true", help="only report the last run")
+    arguments = p.parse_args()
+    grid = json.loads((Path(__file__).parent / "grid.json").read_text())["rows"]
+    known = {row["name"]: row for row in grid}
+    return arguments, [known[name] if name in known else row_of(name)
+                       for name in arguments.rows or rows or known]

@@ -1,0 +1,149 @@
+"""The private cache of compiled kernels: what is wrong with it costs a recompilation, no error."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pickle
+import platform
+import stat
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import config
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+
+from ._compiler import rebuild
+
+
+@functools.cache
+def cache_dir() -> Path | None:
+    """Private directory for this version of the sources, Numba and CPU, or None.
+
+    ``FASTBP_CACHE_DIR`` moves its parent; an empty value turns caching off.
+    """
+    parent = os.environ.get("FASTBP_CACHE_DIR")
+    if parent == "":
+        return None
+    if parent is None:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        parent = os.path.join(base, "fastbp")
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for source in sorted(root.rglob("*.py")):
+        digest.update(str(source.relative_to(root)).encode() + b"\0" + source.read_bytes())
+    import llvmlite.binding as llvm
+
+    host = (numba.__version__, sys.version, platform.machine(), llvm.get_host_cpu_name(),
+            llvm.get_host_cpu_features().flatten(), str(config.CPU_NAME), str(config.OPT),
+            os.environ.get("FASTBP_ISA"))
+    digest.update(repr(host).encode())
+    path = Path(parent) / digest.hexdigest()[:20]
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = path.stat()
+        # Somebody else's files would be code that we run.
+        foreign = hasattr(os, "getuid") and info.st_uid != os.getuid()
+        if foreign or (os.name == "posix" and stat.S_IMODE(info.st_mode) & 0o022):
+            return None
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        return None
+    return path
+
+
+class KernelCache(_Cache):  # type: ignore[misc]
+    """One checked file per function, options and signature.
+
+    Numba's own cache leaves compile options out of its key, trusts file times, and
+    raises on a damaged file. Here the directory names the sources, and a SHA-256 in
+    front of the data turns damage into a miss.
+    """
+
+    def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
+        if func.__closure__:
+            raise TypeError(f"{func.__qualname__} closes over variables: two such kernels "
+                            "would share one cache entry")
+        self._name = func.__name__
+        flags = sorted((k, sorted(v) if isinstance(v, (set, frozenset)) else v)
+                       for k, v in options.items())
+        self._identity = f"{func.__module__}.{func.__qualname__}:{flags}"
+        self._enabled = True
+
+    @property
+    def cache_path(self) -> str | None:
+        """Where entries lie; None without a cache."""
+        path = cache_dir()
+        return None if path is None else str(path)
+
+    def enable(self) -> None:
+        """Read and write from now on."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Neither read nor write from now on."""
+        self._enabled = False
+
+    def flush(self) -> None:
+        """Delete the kernel's entries."""
+        path = cache_dir()
+        for entry in path.glob(f"{self._name}-*") if path else ():
+            entry.unlink(missing_ok=True)
+
+    def _file(self, sig: Any, codegen: Any) -> Path | None:
+        path = cache_dir()
+        if path is None or not self._enabled:
+            return None
+        key = f"{self._identity}|{sig}|{codegen.magic_tuple()}"
+        return path / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What has been compiled for ``sig``, or None."""
+        file = self._file(sig, target_context.codegen())
+        if file is None:
+            return None
+        try:
+            data = file.read_bytes()
+            if hashlib.sha256(data[32:]).digest() != data[:32]:
+                return None
+            if b"NRT_" in data:  # calls Numba's runtime: half a second to set it up, with all else
+                target_context.refresh()
+            return self._rebuild(target_context, pickle.loads(data[32:]))
+        except Exception:  # whatever is wrong with a cache entry, compiling again is right
+            return None
+
+    def _rebuild(self, target_context: Any, parts: tuple[Any, ...]) -> Any:
+        return CompileResult._rebuild(target_context, *parts)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what has been compiled for ``sig``, where that can be done."""
+        file = self._file(sig, data.codegen)
+        if file is None or data.library.has_dynamic_globals or data.lifted:
+            return
+        payload = dumps(data._reduce())
+        scratch = f"{file}.{os.getpid()}-{threading.get_ident()}.tmp"
+        try:
+            with open(scratch, "xb") as out:
+                out.write(hashlib.sha256(payload).digest() + payload)
+            os.replace(scratch, file)
+        except OSError:
+            Path(scratch).unlink(missing_ok=True)
+
+
+class LazyCache(KernelCache):
+    """The same for kernels that other kernels call."""
+
+    def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
+        super().__init__(func, options)
+        self._identity += ":lazy"
+
+    def _rebuild(self, target_context: Any, parts: tuple[Any, ...]) -> Any:
+        return rebuild(target_context, parts)

@@ -1,0 +1,47 @@
+"""A network as the text writes it: layer by layer, in Python.
+
+The oracle of the compiled engine, and the way that networks with layers of the user's own run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._validation import Array
+from .layers import Layer
+from .losses import Loss
+from .losses.base import error_of
+
+
+class Textbook:
+    """Base of ``Network``: forward and backward through whole layers."""
+
+    layers: list[Layer]
+    _head_loss: Loss
+    _n_train: int
+
+    def textbook(self, X: Any, T: Any, *, sample_weight: Array | None = None,
+                 key: int = 0) -> float:
+        """The same step as the text writes it: layer by layer, in Python.
+
+        Returns E and leaves the gradients in the layers. The engine's oracle, and the way
+        that networks with layers of the user's own run. ``key`` above 0 makes it a step of
+        training, from which dropout draws.
+        """
+        X, T = self._check_pair(X, T)  # type: ignore[attr-defined]
+        error = error_of(self._head_loss, self.forward(X, self._n_train, key), T, sample_weight)
+        self.backward(self._head_loss.backward())
+        return error
+
+    def forward(self, X: Array, n_layers: int | None = None, key: int = 0) -> Array:
+        """Through the first ``n_layers`` layers, all by default, as the text writes it."""
+        for layer in self.layers[:n_layers]:
+            layer.key = key
+            X = layer.forward(X)
+        return X
+
+    def backward(self, delta: Array) -> Array:
+        """From the gradient at the loss back to the input; leaves the layers' gradients."""
+        for layer in reversed(self.layers[:self._n_train]):
+            delta = layer.backward(delta)
+        return delta
