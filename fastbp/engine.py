@@ -17,6 +17,7 @@ from .kernels.matmul import ZERO
 from .kernels.random import mix, shuffle
 from .kernels.subnormal import FLUSH, get_control, set_control
 from .kernels.team import assemble, barrier, claim
+from .panels import carry
 from .rows import ERROR, GRADIENT, PREDICT, share_rows
 from .table import call_forward
 from .updates import parameter_phase, refresh_mirrors, tile_gradient
@@ -107,7 +108,7 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
             task = tasks[share]
             op = ops[task["op"]]
             at = op["param"] + task["first"] * op["ld_out"] + task["left"]
-            tile_gradient(op, task, now, head, params, ws, source.size, ZERO, grads[at:],
+            tile_gradient(worker, op, task, now, head, params, ws, source.size, ZERO, grads[at:],
                           op["ld_out"])
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
         meeting += 1
@@ -126,15 +127,16 @@ def look(watch, error):
 
 
 @kernel
-def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots, average, ws, X,
-              T, labels, weights, order, batch, mean, optimizer, rates, hyper, rules, sums, norms,
-              watch, cursor, errors):
+def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_slots, home_average,
+              params, slots, average, grads, ws, X, T, labels, weights, order, batch, mean,
+              optimizer, rates, hyper, rules, sums, norms, watch, cursor, errors):
     """One training step for each row of ``rates``, from where ``cursor`` stands.
 
     ``order`` has the rows of one epoch, for all, or of each epoch of the call. ``errors[0]``
     gathers the error times weight of the epoch under way; an epoch that ends moves on to the
     next place. A ``watch``, where there is one, may end the call with an epoch. The cursor is
-    left at the next step. Subnormal numbers are 0 meanwhile.
+    left at the next step. Subnormal numbers are 0 meanwhile. With ``moves``, parameters and what
+    lies as they do come from ``home`` and go back there; without, they are the same arrays.
     """
     if not assemble(sync, size):
         if worker > 0:
@@ -145,6 +147,8 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots
     n, shards = X.shape[0], head[0]["shards"]
     step, epoch, position = cursor[STEP], cursor[EPOCH], cursor[POSITION]
     first_epoch, meeting, base = epoch, ZERO, ZERO
+    for there, here in ((home, params), (home_slots, slots), (home_average, average)):
+        carry(worker, size, moves, there, home.size, here, params.size, False)
     if worker == 0:
         refresh_mirrors(ops, head, params, ws)
     for s in range(rates.shape[0]):
@@ -183,6 +187,8 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, params, grads, slots
         position += rows
         if position == n:
             position, epoch = 0, epoch + 1
+    for there, here in ((home, params), (home_slots, slots), (home_average, average)):
+        carry(worker, size, moves, there, home.size, here, params.size, True)
     if worker == 0:
         cursor[STEP], cursor[EPOCH], cursor[POSITION] = step, epoch, position
     set_control(control)

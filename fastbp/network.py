@@ -104,7 +104,7 @@ class Network(Doors, Portable, Textbook):
         self._head_loss = fused or self.loss_function
         self._n_train = len(self.layers) - (fused is not None)
         self._allocate()
-        self._plans: dict[tuple[int, int, bool, int], Plan] = {}
+        self._plans: dict[tuple[int, int, bool, bool, int], Plan] = {}
         self._one_row = 1, self.n_in
         self._row_plan: tuple[Array, int] | None = None
         self.last_run: Run | None = None
@@ -151,17 +151,20 @@ class Network(Doors, Portable, Textbook):
 
     # -- running it -------------------------------------------------------------------
 
-    def plan(self, capacity: int, n_threads: int | None = None, training: bool = False) -> Plan:
+    def plan(self, capacity: int, n_threads: int | None = None, training: bool = False,
+             whole: bool = False) -> Plan:
         """The op table and workspace for batches of up to ``capacity`` rows.
 
-        Each thread has its own. ``training`` leaves out what only predictions run.
+        Each thread has its own. ``training`` leaves out what only predictions run; ``whole``
+        leaves the parameters of each layer in one piece.
         """
-        key = capacity, thread_count(n_threads), training, get_ident()
+        n_threads = thread_count(n_threads)
+        key = capacity, n_threads, training, whole and n_threads > 1, get_ident()
         found = self._plans.get(key)
         if found is None:
             n = self._n_train if training else len(self.layers)
             found = make_plan(self.layers[:n], self._n_train, self._head_loss, self._offsets[:n],
-                              self.dtype, *key[:3])
+                              self.dtype, *key[:4])
             for old in list(self._plans)[:-_KEPT_PLANS]:
                 self._plans.pop(old, None)
             self._plans[key] = found

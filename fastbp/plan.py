@@ -7,7 +7,6 @@ changes a result: each number is summed in one fixed order whatever the blocks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array
-from .kernels.matmul import PACKED_STRIDE, WHOLE
+from .kernels.matmul import WHOLE
 from .kernels.tile import CLIP, VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
-from .layers.base import TASK_ROW, Kernels
+from .layers.base import Kernels
 from .losses import Loss
-from .table import HEAD, OP, PASS, TASK, address
+from .panels import MOVE, cut, panel_width
+from .table import HEAD, OP, PASS, address
+from .tasks import share_parameters
 
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
 #: and caches cost more than a second core brings. By ``bench.constants``, as SHARD_ACTIVATIONS.
@@ -33,20 +34,19 @@ LAUNCH_WORK = 16_000_000
 #: Most rows in a block: activations should stay in the L2 cache, but weights larger than
 #: it are read once a block.
 _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
-#: Rows of a block and of a gradient tile are a multiple of this.
+#: Rows of a block are a multiple of this.
 _ROWS_STEP = 8
-#: Largest gradient tile: what stays in the L2 cache beside its operands; and one of operands
-#: that are packed, which pays the more for the more rows.
-_TILE_BYTES, _PACKED_TILE_BYTES = 128 * 1024, 256 * 1024
 #: Shards of a batch, fixed; and from where they pay: activations beyond the L2 cache, for
 #: weights so small that sixteen gradients fit in it.
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
 #: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
 _SHARD_ROWS, _SHARD_BLOCK = 64, 256
-#: Rows a thread, up to which a team shares wide layers out by columns.
-OWN_ROWS = 256
-#: Shares a thread in the parameter phase, at least: so that none waits long for the rest.
-_SHARES = 3
+#: Rows a thread, up to which a team shares layers out by columns: those that are wide, and, where
+#: they can lie in panels, a first one of so many bytes of weights, and others of so many.
+OWN_ROWS, FIRST_BYTES, MIDDLE_BYTES = 256, 16 * 1024, 64 * 1024
+#: Bytes of weights of a network up to which they lie in panels: to carry more there and back takes
+#: a call too long. Threads up to which each has all rows of the input for itself.
+PANEL_BYTES, OWN_COPIES = 8 * 1024 * 1024, 4
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Plan:
     head: Array
     tasks: Array
     passes: Array
+    moves: Array
+    n_params: int
     workspace: Array
     n_threads: int
     work: int
@@ -102,7 +104,8 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
 
 
 def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequence[int],
-              dtype: np.dtype[Any], capacity: int, n_threads: int, training: bool = False) -> Plan:
+              dtype: np.dtype[Any], capacity: int, n_threads: int, training: bool = False,
+              whole: bool = False) -> Plan:
     """Lay out a network for batches of up to ``capacity`` rows.
 
     Parameters
@@ -121,6 +124,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         Threads to share the work among.
     training : bool
         Whether steps of training will run it, and nothing else.
+    whole : bool
+        Whether parameters stay as they are, as rules that sum over all of them need it.
     """
     at, row = 0, capacity == 1 and not training
 
@@ -131,7 +136,15 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
 
     sizes = [int(layers[0].n_in or 0)] + [int(layer.n_out or 0) for layer in layers]
     lds = [row_length(w, dtype) for w in sizes]
-    values, deltas = [take(capacity * lds[0])], [-1]
+    work = sum(capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if isinstance(layer, Dense)
+                                        else 4) for k, layer in enumerate(layers))
+    if work < PARALLEL_THRESHOLD:
+        n_threads = 1
+    by_columns = [0] * len(layers)
+    if training and n_threads > 1 and capacity <= OWN_ROWS * n_threads:
+        by_columns = _by_columns(layers[:n_train], sizes, dtype, capacity, n_threads, whole)
+    own = capacity * lds[0] if by_columns[0] and n_threads <= OWN_COPIES else 0
+    values, deltas = [take(max(own * n_threads, capacity * lds[0]))], [-1]
     for k, layer in enumerate(layers):
         below = layers[k - 1] if k else None
         alone = below is None or not below.keeps_output
@@ -142,37 +155,37 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
             reuse = k > 0 and layer.in_place
             deltas.append(deltas[k] if reuse else take(capacity * lds[k + 1]))
 
-    ops, work = np.zeros(len(layers), OP), 0
+    ops = np.zeros(len(layers), OP)
     for k, layer in enumerate(layers):
-        dense, op, shape = isinstance(layer, Dense), ops[k:k + 1], sizes[k:k + 2]
+        op, shape = ops[k:k + 1], sizes[k:k + 2]
         op[:] = layer.op(dtype, *shape, back=k < n_train, row=row)
         op["ld_in"], op["ld_out"] = lds[k], lds[k + 1]
         op["x"], op["y"], op["dx"], op["dy"] = values[k], values[k + 1], deltas[k], deltas[k + 1]
         op["param"] = offsets[k] if layer.shapes() else -1
-        mirrored = 0 < k < n_train and layer.mirrored(dtype, *shape)
+        mirrored = 0 < k < n_train and not by_columns[k] and layer.mirrored(dtype, *shape)
         op["mirror"] = take(sizes[k + 1] * lds[k]) if mirrored else -1
         extra = layer.extra_size(capacity, lds[k + 1])
         op["extra"] = take(extra) if extra else -1
-        work += capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if dense else 4)
-    if work < PARALLEL_THRESHOLD:
-        n_threads = 1
-    if training and n_threads > 1 and capacity <= OWN_ROWS * n_threads:
-        _share_columns(layers[:n_train], ops[:n_train], dtype)
+        if by_columns[k]:
+            _share_columns(layer, op, dtype, by_columns[k])
+    ops[0]["own"] = own
     if not row:
         _rectify(layers, ops, n_train, dtype)
 
     couplers = [k for k in range(n_train) if ops[k]["couple_forward"]]
-    n_params = offsets[-1] + pad(layers[-1].layout(dtype)[1], dtype)
+    lengths = [layer.layout(dtype)[1] for layer in layers]
+    moves, n_params = np.empty(0, MOVE), offsets[-1] + pad(lengths[-1], dtype)
+    if ops["width"].any():
+        moves, n_params = cut(ops, np.array(offsets), np.array(lengths), dtype)
     shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS
                         and capacity >= _SHARD_ROWS * SHARDS
                         and (ops["extra"] < 0).all() and not ops["by_columns"].any()
                         and n_params * dtype.itemsize <= SHARD_WEIGHTS) else 0
     if shards:  # each thread has a block's place in the workspace
         n_threads = min(n_threads, shards)
-    trained = [(k, int(ops[k]["n_rows"]), sizes[k + 1]) for k in range(n_train)
-               if ops[k]["n_rows"]]
-    tasks = _share_parameters(trained, dtype, n_threads)
-    weights = [count * lds[k + 1] * dtype.itemsize for k, count, _ in trained]
+    trained = [k for k in range(n_train) if ops[k]["n_rows"]]
+    tasks = share_parameters(ops[trained], trained, dtype, n_threads)
+    weights = [int(ops[k]["n_rows"]) * lds[k + 1] * dtype.itemsize for k in trained]
     most = _ROWS_LARGE if max(weights, default=0) > _LARGE_WEIGHT else _ROWS_SMALL
     rounds = -(-capacity // (n_threads * most))
     row_block = -(-capacity // (n_threads * rounds) // _ROWS_STEP) * _ROWS_STEP
@@ -187,18 +200,35 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                take(capacity), take(capacity), take(scratch * n_threads), scratch, n_train,
                sizes[0], lds[0], capacity, row_block, shards, take(shards * n_params),
                *loss.constants())
-    return Plan(ops, head, tasks, _passes(n_train, couplers, ops), aligned_zeros(at, dtype),
-                n_threads, work)
+    return Plan(ops, head, tasks, _passes(n_train, couplers, ops), moves, n_params,
+                aligned_zeros(at, dtype), n_threads, work)
 
 
-def _share_columns(layers: Sequence[Layer], ops: Array, dtype: np.dtype[Any]) -> None:
-    """Let layers that can be shared out by columns be so."""
-    for layer, op in zip(layers, ops, strict=True):
-        kernels = layer.kernels_for(dtype, int(op["n_in"]), int(op["n_out"]))
-        if kernels is not None and kernels.columns_forward is not None:
-            op["couple_forward"] = address("couple", kernels.columns_forward, dtype)
-            op["couple_backward"] = address("couple", kernels.columns_backward, dtype)
-            op["by_columns"] = 1
+def _by_columns(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any],
+                capacity: int, n_threads: int, whole: bool) -> list[int]:
+    """Columns that a thread has of each layer that is shared out so: all where it takes them
+    from the whole of the weights, and 0 where the layer is shared out by rows."""
+    shapes = list(zip(sizes, sizes[1:], strict=False))
+    nbytes = [layer.layout(dtype)[1] * dtype.itemsize for layer in layers]
+    whole, found = whole or sum(nbytes) > PANEL_BYTES, []
+    for k, layer in enumerate(layers):
+        kernels, n_out = layer.kernels_for(dtype, *shapes[k]), shapes[k][1]
+        able = kernels is not None and kernels.columns_forward is not None
+        # What it spares is a share of the weights, what it costs one of the activations.
+        pays = able and not whole and nbytes[k] >= (MIDDLE_BYTES if k else FIRST_BYTES) and (
+            2 * capacity <= n_threads * (min(shapes[k]) if k else shapes[k][0]))
+        width = panel_width(n_out, dtype, n_threads) if pays else 0
+        found.append(width or (n_out if able and not layer.mirrored(dtype, *shapes[k]) else 0))
+    return found
+
+
+def _share_columns(layer: Layer, op: Array, dtype: np.dtype[Any], width: int) -> None:
+    """Let a layer be shared out by columns, in panels where ``width`` is not all of them."""
+    kernels = layer.kernels_for(dtype, int(op["n_in"][0]), int(op["n_out"][0]))
+    assert kernels is not None
+    op["couple_forward"] = address("couple", kernels.columns_forward, dtype)
+    op["couple_backward"] = address("couple", kernels.columns_backward, dtype)
+    op["by_columns"], op["width"] = 1, width if width < op["n_out"][0] else 0
 
 
 def _rectify(layers: Sequence[Layer], ops: Array, n_train: int, dtype: np.dtype[Any]) -> None:
@@ -216,7 +246,8 @@ def _rectify(layers: Sequence[Layer], ops: Array, n_train: int, dtype: np.dtype[
         if below.forward in below.rectifying:
             ops[k - 1]["clip"], op["forward"] = CLIP, 0
         if above is not None and above.backward in above.rectifying and (
-                op["dx"] == op["dy"] and ops[k + 1]["n_out"] <= WHOLE):
+                op["dx"] == op["dy"] and ops[k + 1]["n_out"] <= WHOLE
+                and not ops[k + 1]["by_columns"]):
             ops[k + 1]["mask"], op["backward"] = 1, 0
 
 
@@ -226,6 +257,8 @@ def _passes(n_train: int, couplers: Sequence[int], ops: Array) -> Array:
     for i in range(len(cuts) - 1):
         done = int(i > 0 and ops["by_columns"][cuts[i]])
         passes.append([cuts[i] if i else -1, -1, i == 0, cuts[i] + done, cuts[i + 1], 0, 0, 1])
+    if ops["own"][0]:  # each thread loads all rows, just before the first layer
+        passes.pop(0)
     passes[-1][5:] = 1, n_train - 1, max(couplers[-1] + 1 if couplers else 1, 1)
     for i, k in reversed(list(enumerate(couplers))):
         done = int(ops["by_columns"][k])
@@ -233,26 +266,3 @@ def _passes(n_train: int, couplers: Sequence[int], ops: Array) -> Array:
             passes.append([-1, k, 0, 0, 0, 0, k - done,
                            max(couplers[i - 1] + 1 if i else 1, 1)])
     return np.array([tuple(p) for p in passes], PASS)
-
-
-def _share_parameters(weights: Sequence[tuple[int, int, int]], dtype: np.dtype[Any],
-                      n_threads: int) -> Array:
-    """Cut parameters (op, rows, n_out) into tasks of about equal work, in cache-size tiles."""
-    columns = TASK_ROW // dtype.itemsize
-    step = math.lcm(_ROWS_STEP, VECTOR_BYTES // dtype.itemsize)  # whole vectors of a mirror
-    fair = sum(m * n for _, m, n in weights) // (_SHARES * n_threads) if n_threads > 1 else 0
-    tasks, places = [], 0
-    for k, m, n in weights:
-        width = n if n <= 2 * columns else columns
-        most = _PACKED_TILE_BYTES if n * dtype.itemsize >= PACKED_STRIDE else _TILE_BYTES
-        height = most // (pad(width, dtype) * dtype.itemsize)
-        if fair:
-            height = min(height, max(fair // width, step))
-        height = max(height // step, 1) * step
-        # A single row left over, the bias, goes with the tile before.
-        across = -(-n // width)
-        tasks += [(k, i, m if i + height >= m - 1 else i + height, j, min(j + width, n),
-                   places + i * across + j // width, across)
-                  for i in range(0, max(m - 1, 1), height) for j in range(0, n, width)]
-        places += m * across
-    return np.array(tasks, TASK)

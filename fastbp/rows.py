@@ -2,8 +2,8 @@
 
 One thread takes a block of rows all the way: no barrier inside, the block stays in its
 cache. Layers that couple the rows of a batch (batch norm) cut the way into passes; between
-two of them the threads meet and share out what is gathered over all rows. So do wide layers
-where a team is large (see ``layers.wide``): they are shared out by columns.
+two of them the threads meet and share out what is gathered over all rows. So do layers where few
+rows are left for each thread (see ``layers.wide``, ``panels``): they are shared out by columns.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ _COLUMNS, _LEAST = 64, 16
 
 
 @kernel
-def load_rows(h, op, ws, at, source, X):
-    """Rows ``source`` of X as the first op's input, from row ``at`` on."""
+def load_rows(h, ws, at, source, X):
+    """Rows ``source`` of X as the first op's input, which is at ``at``."""
     m, ld = h["n_features"], h["ld_features"]
-    x0 = op["x"] + at * ld
     for r in range(source.size):
-        copy_row(ws, x0 + r * ld, X, source[r] * m, m)
+        copy_row(ws, at + r * ld, X, source[r] * m, m)
 
 
 @kernel
@@ -83,7 +82,7 @@ def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, so
     """One pass over the rows ``source`` of X, in the workspace from row ``at`` on."""
     h, lo, hi = head[0], at, at + source.size
     if part["load"] != 0:
-        load_rows(h, ops[0], ws, at, source, X)
+        load_rows(h, ws, ops[0]["x"] + at * h["ld_features"], source, X)
     for k in range(part["first"], ops.size if mode == PREDICT else part["last"]):
         forward(ops[k], now, params, ws, lo, hi)
     if mode == PREDICT:
@@ -122,13 +121,16 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, rows):
     width = np.int64(_COLUMNS)
     while op["by_columns"] != 0 and width > _LEAST and columns < width * size:
         width //= 2
+    if op["width"] > 0 and not back:
+        width = op["width"]
+    x = span(ws, op["x"] + worker * op["own"], ws.size)
     shares = (columns + width - 1) // width
     share, turn = claim(worker, size, sync, base, shares, ZERO)
     while share < shares:
         left, right = share * width, min((share + 1) * width, columns)
         dy = ws[op["dy"]:] if back else ws[:0]
         call_couple(op["couple_backward"] if back else op["couple_forward"],
-                    (op, now, params, ws, ws[op["x"]:], dy, rows, left, right))
+                    (op, now, params, ws, x, dy, rows, left, right))
         share, turn = claim(worker, size, sync, base, shares, turn)
     return base + claims(shares, size)
 
@@ -150,11 +152,15 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
     for p in range(passes.size):
         part = passes[p]
         if p > 0:
-            barrier(sync, size, meeting + 1)
+            meeting += 1
+            barrier(sync, size, meeting)
+        elif part["load"] == 0:  # each thread has all rows for itself
+            load_rows(h, ws, ops[0]["x"] + worker * ops[0]["own"], source, X)
+        if p > 0 or part["load"] == 0:
             base = gather(worker, size, sync, base, part, (key, np.uint64(0)), ops, params, ws,
                           rows)
-            barrier(sync, size, meeting + 2)
-            meeting += 2
+            meeting += 1
+            barrier(sync, size, meeting)
         share, turn = claim(worker, size, sync, base, shares, ZERO)
         while share < shares:
             lo, last = min(share * height, rows), min((share + 1) * height, rows)

@@ -20,7 +20,7 @@ from .kernels.random import shuffle as shuffle_rows
 from .kernels.team import launch
 from .network import Network
 from .optimizers import Optimizer
-from .plan import aligned_zeros
+from .plan import Plan, aligned_zeros
 from .rules import Rules
 from .table import address
 
@@ -76,6 +76,7 @@ class Run:
         self.compiled = network.compiled and type(optimizer).kernel is not None
         self.history = History()
         self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
+        self._panels: tuple[Plan, tuple[Array, Array, Array]] | None = None
 
     # -- steps ------------------------------------------------------------------------
 
@@ -112,9 +113,26 @@ class Run:
             self.errors[0] = errors[ended]
         return errors[:ended]
 
+    def plan(self, n_threads: int | None) -> Plan:
+        """How so many threads take the steps."""
+        return self.network.plan(self.batch_size, n_threads, training=True,
+                                 whole=self.rules.sum_up)
+
+    def _owned(self, plan: Plan) -> tuple[Array, Array, Array]:
+        """Where parameters, slots and average lie while ``plan`` runs."""
+        home = self.network.params, self.slots, self.average
+        if not plan.moves.size:
+            return home
+        if self._panels is None or self._panels[0] is not plan:
+            n = self.network.params.size
+            slots, average = (aligned_zeros(a.size // n * plan.n_params, a.dtype)
+                              for a in home[1:])
+            self._panels = plan, (aligned_zeros(plan.n_params, home[0].dtype), slots, average)
+        return self._panels[1]
+
     def _engine(self, n_steps: int, n_threads: int) -> Array:
         net = self.network
-        plan = net.plan(self.batch_size, n_threads, training=True)
+        plan = self.plan(n_threads)
         sizes, steps = np.empty((n_steps, 3)), self.cursor[engine.STEP] + 1 + np.arange(n_steps)
         sizes[:, 2] = self.rates(n_steps)
         sizes[:, :2] = self.optimizer.sizes(sizes[:, 2], steps)
@@ -123,9 +141,10 @@ class Run:
         self._rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
         if len(self._sums) != plan.n_sums:
             self._sums = np.zeros((plan.n_sums, 2))
-        norms = np.empty(net.params.size if self.rules.max_norm else 0)
+        norms = np.empty(plan.n_params if self.rules.max_norm else 0)
         launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
-               net.params, net.grads, self.slots, self.average, plan.workspace, self.X,
+               plan.moves, net.params, self.slots, self.average, *self._owned(plan), net.grads,
+               plan.workspace, self.X,
                *net.split_target(self.T), self.weights, self.order, self.batch_size, self.mean,
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
                self.optimizer.hyper(), self._rules, self._sums, norms, self.watch,

@@ -21,23 +21,25 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._jit import DISABLED, entry_point
+from ._jit import DISABLED, entry_point, kernel
 
 #: One layer. Sizes in elements; x, y, dx, dy, mirror (W in the other layout) and extra (the
 #: layer's own) are offsets in the workspace of buffers with ``ld`` elements a row; param is
 #: an offset in the flat parameters; -1 where there is none. Of the parameters the first
 #: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised.
 #: ``corrects``: the gradient kernel can correct the parameters itself. ``by_columns``: the
-#: couple kernels do the op's whole work, in place of ``forward`` and ``backward``. ``clip``
-#: (CLIP of ``kernels.tile``, or 0) and ``mask`` (1 or 0): the op does a rectifier's work, above
-#: it on the way there, below it on the way back; that one's kernel is 0. ``a`` and ``b`` are the
-#: layer's constants, ``index`` is its place in the network.
+#: couple kernels do the op's whole work, in place of ``forward`` and ``backward``. With
+#: ``width`` the parameters lie in panels of so many columns, ``panel`` elements apart (see
+#: ``place``, ``panels``); with ``own`` each thread has a copy of x, so many elements apart.
+#: ``clip`` (CLIP of ``kernels.tile``, or 0) and ``mask`` (1 or 0): the op does a rectifier's work,
+#: above it on the way there, below it on the way back; that one's kernel is 0. ``a`` and ``b`` are
+#: the layer's constants, ``index`` is its place in the network.
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
     "product",
     "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
-    "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "clip", "mask",
-    "index")]
+    "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "width", "panel", "own",
+    "clip", "mask", "index")]
     + [("a", np.float64), ("b", np.float64)])
 
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
@@ -51,9 +53,10 @@ HEAD = np.dtype([(name, np.int64) for name in (
     + [("a", np.float64), ("b", np.float64)])
 
 #: A tile of one layer's parameters: rows ``first`` to ``last``, columns ``left`` to ``right``
-#: of op ``op``. One thread at a time owns it: gradient, update, mirror. What is summed over
-#: all parameters is kept by rows, from place ``sum`` on and ``step`` apart, and added in the
-#: order of the places: however the rows are cut into tiles, the sum is the same.
+#: of op ``op``; nothing to do where that is -1. One thread at a time owns it: gradient, update,
+#: mirror. What is summed over all parameters is kept by rows, from place ``sum`` on and ``step``
+#: apart, and added in the order of the places: however the rows are cut into tiles, the sum is the
+#: same.
 TASK = np.dtype([(name, np.int64) for name in (
     "op", "first", "last", "left", "right", "sum", "step")])
 
@@ -157,3 +160,13 @@ def _caller(role: str) -> Any:
 (call_forward, call_backward, call_gradient, call_couple, call_loss, call_product,
  call_update) = (_caller(role) for role in (
      "forward", "backward", "gradient", "couple", "loss", "product", "update"))
+
+
+@kernel(inline=True)
+def place(op, first, left):
+    """Where the parameters of an op from row ``first`` and column ``left`` on lie."""
+    at = op["param"] + first * op["ld_param"] + left
+    if op["width"] > 0:
+        panel = left // op["width"]
+        at += panel * (op["panel"] - op["width"])
+    return at

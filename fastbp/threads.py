@@ -51,7 +51,7 @@ class Threads:
         self._step: int | None = None
         if not run.compiled:
             return
-        plan = run.network.plan(run.batch_size, most, training=True)
+        plan = run.plan(most)
         step = plan.ops.tobytes(), run.batch_size, plan.n_threads
         if run.whole:  # a stream's times tell more of its reader
             self._step = hash((*step, type(run.optimizer), run.rules))

@@ -18,7 +18,7 @@ from .kernels.reduce import magnitudes
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import SCALE, VECTOR_BYTES, WRITE
 from .kernels.transpose import transpose
-from .table import call_gradient, call_update
+from .table import call_gradient, call_update, place
 
 #: Bytes of parameters beyond what the L2 cache holds from one step to the next.
 _FAR = 4 * 1024 * 1024
@@ -57,15 +57,15 @@ def sum_shards(op, task, head, ws, n, grad, step):
 
 
 @kernel
-def tile_gradient(op, task, now, head, params, ws, rows, shards, grad, ld):
+def tile_gradient(worker, op, task, now, head, params, ws, rows, shards, grad, ld):
     """Gradient of one tile over all ``rows``; rows of ``grad`` are ``ld`` apart."""
     if shards > 0:
         sum_shards(op, task, head, ws, params.size, grad, ld)
     else:
+        x = span(ws, op["x"] + worker * op["own"], ws.size)
         call_gradient(op["gradient"], (
-            op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size), rows,
-            task["first"], task["last"], task["left"], task["right"], grad, ld, WRITE,
-            ws.dtype.type(0)))
+            op, now, params, ws, x, span(ws, op["dy"], ws.size), rows, task["first"],
+            task["last"], task["left"], task["right"], grad, ld, WRITE, ws.dtype.type(0)))
 
 
 @kernel
@@ -99,24 +99,24 @@ def gradient_step(op, columns, whole, itemsize):
     """Elements from row to row of the gradient of a tile: whole vectors, which the products
     write."""
     lanes = VECTOR_BYTES // itemsize
-    return op["ld_out"] if whole or columns == op["n_out"] else (
+    return op["ld_param"] if whole or columns == op["n_out"] else (
         (columns + lanes - 1) // lanes * lanes)
 
 
 @kernel
-def correct_tile(op, task, now, params, ws, rows, rate):
+def correct_tile(worker, op, task, now, params, ws, rows, rate):
     """Gradient and plain update of a tile in one: its gradient is never written to memory.
 
     The bits are those of both by themselves, on hosts that multiply and add in one.
     """
-    ld = op["ld_out"]
-    at = op["param"] + task["first"] * ld + task["left"]
+    ld, at = op["ld_param"], place(op, task["first"], task["left"])
     if params.size * params.itemsize > _FAR:
         prefetch_rows(params, at, task["last"] - task["first"], task["right"] - task["left"], ld)
+    x = span(ws, op["x"] + worker * op["own"], ws.size)
     call_gradient(op["gradient"], (
-        op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size), rows,
-        task["first"], task["last"], task["left"], task["right"], span(params, at, params.size),
-        ld, SCALE, -params.dtype.type(rate)))
+        op, now, params, ws, x, span(ws, op["dy"], ws.size), rows, task["first"], task["last"],
+        task["left"], task["right"], span(params, at, params.size), ld, SCALE,
+        -params.dtype.type(rate)))
     refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
                    task["right"], params, ws)
 
@@ -127,13 +127,12 @@ def prepare_tile(worker, t, now, ops, tasks, head, params, grads, ws, rows, weig
     """Gradient of tile ``t`` with what the rules add to it; see ``gradient_of``."""
     task, rule = tasks[t], rules[0]
     op = ops[task["op"]]
-    columns, ld = task["right"] - task["left"], op["ld_out"]
-    at = op["param"] + task["first"] * ld + task["left"]
-    count = task["last"] - task["first"]
+    columns, ld = task["right"] - task["left"], op["ld_param"]
+    at, count = place(op, task["first"], task["left"]), task["last"] - task["first"]
     whole = rule["clip_norm"] > 0
     grad = gradient_of(at, worker, head, grads, ws, whole)
     step = gradient_step(op, columns, whole, params.itemsize)
-    tile_gradient(op, task, now, head, params, ws, rows, shards, grad, step)
+    tile_gradient(worker, op, task, now, head, params, ws, rows, shards, grad, step)
     l1, l2 = rule["l1"], rule["l2"]
     if not (whole or l1 != 0 or l2 != 0 or rule["clip_value"] > 0):
         return
@@ -141,11 +140,11 @@ def prepare_tile(worker, t, now, ops, tasks, head, params, grads, ws, rows, weig
     decayed = op["n_decayed"] - task["first"]
     for i in range(count):
         g, lo = grad[i * step:i * step + columns], at + i * ld
-        place = task["sum"] + i * task["step"]
-        sums[place, 0] = rule_out(params[lo:lo + columns], g, columns if i < decayed else ZERO,
-                            l1 * share, l2 * share, rule["clip_value"])
+        to = task["sum"] + i * task["step"]
+        sums[to, 0] = rule_out(params[lo:lo + columns], g, columns if i < decayed else ZERO,
+                               l1 * share, l2 * share, rule["clip_value"])
         if whole:
-            sums[place, 1] = magnitudes(g, columns)[1]
+            sums[to, 1] = magnitudes(g, columns)[1]
 
 
 @kernel
@@ -167,13 +166,12 @@ def update_tile(worker, t, ops, tasks, head, params, grads, slots, ws, optimizer
     """Update of tile ``t`` by the gradient that ``prepare_tile`` left, and its mirror."""
     task, rule, n = tasks[t], rules[0], params.size
     op = ops[task["op"]]
-    columns, ld = task["right"] - task["left"], op["ld_out"]
-    at = op["param"] + task["first"] * ld + task["left"]
-    count = task["last"] - task["first"]
+    columns, ld = task["right"] - task["left"], op["ld_param"]
+    at, count = place(op, task["first"], task["left"]), task["last"] - task["first"]
     whole = rule["clip_norm"] > 0
     grad = gradient_of(at, worker, head, grads, ws, whole)
     step = gradient_step(op, columns, whole, params.itemsize)
-    if columns == op["n_out"]:  # rows follow each other: one run
+    if columns == op["n_out"] or columns == ld:  # rows follow each other: one run
         columns, count = columns + (count - 1) * ld, ONE
     for i in range(count):
         lo, g = at + i * ld, span(grad, i * step, i * step + columns)
@@ -194,7 +192,7 @@ def update_tile(worker, t, ops, tasks, head, params, grads, slots, ws, optimizer
 @kernel
 def limit_norms(op, task, params, ws, most, norms):
     """Scale each unit of a tile's columns down to weights of norm ``most`` at most."""
-    ld, left = op["ld_out"], op["param"] + task["left"]
+    ld, left = op["ld_param"], place(op, ZERO, task["left"])
     norms = norms[task["left"]:task["right"]]
     for j in range(norms.size):
         norms[j] = 0
@@ -223,7 +221,7 @@ def after_update(worker, size, sync, base, meeting, ops, tasks, params, average,
         share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
         while share < tasks.size:
             task = tasks[share]
-            if task["first"] == 0 and ops[task["op"]]["n_decayed"] > 0:
+            if task["op"] >= 0 and task["first"] == 0 and ops[task["op"]]["n_decayed"] > 0:
                 limit_norms(ops[task["op"]], task, params, ws, rule["max_norm"],
                             norms[ops[task["op"]]["param"]:])
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
@@ -253,8 +251,10 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
     share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
     while share < tasks.size:
         task = tasks[share]
-        if plain and ops[task["op"]]["corrects"] != 0:
-            correct_tile(ops[task["op"]], task, now, params, ws, rows, rates[0])
+        if task["op"] < 0:
+            pass
+        elif plain and ops[task["op"]]["corrects"] != 0:
+            correct_tile(worker, ops[task["op"]], task, now, params, ws, rows, rates[0])
         else:
             prepare_tile(worker, share, now, ops, tasks, head, params, grads, ws, rows, weight,
                          shards, rules, sums)

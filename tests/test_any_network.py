@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fastbp
+from fastbp import plan as planning
 from fastbp.layers import dense
 from fastbp.rules import Rules
 from fastbp.run import Run
 
-SIZES = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 33, 64, 100, 129, 257, 300, 513, 601, 1030])
+SIZES = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 33, 64, 100, 128, 129, 257, 300, 512, 513, 601,
+                         1030])
 CHAINS = st.one_of(  # of few lengths each, or most have one layer
     *(st.lists(SIZES, min_size=n, max_size=n) for n in (2, 3, 3, 4, 4)),
     st.tuples(st.integers(1, 5), st.sampled_from([257, 300, 513, 601])).map(list))  # in shards
@@ -36,11 +38,12 @@ OPTIMIZERS = st.sampled_from([fastbp.SGD(0.05), fastbp.SGD(0.05, 0.9, nesterov=T
        middle=st.lists(MIDDLE, min_size=3, max_size=3),
        loss=st.sampled_from(["SoftmaxCrossEntropyLoss", "l2", "mae"]), rows=ROWS, batch=ROWS,
        rules=RULES, optimizer=OPTIMIZERS, weighted=st.booleans(), threads=st.integers(1, 4),
-       wide=st.sampled_from([dense.WIDE, dense.WIDE, 4096, 0]), seed=st.integers(0, 9))
+       wide=st.sampled_from([dense.WIDE, dense.WIDE, 4096, 0]), panels=st.booleans(),
+       seed=st.integers(0, 9))
 def test_engine_and_textbook_agree(sizes: list[int], middle: list[str | None], loss: str,
                                    rows: int, batch: int, rules: dict[str, float],
                                    optimizer: fastbp.Optimizer, weighted: bool, threads: int,
-                                   wide: int, seed: int, teams: None) -> None:
+                                   wide: int, panels: bool, seed: int, teams: None) -> None:
     assume(rows * sum(m * n for m, n in zip(sizes, sizes[1:], strict=False)) < 5e8)  # some seconds
     rng = np.random.default_rng(seed)
     X, T = rng.normal(size=(rows, sizes[0])), np.abs(rng.normal(size=(rows, sizes[-1])))
@@ -54,7 +57,8 @@ def test_engine_and_textbook_agree(sizes: list[int], middle: list[str | None], l
         made = Rules(**rules, weight_decay=optimizer.weight_decay)  # type: ignore[arg-type]
         run = Run(net, X, T, min(batch, rows), optimizer, True, weights=weights, rules=made)
         run.compiled = compiled
-        with patch.object(dense, "WIDE", wide):  # bytes of weights
+        cut = dict.fromkeys(("FIRST_BYTES", "MIDDLE_BYTES"), 0) if panels else {"PANEL_BYTES": 0}
+        with patch.object(dense, "WIDE", wide), patch.multiple(planning, **cut):  # bytes
             for _ in range(2):
                 run.advance(1, size)
         found.append((net.params, run.errors[0]))

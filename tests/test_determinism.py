@@ -53,10 +53,17 @@ for threads in (1, 2, 4, 8):
                 net = fastbp.Network([fastbp.Dense(30, 70), fastbp.ReLU(), fastbp.Dense(70, 40),
                                       fastbp.ReLU(), fastbp.Dense(40, 5)],
                                      "SoftmaxCrossEntropyLoss")
-                with patch.object(dense, "WIDE", 0):  # bytes
+                with patch.object(dense, "WIDE", 0), patch.object(plan, "PANEL_BYTES", 0):
                     net.fit(X, T, epochs=2, batch_size=100, optimizer=made, n_threads=threads)
                     ops = net.plan(100, threads, training=True).ops
-                assert ops["by_columns"].any() == (threads > 1)
+                assert ops["by_columns"].any() == (threads > 1) and not ops["width"].any()
+                digest.update(net.params.tobytes())
+                net = fastbp.Network([fastbp.Dense(30, 256), fastbp.ReLU(), fastbp.Dense(256, 256),
+                                      fastbp.ReLU(), fastbp.Dense(256, 5)],
+                                     "SoftmaxCrossEntropyLoss")
+                net.fit(X[:45], T[:45], epochs=2, batch_size=15, optimizer=made, n_threads=threads)
+                ops = net.plan(15, threads, training=True).ops
+                assert (ops["width"][[0, 2]] > 0).all() == (threads > 1)
                 digest.update(net.params.tobytes())
         Y = layer.forward(X)
         digest.update(Y.tobytes() + layer.backward(Y).tobytes() + layer.weight_grad.tobytes())

@@ -427,12 +427,16 @@ def test_teams_share_wide_layers_out_by_columns(monkeypatch: pytest.MonkeyPatch)
     layers = [fastbp.Dense(n, n), fastbp.BatchNorm(), fastbp.ReLU(), fastbp.Dense(n, n),
               fastbp.ReLU(), fastbp.Dense(n, 10)]
     net = fastbp.Network(layers, "SoftmaxCrossEntropyLoss")
-    plan = net.plan(planning.OWN_ROWS * 2, 2, training=True)
-    assert plan.ops["by_columns"].tolist() == [1, 0, 0, 1, 0, 0]
     # couple, back, load, first, last, loss, top, bottom
-    assert [list(p) for p in plan.passes.tolist()] == [
-        [-1, -1, 1, 0, 0, 0, 0, 1], [0, -1, 0, 1, 1, 0, 0, 1], [1, -1, 0, 1, 3, 0, 0, 1],
-        [3, -1, 0, 4, 6, 1, 5, 4], [-1, 3, 0, 0, 0, 0, 2, 2], [-1, 1, 0, 0, 0, 0, 1, 1]]
+    rest = [[1, -1, 0, 1, 3, 0, 0, 1], [3, -1, 0, 4, 6, 1, 5, 4], [-1, 3, 0, 0, 0, 0, 2, 2],
+            [-1, 1, 0, 0, 0, 0, 1, 1]]
+    for threads, own in ((2, True), (planning.OWN_COPIES * 2, False)):
+        plan = net.plan(planning.OWN_ROWS * 2, threads, training=True)
+        assert plan.ops["by_columns"].tolist() == [1, 0, 0, 1, 0, 0]
+        assert (plan.ops["own"][0] > 0) == own and not plan.ops["own"][1:].any()
+        first = [] if own else [[-1, -1, 1, 0, 0, 0, 0, 1]]
+        assert [list(p) for p in plan.passes.tolist()] == [
+            *first, [0, -1, 0, 1, 1, 0, 0, 1], *rest]
     for rows, threads, training in ((planning.OWN_ROWS * 2 + 1, 2, True), (64, 1, True),
                                     (64, 8, False)):
         other = net.plan(rows, threads, training=training)

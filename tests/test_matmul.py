@@ -224,6 +224,11 @@ def test_products_with_rows_have_the_bits_of_those_with_columns(rows: int, K: in
     ld, ldb = row_length(cols, dtype), row_length(K, dtype)
     by_rows, C = np.full((cols, ldb), np.nan, dtype), np.full((rows + 1) * ld, np.nan, dtype)
     by_rows[:, :K] = B.T
-    matmul_by_rows(rows, cols, K, A.ravel(), K, by_rows.ravel(), ldb, C, ld)
+    expected, A, by_rows = product(A, B), A.ravel(), by_rows.ravel()
+    matmul_by_rows(rows, cols, K, A, K, by_rows, ldb, C, ld, WRITE)
     assert np.isnan(C[rows * ld:]).all()
-    np.testing.assert_array_equal(C[:rows * ld].reshape(rows, ld)[:, :cols], product(A, B))
+    np.testing.assert_array_equal(C[:rows * ld].reshape(rows, ld)[:, :cols], expected)
+    half = (K + 1) // 2  # and in two pieces
+    matmul_by_rows(rows, cols, half, A, K, by_rows, ldb, C, ld, WRITE)
+    matmul_by_rows(rows, cols, K - half, A[half:], K, by_rows[half:], ldb, C, ld, ADD)
+    np.testing.assert_array_equal(C[:rows * ld].reshape(rows, ld)[:, :cols], expected)

@@ -24,7 +24,6 @@ from .tile import (
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
-    WRITE,
     row_tile_1,
     row_tile_4,
     row_tile_8,
@@ -183,15 +182,16 @@ def columns_packed(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c_row, I, i_ro
 
 
 @kernel
-def matmul_by_rows(rows, cols, K, A, a_row, B, b_row, C, c_row):
-    """C[r, j] = sum over k < K of A[r * a_row + k] * B[j * b_row + k], the same sums to the bit.
+def matmul_by_rows(rows, cols, K, A, a_row, B, b_row, C, c_row, mode):
+    """C[r, j] = sum over k < K of A[r * a_row + k] * B[j * b_row + k], the same sums to the bit;
+    on top of what C has where ``mode`` is ADD, not WRITE.
 
     B lies by columns of the product: it is packed by transposing, a panel at a time. Where B is
     beyond the caches that costs no more than a copy, and no second B in the other layout has to
     be kept up with the first.
     """
     panel, width = stack_array(A, _PANEL_SIZE), np.int64(_PANEL // A.itemsize)
-    mode, zero = WRITE, A.dtype.type(0)
+    zero = A.dtype.type(0)
     for k in range(0, K, _PACKED_DEPTH):
         terms = min(K - k, _PACKED_DEPTH)
         for left in range(0, cols, width):

@@ -201,10 +201,11 @@ class Dense(Layer):
         kernels, lanes = self.kernels, pad(1, dtype)
         if 4 * n_out <= lanes and n_in >= 2 * lanes and kernels.gradient is dense_gradient:
             kernels = kernels._replace(gradient=narrow_gradient)
-        if n_in * row_length(n_out, dtype) * dtype.itemsize >= WIDE and (
-                kernels[:2] == (dense_forward, dense_backward) and not kernels.couple_forward):
-            kernels = kernels._replace(backward=wide_backward, columns_forward=columns_forward,
+        if kernels[:2] == (dense_forward, dense_backward) and not kernels.couple_forward:
+            kernels = kernels._replace(columns_forward=columns_forward,
                                        columns_backward=columns_backward)
+            if n_in * row_length(n_out, dtype) * dtype.itemsize >= WIDE:
+                kernels = kernels._replace(backward=wide_backward)
         return kernels
 
     def mirrored(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from .._jit import kernel
 from ..kernels.arrays import span
 from ..kernels.matmul import ONE, ZERO, matmul_by_rows, multiply
-from ..kernels.tile import ADD
+from ..kernels.tile import ADD, WRITE
+from ..table import place
 
 #: Bytes of weights from which a layer is wide: they and a mirror leave the L2 cache no room.
 WIDE = 1024 * 1024
@@ -22,22 +23,26 @@ def wide_backward(op, now, params, ws, x, y, dy, dx):
     once more."""
     ldx, ldy = op["ld_in"], op["ld_out"]
     matmul_by_rows(dx.size // ldx, op["n_in"], op["n_out"], dy, ldy,
-                   span(params, op["param"], params.size), ldy, dx, ldx)
+                   span(params, op["param"], params.size), ldy, dx, ldx, WRITE)
 
 
 @kernel
 def columns_forward(op, now, params, ws, x, dy, rows, left, right):
     """Columns of y = x W' + bias, for all rows of the batch."""
-    m, ldy, at, y = op["n_in"], op["ld_out"], op["param"] + left, op["y"] + left
-    weight, bias = span(params, at, params.size), span(params, at + m * ldy, params.size)
-    multiply(op, rows, right - left, m, x, op["ld_in"], ONE, weight, ldy, span(ws, y, ws.size),
-             ldy, bias, ZERO, ADD + op["clip"], x.dtype.type(0))
+    m, ldy, y = op["n_in"], op["ld_out"], op["y"] + left
+    weight = span(params, place(op, ZERO, left), params.size)
+    bias = span(params, place(op, m, left), params.size)
+    multiply(op, rows, right - left, m, x, op["ld_in"], ONE, weight, op["ld_param"],
+             span(ws, y, ws.size), ldy, bias, ZERO, ADD + op["clip"], x.dtype.type(0))
 
 
 @kernel
 def columns_backward(op, now, params, ws, x, dy, rows, left, right):
     """Columns of dx = dy W, for all rows of the batch."""
-    ldx, ldy, at = op["ld_in"], op["ld_out"], op["dx"] + left
-    matmul_by_rows(rows, right - left, op["n_out"], dy, ldy,
-                   span(params, op["param"] + left * ldy, params.size), ldy,
-                   span(ws, at, ws.size), ldx)
+    ldx, n, dx, mode = op["ld_in"], op["n_out"], span(ws, op["dx"] + left, ws.size), WRITE
+    width = op["width"] if op["width"] > 0 else n
+    for k in range(0, n, width):  # panels of W'
+        matmul_by_rows(rows, right - left, min(width, n - k), span(dy, k, dy.size), op["ld_out"],
+                       span(params, place(op, left, k), params.size), op["ld_param"], dx, ldx,
+                       mode)
+        mode = ADD

@@ -1,0 +1,94 @@
+"""Parameters as the threads of a team own them: panels, a thread's columns of a layer each.
+
+A row of W' has the columns of all threads side by side. Where each thread reads and corrects its
+own, the hardware, which fetches what lies ahead, goes on taking cache lines that another core
+writes: the weights change cores in every step, though no thread asks for more than its part. So
+while a team trains, each thread's columns lie in one piece:
+
+    w[i, j]   from   param + i ld + j   to   param + (j / width) panel + i ld_param + j % width
+
+Optimizer state and averages lie as parameters do. All are carried over at the start of a call of
+the engine and back at its end, by the thread that owns them; what a number is does not depend on
+where it lies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._jit import kernel
+from ._validation import Array
+from .kernels.copy import copy_row
+from .kernels.tile import VECTOR_BYTES, row_length
+
+#: A block of parameters, ``rows`` of ``columns``: from ``home`` on in rows of ``ld_home`` as the
+#: network has it, from ``own`` on in rows of ``ld_own`` as thread ``owner`` does.
+MOVE = np.dtype([(name, np.int64) for name in (
+    "home", "own", "rows", "columns", "ld_home", "ld_own", "owner")])
+
+
+def panel_width(n_out: int, dtype: np.dtype[Any], n_threads: int) -> int:
+    """Columns of a panel where each of ``n_threads`` has one; 0 where they cannot be cut so.
+
+    Whole vectors, two at least, as narrower products are slow; and the last thread has not much
+    less to do than the others.
+    """
+    lanes = VECTOR_BYTES // dtype.itemsize
+    width = -(-n_out // (n_threads * lanes)) * lanes
+    even = 8 * width * n_threads <= 9 * n_out and width * (n_threads - 1) < n_out
+    return width if even and width >= 2 * lanes else 0
+
+
+def cut(ops: Array, offsets: Array, sizes: Array, dtype: np.dtype[Any]) -> tuple[Array, int]:
+    """Move the parameters of ``ops`` to where threads own them.
+
+    Parameters
+    ----------
+    ops : ndarray
+        Those with ``width`` are cut; ``param``, ``panel`` and ``ld_param`` are set.
+    offsets, sizes : ndarray
+        Places and lengths of the parameters of each op in the network.
+    dtype : dtype
+
+    Returns
+    -------
+    moves : ndarray
+        For ``carry``.
+    size : int
+        Length of all parameters, as threads own them.
+    """
+    moves, at = [], 0
+    for op, home, size in zip(ops, offsets, sizes, strict=True):
+        if op["param"] < 0:
+            continue
+        op["param"], width, rows = at, int(op["width"]), int(op["n_in"]) + 1
+        if not width:
+            moves.append((home, at, 1, size, size, size, 0))
+            at += int(size)
+            continue
+        ld_home, ld_own = int(op["ld_out"]), row_length(width, dtype)
+        op["ld_param"], op["panel"] = ld_own, rows * ld_own
+        for owner, left in enumerate(range(0, int(op["n_out"]), width)):
+            columns = min(width, int(op["n_out"]) - left)
+            moves.append((home + left, at, rows, columns, ld_home, ld_own, owner))
+            at += rows * ld_own
+    return np.array(moves, MOVE), at
+
+
+@kernel
+def carry(worker, size, moves, home, n_home, own, n_own, back):
+    """Carry what lies as parameters do, once or several times over, to the threads or ``back``:
+    each its own part."""
+    for k in range(home.size // n_home if moves.size > 0 else 0):
+        for i in range(moves.size):
+            move = moves[i]
+            if move["owner"] % size == worker:
+                for r in range(move["rows"]):
+                    there = k * n_home + move["home"] + r * move["ld_home"]
+                    here = k * n_own + move["own"] + r * move["ld_own"]
+                    if back:
+                        copy_row(home, there, own, here, move["columns"])
+                    else:
+                        copy_row(own, here, home, there, move["columns"])

@@ -1,0 +1,72 @@
+"""Who updates which parameters: tiles of about equal work, and a team's shares of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ._validation import Array
+from .kernels.matmul import PACKED_STRIDE
+from .kernels.tile import VECTOR_BYTES, pad
+from .layers.base import TASK_ROW
+from .table import TASK
+
+#: Rows of a tile are a multiple of this.
+_ROWS_STEP = 8
+#: Largest tile: what stays in the L2 cache beside its operands; and one of operands that are
+#: packed, which pays the more for the more rows. Bytes.
+_TILE_BYTES, _PACKED_TILE_BYTES = 128 * 1024, 256 * 1024
+#: Shares a thread, at least: so that none waits long for the rest.
+_SHARES = 3
+
+
+def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
+                      n_threads: int) -> Array:
+    """Cut the parameters of ``ops``, by number ``index``, into tasks of about equal work, in
+    cache-size tiles."""
+    columns = TASK_ROW // dtype.itemsize
+    step = math.lcm(_ROWS_STEP, VECTOR_BYTES // dtype.itemsize)  # whole vectors of a mirror
+    fair = int((ops["n_rows"] * ops["n_out"]).sum()) // (_SHARES * n_threads) if (
+        n_threads > 1) else 0
+    tasks: list[list[tuple[int, ...]]] = [[] for _ in range(n_threads)]
+    free: list[tuple[int, ...]] = []
+    places = 0
+    for k, op in zip(index, ops, strict=True):
+        m, n, panel = int(op["n_rows"]), int(op["n_out"]), int(op["width"])
+        for owner, start in enumerate(range(0, n, panel or n)):
+            end = min(start + panel, n) if panel else n
+            width = end - start if end - start <= 2 * columns else columns
+            most = (_PACKED_TILE_BYTES if (panel or n) * dtype.itemsize >= PACKED_STRIDE
+                    else _TILE_BYTES)
+            height = most // (pad(width, dtype) * dtype.itemsize)
+            if fair:
+                height = min(height, max(fair // width, step))
+            height = max(height // step, 1) * step
+            across = -(-(end - start) // width)
+            # A single row left over, the bias, goes with the tile before.
+            (tasks[owner] if panel else free).extend(
+                (k, i, m if i + height >= m - 1 else i + height, j, min(j + width, end),
+                 places + i * across + (j - start) // width, across)
+                for i in range(0, max(m - 1, 1), height) for j in range(start, end, width))
+            places += m * across
+    if not any(tasks):
+        return np.array(free, TASK)
+    return _by_owner(tasks, free)
+
+
+def _by_owner(tasks: list[list[tuple[int, ...]]], free: list[tuple[int, ...]]) -> Array:
+    """Tasks in runs of one length, one for each thread (see ``claim``): its own, and what has no
+    owner where there is least to do; op -1 where a run is full."""
+    def size(task: tuple[int, ...]) -> int:
+        return (task[2] - task[1]) * (task[4] - task[3])
+
+    load = [sum(map(size, own)) for own in tasks]
+    for task in sorted(free, key=size, reverse=True):
+        least = load.index(min(load))
+        tasks[least].append(task)
+        load[least] += size(task)
+    none, longest = (-1, *[0] * (len(TASK.names or ()) - 1)), max(map(len, tasks))
+    return np.array([t for own in tasks for t in own + [none] * (longest - len(own))], TASK)

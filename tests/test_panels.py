@@ -1,0 +1,154 @@
+"""Parameters as threads own them: where they lie, there and back, and what trains there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastbp
+from fastbp import panels
+from fastbp import plan as planning
+from fastbp.kernels.tile import row_length
+from fastbp.rules import Rules
+from fastbp.run import Run
+from fastbp.table import place
+
+DTYPES = st.sampled_from([np.dtype("float32"), np.dtype("float64")])
+
+
+def network(sizes: tuple[int, ...], dtype: str = "float32") -> fastbp.Network:
+    layers: list[fastbp.Layer] = []
+    for m, n in zip(sizes, sizes[1:], strict=False):
+        layers += [fastbp.Dense(m, n), fastbp.BatchNorm(), fastbp.ReLU()]
+    return fastbp.Network(layers[:-2], "SoftmaxCrossEntropyLoss", dtype=dtype)
+
+
+@pytest.fixture
+def cut_all(teams: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small a layer is, it is cut where it can be."""
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
+    for limit in ("FIRST_BYTES", "MIDDLE_BYTES"):
+        monkeypatch.setattr(planning, limit, 0)
+
+
+@given(n=st.integers(1, 3000), threads=st.integers(2, 64), dtype=DTYPES)
+def test_each_thread_has_a_panel_of_whole_vectors(n: int, threads: int, dtype: Any) -> None:
+    width, lanes = panels.panel_width(n, dtype, threads), 64 // dtype.itemsize
+    if width:
+        assert width % lanes == 0 and width >= 2 * lanes
+        assert width * (threads - 1) < n <= width * threads
+        assert width * threads <= 1.125 * n
+    else:
+        assert n < 2 * lanes * threads or n % (2 * lanes * threads)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threads", [2, 4, 8])
+def test_moves_and_places_cover_everything_once(threads: int, dtype: str, cut_all: None) -> None:
+    net = network((300, 500, 1024, 10), dtype)
+    plan = net.plan(16, threads, training=True)
+    assert plan.ops["width"].tolist()[::3] == [
+        panels.panel_width(n, net.dtype, threads) for n in (500, 1024)] + [0]
+    assert (plan.ops["width"][::3] > 0).tolist() == [True, True, False]
+    home, own = np.arange(1.0, net.params.size + 1), np.zeros(plan.n_params)
+    for worker in range(threads):
+        panels.carry(worker, threads, plan.moves, home, home.size, own, own.size, False)
+    for op, layer, offset in zip(plan.ops, net.layers, net._offsets, strict=True):
+        for tensor in layer.layout(net.dtype)[0]:
+            values = tensor.view(home[offset:])
+            rows = values.T if values.ndim == 2 else values[None]
+            first = tensor.offset // row_length(rows.shape[1], net.dtype)
+            for (i, j), value in np.ndenumerate(rows[:3]):
+                assert own[place(op, first + i, j)] == value
+    back = np.zeros_like(home)
+    for worker in range(threads):
+        panels.carry(worker, threads, plan.moves, back, home.size, own, own.size, True)
+    for layer, offset in zip(net.layers, net._offsets, strict=True):
+        for tensor in layer.layout(net.dtype)[0]:
+            assert (tensor.view(back[offset:]) == tensor.view(home[offset:])).all()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4, 8])
+def test_tasks_cover_everything_once_and_owners_have_their_own(threads: int,
+                                                              cut_all: None) -> None:
+    net = network((300, 768, 250, 10))
+    plan = net.plan(16, threads, training=True)
+    run = len(plan.tasks) // threads
+    assert len(plan.tasks) == run * threads and plan.ops["width"].any()
+    for k, op in enumerate(plan.ops):
+        count = np.zeros((op["n_rows"], op["n_out"]), int)
+        for t, task in enumerate(plan.tasks):
+            if task["op"] == k:
+                count[task["first"]:task["last"], task["left"]:task["right"]] += 1
+                if op["width"]:
+                    assert task["left"] // op["width"] == t // run == (
+                        task["right"] - 1) // op["width"]
+        assert (count == 1).all()
+
+
+def test_what_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
+
+    def widths(sizes: tuple[int, ...], rows: int, threads: int, **more: bool) -> list[int]:
+        layers: list[fastbp.Layer] = [fastbp.Dense(m, n)
+                                      for m, n in zip(sizes, sizes[1:], strict=False)]
+        net = fastbp.Network(layers, "l2")
+        found: list[int] = net.plan(rows, threads, training=True, **more).ops["width"].tolist()
+        return found
+
+    assert widths((784, 128, 128, 10), 64, 2) == [64, 64, 0]
+    assert widths((784, 128, 128, 10), 64, 1) == [0, 0, 0]
+    assert widths((784, 128, 128, 10), 129, 2) == [64, 0, 0]  # rows beside the middle layer
+    assert widths((200, 128, 128, 10), 256, 2) == [0, 0, 0]   # and beside the first
+    assert widths((784, 100, 128, 10), 64, 2) == [0, 0, 0]    # 64 and 36 are not even
+    assert widths((784, 128, 128, 10), 64, 8) == [0, 0, 0]    # 16 are too narrow
+    assert widths((784, 128, 128, 10), 64, 2, whole=True) == [0, 0, 0]
+    assert widths((1024, 2048, 64), 64, 2) == [0, 0]          # PANEL_BYTES
+    assert widths((1024, 1900, 64), 64, 2) == [960, 32]
+    for rules, whole in (({}, False), ({"clip_value": 1.0}, False), ({"max_norm": 1.0}, False),
+                         ({"average": 0.9}, False), ({"l1": 0.1}, True), ({"l2": 0.1}, True),
+                         ({"clip_norm": 1.0}, True)):
+        net = network((300, 512, 10))
+        X, T = np.zeros((64, 300), np.float32), np.zeros(64, np.int64)
+        run = Run(net, X, T, 64, fastbp.SGD(), False, rules=Rules(**rules))  # type: ignore[arg-type]
+        assert (run.plan(4).moves.size == 0) == whole
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "amsgrad"])
+def test_bits_do_not_depend_on_who_owns_what(optimizer: str, dtype: str, cut_all: None) -> None:
+    made = {"sgd": fastbp.SGD(0.05), "momentum": fastbp.SGD(0.05, 0.9), "adam": fastbp.Adam(0.01),
+            "amsgrad": fastbp.Adam(0.01, amsgrad=True)}[optimizer]
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(90, 70)), rng.integers(0, 10, 90)
+    found = []
+    for threads in (1, 2, 4, 8):
+        net = network((70, 512, 250, 10), dtype)
+        run = Run(net, net.check_input(X), T, 32, made, True,
+                  rules=Rules(average=0.9, max_norm=1.5))
+        for _ in range(3):  # calls end within and between epochs
+            run.advance(2, threads)
+        found.append((net.params, run.slots, run.average, run.errors[0]))
+        assert (run.plan(threads).moves.size > 0) == (threads > 1)
+        assert (run.plan(threads).ops["own"][0] > 0) == (1 < threads <= planning.OWN_COPIES)
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert found[0][1].any() == (optimizer != "sgd")
+
+
+def test_threads_may_change_from_call_to_call(cut_all: None) -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(64, 70)).astype(np.float32), rng.integers(0, 10, 64)
+    nets = [network((70, 256, 10)) for _ in range(2)]
+    runs = [Run(net, X, T, 16, fastbp.Adam(0.01), True) for net in nets]
+    for threads in (2, 1, 4, 2):
+        runs[0].advance(3, threads)
+        runs[1].advance(3, 1)
+        nets[0].layers[0].weight[0, 0] = nets[1].layers[0].weight[0, 0] = 0.5  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)
+    np.testing.assert_array_equal(runs[0].slots, runs[1].slots)
