@@ -21,7 +21,7 @@ import numpy as np
 from ._jit import kernel
 from ._validation import Array
 from .kernels.copy import copy_row
-from .kernels.tile import VECTOR_BYTES, row_length
+from .kernels.tile import VECTOR_BYTES, pad, row_length
 
 #: A block of parameters, ``rows`` of ``columns``: from ``home`` on in rows of ``ld_home`` as the
 #: network has it, from ``own`` on in rows of ``ld_own`` as thread ``owner`` does.
@@ -32,12 +32,12 @@ MOVE = np.dtype([(name, np.int64) for name in (
 def panel_width(n_out: int, dtype: np.dtype[Any], n_threads: int) -> int:
     """Columns of a panel where each of ``n_threads`` has one; 0 where they cannot be cut so.
 
-    Whole vectors, two at least, as narrower products are slow; and the last thread has not much
-    less to do than the others.
+    Whole vectors, two at least, as narrower products are slow; and where that is a seventh more
+    than an even share of all vectors, at most.
     """
-    lanes = VECTOR_BYTES // dtype.itemsize
+    lanes, vectors = VECTOR_BYTES // dtype.itemsize, pad(n_out, dtype)
     width = -(-n_out // (n_threads * lanes)) * lanes
-    even = 8 * width * n_threads <= 9 * n_out and width * (n_threads - 1) < n_out
+    even = 7 * width * n_threads <= 8 * vectors and width * (n_threads - 1) < n_out
     return width if even and width >= 2 * lanes else 0
 
 
