@@ -108,7 +108,7 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
             task = tasks[share]
             op = ops[task["op"]]
             at = op["param"] + task["first"] * op["ld_out"] + task["left"]
-            tile_gradient(worker, op, task, now, head, params, ws, source.size, ZERO, grads[at:],
+            tile_gradient(op, task, now, head, params, ws, X, source, ZERO, grads[at:],
                           op["ld_out"])
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
         meeting += 1
@@ -170,9 +170,9 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
         meeting += 1
         barrier(sync, size, meeting)
         base, meeting = parameter_phase(worker, size, sync, base, meeting, (key, np.uint64(0)),
-                                        ops, tasks, head, params, grads, slots, average, ws,
-                                        rows, weight, shards, optimizer, rates[s], hyper, rules,
-                                        sums, norms)
+                                        ops, tasks, head, params, grads, slots, average, ws, X,
+                                        source, weight, shards, optimizer, rates[s], hyper,
+                                        rules, sums, norms)
         error = total_error(head, ws, rows) if worker == 0 else 0.0
         meeting += 1
         barrier(sync, size, meeting)

@@ -45,8 +45,13 @@ _SHARD_ROWS, _SHARD_BLOCK = 64, 256
 #: they can lie in panels, a first one of so many bytes of weights, and others of so many.
 OWN_ROWS, FIRST_BYTES, MIDDLE_BYTES = 256, 16 * 1024, 64 * 1024
 #: Bytes of weights of a network up to which they lie in panels: to carry more there and back takes
-#: a call too long. Threads up to which each has all rows of the input for itself.
-PANEL_BYTES, OWN_COPIES = 8 * 1024 * 1024, 4
+#: a call too long.
+PANEL_BYTES = 8 * 1024 * 1024
+#: Bytes of a row of X from which training reads rows where they lie, if not whole pages (a tile
+#: would have many in a few cache sets): shorter ones are gathered almost as fast. Bytes of columns
+#: a thread up to which it does so, as more read X again and again, and those for a batch that does
+#: not stay in the L2 cache meanwhile.
+PICK_BYTES, PICK_COLUMNS, PICK_FAR, _PAGE, _NEAR = 512, 512, 256, 4096, 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -143,8 +148,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     by_columns = [0] * len(layers)
     if training and n_threads > 1 and capacity <= OWN_ROWS * n_threads:
         by_columns = _by_columns(layers[:n_train], sizes, dtype, capacity, n_threads, whole)
-    own = capacity * lds[0] if by_columns[0] and n_threads <= OWN_COPIES else 0
-    values, deltas = [take(max(own * n_threads, capacity * lds[0]))], [-1]
+    values, deltas = [take(capacity * lds[0])], [-1]
     for k, layer in enumerate(layers):
         below = layers[k - 1] if k else None
         alone = below is None or not below.keeps_output
@@ -168,7 +172,6 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         op["extra"] = take(extra) if extra else -1
         if by_columns[k]:
             _share_columns(layer, op, dtype, by_columns[k])
-    ops[0]["own"] = own
     if not row:
         _rectify(layers, ops, n_train, dtype)
 
@@ -183,6 +186,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                         and n_params * dtype.itemsize <= SHARD_WEIGHTS) else 0
     if shards:  # each thread has a block's place in the workspace
         n_threads = min(n_threads, shards)
+    elif training:
+        _read_in_place(layers[0], ops[0], dtype, capacity, by_columns[0] or sizes[1])
     trained = [k for k in range(n_train) if ops[k]["n_rows"]]
     tasks = share_parameters(ops[trained], trained, dtype, n_threads)
     weights = [int(ops[k]["n_rows"]) * lds[k + 1] * dtype.itemsize for k in trained]
@@ -231,6 +236,20 @@ def _share_columns(layer: Layer, op: Array, dtype: np.dtype[Any], width: int) ->
     op["by_columns"], op["width"] = 1, width if width < op["n_out"][0] else 0
 
 
+def _read_in_place(layer: Layer, op: Any, dtype: np.dtype[Any], capacity: int,
+                   columns: int) -> None:
+    """Let the first layer read X where it lies, if it can and that pays a thread that makes so
+    many columns of the batch."""
+    kernels = layer.kernels_for(dtype, int(op["n_in"]), int(op["n_out"]))
+    length = int(op["n_in"]) * dtype.itemsize
+    most = PICK_COLUMNS if capacity * length <= _NEAR else PICK_FAR
+    if kernels is not None and kernels.first_forward is not None and (
+            length >= PICK_BYTES and length % _PAGE and columns * dtype.itemsize <= most):
+        op["first"] = address("first", kernels.first_forward, dtype)
+        op["first_gradient"] = address("first_gradient", kernels.first_gradient, dtype)
+        op["forward"] = 0
+
+
 def _rectify(layers: Sequence[Layer], ops: Array, n_train: int, dtype: np.dtype[Any]) -> None:
     """Let products do what rectifiers would, as sums leave their registers."""
     def kernels(k: int) -> Kernels:
@@ -257,7 +276,7 @@ def _passes(n_train: int, couplers: Sequence[int], ops: Array) -> Array:
     for i in range(len(cuts) - 1):
         done = int(i > 0 and ops["by_columns"][cuts[i]])
         passes.append([cuts[i] if i else -1, -1, i == 0, cuts[i] + done, cuts[i + 1], 0, 0, 1])
-    if ops["own"][0]:  # each thread loads all rows, just before the first layer
+    if ops["first"][0] and ops["by_columns"][0]:  # no rows to load before
         passes.pop(0)
     passes[-1][5:] = 1, n_train - 1, max(couplers[-1] + 1 if couplers else 1, 1)
     for i, k in reversed(list(enumerate(couplers))):

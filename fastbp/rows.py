@@ -11,12 +11,19 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
-from .kernels.arrays import span
+from .kernels.arrays import address_of, span
 from .kernels.copy import clear_row, copy_row
 from .kernels.matmul import ONE, ZERO
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import ADD
-from .table import call_backward, call_couple, call_forward, call_gradient, call_loss
+from .table import (
+    call_backward,
+    call_couple,
+    call_first,
+    call_forward,
+    call_gradient,
+    call_loss,
+)
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
 PREDICT, ERROR, GRADIENT = 0, 1, 2
@@ -26,11 +33,12 @@ _COLUMNS, _LEAST = 64, 16
 
 
 @kernel
-def load_rows(h, ws, at, source, X):
-    """Rows ``source`` of X as the first op's input, which is at ``at``."""
+def load_rows(h, op, ws, at, source, X):
+    """Rows ``source`` of X as the first op's input, from row ``at`` on."""
     m, ld = h["n_features"], h["ld_features"]
+    x0 = op["x"] + at * ld
     for r in range(source.size):
-        copy_row(ws, at + r * ld, X, source[r] * m, m)
+        copy_row(ws, x0 + r * ld, X, source[r] * m, m)
 
 
 @kernel
@@ -82,7 +90,11 @@ def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, so
     """One pass over the rows ``source`` of X, in the workspace from row ``at`` on."""
     h, lo, hi = head[0], at, at + source.size
     if part["load"] != 0:
-        load_rows(h, ws, ops[0]["x"] + at * h["ld_features"], source, X)
+        if ops[0]["first"] == 0:
+            load_rows(h, ops[0], ws, at, source, X)
+        else:
+            call_first(ops[0]["first"], (ops[0], params, ws, address_of(X), address_of(source),
+                                         source.size, at, ZERO, ops[0]["n_out"]))
     for k in range(part["first"], ops.size if mode == PREDICT else part["last"]):
         forward(ops[k], now, params, ws, lo, hi)
     if mode == PREDICT:
@@ -113,7 +125,7 @@ def add_block_gradients(ops, head, now, params, ws, at, rows, partial):
 
 
 @kernel
-def gather(worker, size, sync, base, part, now, ops, params, ws, rows):
+def gather(worker, size, sync, base, part, now, ops, params, ws, X, source):
     """What a layer does with all rows of the batch at once, shared out by columns."""
     back = part["back"] >= 0
     op = ops[part["back"] if back else part["couple"]]
@@ -123,14 +135,17 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, rows):
         width //= 2
     if op["width"] > 0 and not back:
         width = op["width"]
-    x = span(ws, op["x"] + worker * op["own"], ws.size)
     shares = (columns + width - 1) // width
     share, turn = claim(worker, size, sync, base, shares, ZERO)
     while share < shares:
         left, right = share * width, min((share + 1) * width, columns)
-        dy = ws[op["dy"]:] if back else ws[:0]
-        call_couple(op["couple_backward"] if back else op["couple_forward"],
-                    (op, now, params, ws, x, dy, rows, left, right))
+        if op["first"] != 0:
+            call_first(op["first"], (op, params, ws, address_of(X), address_of(source),
+                                     source.size, ZERO, left, right))
+        else:
+            dy = ws[op["dy"]:] if back else ws[:0]
+            call_couple(op["couple_backward"] if back else op["couple_forward"],
+                        (op, now, params, ws, ws[op["x"]:], dy, source.size, left, right))
         share, turn = claim(worker, size, sync, base, shares, turn)
     return base + claims(shares, size)
 
@@ -154,11 +169,9 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
         if p > 0:
             meeting += 1
             barrier(sync, size, meeting)
-        elif part["load"] == 0:  # each thread has all rows for itself
-            load_rows(h, ws, ops[0]["x"] + worker * ops[0]["own"], source, X)
-        if p > 0 or part["load"] == 0:
-            base = gather(worker, size, sync, base, part, (key, np.uint64(0)), ops, params, ws,
-                          rows)
+        if p > 0 or part["couple"] >= 0:
+            base = gather(worker, size, sync, base, part, (key, np.uint64(0)), ops, params, ws, X,
+                          source)
             meeting += 1
             barrier(sync, size, meeting)
         share, turn = claim(worker, size, sync, base, shares, ZERO)

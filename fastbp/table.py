@@ -30,15 +30,15 @@ from ._jit import DISABLED, entry_point, kernel
 #: ``corrects``: the gradient kernel can correct the parameters itself. ``by_columns``: the
 #: couple kernels do the op's whole work, in place of ``forward`` and ``backward``. With
 #: ``width`` the parameters lie in panels of so many columns, ``panel`` elements apart (see
-#: ``place``, ``panels``); with ``own`` each thread has a copy of x, so many elements apart.
+#: ``place``, ``panels``). With ``first`` the op reads its rows where they lie in X; x is unused.
 #: ``clip`` (CLIP of ``kernels.tile``, or 0) and ``mask`` (1 or 0): the op does a rectifier's work,
 #: above it on the way there, below it on the way back; that one's kernel is 0. ``a`` and ``b`` are
 #: the layer's constants, ``index`` is its place in the network.
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
-    "product",
+    "first", "first_gradient", "product",
     "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
-    "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "width", "panel", "own",
+    "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "width", "panel",
     "clip", "mask", "index")]
     + [("a", np.float64), ("b", np.float64)])
 
@@ -100,6 +100,12 @@ def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
         # or dx, where op["by_columns"]
         "couple": (op, now, array, array, array, array, n, n, n),
         # params, ws, x, dy, rows, left, right
+        # forward of a network's first layer for so many rows of X from row ``at`` on, columns
+        # left:right, by the addresses of X and of the numbers of its rows; and its gradient
+        "first": (op, array, array, n, n, n, n, n, n),
+        # params, ws, X, source, rows, at, left, right
+        "first_gradient": (op, array, n, n, n, n, n, n, n, array, n, n, element),
+        # ws, X, source, rows, first, last, left, right, grad, ld, mode, scale
         # error[r] = weight[r] E_r, dx = weight[r] dE_r
         "loss": (head, array, array, array, array, array),  # x, t, weight, error, dx
         # a matrix product, by the addresses of its operands; see ``kernels.matmul``
@@ -157,9 +163,10 @@ def _caller(role: str) -> Any:
     return call
 
 
-(call_forward, call_backward, call_gradient, call_couple, call_loss, call_product,
- call_update) = (_caller(role) for role in (
-     "forward", "backward", "gradient", "couple", "loss", "product", "update"))
+(call_forward, call_backward, call_gradient, call_couple, call_first, call_first_gradient,
+ call_loss, call_product, call_update) = (_caller(role) for role in (
+     "forward", "backward", "gradient", "couple", "first", "first_gradient", "loss", "product",
+     "update"))
 
 
 @kernel(inline=True)

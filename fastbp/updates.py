@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 
 from ._jit import kernel
-from .kernels.arrays import span
+from .kernels.arrays import address_of, span
 from .kernels.matmul import ONE, WHOLE, ZERO
 from .kernels.prefetch import prefetch_rows
 from .kernels.reduce import magnitudes
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import SCALE, VECTOR_BYTES, WRITE
 from .kernels.transpose import transpose
-from .table import call_gradient, call_update, place
+from .table import call_first_gradient, call_gradient, call_update, place
 
 #: Bytes of parameters beyond what the L2 cache holds from one step to the next.
 _FAR = 4 * 1024 * 1024
@@ -57,15 +57,26 @@ def sum_shards(op, task, head, ws, n, grad, step):
 
 
 @kernel
-def tile_gradient(worker, op, task, now, head, params, ws, rows, shards, grad, ld):
-    """Gradient of one tile over all ``rows``; rows of ``grad`` are ``ld`` apart."""
+def own_gradient(op, task, now, params, ws, X, source, grad, ld, mode, scale):
+    """Gradient of one tile over the rows ``source``, where ``mode`` says."""
+    if op["first_gradient"] != 0:
+        call_first_gradient(op["first_gradient"], (
+            op, ws, address_of(X), address_of(source), source.size, task["first"], task["last"],
+            task["left"], task["right"], grad, ld, mode, scale))
+    else:
+        call_gradient(op["gradient"], (
+            op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size),
+            source.size, task["first"], task["last"], task["left"], task["right"], grad, ld, mode,
+            scale))
+
+
+@kernel
+def tile_gradient(op, task, now, head, params, ws, X, source, shards, grad, ld):
+    """Gradient of one tile over all rows; those of ``grad`` are ``ld`` apart."""
     if shards > 0:
         sum_shards(op, task, head, ws, params.size, grad, ld)
     else:
-        x = span(ws, op["x"] + worker * op["own"], ws.size)
-        call_gradient(op["gradient"], (
-            op, now, params, ws, x, span(ws, op["dy"], ws.size), rows, task["first"],
-            task["last"], task["left"], task["right"], grad, ld, WRITE, ws.dtype.type(0)))
+        own_gradient(op, task, now, params, ws, X, source, grad, ld, WRITE, ws.dtype.type(0))
 
 
 @kernel
@@ -104,7 +115,7 @@ def gradient_step(op, columns, whole, itemsize):
 
 
 @kernel
-def correct_tile(worker, op, task, now, params, ws, rows, rate):
+def correct_tile(op, task, now, params, ws, X, source, rate):
     """Gradient and plain update of a tile in one: its gradient is never written to memory.
 
     The bits are those of both by themselves, on hosts that multiply and add in one.
@@ -112,18 +123,15 @@ def correct_tile(worker, op, task, now, params, ws, rows, rate):
     ld, at = op["ld_param"], place(op, task["first"], task["left"])
     if params.size * params.itemsize > _FAR:
         prefetch_rows(params, at, task["last"] - task["first"], task["right"] - task["left"], ld)
-    x = span(ws, op["x"] + worker * op["own"], ws.size)
-    call_gradient(op["gradient"], (
-        op, now, params, ws, x, span(ws, op["dy"], ws.size), rows, task["first"], task["last"],
-        task["left"], task["right"], span(params, at, params.size), ld, SCALE,
-        -params.dtype.type(rate)))
+    own_gradient(op, task, now, params, ws, X, source, span(params, at, params.size), ld, SCALE,
+                 -params.dtype.type(rate))
     refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
                    task["right"], params, ws)
 
 
 @kernel
-def prepare_tile(worker, t, now, ops, tasks, head, params, grads, ws, rows, weight, shards, rules,
-                 sums):
+def prepare_tile(worker, t, now, ops, tasks, head, params, grads, ws, X, source, weight, shards,
+                 rules, sums):
     """Gradient of tile ``t`` with what the rules add to it; see ``gradient_of``."""
     task, rule = tasks[t], rules[0]
     op = ops[task["op"]]
@@ -132,7 +140,7 @@ def prepare_tile(worker, t, now, ops, tasks, head, params, grads, ws, rows, weig
     whole = rule["clip_norm"] > 0
     grad = gradient_of(at, worker, head, grads, ws, whole)
     step = gradient_step(op, columns, whole, params.itemsize)
-    tile_gradient(worker, op, task, now, head, params, ws, rows, shards, grad, step)
+    tile_gradient(op, task, now, head, params, ws, X, source, shards, grad, step)
     l1, l2 = rule["l1"], rule["l2"]
     if not (whole or l1 != 0 or l2 != 0 or rule["clip_value"] > 0):
         return
@@ -242,22 +250,22 @@ def after_update(worker, size, sync, base, meeting, ops, tasks, params, average,
 
 @kernel(inline=True)
 def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, params, grads,
-                    slots, average, ws, rows, weight, shards, optimizer, rates, hyper, rules,
+                    slots, average, ws, X, source, weight, shards, optimizer, rates, hyper, rules,
                     sums, norms):
     """Update every tile; returns where claims and meetings stand."""
     most, shrink = rules[0]["clip_norm"], 1.0
     # Sums of more rows are cut, and their first piece would be added before the rest is known.
-    plain = rules[0]["plain"] != 0 and shards == 0 and rows <= WHOLE
+    plain = rules[0]["plain"] != 0 and shards == 0 and source.size <= WHOLE
     share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
     while share < tasks.size:
         task = tasks[share]
         if task["op"] < 0:
             pass
         elif plain and ops[task["op"]]["corrects"] != 0:
-            correct_tile(worker, ops[task["op"]], task, now, params, ws, rows, rates[0])
+            correct_tile(ops[task["op"]], task, now, params, ws, X, source, rates[0])
         else:
-            prepare_tile(worker, share, now, ops, tasks, head, params, grads, ws, rows, weight,
-                         shards, rules, sums)
+            prepare_tile(worker, share, now, ops, tasks, head, params, grads, ws, X, source,
+                         weight, shards, rules, sums)
             if most == 0:
                 update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
                             rates, hyper, rules, shrink)

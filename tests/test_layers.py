@@ -430,11 +430,11 @@ def test_teams_share_wide_layers_out_by_columns(monkeypatch: pytest.MonkeyPatch)
     # couple, back, load, first, last, loss, top, bottom
     rest = [[1, -1, 0, 1, 3, 0, 0, 1], [3, -1, 0, 4, 6, 1, 5, 4], [-1, 3, 0, 0, 0, 0, 2, 2],
             [-1, 1, 0, 0, 0, 0, 1, 1]]
-    for threads, own in ((2, True), (planning.OWN_COPIES * 2, False)):
+    for threads, reads in ((2, False), (8, True)):
         plan = net.plan(planning.OWN_ROWS * 2, threads, training=True)
         assert plan.ops["by_columns"].tolist() == [1, 0, 0, 1, 0, 0]
-        assert (plan.ops["own"][0] > 0) == own and not plan.ops["own"][1:].any()
-        first = [] if own else [[-1, -1, 1, 0, 0, 0, 0, 1]]
+        assert (plan.ops["first"][0] != 0) == reads and not plan.ops["first"][1:].any()
+        first = [] if reads else [[-1, -1, 1, 0, 0, 0, 0, 1]]
         assert [list(p) for p in plan.passes.tolist()] == [
             *first, [0, -1, 0, 1, 1, 0, 0, 1], *rest]
     for rows, threads, training in ((planning.OWN_ROWS * 2 + 1, 2, True), (64, 1, True),

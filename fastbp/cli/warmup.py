@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: Roles of a layer's kernels in the op table, by their names in ``Kernels``.
 _ROLES = {"forward": "forward", "row": "forward", "backward": "backward", "gradient": "gradient",
           "couple_forward": "couple", "couple_backward": "couple"}
+#: And of large dense layers.
+_LARGE = {"columns_forward": "couple", "columns_backward": "couple", "first_forward": "first",
+          "first_gradient": "first_gradient"}
 
 
 @click.command("warmup")
@@ -76,8 +79,8 @@ def _compile(dtype: np.dtype[Any]) -> None:
     wide = Dense(1024, 1024)
     wide.op(dtype, 1024, 1024)
     kernels = wide.kernels_for(dtype, 1024, 1024)
-    for shared in (kernels.columns_forward, kernels.columns_backward):
-        address("couple", shared, dtype)
+    for field, role in _LARGE.items():
+        address(role, getattr(kernels, field), dtype)
     X = np.ones((8, 3), dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

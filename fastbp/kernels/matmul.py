@@ -130,11 +130,19 @@ def next_tile(left, widest):
 
 
 @kernel
+def widest_tile(rows, cols, lanes):
+    """Vectors of the widest tile to use: three where four would compute 4 % more rows."""
+    widest = np.int64(TILE_VECTORS)
+    if widest == 4 and cols > 3 * lanes and 25 * tiled(rows, THREE) < 24 * tiled(rows, FOUR):
+        widest = THREE
+    return widest
+
+
+@kernel
 def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
     """A product of the depth that the cache holds, tile by tile, down the columns of C."""
-    lanes, j, widest = VECTOR_BYTES // A.itemsize, ZERO, np.int64(TILE_VECTORS)
-    if widest == 4 and cols > 3 * lanes and 25 * tiled(rows, THREE) < 24 * tiled(rows, FOUR):
-        widest = THREE  # 4 % fewer rows to compute
+    lanes, j = VECTOR_BYTES // A.itemsize, ZERO
+    widest = widest_tile(rows, cols, lanes)
     while j < cols:
         vectors = next_tile((cols - j + lanes - 1) // lanes, widest)
         if vectors == 4:

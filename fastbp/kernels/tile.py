@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import platform
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,10 @@ SHAPES = {"avx512": (8, 8, 8, 6), "avx2": (6,), "neon": (6,), "generic": (2,)}
 
 #: What becomes of the sums S of products, the four lines above; CLIP is added to the first two.
 WRITE, ADD, SCALE, MASK, CLIP = (np.int64(n) for n in range(5))
+
+#: How assembly has a register of floats on this machine, where that is known.
+REGISTER = {"x86_64": ",x", "amd64": ",x", "aarch64": ",w", "arm64": ",w"}.get(
+    platform.machine().lower(), "")
 
 #: Terms of the sums a turn of the loop in wide tiles: its own instructions are a tenth of one
 #: term's, and count where another thread has the other half of the core.
@@ -76,19 +81,24 @@ def row_length(n: int, dtype: Any) -> int:
     return length + VECTOR_BYTES // size if length * size % 4096 == 0 else length
 
 
-def _build(tile_rows: int, vectors: int) -> Any:
+def _build(tile_rows: int, vectors: int, pick: str = "") -> Any:
     """Make the micro-kernel with ``tile_rows`` x ``vectors`` accumulators.
 
     The result takes (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,
     scale): flat arrays, offsets and strides in elements. It goes down all ``rows``; where
     fewer are left than the tile has, the surplus repeats the last, into the same place.
     Where ``mode`` is WRITE, ``I`` is read, but does not count.
+
+    With ``pick`` A is lines of memory picked by number: (lines, line) stand in place of (a_row,
+    a_k), an array of numbers and elements from one line to the next. "rows" of A, each along its
+    terms, or "terms", each along the rows.
     """
 
     @intrinsic
     def tile(tyctx, rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
         n = types.intp
-        sig = types.void(n, n, A, n, n, n, B, n, n, C, n, n, I, n, n, n, A.dtype)
+        sig = types.void(n, n, A, n, a_row if pick else n, n, B, n, n, C, n, n, I, n, n, n,
+                         A.dtype)
 
         def codegen(context, bld, sig, args):
             (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row,  # noqa: E741
@@ -101,14 +111,21 @@ def _build(tile_rows: int, vectors: int) -> Any:
             vec = ir.VectorType(element, lanes)
             zero, undef = ir.Constant(vec, None), ir.Constant(vec, ir.Undefined)
             splat = ir.Constant(ir.VectorType(int32, lanes), None)
-            # An empty instruction: LLVM cannot see that its result is what went in.
-            unknown = ir.FunctionType(int64, [int64])
+            # An empty instruction: LLVM cannot see that its result is what went in. With picked
+            # terms it seems to need a sum, too: else LLVM loads A for all terms of a turn first,
+            # more than there are registers.
+            tie = REGISTER if pick == "terms" else ""
+            unknown = ir.FunctionType(int64, [int64, *([element] if tie else [])])
             fma = cgutils.get_or_insert_function(
                 bld.module, ir.FunctionType(vec, [vec] * 3), f"llvm.fma.v{lanes}f{bits}")
 
             def base(position, array, offset):
                 data = context.make_array(sig.args[position])(context, bld, array).data
                 return bld.gep(data, [offset])
+
+            def line_at(number):
+                """Where line ``number`` of those picked begins."""
+                return bld.mul(bld.load(bld.gep(lines, [number])), line)
 
             def vector_at(pointer, v):
                 moved = bld.gep(pointer, [int64(v * lanes)])
@@ -140,7 +157,9 @@ def _build(tile_rows: int, vectors: int) -> Any:
                 for r in range(1, tile_rows):
                     inside = bld.icmp_signed("<", int64(r), last)
                     row.append(bld.add(first, bld.select(inside, int64(r), last)))
-                a_rows = [bld.gep(a_base, [bld.mul(a_row, r)]) for r in row]
+                starts = [line_at(r) for r in row] if pick == "rows" else (
+                    row if pick else [bld.mul(a_row, r) for r in row])
+                a_rows = [bld.gep(a_base, [r]) for r in starts]
                 c_rows = [bld.gep(c_base, [bld.mul(c_row, r)]) for r in row]
                 i_rows = [bld.gep(i_base, [bld.mul(i_row, r)]) for r in row]
                 start = [[bld.select(added, bld.load(vector_at(p, v), align=size), zero)
@@ -153,13 +172,17 @@ def _build(tile_rows: int, vectors: int) -> Any:
                         b_row = bld.gep(b_base, [b_at])
                         b_vec = [bld.load(vector_at(b_row, v), align=size)
                                  for v in range(vectors)]
+                        term = a_at
+                        if pick == "terms":
+                            term = bld.mul(bld.load(bld.inttoptr(a_at, int64.as_pointer())), line)
                         for r in range(tile_rows):
-                            scalar = bld.load(bld.gep(a_rows[r], [a_at]))
+                            scalar = bld.load(bld.gep(a_rows[r], [term]))
                             one = bld.insert_element(undef, scalar, int32(0))
                             wide = bld.shuffle_vector(one, undef, splat)
                             acc[r] = [bld.call(fma, [wide, b_vec[v], acc[r][v]])
                                       for v in range(vectors)]
-                        a_at = bld.asm(unknown, "", "=r,0", [bld.add(a_at, a_k)], False)
+                        a_at = bld.asm(unknown, "", "=r,0" + tie, [bld.add(a_at, a_k), *(
+                            [bld.extract_element(acc[-1][-1], int32(0))] if tie else [])], False)
                         b_at = bld.add(b_at, b_k)
                     return (a_at, b_at), acc
 
@@ -198,7 +221,7 @@ def _build(tile_rows: int, vectors: int) -> Any:
                             [[either(*pair, entry, last) for pair in zip(*rows, strict=True)]
                              for rows in zip(acc, new, strict=True)])
 
-                at, total = (int64(0), int64(0)), start
+                at, total = (a_start, int64(0)), start
                 if vectors > 2:
                     at, total = loop_if(bld.udiv(K, int64(UNROLL)), UNROLL, at, total)
                     at, total = loop_if(bld.urem(K, int64(UNROLL)), 1, at, total)
@@ -213,6 +236,10 @@ def _build(tile_rows: int, vectors: int) -> Any:
                     for v in range(vectors):
                         bld.store(total[r][v], vector_at(c_rows[r], v), align=size)
 
+            if pick:
+                lines, line = context.make_array(sig.args[4])(context, bld, a_row).data, a_k
+                a_k = int64(1 if pick == "rows" else 8)
+            a_start = bld.ptrtoint(lines, int64) if pick == "terms" else int64(0)
             a_base, b_base, c_base, i_base = (
                 base(2, A, a), base(6, B, b), base(9, C, c), base(12, I, i))
             kind = bld.and_(mode, int64(CLIP - 1))
@@ -230,11 +257,16 @@ def _build(tile_rows: int, vectors: int) -> Any:
     return tile
 
 
-def _build_python(tile_rows: int, vectors: int) -> Any:
+def _build_python(tile_rows: int, vectors: int, pick: str = "") -> Any:
     """The same contract in plain Python, for ``NUMBA_DISABLE_JIT=1``."""
 
     def tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
-        width = vectors * VECTOR_BYTES // A.itemsize
+        width, A = vectors * VECTOR_BYTES // A.itemsize, A.reshape(-1)
+        if pick:
+            lines = a_row[:rows if pick == "rows" else K] * a_k
+            A = A[a + (lines[:, None] + np.arange(K) if pick == "rows" else
+                       np.arange(rows)[:, None] + lines)].reshape(-1)
+            a, a_row, a_k = 0, K, 1
         for r in range(rows):
             given, kind = I[i + r * i_row:i + r * i_row + width], mode % CLIP
             total = given.copy() if kind == ADD else np.zeros(width, A.dtype)
@@ -258,5 +290,9 @@ _make = _build_python if DISABLED else _build
 TILE_VECTORS = len(TILE_ROWS)
 tile_1, tile_2, tile_3, tile_4 = (_make(rows, vectors) for vectors, rows
                                   in enumerate((*TILE_ROWS, 1, 1, 1)[:4], 1))
+#: The same of picked lines of A, by rows and by terms.
+picked_rows, picked_terms = ([_make(rows, vectors, pick) for vectors, rows
+                              in enumerate((*TILE_ROWS, 1, 1, 1)[:4], 1)]
+                             for pick in ("rows", "terms"))
 #: One row by 1, 4 or 8 vectors: sums enough in flight to hide what a multiply-add takes.
 row_tile_1, row_tile_4, row_tile_8 = (_make(1, vectors) for vectors in (1, 4, 8))

@@ -36,6 +36,9 @@ class Kernels(NamedTuple):
     #: Both ways by columns, for all rows at once, of layers that large teams share out so.
     columns_forward: Any = None
     columns_backward: Any = None
+    #: Of a network's first layer, for rows that lie in X.
+    first_forward: Any = None
+    first_gradient: Any = None
     #: Gradient kernels that can correct the parameters themselves (mode SCALE).
     correcting: tuple[Any, ...] = ()
     #: Whether the layer is max(0, x), and which kernels of a layer can do that, forward and back,

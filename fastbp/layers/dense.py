@@ -18,22 +18,22 @@ import numpy as np
 from .._jit import kernel
 from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
-from ..kernels.add import add_rows, add_scaled
+from ..kernels.add import add_scaled
 from ..kernels.arrays import span, stack_array
 from ..kernels.matmul import ONE, ZERO, multiply, product, row_product
 from ..kernels.tile import ADD, MASK, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
 from ..table import address
-from .base import TASK_ROW, Kernels, Layer, Tensor
+from .base import Kernels, Layer, Tensor
+from .bias import bias_gradient
 from .drivers import backward_rows, forward_rows, gradient_rows
+from .first import first_forward, first_gradient
 from .wide import WIDE, columns_backward, columns_forward, wide_backward
 
 #: A layer is narrow with outputs for a fourth of a vector, and inputs for two. Its gradient is
 #: made of so many inputs at a time; bytes of those by rows and by columns.
 _CHUNK = np.int64(256)
 _NARROW_WIDE, _NARROW_HIGH = 256 * VECTOR_BYTES // 4, 256 * VECTOR_BYTES
-#: Bytes of the bias in a tile of parameters, at most.
-_BIAS = 2 * TASK_ROW
 
 
 @kernel
@@ -61,19 +61,6 @@ def dense_backward(op, now, params, ws, x, y, dy, dx):
     multiply(op, dx.size // ldx, op["n_in"], op["n_out"], dy, op["ld_out"], ONE,
              span(ws, op["mirror"], ws.size), ldx, dx, ldx, x if mask else dx, ldx,
              MASK if mask else WRITE, x.dtype.type(0))
-
-
-@kernel(inline=True)
-def bias_gradient(dy, ldy, rows, dbias, mode, scale):
-    """The bias's part of a tile's gradient, which goes where ``mode`` says."""
-    columns = dbias.size
-    total = span(stack_array(dy, _BIAS), ZERO, columns) if mode == SCALE else dbias
-    if mode != ADD:
-        for j in range(columns):
-            total[j] = 0
-    add_rows(dy, ldy, rows, total)
-    if mode == SCALE:
-        add_scaled(dbias, scale, total)
 
 
 @kernel
@@ -204,6 +191,9 @@ class Dense(Layer):
         if kernels[:2] == (dense_forward, dense_backward) and not kernels.couple_forward:
             kernels = kernels._replace(columns_forward=columns_forward,
                                        columns_backward=columns_backward)
+            if kernels.gradient is dense_gradient:
+                kernels = kernels._replace(first_forward=first_forward,
+                                           first_gradient=first_gradient)
             if n_in * row_length(n_out, dtype) * dtype.itemsize >= WIDE:
                 kernels = kernels._replace(backward=wide_backward)
         return kernels

@@ -1,0 +1,68 @@
+"""Products with lines of a matrix picked by number, read where they lie.
+
+    forward            Y  = X[lines] W' + bias      lines are rows of A
+    weight gradient    dW' = X[lines]' dY           lines are terms of the sums
+
+To gather the rows of a batch first takes a tenth of a step where they are long. Here the tile
+fetches them, and what memory takes to answer is hidden behind its arithmetic. The bits are those
+of ``matmul`` on gathered rows.
+"""
+
+from __future__ import annotations
+
+from .._jit import kernel
+from .arrays import span
+from .matmul import WHOLE, ZERO, next_tile, widest_tile
+from .tile import ADD, VECTOR_BYTES, picked_rows, picked_terms
+
+rows_1, rows_2, rows_3, rows_4 = picked_rows
+terms_1, terms_2, terms_3, terms_4 = picked_terms
+
+
+@kernel
+def multiply_rows(lines, line, cols, K, A, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
+    """C from S[r, j], the sum over k < K of A[lines[r] * line + k] * B[k * b_k + j], by ``mode``.
+
+    All else as ``matmul`` has it; no SCALE or MASK.
+    """
+    rows, lanes, j = lines.size, VECTOR_BYTES // A.itemsize, ZERO
+    widest = widest_tile(rows, cols, lanes)
+    while j < cols:
+        vectors = next_tile((cols - j + lanes - 1) // lanes, widest)
+        if vectors == 4:
+            rows_4(rows, K, A, ZERO, lines, line, B, j, b_k, C, j, c_row, I, j, i_row, mode, scale)
+        elif vectors == 3:
+            rows_3(rows, K, A, ZERO, lines, line, B, j, b_k, C, j, c_row, I, j, i_row, mode, scale)
+        elif vectors == 2:
+            rows_2(rows, K, A, ZERO, lines, line, B, j, b_k, C, j, c_row, I, j, i_row, mode, scale)
+        else:
+            rows_1(rows, K, A, ZERO, lines, line, B, j, b_k, C, j, c_row, I, j, i_row, mode, scale)
+        j += vectors * lanes
+
+
+@kernel
+def multiply_terms(rows, cols, lines, line, A, a, B, b_k, C, c_row, mode, scale):
+    """C from S[r, j], the sum over k of A[a + lines[k] * line + r] * B[k * b_k + j], by ``mode``.
+
+    All else as ``matmul`` has it, where I is C; SCALE for up to ``WHOLE`` lines.
+    """
+    lanes = VECTOR_BYTES // A.itemsize
+    for k in range(0, lines.size, WHOLE):
+        now, b, j = span(lines, k, min(k + WHOLE, lines.size)), k * b_k, ZERO
+        K, widest = now.size, widest_tile(rows, cols, lanes)
+        while j < cols:
+            vectors = next_tile((cols - j + lanes - 1) // lanes, widest)
+            if vectors == 4:
+                terms_4(rows, K, A, a, now, line, B, b + j, b_k, C, j, c_row, C, j, c_row, mode,
+                        scale)
+            elif vectors == 3:
+                terms_3(rows, K, A, a, now, line, B, b + j, b_k, C, j, c_row, C, j, c_row, mode,
+                        scale)
+            elif vectors == 2:
+                terms_2(rows, K, A, a, now, line, B, b + j, b_k, C, j, c_row, C, j, c_row, mode,
+                        scale)
+            else:
+                terms_1(rows, K, A, a, now, line, B, b + j, b_k, C, j, c_row, C, j, c_row, mode,
+                        scale)
+            j += vectors * lanes
+        mode = ADD

@@ -1,0 +1,26 @@
+"""The gradient of a dense layer's bias: the sum of the rows of dY."""
+
+from __future__ import annotations
+
+from .._jit import kernel
+from ..kernels.add import add_rows, add_scaled
+from ..kernels.arrays import span, stack_array
+from ..kernels.matmul import ZERO
+from ..kernels.tile import ADD, SCALE
+from .base import TASK_ROW
+
+#: Bytes of the bias in a tile of parameters, at most.
+_BIAS = 2 * TASK_ROW
+
+
+@kernel(inline=True)
+def bias_gradient(dy, ldy, rows, dbias, mode, scale):
+    """The bias's part of a tile's gradient, which goes where ``mode`` says."""
+    columns = dbias.size
+    total = span(stack_array(dy, _BIAS), ZERO, columns) if mode == SCALE else dbias
+    if mode != ADD:
+        for j in range(columns):
+            total[j] = 0
+    add_rows(dy, ldy, rows, total)
+    if mode == SCALE:
+        add_scaled(dbias, scale, total)
