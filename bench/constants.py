@@ -2,14 +2,12 @@
 
     python -m bench.constants
 
-Four sweeps, each step or call timed both ways in turns. Threads: the work of a step of m-m-10
-(the planner's measure, multiply-adds) against the time on one thread over that on all. Calls:
-the same of ``predict``. Shards: the bytes of activations of a batch against the time without
-shards over that with them. Columns: the rows a thread against the time of wide layers shared out
-by rows over that by columns. ``plan.LAUNCH_WORK`` and ``plan.SHARD_ACTIVATIONS`` stand where the
-ratio passes 1 for good, ``plan.OWN_ROWS`` where it comes down to 1. For threads that depends on
-the machine: it has passed 1 at 400,000 and at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it
-never did, from ``plan.SETTLED_WORK`` a thread it always has, and between them a run tries.
+Each sweep times steps or calls both ways, in turns, and prints one time over the other against
+what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYTES``,
+``PICK_BYTES`` and ``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``
+where it comes down to 1. For threads that depends on the machine: it has passed 1 at 400,000 and
+at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it never did, from ``plan.SETTLED_WORK`` a thread
+it always has, and between them a run tries.
 """
 
 from __future__ import annotations
@@ -17,11 +15,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from fastbp import plan
 from fastbp._jit import thread_count
+from fastbp.layers import dense
 from fastbp.peers.fastbp import FastbpBackend
 from fastbp.peers.workload import Workload
 
@@ -29,16 +29,16 @@ from .timing import seconds_per_step
 
 
 @contextmanager
-def constants(**values: int) -> Iterator[None]:
-    """The planner with other constants."""
-    kept = {name: getattr(plan, name) for name in values}
+def constants(where: Any = plan, **values: int) -> Iterator[None]:
+    """The planner with other constants, or another module of it."""
+    kept = {name: getattr(where, name) for name in values}
     for name, value in values.items():
-        setattr(plan, name, value)
+        setattr(where, name, value)
     try:
         yield
     finally:
         for name, value in kept.items():
-            setattr(plan, name, value)
+            setattr(where, name, value)
 
 
 def work_of(width: int, batch: int) -> int:
@@ -72,8 +72,21 @@ def launched(call: Callable[[], object], turns: int = 5) -> float:
     return statistics.median(found)
 
 
-def main() -> None:
-    """Print the sweeps."""
+def either_way(work: Workload, name: str, low: int, high: int, where: Any = plan,
+               n_threads: int | None = None) -> float:
+    """Time of a step where constant ``name`` is ``high``, over that where it is ``low``."""
+    def made(value: int) -> FastbpBackend:
+        with constants(where, **{name: value}):
+            backend = FastbpBackend(work, n_threads)
+            backend.epochs(1)  # plans
+        return backend
+
+    with constants(SETTLED_WORK=0, PARALLEL_THRESHOLD=0):  # both on the same threads
+        return ratio(work, lambda: made(high), lambda: made(low))
+
+
+def threads() -> None:
+    """From which work of a step on more threads pay."""
     print("| width | work of a step | one thread / all |\n|---:|---:|---:|")
     for width in (32, 64, 96, 128, 192, 256, 384):
         work = Workload("", (width, width, 10), 32, "relu", optimizer="sgd")
@@ -83,6 +96,10 @@ def main() -> None:
         print(f"| {width} | {work_of(width, 32):,} | {found:.2f} |", flush=True)
     print(f"\nPARALLEL_THRESHOLD = {plan.PARALLEL_THRESHOLD:,}, SETTLED_WORK = "
           f"{plan.SETTLED_WORK:,} a thread\n")
+
+
+def calls() -> None:
+    """The same of a call of ``predict``."""
     print("| rows of 64-100-10 | work of predict | one thread / all |\n|---:|---:|---:|")
     for rows in (256, 512, 1024, 2048, 4096):
         network = Workload("", (64, 100, 10), 32, "relu", "sgd").network()
@@ -91,37 +108,69 @@ def main() -> None:
         found = launched(lambda net=network, X=X: net.predict(X))  # type: ignore[misc]
         print(f"| {rows} | {work:,} | {found:.2f} |", flush=True)
     print(f"\nLAUNCH_WORK = {plan.LAUNCH_WORK:,}\n")
+
+
+def shards() -> None:
+    """From which bytes of a batch's activations on shards pay."""
     print("| batch | bytes of activations | whole / shards |\n|---:|---:|---:|")
     for batch in (1024, 2048, 4096, 8192, 16384):
         work = Workload("", (24, 24, 24, 2), batch, "tanh", optimizer="adam")
-
-        def made(limit: int, w: Workload = work) -> FastbpBackend:
-            with constants(SHARD_ACTIVATIONS=limit):
-                backend = FastbpBackend(w)
-                backend.epochs(1)
-            return backend
-
-        with constants(SETTLED_WORK=0):  # both on the same threads
-            size = made(1 << 60).network.plan(batch).workspace.nbytes
-            found = ratio(work, lambda: made(1 << 60), lambda: made(0))  # noqa: B023
+        with constants(SHARD_ACTIVATIONS=1 << 60):
+            size = work.network().plan(batch).workspace.nbytes
+        found = either_way(work, "SHARD_ACTIVATIONS", 0, 1 << 60)
         print(f"| {batch} | {size:,} | {found:.2f} |", flush=True)
     print(f"\nSHARD_ACTIVATIONS = {plan.SHARD_ACTIVATIONS:,}\n")
+
+
+def columns() -> None:
+    """Up to which rows a thread wide layers are better shared out by columns."""
     print("| rows a thread | width | by rows / by columns |\n|---:|---:|---:|")
     for width in (512, 1024):
         for rows in (16, 64, 256, 512):
             batch = rows * thread_count(None)
             work = Workload("", (width, width, width, 10), batch, "relu", "sgd")
-
-            def shared(limit: int, w: Workload = work) -> FastbpBackend:
-                with constants(OWN_ROWS=limit):
-                    backend = FastbpBackend(w)
-                    backend.epochs(1)
-                return backend
-
-            with constants(SETTLED_WORK=0):  # both on all threads
-                found = ratio(work, lambda: shared(0), lambda: shared(1 << 30))  # noqa: B023
+            with constants(PANEL_BYTES=0):
+                found = either_way(work, "OWN_ROWS", 1 << 30, 0)
             print(f"| {rows} | {width} | {found:.2f} |", flush=True)
-    print(f"\nOWN_ROWS = {plan.OWN_ROWS}")
+    print(f"\nOWN_ROWS = {plan.OWN_ROWS}\n")
+
+
+def panels() -> None:
+    """From which bytes of weights on panels pay."""
+    print("| layer | bytes of weights | whole / panels, first | above another |\n"
+          "|---:|---:|---:|---:|")
+    for m, n in ((64, 64), (128, 64), (128, 96), (128, 128), (256, 128), (256, 256)):
+        batch = min(m, n) // 4 * thread_count(None)
+        found = [either_way(Workload("", (*sizes, n, 10), batch, "relu", "sgd"), "CUT_BYTES", 0,
+                            1 << 60) for sizes in ((m,), (16, m))]
+        print(f"| {m} x {n} | {4 * m * n:,} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
+    print(f"\nCUT_BYTES = {plan.CUT_BYTES:,}\n")
+
+
+def picks() -> None:
+    """From which bytes of a row of X on training better reads it where it lies."""
+    print("| columns of X | bytes of a row | gathered / in place |\n|---:|---:|---:|")
+    for m in (32, 64, 100, 200, 400, 784):
+        work = Workload("", (m, 64, 10), 64, "relu", "sgd")
+        found = either_way(work, "PICK_BYTES", 0, 1 << 60, n_threads=1)
+        print(f"| {m} | {4 * m:,} | {found:.2f} |", flush=True)
+    print(f"\nPICK_BYTES = {plan.PICK_BYTES:,}\n")
+
+
+def mirrors() -> None:
+    """From which bytes of weights on the way back is better made without a second copy."""
+    print("| width | bytes of weights | with mirror / without |\n|---:|---:|---:|")
+    for width in (256, 384, 496, 640, 768):
+        work = Workload("", (width, width, width, 10), 128, "relu", "sgd")
+        found = either_way(work, "WIDE", 0, 1 << 60, dense, n_threads=1)
+        print(f"| {width} | {4 * width * width:,} | {found:.2f} |", flush=True)
+    print(f"\nWIDE = {dense.WIDE:,}")
+
+
+def main() -> None:
+    """Print the sweeps."""
+    for sweep in (threads, calls, shards, columns, panels, picks, mirrors):
+        sweep()
 
 
 if __name__ == "__main__":

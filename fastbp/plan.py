@@ -41,9 +41,9 @@ _ROWS_STEP = 8
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
 #: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
 _SHARD_ROWS, _SHARD_BLOCK = 64, 256
-#: Rows a thread, up to which a team shares layers out by columns: those that are wide, and, where
-#: they can lie in panels, a first one of so many bytes of weights, and others of so many.
-OWN_ROWS, FIRST_BYTES, MIDDLE_BYTES = 256, 16 * 1024, 64 * 1024
+#: Rows a thread, up to which a team shares layers out by columns: those that are wide, and of so
+#: many bytes of weights those that can lie in panels.
+OWN_ROWS, CUT_BYTES = 256, 64 * 1024
 #: Bytes of weights of a network up to which they lie in panels: to carry more there and back takes
 #: a call too long.
 PANEL_BYTES = 8 * 1024 * 1024
@@ -220,7 +220,7 @@ def _by_columns(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[A
         kernels, n_out = layer.kernels_for(dtype, *shapes[k]), shapes[k][1]
         able = kernels is not None and kernels.columns_forward is not None
         # What it spares is a share of the weights, what it costs one of the activations.
-        pays = able and not whole and nbytes[k] >= (MIDDLE_BYTES if k else FIRST_BYTES) and (
+        pays = able and not whole and nbytes[k] >= CUT_BYTES and (
             2 * capacity <= n_threads * (min(shapes[k]) if k else shapes[k][0]))
         width = panel_width(n_out, dtype, n_threads) if pays else 0
         found.append(width or (n_out if able and not layer.mirrored(dtype, *shapes[k]) else 0))

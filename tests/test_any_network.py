@@ -57,7 +57,7 @@ def test_engine_and_textbook_agree(sizes: list[int], middle: list[str | None], l
         made = Rules(**rules, weight_decay=optimizer.weight_decay)  # type: ignore[arg-type]
         run = Run(net, X, T, min(batch, rows), optimizer, True, weights=weights, rules=made)
         run.compiled = compiled
-        cut = dict.fromkeys(("FIRST_BYTES", "MIDDLE_BYTES"), 0) if panels else {"PANEL_BYTES": 0}
+        cut = {"CUT_BYTES" if panels else "PANEL_BYTES": 0}
         with patch.object(dense, "WIDE", wide), patch.multiple(planning, **cut):  # bytes
             for _ in range(2):
                 run.advance(1, size)

@@ -61,7 +61,7 @@ for threads in (1, 2, 4, 8):
                 net = fastbp.Network([fastbp.Dense(30, 256), fastbp.ReLU(), fastbp.Dense(256, 256),
                                       fastbp.ReLU(), fastbp.Dense(256, 5)],
                                      "SoftmaxCrossEntropyLoss")
-                with patch.object(plan, "PICK_BYTES", 0):
+                with patch.multiple(plan, PICK_BYTES=0, CUT_BYTES=0):
                     net.fit(X[:45], T[:45], epochs=2, batch_size=15, optimizer=made,
                             n_threads=threads)
                     ops = net.plan(15, threads, training=True).ops

@@ -31,8 +31,7 @@ def network(sizes: tuple[int, ...], dtype: str = "float32") -> fastbp.Network:
 def cut_all(teams: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """However small a layer is, it is cut where it can be."""
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
-    for limit in ("FIRST_BYTES", "MIDDLE_BYTES"):
-        monkeypatch.setattr(planning, limit, 0)
+    monkeypatch.setattr(planning, "CUT_BYTES", 0)
 
 
 @given(n=st.integers(1, 3000), threads=st.integers(2, 64), dtype=DTYPES)
@@ -105,7 +104,7 @@ def test_what_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert widths((784, 128, 128, 10), 129, 2) == [64, 0, 0]  # rows beside the middle layer
     assert widths((200, 128, 128, 10), 256, 2) == [0, 0, 0]   # and beside the first
     assert widths((784, 80, 128, 10), 64, 2) == [0, 0, 0]     # 48 and 32 are not even
-    assert widths((784, 100, 64, 10), 16, 2) == [64, 0, 0]
+    assert widths((784, 100, 64, 10), 16, 2) == [64, 0, 0]    # 100 x 64 are too few
     assert widths((784, 128, 128, 10), 64, 8) == [0, 0, 0]    # 16 are too narrow
     assert widths((784, 128, 128, 10), 64, 2, whole=True) == [0, 0, 0]
     assert widths((1024, 2048, 64), 64, 2) == [0, 0]          # PANEL_BYTES
