@@ -132,7 +132,7 @@ class _Plans(threading.local):
         key = repr(shape)
         if key not in self.known:
             self.known[key] = net.plan(batch, 1, training=True)
-        net._plans[batch, 1, True, False, threading.get_ident()] = self.known[key]
+        net._plans[batch, 1, True, 0, threading.get_ident()] = self.known[key]
 
 
 def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,

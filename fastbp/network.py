@@ -104,7 +104,7 @@ class Network(Doors, Portable, Textbook):
         self._head_loss = fused or self.loss_function
         self._n_train = len(self.layers) - (fused is not None)
         self._allocate()
-        self._plans: dict[tuple[int, int, bool, bool, int], Plan] = {}
+        self._plans: dict[tuple[int, int, bool, int, int], Plan] = {}
         self._one_row = 1, self.n_in
         self._row_plan: tuple[Array, int] | None = None
         self.last_run: Run | None = None
@@ -152,14 +152,15 @@ class Network(Doors, Portable, Textbook):
     # -- running it -------------------------------------------------------------------
 
     def plan(self, capacity: int, n_threads: int | None = None, training: bool = False,
-             whole: bool = False) -> Plan:
+             carried: int = 0) -> Plan:
         """The op table and workspace for batches of up to ``capacity`` rows.
 
-        Each thread has its own. ``training`` leaves out what only predictions run; ``whole``
-        leaves the parameters of each layer in one piece.
+        Each thread has its own. ``training`` leaves out what only predictions run; with
+        ``carried`` parameters, and so many arrays in all that lie as they do, may be cut in
+        panels.
         """
         n_threads = thread_count(n_threads)
-        key = capacity, n_threads, training, whole and n_threads > 1, get_ident()
+        key = capacity, n_threads, training, carried if n_threads > 1 else 0, get_ident()
         found = self._plans.get(key)
         if found is None:
             n = self._n_train if training else len(self.layers)

@@ -35,13 +35,14 @@ def panel_width(n_out: int, dtype: np.dtype[Any], n_threads: int) -> int:
     Whole vectors, two at least, as narrower products are slow; and where that is a seventh more
     than an even share of all vectors, at most.
     """
-    lanes, vectors = VECTOR_BYTES // dtype.itemsize, pad(n_out, dtype)
+    lanes, columns = VECTOR_BYTES // dtype.itemsize, pad(n_out, dtype)
     width = -(-n_out // (n_threads * lanes)) * lanes
-    even = 7 * width * n_threads <= 8 * vectors and width * (n_threads - 1) < n_out
+    even = 7 * width * n_threads <= 8 * columns and width * (n_threads - 1) < n_out
     return width if even and width >= 2 * lanes else 0
 
 
-def cut(ops: Array, offsets: Array, sizes: Array, dtype: np.dtype[Any]) -> tuple[Array, int]:
+def cut_parameters(ops: Array, offsets: Array, sizes: Array,
+                   dtype: np.dtype[Any]) -> tuple[Array, int]:
     """Move the parameters of ``ops`` to where threads own them.
 
     Parameters
@@ -66,7 +67,7 @@ def cut(ops: Array, offsets: Array, sizes: Array, dtype: np.dtype[Any]) -> tuple
         op["param"], width, rows = at, int(op["width"]), int(op["n_in"]) + 1
         if not width:
             moves.append((home, at, 1, size, size, size, 0))
-            at += int(size)
+            at += pad(size, dtype)
             continue
         ld_home, ld_own = int(op["ld_out"]), row_length(width, dtype)
         op["ld_param"], op["panel"] = ld_own, rows * ld_own

@@ -20,7 +20,7 @@ from .kernels.tile import CLIP, VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
 from .layers.base import Kernels
 from .losses import Loss
-from .panels import MOVE, cut, panel_width
+from .panels import MOVE, cut_parameters, panel_width
 from .table import HEAD, OP, PASS, address
 from .tasks import share_parameters
 
@@ -41,11 +41,11 @@ _ROWS_STEP = 8
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
 #: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
 _SHARD_ROWS, _SHARD_BLOCK = 64, 256
-#: Rows a thread, up to which a team shares layers out by columns: those that are wide, and of so
-#: many bytes of weights those that can lie in panels.
+#: Rows a thread, up to which a team shares layers out by columns: wide ones, and those that can be
+#: cut in panels, from so many bytes of weights on.
 OWN_ROWS, CUT_BYTES = 256, 64 * 1024
-#: Bytes of weights of a network up to which they lie in panels: to carry more there and back takes
-#: a call too long.
+#: Bytes of parameters, and what lies as they do, up to which they lie in panels: to carry more
+#: there and back takes a call too long.
 PANEL_BYTES = 8 * 1024 * 1024
 #: Bytes of a row of X from which training reads rows where they lie, if not whole pages (a tile
 #: would have many in a few cache sets): shorter ones are gathered almost as fast. Bytes of columns
@@ -110,13 +110,13 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
 
 def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequence[int],
               dtype: np.dtype[Any], capacity: int, n_threads: int, training: bool = False,
-              whole: bool = False) -> Plan:
+              carried: int = 0) -> Plan:
     """Lay out a network for batches of up to ``capacity`` rows.
 
     Parameters
     ----------
     layers : sequence of Layer
-        All with ``kind`` and known sizes.
+        All with ``kind`` and known sizes; the first ``n_train`` alone for ``training``.
     n_train : int
         Layers below the loss; the rest runs in ``predict`` only, and has no way back.
     loss : Loss
@@ -129,8 +129,9 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         Threads to share the work among.
     training : bool
         Whether steps of training will run it, and nothing else.
-    whole : bool
-        Whether parameters stay as they are, as rules that sum over all of them need it.
+    carried : int
+        Arrays that are laid out like the parameters, these included, where layers may be cut in
+        panels; 0 where they stay whole.
     """
     at, row = 0, capacity == 1 and not training
 
@@ -147,7 +148,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         n_threads = 1
     by_columns = [0] * len(layers)
     if training and n_threads > 1 and capacity <= OWN_ROWS * n_threads:
-        by_columns = _by_columns(layers[:n_train], sizes, dtype, capacity, n_threads, whole)
+        by_columns = _by_columns(layers[:n_train], sizes, dtype, capacity, n_threads, carried)
     values, deltas = [take(capacity * lds[0])], [-1]
     for k, layer in enumerate(layers):
         below = layers[k - 1] if k else None
@@ -179,7 +180,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     lengths = [layer.layout(dtype)[1] for layer in layers]
     moves, n_params = np.empty(0, MOVE), offsets[-1] + pad(lengths[-1], dtype)
     if ops["width"].any():
-        moves, n_params = cut(ops, np.array(offsets), np.array(lengths), dtype)
+        moves, n_params = cut_parameters(ops, np.array(offsets), np.array(lengths), dtype)
     shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS
                         and capacity >= _SHARD_ROWS * SHARDS
                         and (ops["extra"] < 0).all() and not ops["by_columns"].any()
@@ -210,17 +211,17 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
 
 
 def _by_columns(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any],
-                capacity: int, n_threads: int, whole: bool) -> list[int]:
+                capacity: int, n_threads: int, carried: int) -> list[int]:
     """Columns that a thread has of each layer that is shared out so: all where it takes them
     from the whole of the weights, and 0 where the layer is shared out by rows."""
     shapes = list(zip(sizes, sizes[1:], strict=False))
     nbytes = [layer.layout(dtype)[1] * dtype.itemsize for layer in layers]
-    whole, found = whole or sum(nbytes) > PANEL_BYTES, []
+    cut, found = 0 < carried * sum(nbytes) <= PANEL_BYTES, []
     for k, layer in enumerate(layers):
         kernels, n_out = layer.kernels_for(dtype, *shapes[k]), shapes[k][1]
         able = kernels is not None and kernels.columns_forward is not None
         # What it spares is a share of the weights, what it costs one of the activations.
-        pays = able and not whole and nbytes[k] >= CUT_BYTES and (
+        pays = able and cut and nbytes[k] >= CUT_BYTES and (
             2 * capacity <= n_threads * (min(shapes[k]) if k else shapes[k][0]))
         width = panel_width(n_out, dtype, n_threads) if pays else 0
         found.append(width or (n_out if able and not layer.mirrored(dtype, *shapes[k]) else 0))

@@ -139,7 +139,7 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, X, source):
     share, turn = claim(worker, size, sync, base, shares, ZERO)
     while share < shares:
         left, right = share * width, min((share + 1) * width, columns)
-        if op["first"] != 0:
+        if op["first"] != 0:  # never on the way back: nobody asks for the gradient of X
             call_first(op["first"], (op, params, ws, address_of(X), address_of(source),
                                      source.size, ZERO, left, right))
         else:

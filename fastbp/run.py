@@ -65,7 +65,7 @@ class Run:
         self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
         optimizer.initial_slots(self.slots.reshape(optimizer.n_slots, network.params.size))
         self.average = network.params.copy() if self.rules.average else self.slots[:0]
-        self.order = np.arange(len(X))
+        self.order = np.arange(len(X), dtype=np.int64)
         self.weights = np.empty(0, network.dtype) if weights is None else weights
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
         self.watch = np.empty(0)
@@ -77,6 +77,10 @@ class Run:
         self.history = History()
         self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
         self._panels: tuple[Plan, tuple[Array, Array, Array]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: without what holds for this process alone."""
+        return self.__dict__ | {"_panels": None}
 
     # -- steps ------------------------------------------------------------------------
 
@@ -115,8 +119,9 @@ class Run:
 
     def plan(self, n_threads: int | None) -> Plan:
         """How so many threads take the steps."""
+        carried = 1 + self.optimizer.n_slots + bool(self.rules.average)
         return self.network.plan(self.batch_size, n_threads, training=True,
-                                 whole=self.rules.sum_up)
+                                 carried=0 if self.rules.sum_up else carried)
 
     def _owned(self, plan: Plan) -> tuple[Array, Array, Array]:
         """Where parameters, slots and average lie while ``plan`` runs."""
@@ -254,6 +259,7 @@ class Run:
         self.raw = self.network.params.copy() if self.average.size else self.average
         if self.average.size:
             self.network.params[...] = self.average
+        self._panels = None
         self._release()
 
     def _release(self) -> None:

@@ -56,7 +56,7 @@ class _Blocks:
         if not (shuffle and isinstance(self.given, Sequence)):
             yield from self.given
             return
-        order = np.arange(len(self.given))
+        order = np.arange(len(self.given), dtype=np.int64)
         shuffle_rows(order, seed, epoch)
         for i in order.tolist():
             yield self.given[i]
@@ -171,7 +171,7 @@ class StreamRun(Run):
                 joined = _join(rest, block)
                 del block
                 X, n = joined[0], len(joined[0])
-                order = np.arange(n)
+                order = np.arange(n, dtype=np.int64)
                 if shuffled:
                     shuffle_rows(order, seed, epoch + (k << 32))
                 used = n if seen == self.n_rows else n // self.batch_size * self.batch_size

@@ -24,7 +24,7 @@ _SHARES = 3
 
 
 def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
-                      n_threads: int) -> Array:
+                     n_threads: int) -> Array:
     """Cut the parameters of ``ops``, by number ``index``, into tasks of about equal work, in
     cache-size tiles."""
     columns = TASK_ROW // dtype.itemsize
@@ -39,8 +39,7 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
         for owner, start in enumerate(range(0, n, panel or n)):
             end = min(start + panel, n) if panel else n
             width = end - start if end - start <= 2 * columns else columns
-            most = (_PACKED_TILE_BYTES if (panel or n) * dtype.itemsize >= PACKED_STRIDE
-                    else _TILE_BYTES)
+            most = _PACKED_TILE_BYTES if n * dtype.itemsize >= PACKED_STRIDE else _TILE_BYTES
             height = most // (pad(width, dtype) * dtype.itemsize)
             if fair:
                 height = min(height, max(fair // width, step))

@@ -58,7 +58,8 @@ class Threads:
         if plan.settled:
             return
         self._key = (*step, run.steps_per_epoch if watched else 0)
-        self._trial_seconds = min(_TRIAL_SECONDS * plan.n_threads, _LONGEST_TRIAL)
+        self._trial_seconds = _LONGEST_TRIAL if plan.moves.size else (  # carried in each call
+            min(_TRIAL_SECONDS * plan.n_threads, _LONGEST_TRIAL))
         if self._key in _found:
             self.size = _found[self._key]
         elif run.whole:

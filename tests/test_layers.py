@@ -431,7 +431,7 @@ def test_teams_share_wide_layers_out_by_columns(monkeypatch: pytest.MonkeyPatch)
     rest = [[1, -1, 0, 1, 3, 0, 0, 1], [3, -1, 0, 4, 6, 1, 5, 4], [-1, 3, 0, 0, 0, 0, 2, 2],
             [-1, 1, 0, 0, 0, 0, 1, 1]]
     for threads, reads in ((2, False), (8, True)):
-        plan = net.plan(planning.OWN_ROWS * 2, threads, training=True)
+        plan = net.plan(planning.OWN_ROWS * 2, threads, training=True, carried=1)
         assert plan.ops["by_columns"].tolist() == [1, 0, 0, 1, 0, 0]
         assert (plan.ops["first"][0] != 0) == reads and not plan.ops["first"][1:].any()
         first = [] if reads else [[-1, -1, 1, 0, 0, 0, 0, 1]]

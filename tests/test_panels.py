@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import fastbp
 from fastbp import panels
 from fastbp import plan as planning
 from fastbp.kernels.tile import row_length
+from fastbp.layers.normalization import layer_norm_gradient
 from fastbp.rules import Rules
 from fastbp.run import Run
 from fastbp.table import place
@@ -49,7 +51,7 @@ def test_each_thread_has_a_panel_of_whole_vectors(n: int, threads: int, dtype: A
 @pytest.mark.parametrize("threads", [2, 4, 8])
 def test_moves_and_places_cover_everything_once(threads: int, dtype: str, cut_all: None) -> None:
     net = network((300, 500, 1024, 10), dtype)
-    plan = net.plan(16, threads, training=True)
+    plan = net.plan(16, threads, training=True, carried=1)
     assert plan.ops["width"].tolist()[::3] == [
         panels.panel_width(n, net.dtype, threads) for n in (500, 1024)] + [0]
     assert (plan.ops["width"][::3] > 0).tolist() == [True, True, False]
@@ -75,7 +77,7 @@ def test_moves_and_places_cover_everything_once(threads: int, dtype: str, cut_al
 def test_tasks_cover_everything_once_and_owners_have_their_own(threads: int,
                                                               cut_all: None) -> None:
     net = network((300, 768, 250, 10))
-    plan = net.plan(16, threads, training=True)
+    plan = net.plan(16, threads, training=True, carried=1)
     run = len(plan.tasks) // threads
     assert len(plan.tasks) == run * threads and plan.ops["width"].any()
     for k, op in enumerate(plan.ops):
@@ -92,11 +94,12 @@ def test_tasks_cover_everything_once_and_owners_have_their_own(threads: int,
 def test_what_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
 
-    def widths(sizes: tuple[int, ...], rows: int, threads: int, **more: bool) -> list[int]:
+    def widths(sizes: tuple[int, ...], rows: int, threads: int, carried: int = 1) -> list[int]:
         layers: list[fastbp.Layer] = [fastbp.Dense(m, n)
                                       for m, n in zip(sizes, sizes[1:], strict=False)]
         net = fastbp.Network(layers, "l2")
-        found: list[int] = net.plan(rows, threads, training=True, **more).ops["width"].tolist()
+        plan = net.plan(rows, threads, training=True, carried=carried)
+        found: list[int] = plan.ops["width"].tolist()
         return found
 
     assert widths((784, 128, 128, 10), 64, 2) == [64, 64, 0]
@@ -106,9 +109,10 @@ def test_what_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert widths((784, 80, 128, 10), 64, 2) == [0, 0, 0]     # 48 and 32 are not even
     assert widths((784, 100, 64, 10), 16, 2) == [64, 0, 0]    # 100 x 64 are too few
     assert widths((784, 128, 128, 10), 64, 8) == [0, 0, 0]    # 16 are too narrow
-    assert widths((784, 128, 128, 10), 64, 2, whole=True) == [0, 0, 0]
+    assert widths((784, 128, 128, 10), 64, 2, carried=0) == [0, 0, 0]
     assert widths((1024, 2048, 64), 64, 2) == [0, 0]          # PANEL_BYTES
     assert widths((1024, 1900, 64), 64, 2) == [960, 32]
+    assert widths((1024, 1900, 64), 64, 2, carried=3) == [0, 0]  # Adam's moments, too
     for rules, whole in (({}, False), ({"clip_value": 1.0}, False), ({"max_norm": 1.0}, False),
                          ({"average": 0.9}, False), ({"l1": 0.1}, True), ({"l2": 0.1}, True),
                          ({"clip_norm": 1.0}, True)):
@@ -151,3 +155,46 @@ def test_threads_may_change_from_call_to_call(cut_all: None) -> None:
         nets[0].layers[0].weight[0, 0] = nets[1].layers[0].weight[0, 0] = 0.5  # type: ignore[attr-defined]
     np.testing.assert_array_equal(nets[0].params, nets[1].params)
     np.testing.assert_array_equal(runs[0].slots, runs[1].slots)
+
+
+def test_a_layer_with_a_gradient_or_layout_of_its_own_stays_whole(cut_all: None) -> None:
+    class Gradient(fastbp.Dense):
+        kernels = fastbp.Dense.kernels._replace(gradient=layer_norm_gradient)
+
+    class Layout(fastbp.Dense):
+        def layout(self, dtype: Any) -> Any:
+            tensors, size = super().layout(dtype)
+            return tensors, size + 64
+
+    for kind, expected in ((fastbp.Dense, True), (Gradient, False), (Layout, False)):
+        net = fastbp.Network([kind(300, 512), fastbp.ReLU(), kind(512, 512)], "l2")
+        ops = net.plan(16, 4, training=True, carried=1).ops
+        assert ((ops["width"] > 0).any(), (ops["first"] > 0).any()) == (expected, expected)
+
+
+def test_a_run_that_has_ended_holds_and_pickles_no_panels(cut_all: None) -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(64, 70)), rng.integers(0, 10, 64)
+    sizes = []
+    for threads in (1, 4):
+        net = network((70, 512, 10))
+        net.fit(X, T, epochs=2, batch_size=16, optimizer="adam", n_threads=threads)
+        assert net.last_run is not None and net.last_run._panels is None
+        sizes.append(len(pickle.dumps(net)))
+    run = Run(net, net.check_input(X), T, 16, fastbp.SGD(), True)
+    run.advance(1, 4)
+    assert run._panels is not None and pickle.loads(pickle.dumps(run))._panels is None
+    assert abs(sizes[0] - sizes[1]) < 0.02 * sizes[0]  # places for sums
+
+
+def test_numbers_of_rows_are_of_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels take their address: where NumPy's own are shorter they would read past the end."""
+    own = np.arange
+
+    def short(*args: Any, **more: Any) -> Any:
+        return own(*args, **{"dtype": np.int32, **more})
+
+    net = network((70, 32, 10))
+    monkeypatch.setattr(np, "arange", short)
+    run = Run(net, np.zeros((20, 70), np.float32), np.zeros(20, np.int64), 4, fastbp.SGD(), True)
+    assert run.order.dtype == np.int64

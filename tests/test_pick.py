@@ -97,7 +97,7 @@ def test_when_rows_are_read_where_they_lie(teams: None) -> None:
         layers += [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
         net = fastbp.Network(layers, "l2", dtype=dtype)
         assert net.plan(rows, threads).ops["first"][0] == 0  # only steps of training do
-        op = net.plan(rows, threads, training=True).ops[0]
+        op = net.plan(rows, threads, training=True, carried=1).ops[0]
         assert (op["first"] == 0) == (op["first_gradient"] == 0) == (op["forward"] != 0)
         return bool(op["first"])
 
@@ -129,7 +129,7 @@ def test_training_reads_any_x(threads: int, teams: None, tmp_path: object) -> No
         net = fastbp.Network([fastbp.Dense(300, 64), fastbp.ReLU(), fastbp.Dense(64, 3)],
                              "SoftmaxCrossEntropyLoss")
         net.fit(rows, T, epochs=3, batch_size=32, n_threads=threads)
-        assert net.plan(32, threads, training=True).ops["first"][0]
+        assert net.plan(32, threads, training=True, carried=1).ops["first"][0]
         found.append(net.params.copy())
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)

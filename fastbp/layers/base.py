@@ -33,7 +33,8 @@ class Kernels(NamedTuple):
     #: Of layers that couple the rows of a batch: what they gather before their turn.
     couple_forward: Any = None
     couple_backward: Any = None
-    #: Both ways by columns, for all rows at once, of layers that large teams share out so.
+    #: Both ways by columns, for all rows at once, of layers that teams share out so; their
+    #: parameters may lie in panels.
     columns_forward: Any = None
     columns_backward: Any = None
     #: Of a network's first layer, for rows that lie in X.

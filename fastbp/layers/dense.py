@@ -189,9 +189,11 @@ class Dense(Layer):
         if 4 * n_out <= lanes and n_in >= 2 * lanes and kernels.gradient is dense_gradient:
             kernels = kernels._replace(gradient=narrow_gradient)
         if kernels[:2] == (dense_forward, dense_backward) and not kernels.couple_forward:
-            kernels = kernels._replace(columns_forward=columns_forward,
-                                       columns_backward=columns_backward)
-            if kernels.gradient is dense_gradient:
+            own = type(self).layout is Dense.layout  # and knows nothing of panels else
+            if own and kernels.gradient in (dense_gradient, narrow_gradient):
+                kernels = kernels._replace(columns_forward=columns_forward,
+                                           columns_backward=columns_backward)
+            if own and kernels.gradient is dense_gradient:
                 kernels = kernels._replace(first_forward=first_forward,
                                            first_gradient=first_gradient)
             if n_in * row_length(n_out, dtype) * dtype.itemsize >= WIDE:

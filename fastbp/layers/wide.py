@@ -1,7 +1,7 @@
-"""What dense layers run whose weights are beyond the caches.
+"""What dense layers run whose weights count for more than the rows of a batch.
 
-Their way back needs no mirror. Where a team is so large that few rows are left for each
-thread, the layer is shared out by columns instead: each thread copies its own columns of the
+The way back of those beyond the caches needs no mirror. Where few rows are left for each thread of
+a team, layers are shared out by columns instead: each thread reads its own columns of the
 weights, once, for all rows. All give the bits of ``dense``.
 """
 
