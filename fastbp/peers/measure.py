@@ -83,6 +83,7 @@ def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], b
         counts = {k: steps_for(b.epochs, b.steps, budget / repeat) for k, b in running.items()}
         times: dict[str, list[float]] = {name: [] for name in running}
         for _ in range(repeat):
+            peak = max(peak, peak_flops(work.dtype, threads))  # one look may find a core taken
             for name, backend in running.items():
                 time.sleep(REST)
                 began = time.perf_counter()
