@@ -34,11 +34,11 @@ def picked(rows: int, K: int, cols: int, dtype: str, seed: int, clip: bool, mode
     rng = np.random.default_rng(seed)
     X, lines = rng.normal(size=(50, K)).astype(dtype), rng.integers(0, 50, rows)
     B, start = rng.normal(size=(K, cols)).astype(dtype), rng.normal(size=cols).astype(dtype)
-    ld, zero = row_length(cols, dtype), X.dtype.type(0)
+    ld = row_length(cols, dtype)
     wide, bias, C = np.zeros((K, ld), dtype), np.zeros(ld, dtype), guarded(rows, ld, dtype)
     wide[:, :cols], bias[:cols] = B, start
     multiply_rows(lines, K, cols, K, X.ravel(), wide.ravel(), ld, C, ld, bias, 0,
-                  ADD + CLIP if clip else ADD, zero)
+                  ADD + CLIP if clip else ADD)
     assert np.isnan(C[rows * ld:]).all(), "wrote past the last row"
     dY, dW, scale = np.zeros((rows, ld), dtype), guarded(K, ld, dtype, 0.0), X.dtype.type(-0.1)
     dY[:, :cols] = rng.normal(size=(rows, cols))

@@ -20,12 +20,12 @@ terms_1, terms_2, terms_3, terms_4 = picked_terms
 
 
 @kernel
-def multiply_rows(lines, line, cols, K, A, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
+def multiply_rows(lines, line, cols, K, A, B, b_k, C, c_row, I, i_row, mode):  # noqa: E741
     """C from S[r, j], the sum over k < K of A[lines[r] * line + k] * B[k * b_k + j], by ``mode``.
 
     All else as ``matmul`` has it; no SCALE or MASK.
     """
-    rows, lanes, j = lines.size, VECTOR_BYTES // A.itemsize, ZERO
+    rows, lanes, j, scale = lines.size, VECTOR_BYTES // A.itemsize, ZERO, A.dtype.type(0)
     widest = widest_tile(rows, cols, lanes)
     while j < cols:
         vectors = next_tile((cols - j + lanes - 1) // lanes, widest)

@@ -22,8 +22,7 @@ def first_forward(op, params, ws, X, source, rows, at, left, right):
     bias = span(params, place(op, m, left), params.size)
     multiply_rows(span(array_at(source, ONE), ZERO, rows), m, right - left, m,
                   array_at(X, ws.dtype.type(0)), weight, op["ld_param"],
-                  span(ws, y + at * ldy, ws.size), ldy, bias, ZERO, ADD + op["clip"],
-                  ws.dtype.type(0))
+                  span(ws, y + at * ldy, ws.size), ldy, bias, ZERO, ADD + op["clip"])
 
 
 @kernel
