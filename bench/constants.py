@@ -3,11 +3,12 @@
     python -m bench.constants
 
 Each sweep times steps or calls both ways, in turns, and prints one time over the other against
-what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYTES``,
-``PICK_BYTES`` and ``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``
-where it comes down to 1. For threads that depends on the machine: it has passed 1 at 400,000 and
-at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it never did, from ``plan.SETTLED_WORK`` a thread
-it always has, and between them a run tries.
+what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYTES`` and
+``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``, ``PANEL_BYTES``,
+``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where it is worth a
+second or two of compilation, once. For threads that depends on the machine: it has passed 1 at 400,000
+and at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it never did, from ``plan.SETTLED_WORK`` a
+thread it always has, and between them a run tries.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def columns() -> None:
 
 
 def panels() -> None:
-    """From which bytes of weights on panels pay."""
+    """From which bytes of weights on panels pay, and up to which that are carried in a call."""
     print("| layer | bytes of weights | whole / panels, first | above another |\n"
           "|---:|---:|---:|---:|")
     for m, n in ((64, 64), (128, 64), (128, 96), (128, 128), (256, 128), (256, 256)):
@@ -145,16 +146,31 @@ def panels() -> None:
                             1 << 60) for sizes in ((m,), (16, m))]
         print(f"| {m} x {n} | {4 * m * n:,} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
     print(f"\nCUT_BYTES = {plan.CUT_BYTES:,}\n")
+    print("| width | bytes carried | whole / panels |\n|---:|---:|---:|")
+    for width in (512, 768, 1000, 1400):
+        work = Workload("", (width, width, width, 10), 64, "relu", "sgd")
+        found = either_way(work, "PANEL_BYTES", 1 << 60, 0)
+        print(f"| {width} | {work.network().params.nbytes:,} | {found:.2f} |", flush=True)
+    print(f"\nPANEL_BYTES = {plan.PANEL_BYTES:,}\n")
 
 
 def picks() -> None:
-    """From which bytes of a row of X on training better reads it where it lies."""
+    """From which bytes of a row of X on training better reads it where it lies, and up to which
+    bytes of a row that a thread makes of it."""
     print("| columns of X | bytes of a row | gathered / in place |\n|---:|---:|---:|")
     for m in (32, 64, 100, 200, 400, 784):
         work = Workload("", (m, 64, 10), 64, "relu", "sgd")
         found = either_way(work, "PICK_BYTES", 0, 1 << 60, n_threads=1)
         print(f"| {m} | {4 * m:,} | {found:.2f} |", flush=True)
     print(f"\nPICK_BYTES = {plan.PICK_BYTES:,}\n")
+    print("| columns of y | bytes of a row | gathered / in place | in batches of 1,000 |\n"
+          "|---:|---:|---:|---:|")
+    for n in (32, 64, 128, 192, 256):
+        with constants(PICK_COLUMNS=1 << 60, PICK_FAR=1 << 60):
+            found = [either_way(Workload("", (784, n, 10), batch, "relu", "sgd"), "PICK_BYTES", 0,
+                                1 << 60, n_threads=1) for batch in (64, 1000)]
+        print(f"| {n} | {4 * n:,} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
+    print(f"\nPICK_COLUMNS = {plan.PICK_COLUMNS}, PICK_FAR = {plan.PICK_FAR}\n")
 
 
 def mirrors() -> None:

@@ -48,9 +48,9 @@ OWN_ROWS, CUT_BYTES = 256, 64 * 1024
 #: there and back takes a call too long.
 PANEL_BYTES = 8 * 1024 * 1024
 #: Bytes of a row of X from which training reads rows where they lie, if not whole pages (a tile
-#: would have many in a few cache sets): shorter ones are gathered almost as fast. Bytes of columns
-#: a thread up to which it does so, as more read X again and again, and those for a batch that does
-#: not stay in the L2 cache meanwhile.
+#: would have many in a few cache sets): with shorter ones too little is gained for what has to be
+#: compiled. Bytes of columns a thread up to which it does so, as more read X again and again, and
+#: those for a batch that does not stay in the L2 cache meanwhile.
 PICK_BYTES, PICK_COLUMNS, PICK_FAR, _PAGE, _NEAR = 512, 512, 256, 4096, 1024 * 1024
 
 
