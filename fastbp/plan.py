@@ -76,8 +76,10 @@ class Plan:
     @cached_property
     def n_sums(self) -> int:
         """Places for sums over all parameters."""
-        rows = self.tasks["last"] - self.tasks["first"]
-        return int((self.tasks["sum"] + (rows - 1) * self.tasks["step"]).max()) + 1
+        tasks, lanes = self.tasks, VECTOR_BYTES // self.workspace.itemsize
+        down, across = tasks["last"] - tasks["first"], tasks["right"] - tasks["left"]
+        return int((tasks["sum"] + (down - 1) // lanes * tasks["step"]
+                    + (across - 1) // lanes).max()) + 1
 
     @property
     def settled(self) -> bool:

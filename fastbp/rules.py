@@ -67,11 +67,6 @@ class Rules:
         """Whether nothing is done to gradients."""
         return not (self.l1 or self.l2 or self.clip_value or self.clip_norm or self.weight_decay)
 
-    @property
-    def sum_up(self) -> bool:
-        """Whether there are sums over all parameters, which are made by their rows."""
-        return bool(self.l1 or self.l2 or self.clip_norm)
-
     def row(self) -> Array:
         """As the engine takes them; ``plain`` is for the optimizer to say."""
         row = np.zeros(1, RULES)

@@ -76,7 +76,7 @@ class Run:
         self.compiled = network.compiled and type(optimizer).kernel is not None
         self.history = History()
         self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
-        self._panels: tuple[Plan, tuple[Array, Array, Array]] | None = None
+        self._panels: tuple[Plan, tuple[Array, ...]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: without what holds for this process alone."""
@@ -120,19 +120,18 @@ class Run:
     def plan(self, n_threads: int | None) -> Plan:
         """How so many threads take the steps."""
         carried = 1 + self.optimizer.n_slots + bool(self.rules.average)
-        return self.network.plan(self.batch_size, n_threads, training=True,
-                                 carried=0 if self.rules.sum_up else carried)
+        return self.network.plan(self.batch_size, n_threads, training=True, carried=carried)
 
-    def _owned(self, plan: Plan) -> tuple[Array, Array, Array]:
-        """Where parameters, slots and average lie while ``plan`` runs."""
-        home = self.network.params, self.slots, self.average
+    def _owned(self, plan: Plan) -> tuple[Array, ...]:
+        """Where parameters, slots, average and gradients lie while ``plan`` runs."""
+        home = self.network.params, self.slots, self.average, self.network.grads
         if not plan.moves.size:
             return home
         if self._panels is None or self._panels[0] is not plan:
-            n = self.network.params.size
-            slots, average = (aligned_zeros(a.size // n * plan.n_params, a.dtype)
-                              for a in home[1:])
-            self._panels = plan, (aligned_zeros(plan.n_params, home[0].dtype), slots, average)
+            n, whole = self.network.params.size, bool(self.rules.clip_norm)
+            self._panels = plan, tuple(
+                aligned_zeros(times * plan.n_params, self.network.dtype)
+                for times in (1, self.slots.size // n, self.average.size // n, whole))
         return self._panels[1]
 
     def _engine(self, n_steps: int, n_threads: int) -> Array:
@@ -148,9 +147,9 @@ class Run:
             self._sums = np.zeros((plan.n_sums, 2))
         norms = np.empty(plan.n_params if self.rules.max_norm else 0)
         launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
-               plan.moves, net.params, self.slots, self.average, *self._owned(plan), net.grads,
-               plan.workspace, self.X,
-               *net.split_target(self.T), self.weights, self.order, self.batch_size, self.mean,
+               plan.moves, net.params, self.slots, self.average, *self._owned(plan),
+               plan.workspace, self.X, *net.split_target(self.T), self.weights, self.order,
+               self.batch_size, self.mean,
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
                self.optimizer.hyper(), self._rules, self._sums, norms, self.watch,
                self.cursor, errors)

@@ -54,9 +54,9 @@ HEAD = np.dtype([(name, np.int64) for name in (
 
 #: A tile of one layer's parameters: rows ``first`` to ``last``, columns ``left`` to ``right``
 #: of op ``op``; nothing to do where that is -1. One thread at a time owns it: gradient, update,
-#: mirror. What is summed over all parameters is kept by rows, from place ``sum`` on and ``step``
-#: apart, and added in the order of the places: however the rows are cut into tiles, the sum is the
-#: same.
+#: mirror. What is summed over all parameters is kept by blocks, as many rows and columns as a
+#: vector has lanes, from place ``sum`` on, rows of them ``step`` apart, and added in the order of
+#: the places: however an op is cut into tiles, the sum is the same.
 TASK = np.dtype([(name, np.int64) for name in (
     "op", "first", "last", "left", "right", "sum", "step")])
 

@@ -27,15 +27,16 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
                      n_threads: int) -> Array:
     """Cut the parameters of ``ops``, by number ``index``, into tasks of about equal work, in
     cache-size tiles."""
-    columns = TASK_ROW // dtype.itemsize
-    step = math.lcm(_ROWS_STEP, VECTOR_BYTES // dtype.itemsize)  # whole vectors of a mirror
+    columns, lanes = TASK_ROW // dtype.itemsize, VECTOR_BYTES // dtype.itemsize
+    step = math.lcm(_ROWS_STEP, lanes)  # whole vectors of a mirror, whole blocks of a sum
     fair = int((ops["n_rows"] * ops["n_out"]).sum()) // (_SHARES * n_threads) if (
         n_threads > 1) else 0
     tasks: list[list[tuple[int, ...]]] = [[] for _ in range(n_threads)]
     free: list[tuple[int, ...]] = []
-    places = 0
+    place = 0
     for k, op in zip(index, ops, strict=True):
         m, n, panel = int(op["n_rows"]), int(op["n_out"]), int(op["width"])
+        blocks = -(-n // lanes)
         for owner, start in enumerate(range(0, n, panel or n)):
             end = min(start + panel, n) if panel else n
             width = end - start if end - start <= 2 * columns else columns
@@ -44,13 +45,12 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
             if fair:
                 height = min(height, max(fair // width, step))
             height = max(height // step, 1) * step
-            across = -(-(end - start) // width)
             # A single row left over, the bias, goes with the tile before.
             (tasks[owner] if panel else free).extend(
                 (k, i, m if i + height >= m - 1 else i + height, j, min(j + width, end),
-                 places + i * across + (j - start) // width, across)
+                 place + i // lanes * blocks + j // lanes, blocks)
                 for i in range(0, max(m - 1, 1), height) for j in range(start, end, width))
-            places += m * across
+        place += -(-m // lanes) * blocks
     if not any(tasks):
         return np.array(free, TASK)
     return _by_owner(tasks, free)

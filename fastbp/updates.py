@@ -14,7 +14,7 @@ from ._jit import kernel
 from .kernels.arrays import address_of, span
 from .kernels.matmul import ONE, WHOLE, ZERO
 from .kernels.prefetch import prefetch_rows
-from .kernels.reduce import magnitudes
+from .kernels.reduce import block_magnitudes
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import SCALE, VECTOR_BYTES, WRITE
 from .kernels.transpose import transpose
@@ -80,21 +80,42 @@ def tile_gradient(op, task, now, head, params, ws, X, source, shards, grad, ld):
 
 
 @kernel
-def rule_out(p, g, n_decayed, l1, l2, clip_value):
-    """Penalties on the first ``n_decayed`` of p, then the clip of all g; returns penalties."""
-    zero, penalty = p.dtype.type(0), 0.0
-    if n_decayed > 0 and (l1 != 0 or l2 != 0):
-        size, square = magnitudes(p, n_decayed)
-        penalty = l1 * size + 0.5 * l2 * square
-        a, b = p.dtype.type(l1), p.dtype.type(l2)
-        for i in range(n_decayed):
-            sign = a if p[i] > zero else (-a if p[i] < zero else zero)
-            g[i] += b * p[i] + sign
+def rule_out(p, g, decayed, l1, l2, clip_value):
+    """Gradients of penalties on p, if it is ``decayed``, then the clip of g."""
+    zero = p.dtype.type(0)
+    if decayed and l2 != 0:
+        b = p.dtype.type(l2)
+        for i in range(g.size):
+            g[i] += b * p[i]
+    if decayed and l1 != 0:
+        a = p.dtype.type(l1)
+        for i in range(g.size):
+            g[i] += a if p[i] > zero else (-a if p[i] < zero else zero)
     if clip_value > 0:
         high = p.dtype.type(clip_value)
         for i in range(g.size):
             g[i] = min(max(g[i], -high), high)
-    return penalty
+
+
+@kernel
+def rule_block(p, ld, g, step, rows, columns, run, decayed, l1, l2, clip_value, whole, sums, to):
+    """What the rules do to the gradient g of so many rows and columns of p, the first ``decayed``
+    rows penalised; (penalty, sum of g^2 if ``whole``) of each vector's columns to sums[to:]."""
+    length, count = columns, rows
+    if run and decayed == rows:
+        length, count = columns + (rows - 1) * ld, ONE
+    for i in range(count):
+        rule_out(span(p, i * ld, i * ld + length), span(g, i * step, i * step + length),
+                 i < decayed, l1, l2, clip_value)
+    lanes = VECTOR_BYTES // p.itemsize
+    for j in range(0, columns, lanes):
+        n = min(lanes, columns - j)
+        if decayed > 0 and (l1 != 0 or l2 != 0):
+            size, square = block_magnitudes(span(p, j, p.size), decayed, ld, n)
+            sums[to, 0] = l1 * size + 0.5 * l2 * square
+        if whole:
+            sums[to, 1] = block_magnitudes(span(g, j, g.size), rows, step, n)[1]
+        to += 1
 
 
 @kernel(inline=True)
@@ -130,32 +151,6 @@ def correct_tile(op, task, now, params, ws, X, source, rate):
 
 
 @kernel
-def prepare_tile(worker, t, now, ops, tasks, head, params, grads, ws, X, source, weight, shards,
-                 rules, sums):
-    """Gradient of tile ``t`` with what the rules add to it; see ``gradient_of``."""
-    task, rule = tasks[t], rules[0]
-    op = ops[task["op"]]
-    columns, ld = task["right"] - task["left"], op["ld_param"]
-    at, count = place(op, task["first"], task["left"]), task["last"] - task["first"]
-    whole = rule["clip_norm"] > 0
-    grad = gradient_of(at, worker, head, grads, ws, whole)
-    step = gradient_step(op, columns, whole, params.itemsize)
-    tile_gradient(op, task, now, head, params, ws, X, source, shards, grad, step)
-    l1, l2 = rule["l1"], rule["l2"]
-    if not (whole or l1 != 0 or l2 != 0 or rule["clip_value"] > 0):
-        return
-    share = (1.0 / weight if weight > 0 else 0.0) if rule["by_rows"] != 0 else 1.0
-    decayed = op["n_decayed"] - task["first"]
-    for i in range(count):
-        g, lo = grad[i * step:i * step + columns], at + i * ld
-        to = task["sum"] + i * task["step"]
-        sums[to, 0] = rule_out(params[lo:lo + columns], g, columns if i < decayed else ZERO,
-                               l1 * share, l2 * share, rule["clip_value"])
-        if whole:
-            sums[to, 1] = magnitudes(g, columns)[1]
-
-
-@kernel
 def decay(p, g, rate, weight_decay, decoupled):
     """Weight decay of p, through the gradient or directly."""
     if decoupled != 0:
@@ -169,32 +164,55 @@ def decay(p, g, rate, weight_decay, decoupled):
 
 
 @kernel
-def update_tile(worker, t, ops, tasks, head, params, grads, slots, ws, optimizer, rates, hyper,
-                rules, shrink):
-    """Update of tile ``t`` by the gradient that ``prepare_tile`` left, and its mirror."""
-    task, rule, n = tasks[t], rules[0], params.size
-    op = ops[task["op"]]
-    columns, ld = task["right"] - task["left"], op["ld_param"]
-    at, count = place(op, task["first"], task["left"]), task["last"] - task["first"]
-    whole = rule["clip_norm"] > 0
-    grad = gradient_of(at, worker, head, grads, ws, whole)
-    step = gradient_step(op, columns, whole, params.itemsize)
-    if columns == op["n_out"] or columns == ld:  # rows follow each other: one run
-        columns, count = columns + (count - 1) * ld, ONE
-    for i in range(count):
-        lo, g = at + i * ld, span(grad, i * step, i * step + columns)
+def update_block(params, at, ld, g, step, rows, columns, run, slots, optimizer, rates, hyper, rule,
+                 shrink):
+    """Update of so many rows and columns of the parameters, from ``at`` on, by their gradient."""
+    n = params.size
+    if run:
+        columns, rows = columns + (rows - 1) * ld, ONE
+    for i in range(rows):
+        lo, d = at + i * ld, span(g, i * step, i * step + columns)
         hi = lo + columns
         p = span(params, lo, hi)
         if shrink < 1:
-            factor = params.dtype.type(shrink)
+            factor = p.dtype.type(shrink)
             for j in range(columns):
-                g[j] *= factor
+                d[j] *= factor
         if rule["weight_decay"] != 0:
-            decay(p, g, rates[2], rule["weight_decay"], rule["decoupled"])
-        call_update(optimizer, (p, g, span(slots, lo, hi), span(slots, n + lo, n + hi),
+            decay(p, d, rates[2], rule["weight_decay"], rule["decoupled"])
+        call_update(optimizer, (p, d, span(slots, lo, hi), span(slots, n + lo, n + hi),
                                 span(slots, 2 * n + lo, 2 * n + hi), rates[0], rates[1], hyper))
-    refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
-                   task["right"], params, ws)
+
+
+@kernel
+def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimizer, rates, hyper,
+                rules, sums, shrink, first, last):
+    """Rules on the gradient of a tile, where this comes ``first``, then its update and mirror,
+    where it comes ``last``: in blocks of a few rows, which stay in the L1 cache for both."""
+    rule, count, columns = rules[0], task["last"] - task["first"], task["right"] - task["left"]
+    ld, at = op["ld_param"], place(op, task["first"], task["left"])
+    run = columns == op["n_out"] or columns == ld  # rows follow each other
+    whole = rule["clip_norm"] > 0
+    grad = gradient_of(at, worker, head, grads, ws, whole)
+    step = gradient_step(op, columns, whole, params.itemsize)
+    share = (1.0 / weight if weight > 0 else 0.0) if rule["by_rows"] != 0 else 1.0
+    l1, l2, most = rule["l1"] * share, rule["l2"] * share, rule["clip_value"]
+    ruled = first and (whole or l1 != 0 or l2 != 0 or most > 0)
+    height = VECTOR_BYTES // params.itemsize
+    if not (ruled or rule["weight_decay"] != 0 or shrink < 1):
+        height = count
+    for i in range(0, count, height):
+        lo, g, rows = at + i * ld, span(grad, i * step, grad.size), min(height, count - i)
+        if ruled:
+            decayed = min(max(op["n_decayed"] - task["first"] - i, ZERO), rows)
+            rule_block(span(params, lo, params.size), ld, g, step, rows, columns, run, decayed, l1,
+                       l2, most, whole, sums, task["sum"] + i // height * task["step"])
+        if last:
+            update_block(params, lo, ld, g, step, rows, columns, run, slots, optimizer, rates,
+                         hyper, rule, shrink)
+    if last:
+        refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
+                       task["right"], params, ws)
 
 
 @kernel
@@ -264,11 +282,13 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
         elif plain and ops[task["op"]]["corrects"] != 0:
             correct_tile(ops[task["op"]], task, now, params, ws, X, source, rates[0])
         else:
-            prepare_tile(worker, share, now, ops, tasks, head, params, grads, ws, X, source,
-                         weight, shards, rules, sums)
-            if most == 0:
-                update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
-                            rates, hyper, rules, shrink)
+            op = ops[task["op"]]
+            columns, at = task["right"] - task["left"], place(op, task["first"], task["left"])
+            tile_gradient(op, task, now, head, params, ws, X, source, shards,
+                          gradient_of(at, worker, head, grads, ws, most > 0),
+                          gradient_step(op, columns, most > 0, params.itemsize))
+            finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimizer, rates,
+                        hyper, rules, sums, shrink, True, most == 0)
         share, turn = claim(worker, size, sync, base, tasks.size, turn)
     base += claims(tasks.size, size)
     if most > 0:
@@ -281,8 +301,10 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
         shrink = most / (norm + 1e-6) if norm > most else 1.0
         share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
         while share < tasks.size:
-            update_tile(worker, share, ops, tasks, head, params, grads, slots, ws, optimizer,
-                        rates, hyper, rules, shrink)
+            task = tasks[share]
+            if task["op"] >= 0:
+                finish_tile(worker, ops[task["op"]], task, head, params, grads, slots, ws, weight,
+                            optimizer, rates, hyper, rules, sums, shrink, False, True)
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
         base += claims(tasks.size, size)
     return after_update(worker, size, sync, base, meeting, ops, tasks, params, average, ws,

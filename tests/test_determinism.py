@@ -62,8 +62,10 @@ for threads in (1, 2, 4, 8):
                                       fastbp.ReLU(), fastbp.Dense(256, 5)],
                                      "SoftmaxCrossEntropyLoss")
                 with patch.multiple(plan, PICK_BYTES=0, CUT_BYTES=0):
-                    net.fit(X[:45], T[:45], epochs=2, batch_size=15, optimizer=made,
-                            n_threads=threads)
+                    for rules in {}, {"l2": 0.01, "clip_norm": 0.1}:
+                        net.fit(X[:45], T[:45], epochs=2, batch_size=15, optimizer=made,
+                                n_threads=threads, **rules)
+                        digest.update(repr(net.last_run.history["loss"]).encode())
                     ops = net.plan(15, threads, training=True, carried=1).ops
                 assert (ops["width"][[0, 2]] > 0).all() == (threads > 1)
                 assert (ops["first"][0] != 0) == (threads > 1)  # 256 columns are too many for one

@@ -56,9 +56,10 @@ class Lanes:
             ir.VectorType(ir.IntType(32), self.n), None))
         return builder.icmp_signed("<", ir.Constant(wide, list(range(self.n))), count)
 
-    def run(self, count: Any, start: Sequence[Any],
-            step: Callable[..., Sequence[Any]]) -> list[Any]:
-        """Fold ``step(at, mask, accumulators)`` over the vectors of ``count`` elements."""
+    def run(self, count: Any, start: Sequence[Any], step: Callable[..., Sequence[Any]],
+            stride: int | None = None) -> list[Any]:
+        """Fold ``step(at, mask, accumulators)`` over the vectors of ``count`` elements, or each
+        ``stride``-th of them."""
         builder, i64 = self.builder, ir.IntType(64)
         entry, loop, done = builder.block, *(builder.append_basic_block() for _ in range(2))
         builder.branch(loop)
@@ -70,7 +71,7 @@ class Lanes:
         for phi, first, following in zip(held, start, new, strict=True):
             phi.add_incoming(first, entry)
             phi.add_incoming(following, builder.block)
-        advanced = builder.add(at, i64(self.n))
+        advanced = builder.add(at, i64(stride or self.n))
         at.add_incoming(advanced, builder.block)
         builder.cbranch(builder.icmp_signed("<", advanced, count), loop, done)
         builder.position_at_end(done)
@@ -169,32 +170,52 @@ def _squares(typingctx, x, t, n):
     return x.dtype(x, t, types.int64), codegen
 
 
+def _add_magnitudes(lanes: Lanes, builder: Any, held: Sequence[Any], v: Any) -> list[Any]:
+    """|v| and v^2, added to what is held."""
+    size_of = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(lanes.vector, [lanes.vector]),
+        f"llvm.fabs.v{lanes.n}f{lanes.bits}")
+    return [builder.fadd(held[0], builder.call(size_of, [v])),
+            builder.fadd(held[1], builder.fmul(v, v))]
+
+
 def _magnitudes(typingctx, x, n):
     """(sum of |x|, sum of x^2) of the first ``n`` numbers of x."""
 
     def codegen(context, builder, signature, args):
         lanes = Lanes(context, builder, signature.args[0])
         data = data_of(context, builder, signature.args[0], args[0])
-        size_of = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(lanes.vector, [lanes.vector]),
-            f"llvm.fabs.v{lanes.n}f{lanes.bits}")
-
-        def step(at, mask, held):
-            v = lanes.load(data, at, mask, lanes.zero)
-            return [builder.fadd(held[0], builder.call(size_of, [v])),
-                    builder.fadd(held[1], builder.fmul(v, v))]
-
-        sums = lanes.run(args[1], [lanes.zero] * 2, step)
+        sums = lanes.run(args[1], [lanes.zero] * 2, lambda at, mask, held: _add_magnitudes(
+            lanes, builder, held, lanes.load(data, at, mask, lanes.zero)))
         return context.make_tuple(builder, signature.return_type,
                                   [lanes.fold(s, builder.fadd) for s in sums])
 
     return types.UniTuple(x.dtype, 2)(x, types.int64), codegen
 
 
+def _block_magnitudes(typingctx, x, rows, ld, n):
+    """(sum of |x|, sum of x^2) of ``rows``, ``ld`` apart, of ``n`` numbers: one vector at most.
+
+    A lane adds down its column, then the lanes are added.
+    """
+
+    def codegen(context, builder, signature, args):
+        lanes = Lanes(context, builder, signature.args[0])
+        data, mask = data_of(context, builder, signature.args[0], args[0]), lanes.first(args[3])
+        sums = lanes.run(args[1], [lanes.zero] * 2, lambda row, _, held: _add_magnitudes(
+            lanes, builder, held,
+            lanes.load(data, builder.mul(row, args[2]), mask, lanes.zero)), stride=1)
+        return context.make_tuple(builder, signature.return_type,
+                                  [lanes.fold(s, builder.fadd) for s in sums])
+
+    return types.UniTuple(x.dtype, 2)(x, types.int64, types.int64, types.int64), codegen
+
+
 row_max: Any = intrinsic(_row_max)
 row_sum: Any = intrinsic(_row_sum)
 entropy_terms: Any = intrinsic(_entropy_terms)
 magnitudes: Any = intrinsic(_magnitudes)
+block_magnitudes: Any = intrinsic(_block_magnitudes)
 squares: Any = intrinsic(_squares)
 
 if DISABLED:
@@ -215,6 +236,11 @@ if DISABLED:
     def magnitudes(x, n):  # noqa: F811
         """The same in NumPy."""
         return np.abs(x[:n]).sum(), np.square(x[:n]).sum()
+
+    def block_magnitudes(x, rows, ld, n):  # noqa: F811
+        """The same in NumPy."""
+        values = np.array([x[i * ld:i * ld + n] for i in range(rows)])
+        return np.abs(values).sum(), np.square(values).sum()
 
     def entropy_terms(x, p, t, n, high):  # noqa: F811
         """The same in NumPy."""
