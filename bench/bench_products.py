@@ -1,4 +1,5 @@
-"""The three matrix products at the grid's shapes, one thread, fastbp's tile against BLAS."""
+"""Matrix products at the grid's shapes, one thread: fastbp's tile against BLAS, and rows of X
+that are read where they lie against rows gathered before."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fastbp.kernels.matmul import matmul
-from fastbp.kernels.tile import WRITE, row_length
+from fastbp.kernels.pick import multiply_rows, multiply_terms
+from fastbp.kernels.tile import ADD, WRITE, row_length
 from fastbp.peak import peak_flops
+from fastbp.plan import PICK_BYTES, PICK_COLUMNS
 
 from .grid import GRID
 from .timing import seconds_per_step
@@ -65,3 +68,39 @@ class Share:
                 work.multiply()
 
         return work.flops / seconds_per_step(many, 1, 0.1) / peak_flops(n_threads=1)
+
+
+class Picked:
+    """The first layer's part of a step, with rows of X in place, and with rows gathered before.
+
+    Forward and weight gradient of a shuffled batch, of as many columns as a thread makes so.
+    """
+
+    params = ([name for name, w in GRID.items()
+               if 4 * w.sizes[0] >= PICK_BYTES and w.sizes[0] % 1024], ("gathered", "in place"))
+    param_names = ("row", "rows")
+
+    def setup(self, row: str, rows: str) -> None:
+        b, m, n = GRID[row].batch, GRID[row].sizes[0], min(GRID[row].sizes[1], PICK_COLUMNS // 4)
+        rng, ld, zero = np.random.default_rng(0), row_length(n, np.float32), np.float32(0)
+        X, batch = rng.normal(size=(32 * b, m)).astype(np.float32), np.empty((b, m), np.float32)
+        self.order, self.turn = rng.permutation(len(X)).reshape(32, b), 0
+        weight, grad = (rng.normal(size=m * ld).astype(np.float32) for _ in range(2))
+        y, dy = (rng.normal(size=b * ld).astype(np.float32) for _ in range(2))
+        bias, flat, own = np.zeros(ld, np.float32), X.ravel(), batch.ravel()
+
+        def gathered(lines: np.ndarray) -> None:
+            np.take(X, lines, axis=0, out=batch, mode="clip")  # other modes take a buffer
+            matmul(b, n, m, own, m, 1, weight, ld, y, ld, bias, 0, ADD, zero)
+            matmul(m, n, b, own, 1, m, dy, ld, grad, ld, grad, ld, WRITE, zero)
+
+        def in_place(lines: np.ndarray) -> None:
+            multiply_rows(lines, m, n, m, flat, weight, ld, y, ld, bias, 0, ADD)
+            multiply_terms(m, n, lines, m, flat, 0, dy, ld, grad, ld, WRITE, zero)
+
+        self.products = in_place if rows == "in place" else gathered
+        self.time_products()
+
+    def time_products(self, *_: str) -> None:
+        self.turn = (self.turn + 1) % len(self.order)
+        self.products(self.order[self.turn])
