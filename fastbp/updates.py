@@ -197,7 +197,7 @@ def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimi
     step = gradient_step(op, columns, whole, params.itemsize)
     share = (1.0 / weight if weight > 0 else 0.0) if rule["by_rows"] != 0 else 1.0
     l1, l2, most = rule["l1"] * share, rule["l2"] * share, rule["clip_value"]
-    ruled = first and (whole or l1 != 0 or l2 != 0 or most > 0)
+    ruled = first > 0 and (whole or l1 != 0 or l2 != 0 or most > 0)
     height = VECTOR_BYTES // params.itemsize
     if not (ruled or rule["weight_decay"] != 0 or shrink < 1):
         height = count
@@ -207,10 +207,10 @@ def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimi
             decayed = min(max(op["n_decayed"] - task["first"] - i, ZERO), rows)
             rule_block(span(params, lo, params.size), ld, g, step, rows, columns, run, decayed, l1,
                        l2, most, whole, sums, task["sum"] + i // height * task["step"])
-        if last:
+        if last > 0:
             update_block(params, lo, ld, g, step, rows, columns, run, slots, optimizer, rates,
                          hyper, rule, shrink)
-    if last:
+    if last > 0:
         refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
                        task["right"], params, ws)
 
@@ -288,7 +288,7 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
                           gradient_of(at, worker, head, grads, ws, most > 0),
                           gradient_step(op, columns, most > 0, params.itemsize))
             finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimizer, rates,
-                        hyper, rules, sums, shrink, True, most == 0)
+                        hyper, rules, sums, shrink, ONE, ZERO if most > 0 else ONE)
         share, turn = claim(worker, size, sync, base, tasks.size, turn)
     base += claims(tasks.size, size)
     if most > 0:
@@ -304,7 +304,7 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
             task = tasks[share]
             if task["op"] >= 0:
                 finish_tile(worker, ops[task["op"]], task, head, params, grads, slots, ws, weight,
-                            optimizer, rates, hyper, rules, sums, shrink, False, True)
+                            optimizer, rates, hyper, rules, sums, shrink, ZERO, ONE)
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
         base += claims(tasks.size, size)
     return after_update(worker, size, sync, base, meeting, ops, tasks, params, average, ws,
