@@ -9,7 +9,9 @@ twin for calls from Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -98,10 +100,29 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
         return library
 
 
+@contextmanager
+def _no_full_collections() -> Iterator[None]:
+    """Leave the oldest objects to themselves: to look through all of them, time and again while
+    the compiler makes its many, takes a tenth of a first fit, and more in a large program."""
+    before = gc.get_threshold()
+    held = *before[:2], 1_000_000
+    gc.set_threshold(*held)
+    try:
+        yield
+    finally:
+        if gc.get_threshold() == held:  # nobody else has set it
+            gc.set_threshold(*before)
+
+
 class Compiler(CompilerBase):  # type: ignore[misc]
     """Numba's compiler but for the last pass."""
 
     lowering: Any = _WideLowering
+
+    def compile_extra(self, func: Callable[..., Any]) -> Any:
+        """Compile a function; Numba holds its lock meanwhile."""
+        with _no_full_collections():
+            return super().compile_extra(func)
 
     def define_pipelines(self) -> list[Any]:
         """Numba's passes with another lowering."""

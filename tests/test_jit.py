@@ -173,6 +173,33 @@ def test_a_pickled_kernel_can_be_called_elsewhere(tmp_path: Path) -> None:
     assert out.split() == ["3.0", "5.0"]
 
 
+def test_no_full_collections_while_a_kernel_is_compiled() -> None:
+    *during, after = run("""
+import gc
+from numba import types
+from numba.extending import intrinsic
+from fastbp._jit import CompileError, entry_point, kernel
+@intrinsic
+def look(typingctx, x):
+    print(*gc.get_threshold())
+    return types.none(x), lambda context, *_: context.get_dummy_value()
+@kernel
+def inner(n):
+    look(n)
+@kernel
+def outer(n):
+    inner(n)
+    look(n * 0.5)
+    n.nothing
+gc.set_threshold(12345, 6, 7)
+try:
+    entry_point(outer, (types.int64,))
+except CompileError:
+    print(*gc.get_threshold())
+""", FASTBP_CACHE_DIR="").splitlines()
+    assert len(during) > 1 and set(during) == {"12345 6 1000000"} and after == "12345 6 7"
+
+
 def test_machine_code_that_failed_once_is_made_later() -> None:
     out = run("""
 from numba import types
