@@ -73,7 +73,8 @@ class Share:
 class Picked:
     """The first layer's part of a step, with rows of X in place, and with rows gathered before.
 
-    Forward and weight gradient of a shuffled batch, of as many columns as a thread makes so.
+    Forward and weight gradient of a shuffled batch, of as many columns as a thread makes so at
+    most.
     """
 
     params = ([name for name, w in GRID.items()

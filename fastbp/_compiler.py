@@ -1,6 +1,7 @@
-"""Numba's compiler, but for two things.
+"""Numba's compiler, but for three things.
 
-Loops are vectorised by the whole registers of the host. And a kernel that other kernels call has
+Loops are vectorised by the whole registers of the host. Garbage is collected without looking
+through all that there is. And a kernel that other kernels call has
 neither a way in from Python nor machine code of its own: those who call it copy its body, so
 both would be made for nobody, which takes a fourth of a first fit. Whoever asks for one gets it:
 ``LazyLibrary`` makes machine code for the first who wants an address, ``LazyDispatcher`` has a
@@ -103,7 +104,10 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
 @contextmanager
 def _no_full_collections() -> Iterator[None]:
     """Leave the oldest objects to themselves: to look through all of them, time and again while
-    the compiler makes its many, takes a tenth of a first fit, and more in a large program."""
+    the compiler makes its many, takes a fifteenth of a first fit, and more in a large program.
+
+    Where the interpreter collects in steps, and knows no oldest objects, this changes nothing.
+    """
     before = gc.get_threshold()
     held = *before[:2], 1_000_000
     gc.set_threshold(*held)
@@ -115,7 +119,7 @@ def _no_full_collections() -> Iterator[None]:
 
 
 class Compiler(CompilerBase):  # type: ignore[misc]
-    """Numba's compiler but for the last pass."""
+    """Numba's compiler but for the last pass, and for garbage."""
 
     lowering: Any = _WideLowering
 

@@ -7,9 +7,9 @@ while a team trains, each thread's columns lie in one piece:
 
     w[i, j]   from   param + i ld + j   to   param + (j / width) panel + i ld_param + j % width
 
-Optimizer state and averages lie as parameters do. All are carried over at the start of a call of
-the engine and back at its end, by the thread that owns them; what a number is does not depend on
-where it lies.
+Optimizer state, averages, and gradients that are needed as a whole lie as parameters do. All but
+gradients are carried over at the start of a call of the engine and back at its end, by the thread
+that owns them; what a number is does not depend on where it lies.
 """
 
 from __future__ import annotations

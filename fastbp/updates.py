@@ -98,22 +98,25 @@ def rule_out(p, g, decayed, l1, l2, clip_value):
 
 
 @kernel
-def rule_block(p, ld, g, step, rows, columns, run, decayed, l1, l2, clip_value, whole, sums, to):
+def rule_block(p, ld, g, step, rows, columns, run, decayed, rule, share, sums, to):
     """What the rules do to the gradient g of so many rows and columns of p, the first ``decayed``
-    rows penalised; (penalty, sum of g^2 if ``whole``) of each vector's columns to sums[to:]."""
+    rows penalised by a ``share``; for each vector's columns (penalty, sum of g^2) to sums[to:].
+
+    With ``run`` rows follow each other and are taken as one, what pads them included.
+    """
+    l1, l2, lanes = rule["l1"] * share, rule["l2"] * share, VECTOR_BYTES // p.itemsize
     length, count = columns, rows
     if run and decayed == rows:
         length, count = columns + (rows - 1) * ld, ONE
     for i in range(count):
         rule_out(span(p, i * ld, i * ld + length), span(g, i * step, i * step + length),
-                 i < decayed, l1, l2, clip_value)
-    lanes = VECTOR_BYTES // p.itemsize
+                 i < decayed, l1, l2, rule["clip_value"])
     for j in range(0, columns, lanes):
         n = min(lanes, columns - j)
-        if decayed > 0 and (l1 != 0 or l2 != 0):
+        if decayed > 0 and (rule["l1"] != 0 or rule["l2"] != 0):  # a share of 0 says so, too
             size, square = block_magnitudes(span(p, j, p.size), decayed, ld, n)
             sums[to, 0] = l1 * size + 0.5 * l2 * square
-        if whole:
+        if rule["clip_norm"] > 0:
             sums[to, 1] = block_magnitudes(span(g, j, g.size), rows, step, n)[1]
         to += 1
 
@@ -166,7 +169,8 @@ def decay(p, g, rate, weight_decay, decoupled):
 @kernel
 def update_block(params, at, ld, g, step, rows, columns, run, slots, optimizer, rates, hyper, rule,
                  shrink):
-    """Update of so many rows and columns of the parameters, from ``at`` on, by their gradient."""
+    """Update of so many rows and columns of the parameters, from ``at`` on, by their gradient;
+    with ``run`` as one row, as ``rule_block`` takes them."""
     n = params.size
     if run:
         columns, rows = columns + (rows - 1) * ld, ONE
@@ -186,18 +190,18 @@ def update_block(params, at, ld, g, step, rows, columns, run, slots, optimizer, 
 
 @kernel
 def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimizer, rates, hyper,
-                rules, sums, shrink, first, last):
-    """Rules on the gradient of a tile, where this comes ``first``, then its update and mirror,
-    where it comes ``last``: in blocks of a few rows, which stay in the L1 cache for both."""
+                rules, sums, shrink, prepares, updates):
+    """Rules on the gradient of a tile, where this ``prepares``, then its update and mirror, where
+    it ``updates``: if there is more to do than that, in blocks of a few rows, which stay in the
+    L1 cache meanwhile."""
     rule, count, columns = rules[0], task["last"] - task["first"], task["right"] - task["left"]
     ld, at = op["ld_param"], place(op, task["first"], task["left"])
-    run = columns == op["n_out"] or columns == ld  # rows follow each other
-    whole = rule["clip_norm"] > 0
+    run, whole = columns == op["n_out"] or columns == ld, rule["clip_norm"] > 0
     grad = gradient_of(at, worker, head, grads, ws, whole)
     step = gradient_step(op, columns, whole, params.itemsize)
     share = (1.0 / weight if weight > 0 else 0.0) if rule["by_rows"] != 0 else 1.0
-    l1, l2, most = rule["l1"] * share, rule["l2"] * share, rule["clip_value"]
-    ruled = first > 0 and (whole or l1 != 0 or l2 != 0 or most > 0)
+    ruled = prepares > 0 and (whole or rule["l1"] != 0 or rule["l2"] != 0
+                              or rule["clip_value"] > 0)
     height = VECTOR_BYTES // params.itemsize
     if not (ruled or rule["weight_decay"] != 0 or shrink < 1):
         height = count
@@ -205,12 +209,12 @@ def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimi
         lo, g, rows = at + i * ld, span(grad, i * step, grad.size), min(height, count - i)
         if ruled:
             decayed = min(max(op["n_decayed"] - task["first"] - i, ZERO), rows)
-            rule_block(span(params, lo, params.size), ld, g, step, rows, columns, run, decayed, l1,
-                       l2, most, whole, sums, task["sum"] + i // height * task["step"])
-        if last > 0:
+            rule_block(span(params, lo, params.size), ld, g, step, rows, columns, run, decayed,
+                       rule, share, sums, task["sum"] + i // height * task["step"])
+        if updates > 0:
             update_block(params, lo, ld, g, step, rows, columns, run, slots, optimizer, rates,
                          hyper, rule, shrink)
-    if last > 0:
+    if updates > 0:
         refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
                        task["right"], params, ws)
 

@@ -52,6 +52,21 @@ def test_engine_and_textbook_agree_on_every_rule(rules: dict[str, Any], weighted
     assert same == (rules in ({"clip_norm": 1e6}, {"average": 0.9}))
 
 
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+def test_a_batch_that_weighs_nothing_has_no_penalty_by_rows(clip: float) -> None:
+    rng = np.random.default_rng(0)
+    X, T, weights = rng.normal(size=(8, 5)), rng.normal(size=(8, 3)), np.repeat([1.0, 0.0], 4)
+    errors = []
+    for compiled in (True, False):
+        net = fastbp.Network([fastbp.Dense(5, 3)], fastbp.L2Loss("sum"), "float64")
+        made = Run(net, X, T, 4, fastbp.SGD(0.1), False, weights=weights,
+                   rules=Rules(l2=0.5, clip_norm=clip, by_rows=True))
+        made.compiled = compiled
+        made.advance(2, 1)
+        errors.append(made.errors[0])
+    assert errors[0] == pytest.approx(errors[1], rel=1e-12)
+
+
 @pytest.mark.parametrize("batch", [32, WHOLE, WHOLE + 40])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_parameters_corrected_with_their_gradient_have_the_bits_of_two_steps(

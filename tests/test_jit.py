@@ -197,7 +197,8 @@ try:
 except CompileError:
     print(*gc.get_threshold())
 """, FASTBP_CACHE_DIR="").splitlines()
-    assert len(during) > 1 and set(during) == {"12345 6 1000000"} and after == "12345 6 7"
+    assert len(during) > 1 and after == "12345 6 7"
+    assert set(during) == {"12345 6 1000000"} or sys.version_info >= (3, 14)
 
 
 def test_machine_code_that_failed_once_is_made_later() -> None:

@@ -1,4 +1,5 @@
-"""Reductions over one row as vectors: lanes side by side, then a fixed tree over the lanes.
+"""Reductions over a row, or a block of short ones, as vectors: lanes side by side, then a fixed
+tree over the lanes.
 
 LLVM keeps the order of a float sum and so adds one number at a time; here the order is ours,
 and the same for every row. The last, partial vector is masked: a row may have any length.
@@ -58,8 +59,11 @@ class Lanes:
 
     def run(self, count: Any, start: Sequence[Any], step: Callable[..., Sequence[Any]],
             stride: int | None = None) -> list[Any]:
-        """Fold ``step(at, mask, accumulators)`` over the vectors of ``count`` elements, or each
-        ``stride``-th of them."""
+        """Fold ``step(at, mask, accumulators)`` over the vectors of ``count`` elements.
+
+        ``stride`` is how far ``at`` goes each time, a vector unless said: 1 to count rows, for
+        which the mask means nothing.
+        """
         builder, i64 = self.builder, ir.IntType(64)
         entry, loop, done = builder.block, *(builder.append_basic_block() for _ in range(2))
         builder.branch(loop)
