@@ -105,8 +105,8 @@ def test_sums_have_the_same_places_however_tasks_are_cut(dtype: str, cut_all: No
                 for j in range(task["left"], task["right"], lanes):
                     to = (task["sum"] + (i - task["first"]) // lanes * task["step"]
                           + (j - task["left"]) // lanes)
-                    assert (to, places.setdefault(to, (task["op"], i, j))) == (
-                        to, (task["op"], i, j))
+                    block = task["op"], i, j
+                    assert places.setdefault(to, block) == block
         assert sorted(places) == list(range(plan.n_sums))
         found.append(places)
     assert all(other == found[0] for other in found)
