@@ -112,15 +112,28 @@ def calls() -> None:
 
 
 def shards() -> None:
-    """From which bytes of a batch's activations on shards pay."""
+    """From which bytes of a batch's activations on sixteen shards pay, and where a few do."""
     print("| batch | bytes of activations | whole / shards |\n|---:|---:|---:|")
     for batch in (1024, 2048, 4096, 8192, 16384):
         work = Workload("", (24, 24, 24, 2), batch, "tanh", optimizer="adam")
         with constants(SHARD_ACTIVATIONS=1 << 60):
             size = work.network().plan(batch).workspace.nbytes
-        found = either_way(work, "SHARD_ACTIVATIONS", 0, 1 << 60)
+        with constants(FEW_WEIGHTS=0):
+            found = either_way(work, "SHARD_ACTIVATIONS", 0, 1 << 60)
         print(f"| {batch} | {size:,} | {found:.2f} |", flush=True)
     print(f"\nSHARD_ACTIVATIONS = {plan.SHARD_ACTIVATIONS:,}\n")
+    print("| width | batch | bytes of weights | activations / weights | whole / a few shards | "
+          "one thread |\n|---:|---:|---:|---:|---:|---:|")
+    for width, batch in ((48, 128), (64, 128), (64, 256), (64, 2048), (120, 128), (120, 256),
+                         (120, 2048), (240, 512), (240, 2048), (480, 1024), (480, 2048)):
+        work = Workload("", (100, width, width, 10), batch, "relu", optimizer="adam")
+        ops = work.network().plan(batch).ops
+        dense, size = ops[ops["param"] >= 0], work.network().params.size
+        times = batch * (dense["ld_in"][0] + dense["ld_out"].sum()) / size
+        found = [either_way(work, "FEW_WEIGHTS", 1 << 60, 0, n_threads=n) for n in (None, 1)]
+        print(f"| {width} | {batch} | {4 * size:,} | {times:.1f} | {found[0]:.2f} | "
+              f"{found[1]:.2f} |", flush=True)
+    print(f"\nFEW_WEIGHTS = {plan.FEW_WEIGHTS:,}\n")
 
 
 def columns() -> None:

@@ -145,6 +145,7 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
     control = get_control()
     set_control(control | FLUSH)
     n, shards = X.shape[0], head[0]["shards"]
+    kept = shards if head[0]["partial"] >= 0 else ZERO
     step, epoch, position = cursor[STEP], cursor[EPOCH], cursor[POSITION]
     first_epoch, meeting, base = epoch, ZERO, ZERO
     for there, here in ((home, params), (home_slots, slots), (home_average, average)):
@@ -164,7 +165,7 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
         source, key = order[at:at + rows], step_key(cursor[SEED], step)
         weight = batch_weight(weights, source)
         scale = (1.0 / weight if weight > 0 else 0.0) if mean else 1.0
-        base, meeting = share_rows(worker, size, sync, base, meeting, GRADIENT, shards, key,
+        base, meeting = share_rows(worker, size, sync, base, meeting, GRADIENT, kept, key,
                                    passes, ops, head, params, ws, X, T, labels, weights, source,
                                    scale)
         meeting += 1

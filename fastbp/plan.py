@@ -36,9 +36,12 @@ LAUNCH_WORK = 16_000_000
 _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
 #: Rows of a block are a multiple of this.
 _ROWS_STEP = 8
-#: Shards of a batch, fixed; and from where they pay: activations beyond the L2 cache, for
-#: weights so small that sixteen gradients fit in it.
+#: Shards of a batch, fixed: so many where activations are beyond the L2 cache, for weights so
+#: small that sixteen gradients fit in it; bytes.
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
+#: Else a few, for weights of so many bytes at most, where a team has less to hand on so: half of
+#: the gradients of shards and the weights, not the activations.
+FEW_SHARDS, FEW_WEIGHTS = 4, 2 * 1024 * 1024
 #: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
 _SHARD_ROWS, _SHARD_BLOCK = 64, 256
 #: Rows a thread, up to which a team shares layers out by columns: wide ones, and those that can be
@@ -148,8 +151,9 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                                         else 4) for k, layer in enumerate(layers))
     if work < PARALLEL_THRESHOLD:
         n_threads = 1
+    few = _few_shards(layers, sizes, lds, dtype, capacity) if training else 0
     by_columns = [0] * len(layers)
-    if training and n_threads > 1 and capacity <= OWN_ROWS * n_threads:
+    if training and n_threads > 1 and not few and capacity <= OWN_ROWS * n_threads:
         by_columns = _by_columns(layers[:n_train], sizes, dtype, capacity, n_threads, carried)
     values, deltas = [take(capacity * lds[0])], [-1]
     for k, layer in enumerate(layers):
@@ -186,10 +190,13 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS
                         and capacity >= _SHARD_ROWS * SHARDS
                         and (ops["extra"] < 0).all() and not ops["by_columns"].any()
-                        and n_params * dtype.itemsize <= SHARD_WEIGHTS) else 0
-    if shards:  # each thread has a block's place in the workspace
+                        and n_params * dtype.itemsize <= SHARD_WEIGHTS) else few
+    long = capacity > WHOLE * shards  # more rows in one than can be added to a sum
+    if shards == SHARDS or shards and long:
         n_threads = min(n_threads, shards)
-    elif training:
+    kept = 0 < shards >= n_threads and (
+        n_threads > 1 or long or at * dtype.itemsize > SHARD_ACTIVATIONS)
+    if training and not shards:
         _read_in_place(layers[0], ops[0], dtype, capacity, by_columns[0] or sizes[1])
     trained = [k for k in range(n_train) if ops[k]["n_rows"]]
     tasks = share_parameters(ops[trained], trained, dtype, n_threads)
@@ -198,18 +205,46 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     rounds = -(-capacity // (n_threads * most))
     row_block = -(-capacity // (n_threads * rounds) // _ROWS_STEP) * _ROWS_STEP
 
-    if shards:
-        row_block = min(max(capacity // n_threads // _ROWS_STEP, 1) * _ROWS_STEP, _SHARD_BLOCK)
+    if kept:  # each thread has a block's place in the workspace
+        height = -(-capacity // shards)
+        rounds = -(-height // _SHARD_BLOCK)
+        row_block = min(-(-height // rounds // _ROWS_STEP) * _ROWS_STEP, capacity // n_threads)
     scratch = pad(max(((t["last"] - t["first"]) * row_length(t["right"] - t["left"], dtype)
                        for t in tasks), default=1), dtype)
     n, ld = sizes[n_train], lds[n_train]
     head = np.zeros(1, HEAD)
     head[0] = (loss.address(dtype), n, ld, values[n_train], deltas[n_train], take(capacity * ld),
                take(capacity), take(capacity), take(scratch * n_threads), scratch, n_train,
-               sizes[0], lds[0], capacity, row_block, shards, take(shards * n_params),
+               sizes[0], lds[0], capacity, row_block, shards,
+               take(shards * n_params) if kept else -1,
                *loss.constants())
     return Plan(ops, head, tasks, _passes(n_train, couplers, ops), moves, n_params,
                 aligned_zeros(at, dtype), n_threads, work)
+
+
+def _few_shards(layers: Sequence[Layer], sizes: Sequence[int], lds: Sequence[int],
+                dtype: np.dtype[Any], capacity: int) -> int:
+    """A few shards, where they pay a team, else 0: as many for one thread, which need not keep
+    their gradients, as the sums are made in the same order."""
+    weights, activations = 0, capacity * lds[0]
+    for k, layer in enumerate(layers):
+        kernels = layer.kernels_for(dtype, sizes[k], sizes[k + 1])
+        if kernels is None or kernels.couple_forward or layer.extra_size(capacity, lds[k + 1]):
+            return 0
+        if layer.shapes():
+            if kernels.gradient not in kernels.correcting:
+                return 0
+            weights += layer.layout(dtype)[1]
+            activations += capacity * lds[k + 1]
+    shards = SHARDS
+    while shards > FEW_SHARDS and capacity <= WHOLE * shards // 2:
+        shards //= 2
+    while shards > 1 and capacity < _SHARD_ROWS * shards:
+        shards //= 2
+    pays = (shards > 1 and weights * dtype.itemsize <= FEW_WEIGHTS
+            and (shards + 2) * weights <= 2 * activations
+            and sizes[0] * dtype.itemsize < PICK_BYTES)  # rows in place are nobody's to hand on
+    return shards if pays else 0
 
 
 def _by_columns(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any],

@@ -15,7 +15,7 @@ from .kernels.arrays import address_of, span
 from .kernels.copy import clear_row, copy_row
 from .kernels.matmul import ONE, ZERO
 from .kernels.team import barrier, claim, claims
-from .kernels.tile import ADD
+from .kernels.tile import ADD, WRITE
 from .table import (
     call_backward,
     call_couple,
@@ -112,15 +112,15 @@ def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, so
 
 
 @kernel
-def add_block_gradients(ops, head, now, params, ws, at, rows, partial):
-    """Add what a block of rows gives to the gradients of its shard."""
+def add_block_gradients(ops, head, now, params, ws, at, rows, partial, mode):
+    """What a block of rows gives to the gradients of its shard, written or added."""
     for k in range(head[0]["n_train"]):
         op = ops[k]
         if op["n_rows"] > 0:
             call_gradient(op["gradient"], (
                 op, now, params, ws, span(ws, op["x"] + at * op["ld_in"], ws.size),
                 span(ws, op["dy"] + at * op["ld_out"], ws.size), rows, ZERO, op["n_rows"], ZERO,
-                op["n_out"], span(partial, op["param"], partial.size), op["ld_out"], ADD,
+                op["n_out"], span(partial, op["param"], partial.size), op["ld_out"], mode,
                 ws.dtype.type(0)))
 
 
@@ -177,10 +177,7 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
         share, turn = claim(worker, size, sync, base, shares, ZERO)
         while share < shares:
             lo, last = min(share * height, rows), min((share + 1) * height, rows)
-            partial = rows_of(ws, h["partial"], n, share, share + 1)
-            if shards > 0:
-                for i in range(n):
-                    partial[i] = 0
+            how = WRITE
             while lo < last:
                 hi = min(lo + block, last)
                 at = lo if shards == 0 else worker * block
@@ -188,8 +185,9 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                 pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights,
                            span(source, lo, hi), at, rows_of(ws, h["error"], ONE, lo, hi), scale)
                 if shards > 0:
-                    add_block_gradients(ops, head, now, params, ws, at, hi - lo, partial)
-                lo = hi
+                    add_block_gradients(ops, head, now, params, ws, at, hi - lo,
+                                        rows_of(ws, h["partial"], n, share, share + 1), how)
+                lo, how = hi, ADD
             share, turn = claim(worker, size, sync, base, shares, turn)
         base += claims(shares, size)
     return base, meeting

@@ -45,8 +45,8 @@ OP = np.dtype([(name, np.int64) for name in (
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
 #: workspace offsets of targets, row weights, row errors and of each thread's scratch for a
 #: gradient tile, and the sizes of blocks. ``n_train`` counts the ops under the loss; a fused
-#: last layer only runs in ``predict``. With ``shards`` the batch is cut in so many, each with
-#: gradients of its own from ``partial`` on.
+#: last layer only runs in ``predict``. With ``shards`` the batch is cut in so many, whose
+#: gradients are summed in their order; each is kept from ``partial`` on, unless that is -1.
 HEAD = np.dtype([(name, np.int64) for name in (
     "loss", "n", "ld", "x", "dx", "target", "weight", "error", "scratch", "scratch_size",
     "n_train", "n_features", "ld_features", "capacity", "row_block", "shards", "partial")]

@@ -1,8 +1,8 @@
 """The parameter phase of the engine: gradient, rules, update, tile by tile.
 
 Each tile of a gradient is owned by one thread, summed over the whole batch in the order of
-the rows, and used for the update while it is hot: plain descent corrects dense layers as the
-sums leave the registers (``correct_tile``). Only a clip by the global norm needs all gradients
+the rows, shard by shard where there are some, and used for the update while it is hot: plain
+descent corrects dense layers as the sums leave the registers (``correct_tile``). Only a clip by the global norm needs all gradients
 first: then they are written out, and a second round updates.
 """
 
@@ -41,8 +41,8 @@ def refresh_mirrors(ops, head, params, ws):
 
 
 @kernel
-def sum_shards(op, task, head, ws, n, grad, step):
-    """Gradient of one tile, summed over the shards in their order."""
+def sum_shards(op, task, head, ws, n, shards, grad, step):
+    """Gradient of one tile, summed over so many shards in their order."""
     h, ld, columns = head[0], op["ld_out"], task["right"] - task["left"]
     at, count = h["partial"] + op["param"] + task["first"] * ld + task["left"], (
         task["last"] - task["first"])
@@ -50,33 +50,40 @@ def sum_shards(op, task, head, ws, n, grad, step):
         columns, count = count * ld, ONE
     for i in range(count):
         row = span(grad, i * step, i * step + columns)
-        for s in range(h["shards"]):
+        for s in range(shards):
             part = span(ws, at + s * n + i * ld, at + s * n + i * ld + columns)
             for j in range(columns):
                 row[j] = part[j] if s == 0 else row[j] + part[j]
 
 
 @kernel
-def own_gradient(op, task, now, params, ws, X, source, grad, ld, mode, scale):
-    """Gradient of one tile over the rows ``source``, where ``mode`` says."""
+def own_gradient(op, task, now, params, ws, X, source, lo, hi, grad, ld, mode, scale):
+    """Gradient of one tile over the rows ``lo`` to ``hi`` of the batch, where ``mode`` says."""
     if op["first_gradient"] != 0:
         call_first_gradient(op["first_gradient"], (
             op, ws, address_of(X), address_of(source), source.size, task["first"], task["last"],
             task["left"], task["right"], grad, ld, mode, scale))
     else:
         call_gradient(op["gradient"], (
-            op, now, params, ws, span(ws, op["x"], ws.size), span(ws, op["dy"], ws.size),
-            source.size, task["first"], task["last"], task["left"], task["right"], grad, ld, mode,
-            scale))
+            op, now, params, ws, span(ws, op["x"] + lo * op["ld_in"], ws.size),
+            span(ws, op["dy"] + lo * op["ld_out"], ws.size), hi - lo, task["first"], task["last"],
+            task["left"], task["right"], grad, ld, mode, scale))
 
 
 @kernel
 def tile_gradient(op, task, now, head, params, ws, X, source, shards, grad, ld):
-    """Gradient of one tile over all rows; those of ``grad`` are ``ld`` apart."""
-    if shards > 0:
-        sum_shards(op, task, head, ws, params.size, grad, ld)
-    else:
-        own_gradient(op, task, now, params, ws, X, source, grad, ld, WRITE, ws.dtype.type(0))
+    """Gradient of one tile over all rows; those of ``grad`` are ``ld`` apart. With ``shards`` it
+    is the sum of theirs, whether those are kept or not."""
+    rows, lo, mode = source.size, ZERO, WRITE
+    height = (rows + shards - 1) // shards if shards > 0 else rows
+    if shards > 0 and head[0]["partial"] >= 0:
+        sum_shards(op, task, head, ws, params.size, (rows + height - 1) // height, grad, ld)
+        return
+    while lo < rows:
+        hi = min(lo + height, rows)
+        own_gradient(op, task, now, params, ws, X, source, lo, hi, grad, ld, mode,
+                     ws.dtype.type(1))
+        lo, mode = hi, SCALE
 
 
 @kernel
@@ -147,8 +154,8 @@ def correct_tile(op, task, now, params, ws, X, source, rate):
     ld, at = op["ld_param"], place(op, task["first"], task["left"])
     if params.size * params.itemsize > _FAR:
         prefetch_rows(params, at, task["last"] - task["first"], task["right"] - task["left"], ld)
-    own_gradient(op, task, now, params, ws, X, source, span(params, at, params.size), ld, SCALE,
-                 -params.dtype.type(rate))
+    own_gradient(op, task, now, params, ws, X, source, ZERO, source.size,
+                 span(params, at, params.size), ld, SCALE, -params.dtype.type(rate))
     refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
                    task["right"], params, ws)
 

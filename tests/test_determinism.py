@@ -27,6 +27,7 @@ from fastbp import optimizers, plan, _jit
 from fastbp.layers import dense
 plan.PARALLEL_THRESHOLD = plan.SETTLED_WORK = plan.LAUNCH_WORK = plan.SHARD_ACTIVATIONS = 0
 plan._SHARD_ROWS = plan._SHARD_BLOCK = 8
+few_weights, plan.FEW_WEIGHTS = plan.FEW_WEIGHTS, 0
 rng = np.random.default_rng(0)
 X, T = rng.normal(size=(333, 30)), rng.integers(0, 5, 333)
 few, wide = X[:, :4], X[:, 4:7]
@@ -44,6 +45,14 @@ for threads in (1, 2, 4, 8):
                 net.fit(X, T, epochs=2, batch_size=100, optimizer=made, n_threads=threads)
                 assert net.plan(100, threads).n_threads == threads
                 assert net.plan(100, threads).head["shards"] == 0
+                digest.update(net.params.tobytes())
+                with patch.multiple(plan, FEW_WEIGHTS=few_weights, SHARD_ACTIVATIONS=1 << 60):
+                    for rules in {}, {"l2": 0.01, "clip_norm": 0.1}:
+                        net.fit(X, T, epochs=2, batch_size=99, optimizer=made, n_threads=threads,
+                                **rules)  # then a batch of 36
+                        digest.update(repr(net.last_run.history["loss"]).encode())
+                    head = net.plan(99, threads, training=True, carried=1).head
+                assert head["shards"] == 4 and (head["partial"] >= 0) == (threads in (2, 4))
                 digest.update(net.params.tobytes())
                 net = fastbp.Network([fastbp.Dense(4, 33), fastbp.Tanh(), fastbp.Dense(33, 3)],
                                      fastbp.L2Loss())

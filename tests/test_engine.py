@@ -150,13 +150,54 @@ def test_the_regime_follows_batch_and_weights() -> None:
     assert shards((4, 32, 16, 4), 32) == 0
 
 
+@pytest.mark.parametrize("sizes, batch, shards, kept", [
+    ((9, 40, 2), 127, 0, ""), ((9, 40, 2), 128, 2, "2"), ((9, 40, 2), 255, 2, "2"),
+    ((9, 40, 2), 256, 4, "24"), ((9, 40, 2), 1024, 4, "24"), ((9, 400, 4), 1025, 8, "1248"),
+    ((9, 400, 4), 5000, 16, "1248"), ((9, 100, 99), 128, 2, "2"), ((99, 100, 99), 128, 0, ""),
+    ((127, 16), 256, 4, "24"), ((128, 16), 256, 0, ""), ((100, 800, 800), 5000, 0, "")])
+def test_a_few_shards_where_they_hand_on_less(
+        sizes: tuple[int, ...], batch: int, shards: int, kept: str, teams: None) -> None:
+    """The same number on any number of threads: as many add in the same order."""
+    layers = [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
+    net, found = fastbp.Network(layers, "l2"), ""
+    for threads in (1, 2, 4, 8):
+        plan = planning.make_plan(layers, len(layers), fastbp.L2Loss(), net._offsets, net.dtype,
+                                  batch, threads, True, 1)
+        assert plan.head["shards"][0] == shards and plan.n_threads == threads
+        found += str(threads) if plan.head["partial"][0] >= 0 else ""
+    assert found == kept
+    assert net.plan(batch, 2).head["shards"][0] in (0, planning.SHARDS)  # predicts, with all
+
+
+@pytest.mark.parametrize("rules", [{}, {"l2": 0.01}, {"clip_norm": 0.1}], ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("batch", [130, 301, 1100])
+def test_a_few_shards_agree_with_the_textbook(batch: int, threads: int, rules: dict[str, float],
+                                              teams: None) -> None:
+    """Then a batch of three rows, fewer than there are shards of the larger ones."""
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(batch + 3, 9)), rng.normal(size=(batch + 3, 2))
+    nets = []
+    for compiled in (True, False):
+        net = fastbp.Network([fastbp.Dense(9, 40), fastbp.ReLU(), fastbp.Dense(40, 2)], "l2",
+                             dtype="float64", seed=1)
+        run = Run(net, X, T, batch, fastbp.SGD(0.1), True, rules=Rules(**rules))
+        run.compiled = compiled
+        assert run.plan(threads).head["shards"][0] > 1
+        run.advance(2, threads)
+        nets.append(net)
+    np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("rules", [{}, {"l1": 0.01}, {"clip_norm": 0.1}, {"max_norm": 0.5}],
                          ids=str)
 @pytest.mark.parametrize("sizes, rows", [
     ((9, 601, 2), 30), ((9, 601, 2), 300), ((2, 601), 2000)])
 def test_layers_cut_by_columns_agree_with_the_textbook(sizes: tuple[int, ...], rows: int,
                                                        rules: dict[str, float],
-                                                       teams: None) -> None:
+                                                       teams: None,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "FEW_WEIGHTS", 0)
     rng = np.random.default_rng(0)
     X, T = rng.normal(size=(rows, sizes[0])), rng.normal(size=(rows, sizes[-1]))
     nets = []
