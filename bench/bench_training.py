@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from fastbp.peak import peak_flops
 from fastbp.peers.fastbp import BACKENDS, FastbpBackend
-from fastbp.peers.measure import steps_for
 from fastbp.peers.numpy import NumpyBackend
 
 from .grid import GRID
 from .late import fastbp_epoch, microseconds
-from .timing import seconds_per_step
+from .timing import seconds_per_step, time_ratio
 
 
 class Training:
@@ -45,15 +44,21 @@ class Ratios:
 
     def track_numpy_over_fastbp(self, row: str) -> float:
         """How many times longer NumPy takes; median over alternating pairs."""
-        ours, theirs = FastbpBackend(GRID[row]), NumpyBackend(GRID[row])
-        counts = [steps_for(b.epochs, b.steps, 0.05) for b in (ours, theirs)]
-        ratios = []
-        for _ in range(5):
-            times = [seconds_per_step(lambda n, b=b, c=c: b.epochs(n * c), b.steps * c,
-                                      budget=0, repeat=1)
-                     for b, c in zip((ours, theirs), counts, strict=True)]
-            ratios.append(times[1] / times[0])
-        return sorted(ratios)[2]
+        return time_ratio(NumpyBackend(GRID[row]), FastbpBackend(GRID[row]))
+
+
+class Rules:
+    """What rules on gradients and parameters cost a step."""
+
+    params = (["digits", "fused64", "mnist-s", "mnist-m"],
+              [{}, {"l1": 1e-4}, {"l2": 1e-4}, {"clip_value": 1.0}, {"clip_norm": 1.0},
+               {"max_norm": 3.0}, {"average": 0.99}])
+    param_names = ("row", "rules")
+    timeout = 300
+
+    def track_over_plain(self, row: str, rules: dict[str, float]) -> float:
+        """A step's time over that of one without; median over alternating pairs."""
+        return time_ratio(FastbpBackend(GRID[row], **rules), FastbpBackend(GRID[row]))
 
 
 class Late:

@@ -26,7 +26,7 @@ from fastbp.layers import dense
 from fastbp.peers.fastbp import FastbpBackend
 from fastbp.peers.workload import Workload
 
-from .timing import seconds_per_step
+from .timing import seconds_per_step, time_ratio
 
 
 @contextmanager
@@ -50,14 +50,10 @@ def work_of(width: int, batch: int) -> int:
 def ratio(work: Workload, one: Callable[[], FastbpBackend],
           other: Callable[[], FastbpBackend], turns: int = 5) -> float:
     """Median over turns of the time of ``one`` over that of ``other``."""
-    sides, found = (one(), other()), []
+    sides = one(), other()
     for side in sides:
         side.epochs(1)
-    for _ in range(turns):
-        first, second = (seconds_per_step(s.epochs, s.steps, budget=0.05, repeat=1)
-                         for s in sides)
-        found.append(first / second)
-    return statistics.median(found)
+    return time_ratio(*sides, turns=turns)
 
 
 def launched(call: Callable[[], object], turns: int = 5) -> float:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+from fastbp.peers.fastbp import Backend
 from fastbp.peers.measure import steps_for
 
 
@@ -19,3 +20,15 @@ def seconds_per_step(epochs: Callable[[int], None], steps: int, budget: float = 
         epochs(count)
         times.append((time.perf_counter() - began) / (count * steps))
     return statistics.median(times)
+
+
+def time_ratio(one: Backend, other: Backend, turns: int = 5) -> float:
+    """Median over turns of the time of a step of ``one`` over that of ``other``."""
+    counts = [steps_for(b.epochs, b.steps, 0.05) for b in (one, other)]
+    ratios = []
+    for _ in range(turns):
+        first, second = (seconds_per_step(lambda n, b=b, c=c: b.epochs(n * c),  # type: ignore[misc]
+                                          b.steps * c, budget=0, repeat=1)
+                         for b, c in zip((one, other), counts, strict=True))
+        ratios.append(first / second)
+    return statistics.median(ratios)

@@ -2,8 +2,8 @@
 
 Each tile of a gradient is owned by one thread, summed over the whole batch in the order of
 the rows, shard by shard where there are some, and used for the update while it is hot: plain
-descent corrects dense layers as the sums leave the registers (``correct_tile``). Only a clip by the global norm needs all gradients
-first: then they are written out, and a second round updates.
+descent corrects dense layers as the sums leave the registers (``correct_tile``). Only a clip by
+the global norm needs all gradients first: then they are written out, and a second round updates.
 """
 
 from __future__ import annotations

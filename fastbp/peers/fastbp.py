@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,17 +25,18 @@ class Backend(Protocol):
 
 
 class FastbpBackend:
-    """fastbp through its public ``fit``."""
+    """fastbp through its public ``fit``, which takes ``options``."""
 
-    def __init__(self, work: Workload, n_threads: int | None = None) -> None:
-        self.network, self.n_threads = work.network(), n_threads
+    def __init__(self, work: Workload, n_threads: int | None = None, **options: Any) -> None:
+        self.network, self.n_threads, self.options = work.network(), n_threads, options
         self.X, self.T = work.data()
         self.work, self.steps = work, work.batches
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
         """Train; all checks and conversions of ``fit`` included."""
         self.network.fit(self.X, self.T, epochs=n, batch_size=self.work.batch, shuffle=shuffle,
-                         optimizer=self.work.make_optimizer(), n_threads=self.n_threads)
+                         optimizer=self.work.make_optimizer(), n_threads=self.n_threads,
+                         **self.options)
 
     def weights(self) -> list[np.ndarray]:
         """Copies, as (m, n) and (n,)."""
