@@ -76,6 +76,7 @@ class Run:
         self.compiled = network.compiled and type(optimizer).kernel is not None
         self.history = History()
         self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
+        self._rules["apart"] = self.rules.max_norm > 0 or any(x.buffers for x in network.layers)
         self._panels: tuple[Plan, tuple[Array, ...]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -70,11 +70,12 @@ PASS = np.dtype([(name, np.int64) for name in (
 #: What else is done to gradients and parameters in a step; 0 where not. Penalties ``l1`` and
 #: ``l2`` (divided by the rows of the batch if ``by_rows``), gradients clipped by value and
 #: by global norm, weight decay (of the gradient, or of the parameters if ``decoupled``),
-#: largest norm of a unit's weights, decay of the moving average of the parameters. ``plain``:
-#: nothing is done to gradients, and the update is p - size g.
+#: largest norm of a unit's weights, decay of the moving average of the parameters, taken
+#: ``apart`` from their updates where those are not all that changes parameters. ``plain``: nothing
+#: is done to gradients, and the update is p - size g.
 RULES = np.dtype([(name, np.float64) for name in (
     "l1", "l2", "by_rows", "clip_value", "clip_norm", "weight_decay", "decoupled", "max_norm",
-    "average", "plain")])
+    "average", "apart", "plain")])
 
 #: What a kernel may know of the moment: (key, row), unsigned. ``key`` is 0 outside of
 #: training, else drawn from seed and step; ``row`` is the block's first row in the batch.

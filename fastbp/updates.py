@@ -237,9 +237,13 @@ def limit_norms(op, task, params, ws, most, norms):
         row = params[left + i * ld:left + i * ld + norms.size]
         for j in range(norms.size):
             norms[j] += row[j] * row[j]
+    high = 0.0
     for j in range(norms.size):
         norm = math.sqrt(norms[j])
+        high = max(high, norm)
         norms[j] = most / norm if norm > most else 1.0
+    if high <= most:
+        return
     for i in range(op["n_decayed"]):
         row = params[left + i * ld:left + i * ld + norms.size]
         for j in range(norms.size):
@@ -247,10 +251,24 @@ def limit_norms(op, task, params, ws, most, norms):
     refresh_mirror(op, ZERO, op["n_in"], task["left"], task["right"], params, ws)
 
 
+@kernel
+def average_tile(op, task, params, average, fresh):
+    """Move the average of a tile's parameters by a share ``fresh`` of the way to them."""
+    ld, at = op["ld_param"], place(op, task["first"], task["left"])
+    rows, columns = task["last"] - task["first"], task["right"] - task["left"]
+    if columns == op["n_out"] or columns == ld:  # as one row
+        columns, rows = columns + (rows - 1) * ld, ONE
+    for i in range(rows):
+        lo = at + i * ld
+        p, a = span(params, lo, lo + columns), span(average, lo, lo + columns)
+        for j in range(columns):
+            a[j] += fresh * (p[j] - a[j])
+
+
 @kernel(inline=True)
 def after_update(worker, size, sync, base, meeting, ops, tasks, params, average, ws, rules,
                  norms):
-    """What needs all of a step's updates: largest norms, moving average."""
+    """What needs all of a step's updates: largest norms, an average ``apart`` from them."""
     rule = rules[0]
     if rule["max_norm"] > 0:
         barrier(sync, size, meeting + 1)
@@ -263,7 +281,7 @@ def after_update(worker, size, sync, base, meeting, ops, tasks, params, average,
                             norms[ops[task["op"]]["param"]:])
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
         base += claims(tasks.size, size)
-    if rule["average"] > 0:
+    if rule["average"] > 0 and rule["apart"] != 0:
         barrier(sync, size, meeting + 1)
         meeting += 1
         block = 4096
@@ -285,6 +303,8 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
     most, shrink = rules[0]["clip_norm"], 1.0
     # Sums of more rows are cut, and their first piece would be added before the rest is known.
     plain = rules[0]["plain"] != 0 and shards == 0 and source.size <= WHOLE
+    follows, fresh = rules[0]["average"] > 0 and rules[0]["apart"] == 0, (
+        params.dtype.type(1 - rules[0]["average"]))
     share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
     while share < tasks.size:
         task = tasks[share]
@@ -300,6 +320,8 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
                           gradient_step(op, columns, most > 0, params.itemsize))
             finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimizer, rates,
                         hyper, rules, sums, shrink, ONE, ZERO if most > 0 else ONE)
+        if follows and task["op"] >= 0 and most == 0:
+            average_tile(ops[task["op"]], task, params, average, fresh)
         share, turn = claim(worker, size, sync, base, tasks.size, turn)
     base += claims(tasks.size, size)
     if most > 0:
@@ -316,6 +338,8 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
             if task["op"] >= 0:
                 finish_tile(worker, ops[task["op"]], task, head, params, grads, slots, ws, weight,
                             optimizer, rates, hyper, rules, sums, shrink, ZERO, ONE)
+                if follows:
+                    average_tile(ops[task["op"]], task, params, average, fresh)
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
         base += claims(tasks.size, size)
     return after_update(worker, size, sync, base, meeting, ops, tasks, params, average, ws,

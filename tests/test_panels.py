@@ -140,7 +140,7 @@ def test_what_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "amsgrad"])
 @pytest.mark.parametrize("rules", [
     Rules(average=0.9, max_norm=1.5), Rules(l1=1e-4, l2=1e-3, clip_value=0.01, by_rows=True),
-    Rules(l2=1e-3, clip_norm=0.1, weight_decay=1e-3),
+    Rules(l2=1e-3, clip_norm=0.1, weight_decay=1e-3, average=0.5), Rules(average=0.9),
 ], ids=lambda rules: "+".join(k for k, v in vars(rules).items() if v))
 def test_bits_do_not_depend_on_who_owns_what(rules: Rules, optimizer: str, dtype: str,
                                              cut_all: None) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import fastbp
 from fastbp.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Tanh
+from fastbp.rules import Rules
 from fastbp.run import Run
 
 CHAINS: dict[str, Any] = {
@@ -35,7 +36,8 @@ def rows(n: int = 70) -> tuple[np.ndarray, np.ndarray]:
 def train(chain: str, compiled: bool, threads: int = 2, dtype: str = "float64",
           steps: int = 9, n: int = 70) -> tuple[fastbp.Network, Run]:
     made, (X, T) = net(chain, dtype), rows(n)
-    run = Run(made, made.check_input(X), T, 32, fastbp.AdamW(0.01, weight_decay=0.3), True)
+    run = Run(made, made.check_input(X), T, 32, fastbp.AdamW(0.01, weight_decay=0.3), True,
+              rules=Rules(weight_decay=0.3, decoupled=True, average=0.9))
     run.compiled = compiled
     for _ in range(steps):
         run.advance(1, threads)
@@ -46,6 +48,7 @@ def train(chain: str, compiled: bool, threads: int = 2, dtype: str = "float64",
 def test_engine_and_textbook_agree_in_training(chain: str) -> None:
     (one, first), (other, second) = train(chain, True), train(chain, False)
     np.testing.assert_allclose(one.params, other.params, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(first.average, second.average, rtol=1e-9, atol=1e-12)
     assert first.errors[0] == pytest.approx(second.errors[0], rel=1e-11)
     X, _ = rows()
     np.testing.assert_allclose(one.predict(X), other.forward(X), rtol=1e-9, atol=1e-12)
