@@ -191,11 +191,12 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                         and capacity >= _SHARD_ROWS * SHARDS
                         and (ops["extra"] < 0).all() and not ops["by_columns"].any()
                         and n_params * dtype.itemsize <= SHARD_WEIGHTS) else few
-    long = capacity > WHOLE * shards  # more rows in one than can be added to a sum
-    if shards == SHARDS or shards and long:
+    if shards == SHARDS:
         n_threads = min(n_threads, shards)
-    kept = 0 < shards >= n_threads and (
-        n_threads > 1 or long or at * dtype.itemsize > SHARD_ACTIVATIONS)
+    # Kept by a team, and where else they would be made of what the caches no longer hold; those
+    # of more rows than ``WHOLE``, which are among sixteen, cannot be made on top of others.
+    kept = shards == SHARDS or n_threads <= shards and (
+        n_threads > 1 or at * dtype.itemsize > SHARD_ACTIVATIONS)
     if training and not shards:
         _read_in_place(layers[0], ops[0], dtype, capacity, by_columns[0] or sizes[1])
     trained = [k for k in range(n_train) if ops[k]["n_rows"]]

@@ -58,7 +58,8 @@ def sum_shards(op, task, head, ws, n, shards, grad, step):
 
 @kernel
 def own_gradient(op, task, now, params, ws, X, source, lo, hi, grad, ld, mode, scale):
-    """Gradient of one tile over the rows ``lo`` to ``hi`` of the batch, where ``mode`` says."""
+    """Gradient of one tile over the rows ``lo`` to ``hi`` of the batch, where ``mode`` says; of X
+    in place over all (see ``plan``: there are no shards then)."""
     if op["first_gradient"] != 0:
         call_first_gradient(op["first_gradient"], (
             op, ws, address_of(X), address_of(source), source.size, task["first"], task["last"],
