@@ -34,13 +34,13 @@ LAUNCH_WORK = 16_000_000
 #: Most rows in a block: activations should stay in the L2 cache, but weights larger than
 #: it are read once a block.
 _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
-#: Rows of a block are a multiple of this.
+#: Rows of a block are a multiple of this, where a team has room for that.
 _ROWS_STEP = 8
-#: Shards of a batch, fixed: so many where activations are beyond the L2 cache, for weights so
-#: small that sixteen gradients fit in it; bytes.
+#: Shards of a batch, the same for any number of threads: sixteen where activations are beyond so
+#: many bytes, the L2 cache, and weights below so many, that sixteen gradients fit in it.
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
-#: Else a few, for weights of so many bytes at most, where a team has less to hand on so: half of
-#: the gradients of shards and the weights, not the activations.
+#: Elsewhere a few, for weights of so many bytes at most, where that spares a team something: it
+#: then hands on the weights and half of the shards' gradients, not the activations.
 FEW_SHARDS, FEW_WEIGHTS = 4, 2 * 1024 * 1024
 #: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
 _SHARD_ROWS, _SHARD_BLOCK = 64, 256
@@ -193,8 +193,9 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                         and n_params * dtype.itemsize <= SHARD_WEIGHTS) else few
     if shards == SHARDS:
         n_threads = min(n_threads, shards)
-    # Kept by a team, and where else they would be made of what the caches no longer hold; those
-    # of more rows than ``WHOLE``, which are among sixteen, cannot be made on top of others.
+    # Each shard's gradient is kept where its own thread makes it, block by block, of rows still in
+    # the cache; else it is made when a tile is summed, on top of the one before, for which sixteen
+    # may have too many rows. A larger team has no shard for each thread.
     kept = shards == SHARDS or n_threads <= shards and (
         n_threads > 1 or at * dtype.itemsize > SHARD_ACTIVATIONS)
     if training and not shards:
@@ -244,7 +245,7 @@ def _few_shards(layers: Sequence[Layer], sizes: Sequence[int], lds: Sequence[int
         shards //= 2
     pays = (shards > 1 and weights * dtype.itemsize <= FEW_WEIGHTS
             and (shards + 2) * weights <= 2 * activations
-            and sizes[0] * dtype.itemsize < PICK_BYTES)  # rows in place are nobody's to hand on
+            and sizes[0] * dtype.itemsize < PICK_BYTES)  # or rows of X, read in place, are spared
     return shards if pays else 0
 
 

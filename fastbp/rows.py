@@ -112,8 +112,8 @@ def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, so
 
 
 @kernel
-def add_block_gradients(ops, head, now, params, ws, at, rows, partial, mode):
-    """What a block of rows gives to the gradients of its shard, written or added."""
+def block_gradients(ops, head, now, params, ws, at, rows, partial, mode):
+    """What a block of rows gives to the gradients of its shard: WRITE the first, ADD others."""
     for k in range(head[0]["n_train"]):
         op = ops[k]
         if op["n_rows"] > 0:
@@ -155,9 +155,9 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                ws, X, T, labels, weights, source, scale):
     """The row phase of a batch, share by share as they are claimed.
 
-    Without shards a share is a block with a place of its own in the workspace. A shard is
-    many blocks, one after the other in the place of the thread, which leave the sum of
-    their gradients: nothing of a block outlives the cache. Returns where claims and
+    Without ``shards`` whose gradients are kept a share is a block with a place of its own in the
+    workspace. A shard is some blocks, one after the other in the place of the thread, which leave
+    the sum of their gradients: nothing of a block outlives the cache. Returns where claims and
     meetings stand.
     """
     h, rows, n = head[0], source.size, params.size
@@ -185,8 +185,8 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                 pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights,
                            span(source, lo, hi), at, rows_of(ws, h["error"], ONE, lo, hi), scale)
                 if shards > 0:
-                    add_block_gradients(ops, head, now, params, ws, at, hi - lo,
-                                        rows_of(ws, h["partial"], n, share, share + 1), how)
+                    block_gradients(ops, head, now, params, ws, at, hi - lo,
+                                    rows_of(ws, h["partial"], n, share, share + 1), how)
                 lo, how = hi, ADD
             share, turn = claim(worker, size, sync, base, shares, turn)
         base += claims(shares, size)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ._jit import kernel
 from .kernels.arrays import address_of, span
 from .kernels.matmul import ONE, WHOLE, ZERO
@@ -58,15 +60,15 @@ def sum_shards(op, task, head, ws, n, shards, grad, step):
 
 @kernel
 def own_gradient(op, task, now, params, ws, X, source, lo, hi, grad, ld, mode, scale):
-    """Gradient of one tile over the rows ``lo`` to ``hi`` of the batch, where ``mode`` says; of X
-    in place over all (see ``plan``: there are no shards then)."""
+    """Gradient of one tile over the rows ``lo`` to ``hi`` of the batch, where ``mode`` says: over
+    all of them where X is read in place, which plans with shards do not."""
     if op["first_gradient"] != 0:
         call_first_gradient(op["first_gradient"], (
             op, ws, address_of(X), address_of(source), source.size, task["first"], task["last"],
             task["left"], task["right"], grad, ld, mode, scale))
     else:
         call_gradient(op["gradient"], (
-            op, now, params, ws, span(ws, op["x"] + lo * op["ld_in"], ws.size),
+            op, (now[0], np.uint64(lo)), params, ws, span(ws, op["x"] + lo * op["ld_in"], ws.size),
             span(ws, op["dy"] + lo * op["ld_out"], ws.size), hi - lo, task["first"], task["last"],
             task["left"], task["right"], grad, ld, mode, scale))
 
@@ -304,7 +306,7 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
     most, shrink = rules[0]["clip_norm"], 1.0
     # Sums of more rows are cut, and their first piece would be added before the rest is known.
     plain = rules[0]["plain"] != 0 and shards == 0 and source.size <= WHOLE
-    follows, fresh = rules[0]["average"] > 0 and rules[0]["apart"] == 0, (
+    averages, fresh = rules[0]["average"] > 0 and rules[0]["apart"] == 0, (
         params.dtype.type(1 - rules[0]["average"]))
     share, turn = claim(worker, size, sync, base, tasks.size, ZERO)
     while share < tasks.size:
@@ -321,7 +323,7 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
                           gradient_step(op, columns, most > 0, params.itemsize))
             finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimizer, rates,
                         hyper, rules, sums, shrink, ONE, ZERO if most > 0 else ONE)
-        if follows and task["op"] >= 0 and most == 0:
+        if averages and task["op"] >= 0 and most == 0:
             average_tile(ops[task["op"]], task, params, average, fresh)
         share, turn = claim(worker, size, sync, base, tasks.size, turn)
     base += claims(tasks.size, size)
@@ -339,7 +341,7 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
             if task["op"] >= 0:
                 finish_tile(worker, ops[task["op"]], task, head, params, grads, slots, ws, weight,
                             optimizer, rates, hyper, rules, sums, shrink, ZERO, ONE)
-                if follows:
+                if averages:
                     average_tile(ops[task["op"]], task, params, average, fresh)
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
         base += claims(tasks.size, size)

@@ -9,8 +9,9 @@ import pytest
 
 import fastbp
 from fastbp import plan as planning
-from fastbp._jit import DISABLED
+from fastbp._jit import DISABLED, kernel
 from fastbp.kernels.subnormal import FLUSH
+from fastbp.kernels.tile import SCALE, WRITE
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.rules import Rules
 from fastbp.run import Run
@@ -187,6 +188,40 @@ def test_a_few_shards_agree_with_the_textbook(batch: int, threads: int, rules: d
         run.advance(2, threads)
         nets.append(net)
     np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-12)
+
+
+@kernel
+def even_rows(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode, scale):  # type: ignore[no-untyped-def]  # noqa: E501
+    """A gradient of the even rows of a batch alone."""
+    for i in range(first, last):
+        for j in range(left, right):
+            total, at = x[0] - x[0], (i - first) * ld + j - left
+            for r in range(rows):
+                if (np.int64(now[1]) + r) % 2 == 0:
+                    total += x[r * op["ld_in"] + i] * dy[r * op["ld_out"] + j]
+            if mode != WRITE:
+                total = grad[at] + (scale * total if mode == SCALE else total)
+            grad[at] = total
+
+
+class Even(fastbp.Dense):
+    kernels = fastbp.Dense.kernels._replace(gradient=even_rows, correcting=(even_rows,))
+
+
+def test_kernels_know_which_rows_of_the_batch_they_see(teams: None) -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(130, 9)), rng.normal(size=(130, 4))
+    found = []
+    for threads, compiled in (1, True), (2, True), (1, False):
+        net = fastbp.Network([Even(9, 40, bias=False), fastbp.Dense(40, 4)], "l2", "float64", 1)
+        run = Run(net, X, T, 130, fastbp.SGD(0.1, 0.9), False)
+        run.compiled = compiled
+        head = run.plan(threads).head
+        assert head["shards"] == 2 and (head["partial"] >= 0) == (threads == 2)  # of 65 rows
+        run.advance(2, threads)
+        found.append(net.params)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-12)
 
 
 @pytest.mark.parametrize("rules", [{}, {"l1": 0.01}, {"clip_norm": 0.1}, {"max_norm": 0.5}],

@@ -74,7 +74,8 @@ class Layer:
     kernels : Kernels or None
         Compiled block kernels; None for layers that only Python knows.
     buffers : tuple of str
-        Parameters that are kept and saved but not trained by gradient.
+        Parameters that are kept and saved but not trained by gradient: all that anything but
+        the optimizer changes in training.
     in_place : bool
         Whether the kernels turn x into y and dy into dx in one place; half the memory.
     keeps_output : bool
