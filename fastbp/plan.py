@@ -39,8 +39,9 @@ _ROWS_STEP = 8
 #: Shards of a batch, the same for any number of threads: sixteen where activations are beyond so
 #: many bytes, the L2 cache, and weights below so many, that sixteen gradients fit in it.
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
-#: Elsewhere a few, for weights of so many bytes at most, where that spares a team something: it
-#: then hands on the weights and half of the shards' gradients, not the activations.
+#: Elsewhere so many, or fewer and more by the rows, for weights of so many bytes at most, where
+#: that spares a team something: it then hands on the weights and half of the shards' gradients,
+#: not the activations.
 FEW_SHARDS, FEW_WEIGHTS = 4, 2 * 1024 * 1024
 #: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
 _SHARD_ROWS, _SHARD_BLOCK = 64, 256
@@ -153,7 +154,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         n_threads = 1
     few = _few_shards(layers, sizes, lds, dtype, capacity) if training else 0
     by_columns = [0] * len(layers)
-    if training and n_threads > 1 and not few and capacity <= OWN_ROWS * n_threads:
+    if (training and n_threads > max(few, 1) and few < SHARDS  # each has no shard of its own
+            and capacity <= OWN_ROWS * n_threads):
         by_columns = _by_columns(layers[:n_train], sizes, dtype, capacity, n_threads, carried)
     values, deltas = [take(capacity * lds[0])], [-1]
     for k, layer in enumerate(layers):

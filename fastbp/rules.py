@@ -68,7 +68,7 @@ class Rules:
         return not (self.l1 or self.l2 or self.clip_value or self.clip_norm or self.weight_decay)
 
     def row(self) -> Array:
-        """As the engine takes them; ``plain`` is for the optimizer to say."""
+        """As the engine takes them; ``plain`` and ``apart`` are for the run to say."""
         row = np.zeros(1, RULES)
         for field in fields(self):
             row[field.name] = getattr(self, field.name)

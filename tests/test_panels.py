@@ -162,6 +162,26 @@ def test_bits_do_not_depend_on_who_owns_what(rules: Rules, optimizer: str, dtype
     assert found[0][1].any() == (optimizer != "sgd")
 
 
+@pytest.mark.parametrize("optimizer", [fastbp.SGD(0.05), fastbp.Adam(0.01)], ids=repr)
+def test_panels_of_a_team_larger_than_the_shards(optimizer: fastbp.Optimizer,
+                                                 cut_all: None) -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(200, 70)), rng.integers(0, 10, 200)
+    found = []
+    for threads, kept in (1, False), (2, True), (4, False), (8, False):
+        net = fastbp.Network([fastbp.Dense(70, 256), fastbp.ReLU(), fastbp.Dense(256, 10)],
+                             "SoftmaxCrossEntropyLoss")
+        run = Run(net, net.check_input(X), T, 140, optimizer, True, rules=Rules(average=0.9))
+        plan = run.plan(threads)
+        assert plan.head["shards"][0] == 2 and (plan.head["partial"][0] >= 0) == kept
+        assert (plan.moves.size > 0) == (threads > 2) and plan.n_threads == threads
+        run.advance(4, threads)
+        found.append((net.params, run.slots, run.average, run.errors[0]))
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_threads_may_change_from_call_to_call(cut_all: None) -> None:
     rng = np.random.default_rng(0)
     X, T = rng.normal(size=(64, 70)).astype(np.float32), rng.integers(0, 10, 64)
