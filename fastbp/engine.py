@@ -13,8 +13,10 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
+from .kernels.arrays import span
 from .kernels.matmul import ZERO
 from .kernels.random import mix, shuffle
+from .kernels.reduce import wide_sum
 from .kernels.subnormal import FLUSH, get_control, set_control
 from .kernels.team import assemble, barrier, claim
 from .panels import carry
@@ -62,11 +64,8 @@ def predict_row(ops, params, ws, X, Y):
 
 @kernel
 def total_error(head, ws, rows):
-    """Sum of the weighted row errors, in order, in float64."""
-    total, at = 0.0, head[0]["error"]
-    for r in range(rows):
-        total += ws[at + r]
-    return total
+    """Sum of the weighted row errors, in float64."""
+    return wide_sum(span(ws, head[0]["error"], ws.size), rows)
 
 
 @kernel

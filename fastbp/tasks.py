@@ -10,15 +10,15 @@ import numpy as np
 
 from ._validation import Array
 from .kernels.matmul import PACKED_STRIDE
-from .kernels.tile import VECTOR_BYTES, pad
+from .kernels.tile import TILE_ROWS, VECTOR_BYTES, pad
 from .layers.base import TASK_ROW
 from .table import TASK
 
 #: Rows of a tile are a multiple of this.
 _ROWS_STEP = 8
 #: Largest tile: what stays in the L2 cache beside its operands; and one of operands that are
-#: packed, which pays the more for the more rows. Bytes.
-_TILE_BYTES, _PACKED_TILE_BYTES = 128 * 1024, 256 * 1024
+#: packed, which pays the more for the more rows, whole strips of them. Bytes.
+_TILE_BYTES, _PACKED_TILE_BYTES = 128 * 1024, 288 * 1024
 #: Shares a thread, at least: so that none waits long for the rest.
 _SHARES = 3
 
@@ -29,6 +29,7 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
     cache-size tiles."""
     columns, lanes = TASK_ROW // dtype.itemsize, VECTOR_BYTES // dtype.itemsize
     step = math.lcm(_ROWS_STEP, lanes)  # whole vectors of a mirror, whole blocks of a sum
+    whole = math.lcm(TILE_ROWS[-1], step)
     fair = int((ops["n_rows"] * ops["n_out"]).sum()) // (_SHARES * n_threads) if (
         n_threads > 1) else 0
     tasks: list[list[tuple[int, ...]]] = [[] for _ in range(n_threads)]
@@ -44,12 +45,14 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
             height = most // (pad(width, dtype) * dtype.itemsize)
             if fair:
                 height = min(height, max(fair // width, step))
-            height = max(height // step, 1) * step
-            # A single row left over, the bias, goes with the tile before.
+            # Register tiles compute surplus rows where a tile is not whole ones of them.
+            height = (height + whole // 2) // whole * whole or max(height // step, 1) * step
+            # A few rows left over, the bias at least, go with the tile before.
+            starts = range(0, max(m - max(height // 4, 1), 1), height)
             (tasks[owner] if panel else free).extend(
-                (k, i, m if i + height >= m - 1 else i + height, j, min(j + width, end),
+                (k, i, m if i == starts[-1] else i + height, j, min(j + width, end),
                  place + i // lanes * blocks + j // lanes, blocks)
-                for i in range(0, max(m - 1, 1), height) for j in range(start, end, width))
+                for i in starts for j in range(start, end, width))
         place += -(-m // lanes) * blocks
     if not any(tasks):
         return np.array(free, TASK)

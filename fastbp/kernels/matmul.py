@@ -43,8 +43,8 @@ ZERO, ONE, TWO, THREE, FOUR = (np.int64(n) for n in range(5))
 _DEPTH = 256
 #: The same where B alone is packed, longer since each time C is read and written, and where A
 #: is too; bytes of a row of a panel of B, panels kept for several strips of A (room for one of
-#: the longer depth), bytes of a row of a strip.
-_PACKED_DEPTH, _STRIP_DEPTH, _PANEL, _PANELS, _STRIP = 512, 256, 4 * VECTOR_BYTES, 4, 512
+#: the longer depth), bytes of a row of a strip: whole tiles of four vectors, and their rows.
+_PACKED_DEPTH, _STRIP_DEPTH, _PANEL, _PANELS, _STRIP = 512, 256, 4 * VECTOR_BYTES, 4, 384
 _PANELS_SIZE, _STRIP_SIZE = _STRIP_DEPTH * _PANELS * _PANEL, _STRIP_DEPTH * _STRIP
 _PANEL_SIZE = _PACKED_DEPTH * _PANEL
 #: Terms up to which no sum is cut.

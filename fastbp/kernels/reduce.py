@@ -157,6 +157,27 @@ def _row_sum(typingctx, x, n):
     return x.dtype(x, types.int64), codegen
 
 
+def _wide_sum(typingctx, x, n):
+    """Sum of the first ``n`` numbers of x, in float64."""
+
+    def codegen(context, builder, signature, args):
+        wide = Lanes(context, builder, types.Array(types.float64, 1, "C"))
+        own = Lanes(context, builder, signature.args[0],
+                    wide.n * signature.args[0].dtype.bitwidth // 8)
+        data = data_of(context, builder, signature.args[0], args[0])
+
+        def step(at, mask, held):
+            v = own.load(data, at, mask, own.zero)
+            if own.bits < wide.bits:
+                v = builder.fpext(v, wide.vector)
+            return [builder.fadd(held[0], v)]
+
+        (total,) = wide.run(args[1], [wide.zero], step)
+        return wide.fold(total, builder.fadd)
+
+    return types.float64(x, types.int64), codegen
+
+
 def _squares(typingctx, x, t, n):
     """Sum of (x - t)^2 over the first ``n`` numbers of each."""
 
@@ -217,6 +238,7 @@ def _block_magnitudes(typingctx, x, rows, ld, n):
 
 row_max: Any = intrinsic(_row_max)
 row_sum: Any = intrinsic(_row_sum)
+wide_sum: Any = intrinsic(_wide_sum)
 entropy_terms: Any = intrinsic(_entropy_terms)
 magnitudes: Any = intrinsic(_magnitudes)
 block_magnitudes: Any = intrinsic(_block_magnitudes)
@@ -232,6 +254,10 @@ if DISABLED:
     def row_sum(x, n):  # noqa: F811
         """The same in NumPy."""
         return x[:n].sum()
+
+    def wide_sum(x, n):  # noqa: F811
+        """The same in NumPy."""
+        return float(x[:n].sum(dtype=np.float64))
 
     def squares(x, t, n):  # noqa: F811
         """The same in NumPy."""
