@@ -153,6 +153,15 @@ def _iris(folder: Path) -> str:
     return "held.npz"
 
 
+def test_a_bundled_name_stays_one_beside_a_folder_of_the_same_name(run: Here) -> None:
+    assert run("train", "iris", "--epochs", "1", "-o", "iris", "-q", "--no-report").status == 0
+    assert config.load("iris/config.toml")["data"] == "iris"
+    assert run("train", "--config", "iris/config.toml", "-o", "again", "-q").status == 0
+    assert run("train", "iris", "--epochs", "1", "-o", "iris", "-q", "--resume",
+               "--no-report").status == 0
+    np.testing.assert_array_equal(params(Path("iris")), params(Path("again")))
+
+
 def test_kinds_of_values() -> None:
     duration, seeds, widths = kinds.Duration(), kinds.Seeds(), kinds.Widths()
     assert [duration.parse(x) for x in ("90", "90s", "10m", "1h30m", "2d", 45, 0.5)] == [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -108,13 +107,15 @@ def as_toml(settings: dict[str, Any], title: str) -> bytes:
 
 def resolved(settings: dict[str, Any]) -> dict[str, Any]:
     """What of the settings makes the result, as TOML has it."""
+    from ..datasets import DATASETS
+
     found = {}
     order = ["data", *(option.name for option in train_options())]
     for key in order:
         value = settings.get(key)
         if key in OF_THE_CALL or value is None:
             continue
-        if key in _PATHS and (os.sep in value or Path(value).exists()):
+        if key in _PATHS and value not in DATASETS:
             value = os.path.abspath(value)
         found[key] = list(value) if isinstance(value, (list, tuple)) else value
     return found
