@@ -264,3 +264,38 @@ def test_more_epochs_go_on_from_a_finished_run(run: Here) -> None:
         "history"]["loss"]) == 3
     assert run(*argv, "--epochs", "7", "-o", "r", "--resume").status == 0
     np.testing.assert_array_equal(params(run.folder / "r"), params(run.folder / "whole"))
+
+
+def test_fewer_epochs_than_trained_are_refused(run: Here,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "iris", "-q", "--no-report", "--resume", "-o", "r")
+
+    def refused(epochs: int, words: str) -> None:
+        before = {path: path.read_bytes() for path in Path("r").rglob("*.*")}
+        done = run(*argv, "--epochs", epochs)
+        assert done.status == 2 and not done.out
+        assert done.err.splitlines()[-1] == (f"Error: --resume --epochs {epochs}: r holds a run "
+                                             f"of {words} already; --overwrite starts anew")
+        assert before == {path: path.read_bytes() for path in Path("r").rglob("*.*")}
+
+    with monkeypatch.context() as patch:
+        _Signalling(patch, 10)  # 120 rows are 4 steps
+        assert run(*argv, "--epochs", "6").status == 130
+    refused(2, "3 epochs")
+    assert run(*argv, "--epochs", "3", "--json").json["epochs"] == 3
+    refused(2, "3 epochs")
+    assert run(*argv, "--epochs", "2", "--overwrite", "--json").json["epochs"] == 2
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_several_runs_keep_their_epochs(finished: bool, run: Here,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "iris", "-q", "--no-report", "--resume", "-o", "r", "--grid",
+            "epochs=2,3", "--epochs")
+    with monkeypatch.context() as patch:
+        if not finished:
+            _Signalling(patch, 2)
+        assert run(*argv, "1").status == (0 if finished else 130)
+    done = run(*argv, "5")
+    assert done.status == 2 and "--resume --epochs 5: r holds several runs" in done.err
+    assert run(*argv, "1").status == 0  # the same line: as ever

@@ -141,7 +141,8 @@ def _output() -> list[Option]:
                 help="Replace a finished run, once the new one is complete; start an unfinished "
                      "one anew."),
         _option(part, "--resume", is_flag=True,
-                help="Go on with an unfinished run, if there is one; leave a finished one."),
+                help="Go on with an unfinished run, if there is one; leave a finished one, but "
+                     "for more --epochs of a single run."),
         _option(part, "--checkpoint-every", type=Duration(), default=30.0,
                 help="Seconds between two checkpoints."),
         _option(part, "--report/--no-report", default=True, help="Write report.html."),

@@ -15,7 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
+
+from ..engine import EPOCH, POSITION
 from ..io.files import write_whole
+from ..io.safetensors import read
 from . import config
 
 MODEL, CONFIG, METRICS, REPORT, RESULT = (
@@ -62,12 +66,18 @@ class Output:
         """Whether an unfinished run is here."""
         return (self.work / CONFIG).exists()
 
-    def plan(self, settings: dict[str, Any]) -> str:
+    def plan(self, settings: dict[str, Any], *, alone: bool = True) -> str:
         """What is to be done: "new", "resume" or "done".
+
+        Parameters
+        ----------
+        settings : dict
+        alone : bool
+            Whether this is a single run: only that goes on with more epochs.
 
         Raises
         ------
-        ValueError
+        ValueError, click.UsageError
             If earlier work is in the way.
         """
         overwrite, resume = settings["overwrite"], settings["resume"]
@@ -81,10 +91,10 @@ class Output:
                     "one is complete; or choose another --output")
             return "new"
         if self.begun:
-            return self._same(settings, self.work / CONFIG, "resume")
+            return self._same(settings, self.work / CONFIG, "resume", alone)
         if not self.finished or overwrite:
             return "new"
-        found = self._same(settings, self.folder / CONFIG, "done")
+        found = self._same(settings, self.folder / CONFIG, "done", alone)
         earlier = self.result()
         more = settings["epochs"] > earlier.get("epochs", 0)
         if earlier.get("status") in ("early stopping", "divergence") or not more or (
@@ -92,7 +102,7 @@ class Output:
             return found
         return "resume"  # of a run that time stopped, or with more epochs
 
-    def _same(self, settings: dict[str, Any], path: Path, found: str) -> str:
+    def _same(self, settings: dict[str, Any], path: Path, found: str, alone: bool) -> str:
         """``found`` if the run there has these settings."""
         own, there = config.resolved(settings), config.load(path)
         for key in [*there, *own]:
@@ -102,7 +112,27 @@ class Output:
                 return "new"
             raise ValueError(f"--resume: {path} has {key} = {there.get(key)!r}, this run "
                              f"{own.get(key)!r}; --overwrite starts anew")
-        return found
+        epochs, trained = own["epochs"], self._trained()
+        if alone and epochs < trained:
+            holds = f"a run of {trained} epochs already"
+        elif not alone and epochs != there.get("epochs"):
+            holds = (f"several runs of --epochs {there.get('epochs')}, and only a single run goes "
+                     "on with others")
+        else:
+            return found
+        if settings["overwrite"]:
+            return "new"
+        raise click.UsageError(f"--resume --epochs {epochs}: {self.folder} holds {holds}; "
+                               "--overwrite starts anew")
+
+    def _trained(self) -> int:
+        """Epochs that the single run here has behind it, one that was begun included."""
+        if not self.begun:
+            return int(self.result().get("epochs", 0))
+        if not (self.work / CHECKPOINT).exists():
+            return 0
+        cursor = read(self.work / CHECKPOINT)[0].get("run/cursor", [0] * 5)
+        return int(cursor[EPOCH] + (cursor[POSITION] > 0))
 
     def result(self) -> dict[str, Any]:
         """What the finished run said of itself."""

@@ -77,14 +77,14 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
         For what is wrong, in one line.
     """
     output = Output(settings["output"] or f"fastbp-{name_of(settings['data'])}")
-    plan = output.plan(settings)
+    found = many.expand(settings, grid)
+    plan = output.plan(settings, alone=len(found) == 1)
     if plan == "done":
         say(f"{output.folder} is finished")
         _tell(output.result(), settings["as_json"])
         return 0
     data = prepare(settings)
-    runs = [_one(own, data, output, alone=len(found) == 1)
-            for found in [many.expand(settings, grid)] for own in found]
+    runs = [_one(own, data, output, alone=len(found) == 1) for own in found]
     if not settings["quiet"]:
         held = f", {len(data.held[0]):,} held out" if data.held is not None else ""
         print(f"{data.name}: {data.n_train:,} rows to learn from{held}"
