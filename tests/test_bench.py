@@ -111,6 +111,14 @@ def test_rows_from_the_command_line() -> None:
     assert (work.sizes, work.batch) == ((20, 50, 3), 64)
     assert (work.hidden, work.optimizer) == ("tanh", "adam")
     assert work.loss == "softmax_cross_entropy" and work.dtype == "float32"
+    (work,) = read([row_of("4-3:2:relu:sgd:l2:float64")]).values()
+    assert work.loss == "l2" and work.dtype == "float64"
+    for text, word in (("foo", "parts"), ("4-3:2:relu:sgd:l2:float32:1", "parts"), ("4-x:2", "x"),
+                       ("4:2", "sizes"), ("0-3:2", "sizes"), ("4-3:0", "batch"),
+                       ("4-3:2:foo", "hidden"), ("4-3:2:relu:lion", "optimizer"),
+                       ("4-3:2:relu:sgd:l1", "loss"), ("4-3:2:relu:sgd:l2:int8", "dtype")):
+        with pytest.raises(ValueError, match=word):
+            row_of(text)
 
 
 def test_timing_and_peak() -> None:

@@ -128,6 +128,7 @@ def test_tables_that_do_not_fit_a_model(trained: Here) -> None:
     Path("less.csv").write_text("x,z\n1,2\n3,4\n")
     assert "'colour'" in trained.fails("predict", "m", "less.csv")
     assert "'kind'" in trained.fails("evaluate", "m", _without_target(trained.folder))
+    assert "--target x" in trained.fails("evaluate", "m", "d.csv", "--target", "x")
     assert "none.csv" in trained.fails("predict", "m", "none.csv")
     assert {p.name for p in trained.folder.iterdir()} == {
         "d.csv", "m", "new.csv", "less.csv", "p.csv", "bare.csv"}

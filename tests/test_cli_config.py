@@ -32,13 +32,16 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     ["train", "digits", "--batch-size", "-1"], ["train", "digits", "--learning-rate", "nan"],
     ["train", "digits", "--lr", "0"], ["train", "digits", "--optimizer", "newton"],
     ["train", "digits", "--hidden", "9,x"], ["train", "digits", "--seed", "-1"],
+    ["train", "digits", "--seed", str(2**63)], ["train", "digits", "--split-seed", str(2**32)],
+    ["train", "digits", "--seeds", f"5,{2**63}"], ["train", "digits", "--epochs", str(2**63)],
     ["train", "digits", "--threads", "0"], ["train", "digits", "--dropout", "1"],
     ["train", "digits", "--time-limit", "soon"], ["train", "digits", "--seeds", "5..1"],
     ["train", "digits", "--seeds", "1,1"], ["train", "digits", "--grid", "lr"],
     ["train", "digits", "--grid", "target=a,b"], ["train", "digits", "--grid", "lr=1,-1"],
     ["train", "digits", "--grid", "lr=1,1"], ["train", "digits", "--task", "guess"],
     ["train", "digits", "--config", "none.toml"], ["predict", "none", "digits"],
-    ["export", "none"], ["bench", "12"], ["warmup", "--dtype", "int8"]])
+    ["export", "none"], ["bench", "12"], ["bench", "4-3:2:foo"], ["bench", "4-3:0"],
+    ["bench", "4:2"], ["warmup", "--dtype", "int8"]])
 def test_senseless_arguments_exit_with_2(argv: list[str], run: Here) -> None:
     done = run(*argv)
     assert done.status == 2 and not done.out

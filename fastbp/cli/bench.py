@@ -34,8 +34,8 @@ def command(work: str, peers: tuple[str, ...], seconds: float, as_json: bool) ->
 
     try:
         row = row_of(work)
-    except (IndexError, ValueError):
-        raise click.UsageError(f"{work!r} is no work like {WORK}") from None
+    except ValueError as error:
+        raise click.UsageError(f"{work!r} is no work like {WORK}: {error}") from None
     results = compare([row], ["fastbp", *(peers or PEERS)], seconds)
     table = best(results["records"])[work]
     own = table["fastbp"]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+#: The largest integer of compiled code.
+MOST = 2**63 - 1
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -28,12 +30,12 @@ class Kind(click.ParamType[Any] if TYPE_CHECKING else click.ParamType):  # type:
 
 
 class Count(Kind):
-    """An integer of at least ``least``."""
+    """An integer from ``least`` to ``most``."""
 
     name = "N"
 
-    def __init__(self, least: int = 1) -> None:
-        self.least = least
+    def __init__(self, least: int = 1, most: int = MOST) -> None:
+        self.least, self.most = least, most
 
     def parse(self, value: Any) -> int:
         """The number; a TOML number with a point is none."""
@@ -42,6 +44,8 @@ class Count(Kind):
             raise ValueError(f"{value!r} is not an integer")
         if int(value) < self.least:
             raise ValueError(f"{value} is not at least {self.least}")
+        if int(value) > self.most:
+            raise ValueError(f"{value} is not at most {self.most}")
         return int(value)
 
 

@@ -60,9 +60,12 @@ def target_of(model: Model, name: str | None, table: Table) -> Target:
     Raises
     ------
     ValueError
-        If nobody says which column holds the truth, or the network's outputs are neither.
+        If nobody says which column holds the truth, or it is one that the model takes in, or
+        the network's outputs are neither.
     """
     network, known = model.network, model.target
+    if model.preprocessor is not None and any(c.name == name for c in model.preprocessor.columns):
+        raise ValueError(f"--target {name}: the model predicts from this column")
     if known is not None:
         return known if name is None else Target(name, known.task, known.classes, known.mean,
                                                  known.scale)

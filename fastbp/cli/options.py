@@ -61,7 +61,7 @@ def _data() -> list[Option]:
                 help="Else this share of the rows; 0 for none."),
         _option("Data", "--test-split", type=Real(0, 1), default=0.0,
                 help="Share of the rows for the final scores alone."),
-        _option("Data", "--split-seed", type=Count(0), default=0,
+        _option("Data", "--split-seed", type=Count(0, 2**32 - 1), default=0,
                 help="Draws the rows held out; not touched by --seeds."),
         _option("Data", "--stream/--no-stream", default=None,
                 help="Read batch by batch; by default when the file is large beside the memory."),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import check_choice, check_size
 from ..layers import Dense, Layer, ReLU, Sigmoid, Softmax, Tanh
 from ..losses import CrossEntropyLoss, L2Loss, Loss
 from ..network import Network
@@ -14,6 +15,9 @@ from ..optimizers import SGD, Adam, Optimizer
 
 HIDDEN: dict[str, type[Layer]] = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid}
 LEARNING_RATE = {"sgd": 0.01, "adam": 1e-3}
+#: What may follow sizes and batch in a workload's text, in this order.
+_WORDS = {"hidden": tuple(HIDDEN), "optimizer": tuple(LEARNING_RATE),
+          "loss": ("softmax_cross_entropy", "l2"), "dtype": ("float32", "float64")}
 #: Most bytes of input in a workload's data, and most batches.
 _DATA_BYTES, _BATCHES = 32e6, 256
 
@@ -105,11 +109,21 @@ def read(rows: list[dict[str, Any]]) -> dict[str, Workload]:
 
 
 def row_of(text: str) -> dict[str, Any]:
-    """A workload from ``sizes:batch[:hidden[:optimizer[:loss[:dtype]]]]``."""
+    """A workload from ``sizes:batch[:hidden[:optimizer[:loss[:dtype]]]]``.
+
+    Raises
+    ------
+    ValueError
+        If it is none: names the part.
+    """
     parts = text.split(":")
-    names = ("sizes", "batch", "hidden", "optimizer", "loss", "dtype")
+    if not 2 <= len(parts) <= 2 + len(_WORDS):
+        raise ValueError(f"{text!r} has {len(parts)} parts between colons")
     row: dict[str, Any] = {"name": text, "hidden": "relu", "optimizer": "sgd"}
-    row.update(zip(names, parts, strict=False))
-    row["sizes"] = [int(n) for n in parts[0].split("-")]
-    row["batch"] = int(parts[1])
+    row["sizes"] = [check_size(int(n), "sizes") for n in parts[0].split("-")]
+    row["batch"] = check_size(int(parts[1]), "batch")
+    if len(row["sizes"]) < 2:
+        raise ValueError(f"sizes must be those of inputs and outputs at least, got {parts[0]}")
+    for (name, known), word in zip(_WORDS.items(), parts[2:], strict=False):
+        row[name] = check_choice(word, name, known)
     return row
