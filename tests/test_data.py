@@ -145,6 +145,8 @@ def test_bundled_names_and_tables_in_memory() -> None:
     ("a.csv", b"x,y\n", "has a header but no rows"),
     ("a.csv", b"x;y;z\n1;2;3\n", r"one column found, 'x;y;z', with delimiter ','.*delimiter=';'"),
     ("a.tsv", b"x,y\n1,2\n", r"one column found.*delimiter=','"),
+    ("a.csv", "x,größe\n1,2\n".encode("latin-1"), "the header is not UTF-8: save the file as"),
+    ("a.csv", "x,y\n1,café\n".encode("latin-1"), "is not UTF-8, save it as UTF-8.*'y'"),
     ("a.csv", b"x,x\n1,2\n", "two columns named 'x'"),
     ("a.csv", b"x,y\n1,2\n1,2,3\n", "not a readable CSV"),
     ("a.parquet", b"PAR1 and no more", "not a readable Parquet file, or cut short"),
@@ -501,6 +503,8 @@ def test_columns_that_do_not_fit() -> None:
     assert p.transform(good).shape == (1, 4)
     for bad, message in (({"c": ["a"], "x": [1.0]}, "column 'b' is missing; the table has"),
                          (good | {"b": [2]}, "'b' must hold true or false, got 2 in row 0"),
+                         (good | {"b": ["maybe"]}, "'b' must hold true or false, got 'maybe' in"),
+                         (good | {"x": ["u"]}, "'x' must hold numbers, got 'u' in row 0"),
                          (good | {"x": [np.nan]}, "'x' has no value in row 0.*impute"),
                          (good | {"c": [None]}, "'c' has no value in row 0"),
                          (good | {"x": [1e300]}, "feature 'x' is too large for float32"),
@@ -508,6 +512,11 @@ def test_columns_that_do_not_fit() -> None:
                          (good | {"x": [[1]]}, "must be 1-D")):
         with pytest.raises(ValueError, match=message):
             p.transform({k: np.array(v) for k, v in bad.items()})
+    np.testing.assert_array_equal(p.transform(good | {"b": np.array(["True"])}), p.transform(good))
+    target = data.learn({"x": np.arange(4.0), "y": np.array([0.0, 1, 0, 1])}, "y").target
+    assert target is not None
+    with pytest.raises(ValueError, match="holds 3 in row 1 .* none of the classes"):
+        target.encode(np.array([1.0, 3.0]))
     with pytest.raises(ValueError, match="out must be"):
         p.transform(good, out=np.empty((2, 4), "f4"))
 

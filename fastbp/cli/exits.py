@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import sys
 import warnings
@@ -16,6 +18,10 @@ import click
 FAILED, DIVERGED = 1, 3
 #: Statuses of programs stopped by a signal, as shells count them.
 _BY_SIGNAL = 128
+#: Arguments that the library's messages name, as in drop=['x'], and the options that they are.
+_OPTIONS = {"drop": "--ignore", "missing": "--missing", "unknown": "--unknown",
+            "delimiter": "--delimiter"}
+_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=\[?(['\"])(.*?)\2\]?")
 
 
 class Diverged(Exception):
@@ -64,8 +70,12 @@ def run(argv: Sequence[str] | None) -> int:
 
 
 def _fail(error: Any, status: int = FAILED) -> int:
-    say(f"error: {error}")
+    say(f"error: {_ARGUMENT.sub(_option, str(error))}")
     return status
+
+
+def _option(found: re.Match[str]) -> str:
+    return f"{_OPTIONS[found[1]]} {shlex.quote(found[3])}"
 
 
 def of_file(error: OSError) -> str:

@@ -37,6 +37,8 @@ def _reading(path: Path, what: str, names: Sequence[str] = ()) -> Iterator[None]
     pa = _pyarrow()
     try:
         yield
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: the header is not UTF-8: save the file as UTF-8") from None
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -44,6 +46,8 @@ def _reading(path: Path, what: str, names: Sequence[str] = ()) -> Iterator[None]
         number = re.search(r"CSV column #(\d+)", words)
         if number and int(number[1]) < len(names):
             words = words.replace(number[0], f"column {names[int(number[1])]!r}")
+        if "invalid UTF8" in words:
+            raise ValueError(f"{path} is not UTF-8, save it as UTF-8: {words}") from None
         raise ValueError(f"{path} is not a readable {what} file, or cut short: {words}") from None
 
 
@@ -104,12 +108,17 @@ class TextFile(Table):
         pa = _pyarrow()
         with _reading(path, "CSV"), self._open() as reader:
             schema = reader.schema
-        self.kinds = _kinds(schema, path)
+            self.kinds = _kinds(schema, path)
         if len(self.kinds) == 1:
             self._one_column(self.names[0])
+        for field in schema:  # bytes: pyarrow's word for text that is not UTF-8
+            if pa.types.is_binary(field.type):
+                self.kinds[field.name] = "undecoded"
         self._types = {field.name: pa.float64() if pa.types.is_integer(field.type)
-                       else pa.string() if pa.types.is_null(field.type) else field.type
-                       for field in schema}
+                       else pa.string() if self.kinds[field.name] in ("empty", "undecoded")
+                       else field.type for field in schema}
+        if set(self.kinds.values()) == {"empty"}:
+            next(self.part(0))  # says so if there are no rows
 
     def _one_column(self, header: str) -> None:
         other = next((d for d in ",;\t|" if d in header and d != self.delimiter), None)

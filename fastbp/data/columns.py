@@ -103,8 +103,8 @@ def first(where: Array, first_row: int) -> str:
     return f"row {first_row + int(np.argmax(where))} (counted from 0)"
 
 
-def numbers(values: Array, name: str, first_row: int = 0) -> Array:
-    """A column as float64, NaN where a value is missing.
+def numbers(values: Array, name: str, first_row: int = 0, what: str = "numbers") -> Array:
+    """A column as float64, NaN where a value is missing; ``what`` it must hold, for messages.
 
     Raises
     ------
@@ -115,11 +115,11 @@ def numbers(values: Array, name: str, first_row: int = 0) -> Array:
         found = values.astype(np.float64)
     else:
         found = np.empty(len(values))
-        for i, value in enumerate(values):
+        for i, value in enumerate(values.tolist()):
             try:
                 found[i] = np.nan if _is_missing(value) else float(value)
             except (TypeError, ValueError):
-                raise ValueError(f"column {name!r} must hold numbers, got {value!r} in row "
+                raise ValueError(f"column {name!r} must hold {what}, got {value!r} in row "
                                  f"{first_row + i} (counted from 0)") from None
     with np.errstate(over="ignore", invalid="ignore"):
         suspect = not np.isfinite(found.sum())

@@ -62,7 +62,11 @@ class Boolean:
 
     def write(self, values: Array, out: Array, first_row: int = 0) -> None:
         """Put the feature of each value into ``out`` (n, 1)."""
-        found = numbers(values, self.name, first_row)
+        if values.dtype.kind in "OU":  # text, where a file has another word in the column
+            words = {"true": 1.0, "false": 0.0}
+            values = np.array([words.get(v.lower(), v) if isinstance(v, str) else v
+                               for v in values.tolist()], object)
+        found = numbers(values, self.name, first_row, "true or false")
         odd = ~np.isin(found, (0, 1)) & ~np.isnan(found)
         if odd.any():
             raise ValueError(f"column {self.name!r} must hold true or false, got "
@@ -116,7 +120,8 @@ class Categorical:
         if new.any() and self.unknown == "error":
             word = words[codes[np.argmax(new)]]
             raise ValueError(f"column {self.name!r} holds {word!r} in {first(new, first_row)}, "
-                             "which training has not seen (unknown='ignore' lets it in)")
+                             "which training has not seen (trained with unknown='ignore' it is "
+                             "let in)")
         if self.encoding == "ordinal":
             out[:, 0] = found
             return

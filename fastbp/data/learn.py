@@ -91,8 +91,8 @@ class _Words:
         self.counts.update(dict(zip(words.tolist(), found.tolist(), strict=True)))
         if len(self.counts) > self.most:
             raise ValueError(f"column {self.name!r} has more than {self.most} different values "
-                             f"({', '.join(map(repr, sorted(self.counts)[:3]))}, ...): drop it, "
-                             "or raise max_categories")
+                             f"({', '.join(map(repr, sorted(self.counts)[:3]))}, ...): drop it "
+                             f"(drop=[{self.name!r}]), or in Python raise max_categories")
 
     def fill(self) -> str:
         return min(self.counts, key=lambda word: (-self.counts[word], word))
@@ -277,10 +277,12 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     return Learned(Preprocessor(learned), wanted.done(rows) if wanted else None, rows)
 
 
-def _check_kinds(table: Table, target: str | None, kinds: Mapping[str, str]) -> None:
+def _check_kinds(table: Table, target: str | None, kinds: dict[str, str]) -> None:
     if not kinds:
         one = " (one column found: is the delimiter right?)" if len(table.kinds) == 1 else ""
         raise ValueError(f"{table.label} leaves no columns to learn from beside the target{one}")
+    for name in _first(kinds | ({target: table.kinds[target]} if target else {}), "undecoded"):
+        raise ValueError(f"{table.label}: column {name!r} is not UTF-8: save the file as UTF-8")
     for name in _first(kinds, "datetime"):
         raise ValueError(f"column {name!r} holds dates or times: turn them into numbers (year, "
                          f"hour, days since ...) or drop it (drop=[{name!r}])")

@@ -34,7 +34,7 @@ class Table:
         Path or name, for messages.
     kinds : dict from str to str
         Columns in order: "numeric", "boolean", "categorical", "datetime", "empty" (no value
-        at all) or "other".
+        at all), "undecoded" (text that is not UTF-8) or "other".
     n_rows : int or None
         None where only reading tells.
     n_parts : int

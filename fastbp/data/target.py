@@ -102,7 +102,9 @@ class Target:
             codes = np.array(own, np.int64)[inverse.reshape(-1)]
         new = codes < 0
         if new.any():
-            raise ValueError(f"target {self.name!r} holds {values[np.argmax(new)]!r} in "
+            value = values[new].tolist()[0]
+            value = int(value) if isinstance(value, float) and value.is_integer() else value
+            raise ValueError(f"target {self.name!r} holds {value!r} in "
                              f"{first(new, first_row)}, which is none of the classes "
                              f"{self.classes[:10]}{'...' if len(self.classes) > 10 else ''}")
         return codes
