@@ -177,6 +177,21 @@ def test_a_stream_learns_and_repeats(run: Here, monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(params(run.folder / "a"), params(run.folder / "c"))
 
 
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_validation_is_a_share_of_what_the_test_leaves(stream: str, run: Here) -> None:
+    data = table(run.folder / "d.csv", 2000)
+    done = run("train", data, "--target", "kind", "--test-split", "0.6", "--validation-split",
+               "0.6", stream, *QUICK, "--json")
+    assert done.status == 0, done.err
+    assert done.json["rows"] == pytest.approx(0.4 * 0.4 * 2000, rel=0.2)
+
+
+@pytest.mark.parametrize(("data", "name"), [
+    ("iris", "iris"), ("a/sales.2023.csv", "sales.2023"), ("d.CSV.gz", "d"), ("x.y", "x.y")])
+def test_a_run_is_called_by_its_data(data: str, name: str) -> None:
+    assert prepare.name_of(data) == name
+
+
 def test_a_share_is_the_same_in_any_pieces_and_shares_make_the_whole() -> None:
     whole = prepare.opened("diabetes")
     parts = [prepare.Share(whole, low, high, 3) for low, high in ((0, 0.3), (0.3, 1))]

@@ -16,7 +16,7 @@ from ..data import Preprocessor, Table, Target, learn, open_table
 from ..data.columns import Matrix, column, rows_of
 from ..data.features import Numeric
 from ..data.stream import TableStream
-from ..data.table import ROWS, Arrays, Columns
+from ..data.table import ENDINGS, ROWS, Arrays, Columns
 
 #: Bundled data that is images in [0, 1], which need no standardising.
 IMAGES = ("digits", "mnist")
@@ -50,8 +50,11 @@ class Prepared:
 
 
 def name_of(data: str) -> str:
-    """The bundled name, or the file's without its endings."""
-    return data if data in datasets.DATASETS else Path(data).name.split(".")[0] or "model"
+    """The bundled name, or the file's without the endings of formats."""
+    path = Path(data)
+    while data not in datasets.DATASETS and path.suffix.lower() in ENDINGS:
+        path = path.with_suffix("")
+    return path.name or "model"
 
 
 def prepare(settings: Mapping[str, Any]) -> Prepared:
@@ -243,7 +246,8 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     """Rows to train on stay in the file; of those held out at most MOST_HELD are in memory."""
     most, seed = MOST_HELD / n_rows, settings["split_seed"]
     split = 0.0 if settings["validation"] is not None else settings["validation_split"]
-    tested, held = min(settings["test_split"], most), min(split, most)
+    tested = min(settings["test_split"], most)
+    held = min(split * (1 - tested), most)  # of the rows left, as in memory
     if tested + held == 0:
         source = TableStream(table, preprocessor, target, n_rows=n_rows)
         return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source,
@@ -255,7 +259,12 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
         found = features_of(Share(table, low, high, seed), preprocessor, target)
         return found if len(found[0]) else None
 
-    source = TableStream(Share(table, tested + held, 1.0, seed), preprocessor, target)
-    return Prepared(name_of(settings["data"]), preprocessor, target, source.n_rows, source,
+    rest = Share(table, tested + held, 1.0, seed)
+    n_train = sum(rows_of(piece) for piece in rest.batches([target.name]))
+    if not n_train:
+        raise ValueError(f"--test-split {settings['test_split']} and --validation-split {split} "
+                         f"of {n_rows} rows leave none to train on")
+    source = TableStream(rest, preprocessor, target, n_rows=n_train)
+    return Prepared(name_of(settings["data"]), preprocessor, target, n_train, source,
                     _from_file(settings, preprocessor, target) or part(tested, tested + held),
                     part(0.0, tested))

@@ -303,7 +303,7 @@ def open_table(source: Any, *, delimiter: str | None = None) -> Table:
         return bundled(source)
     path = Path(source)
     ends = [end.lower() for end in path.suffixes]
-    kind = next((e for e in reversed(ends) if e not in (".gz", ".bz2", ".zst", ".lz4")), "")
+    kind = next((e for e in reversed(ends) if e not in _PACKED), "")
     if kind not in _READERS:
         names = "" if ends else f", nor a bundled name ({', '.join(datasets.DATASETS)})"
         raise ValueError(f"{path}: {kind or 'no ending'} is none of {', '.join(_READERS)}{names}")
@@ -335,5 +335,9 @@ _READERS: dict[str, Any] = {
     ".csv": _text, ".tsv": _text, ".txt": _text, ".parquet": _parquet, ".pq": _parquet,
     ".arrow": _feather, ".feather": _feather, ".ipc": _feather,
     ".npy": lambda path, _: NumpyFile(path), ".npz": lambda path, _: _zipped(path)}
+#: Of packed files, and all that a table's name may end with.
+_PACKED = (".gz", ".bz2", ".zst", ".lz4")
+ENDINGS = (*_READERS, *_PACKED)
 
-__all__ = ["ROWS", "Arrays", "NumpyFile", "Table", "bundled", "column", "join", "open_table"]
+__all__ = ["ENDINGS", "ROWS", "Arrays", "NumpyFile", "Table", "bundled", "column", "join",
+           "open_table"]
