@@ -77,11 +77,13 @@ BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
                            ["--class-weight"]),
     "smooth numbers": ("d.csv", table, ["--target", "y", "--label-smoothing", "0.1"],
                        ["--label-smoothing"]),
-    "momentum of adam": ("d.csv", table, ["--target", "y", "--momentum", "0.9"], ["--momentum"]),
     "unknown figure": ("d.csv", table, ["--target", "y", "--monitor", "val_auc"],
                        ["--monitor val_auc", "val_r2"]),
     "all held out": ("d.csv", lambda p: table(p, 3), ["--target", "y", "--validation-split",
                                                       "0.9"], ["--validation-split"]),
+    "all held out of a stream": ("d.csv", lambda p: table(p, 3), [
+        "--target", "y", "--validation-split", "0.9", "--test-split", "0.9", "--stream"],
+        ["--validation-split 0.9 of 3 rows leave none"]),
     "no validation file": ("d.csv", table, ["--target", "y", "--validation", "v.csv"],
                            ["--validation v.csv"]),
 }
@@ -192,7 +194,8 @@ def test_places_that_cannot_be_written(run: Here) -> None:
     for output in ("none/p.csv", "file/p.csv", "none/p.parquet"):
         line = run.fails("predict", "fastbp-iris", "iris", "-o", output)
         assert output in line
-    assert ".txt" in run.fails("predict", "fastbp-iris", "iris", "-o", "p.txt")
+    done = run("predict", "fastbp-iris", "iris", "-o", "p.txt")
+    assert done.status == 2 and ".txt is none of .csv" in done.err.splitlines()[-1]
 
 
 @pytest.mark.skipif(os.name != "posix" or not os.path.exists("/dev/full"), reason="/dev/full")

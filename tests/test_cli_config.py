@@ -41,7 +41,9 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     ["train", "digits", "--grid", "lr=1,1"], ["train", "digits", "--task", "guess"],
     ["train", "digits", "--config", "none.toml"], ["predict", "none", "digits"],
     ["export", "none"], ["bench", "12"], ["bench", "4-3:2:foo"], ["bench", "4-3:0"],
-    ["bench", "4:2"], ["warmup", "--dtype", "int8"]])
+    ["train", "digits", "--momentum", "0.9"], ["train", "digits", "--grid", "momentum=0,0.9"],
+    ["train", "digits", "--patience", "3"], ["train", "digits", "--grid", "patience=3,4"],
+    ["train", "digits", "--delimiter", ";;"], ["bench", "4:2"], ["warmup", "--dtype", "int8"]])
 def test_senseless_arguments_exit_with_2(argv: list[str], run: Here) -> None:
     done = run(*argv)
     assert done.status == 2 and not done.out
@@ -86,7 +88,9 @@ def test_without_click_the_extra_is_named(capsys: pytest.CaptureFixture[str],
 
 
 @pytest.mark.parametrize(("text", "complaint"), [
-    ("learnrate = 1", "unknown key 'learnrate'"), ("epoch = 1", "did you mean 'epochs'?"),
+    ("learnrate = 1", "unknown key 'learnrate'"), ("o = 'x'", "unknown key 'o'"),
+    ("lr = 1.0\nlearning-rate = 1.0", "learning-rate: the same option twice"),
+    ("epoch = 1", "did you mean 'epochs'?"),
     ("config = 'x'", "unknown key 'config'"), ("[training]\nepochs = 1", "unknown key 'training'"),
     ("epochs = 'many'", "epochs: 'many' is not an integer"),
     ("epochs = 2.5", "epochs: 2.5 is not an integer"), ("epochs = true", "epochs:"),
@@ -104,7 +108,8 @@ def test_a_file_with_mistakes_is_refused_by_name(text: str, complaint: str, run:
 def test_what_is_no_toml_is_refused(run: Here) -> None:
     for data in (b"epochs = ", b"\xff\xfe", b"epochs = 1\nepochs = 2"):
         Path("run.toml").write_bytes(data)
-        assert "run.toml is not TOML" in run.fails("train", "iris", "--config", "run.toml")
+        done = run("train", "iris", "--config", "run.toml")
+        assert done.status == 2 and "Error: run.toml is not TOML" in done.err.splitlines()[-1]
 
 
 def test_a_file_stands_in_for_options_and_the_command_line_wins(run: Here) -> None:
@@ -113,7 +118,7 @@ data = "iris"
 epochs = 2
 batch-size = 16
 hidden = [7, 5]
-lr = 0.01
+learning_rate = 0.01
 output = "out"
 quiet = true
 report = false
@@ -174,6 +179,11 @@ def test_kinds_of_values() -> None:
             duration.parse(wrong)
     assert seeds.parse("0..3,7") == [0, 1, 2, 3, 7] == seeds.parse([0, 1, 2, 3, 7])
     assert widths.parse("64:32") == widths.parse("64,32") == widths.parse([64, 32]) == [64, 32]
+    character = kinds.Character()
+    assert [character.parse(x) for x in (";", "\t", r"\t")] == [";", "\t", "\t"]
+    for wrong in ("", ";;", 3):
+        with pytest.raises(ValueError, match="not one character"):
+            character.parse(wrong)
     assert widths.parse("") == [] == widths.parse([]) and widths.parse(8) == [8]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import click
+
 from .. import schedules
 from ..callbacks import Callback, Checkpoint, EarlyStopping, TimeLimit
 from ..data import Target
@@ -44,7 +46,7 @@ def optimizer(settings: Mapping[str, Any]) -> Optimizer:
 
     Raises
     ------
-    ValueError
+    click.UsageError
         For a momentum where there is none.
     """
     name, rate = settings["optimizer"], settings["lr"]
@@ -58,7 +60,7 @@ def optimizer(settings: Mapping[str, Any]) -> Optimizer:
         options["weight_decay"] = settings["weight_decay"]
     if settings["momentum"]:
         if name not in ("sgd", "rmsprop"):
-            raise ValueError(f"--momentum {settings['momentum']}: {name} has none")
+            raise click.UsageError(f"--momentum {settings['momentum']}: {name} has none")
         options["momentum"] = settings["momentum"]
     made: Optimizer = {n.lower(): make for n, make in OPTIMIZERS.items()}[name](rate, **options)
     return made

@@ -41,17 +41,23 @@ def read_into(ctx: click.Context, option: click.Parameter, path: str | None) -> 
     """Callback of ``--config``: the file's values stand in for options that are not given."""
     if path is None or ctx.resilient_parsing:
         return path
-    known = {param.name: param for param in ctx.command.params
-             if param.name and param.name not in ("config", "help")}
-    names = {"json" if name == "as_json" else name: name for name in known}
-    values = {}
-    for key, value in load(path).items():
-        name = names.get(key.replace("-", "_"))
-        if name is None:
-            near = difflib.get_close_matches(key, names, 1)
+    known = {opt.lstrip("-").replace("-", "_"): param for param in ctx.command.params
+             for opt in param.opts if len(opt) > 2 and param.name not in ("config", "help")}
+    try:
+        found = load(path)
+    except ValueError as error:
+        raise click.UsageError(str(error), ctx) from None
+    values = dict[str, Any]()
+    for key, value in found.items():
+        param = known.get(key.replace("-", "_"))
+        if param is None:
+            near = difflib.get_close_matches(key, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"{path}: unknown key {key!r}{hint}", ctx)
-        values[name] = _checked(ctx, path, key, known[name], value)
+        name = str(param.name)
+        if name in values:
+            raise click.UsageError(f"{path}: {key}: the same option twice", ctx)
+        values[name] = _checked(ctx, path, key, param, value)
     ctx.default_map = {**(ctx.default_map or {}), **values}
     return path
 

@@ -6,14 +6,14 @@ import json
 
 import click
 
-from .kinds import Count
+from .kinds import Character, Count
 
 
 @click.command("evaluate")
 @click.argument("model", type=click.Path(exists=True))
 @click.argument("data")
 @click.option("--target", metavar="COL", help="Column with the truth; the model's own by default.")
-@click.option("--delimiter", metavar="CHAR", help="Between the fields of a text file.")
+@click.option("--delimiter", type=Character(), help="Between the fields of a text file.")
 @click.option("--batch-rows", type=Count(), default=65536, show_default=True,
               help="Rows in memory at a time.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")

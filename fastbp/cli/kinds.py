@@ -108,6 +108,20 @@ class Seeds(Kind):
         return found
 
 
+class Character(Kind):
+    """One character; \\t is a tab."""
+
+    name = "CHAR"
+
+    def parse(self, value: Any) -> str:
+        """The character."""
+        if value == r"\t":
+            return "\t"
+        if not isinstance(value, str) or len(value) != 1:
+            raise ValueError(f"{value!r} is not one character")
+        return value
+
+
 class Duration(Kind):
     """90, 90s, 10m, 1h30m, 2d; kept in seconds."""
 

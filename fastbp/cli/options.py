@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .kinds import Count, Duration, Real, Seeds, Widths
+from .kinds import Character, Count, Duration, Real, Seeds, Widths
 
 # Names that modules with kernels would tell too, but only after Numba; a test compares.
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "softplus",
@@ -54,11 +54,12 @@ def _data() -> list[Option]:
                 help="Missing values; impute: mean or commonest."),
         _option("Data", "--standardise/--no-standardise", default=None,
                 help="Numbers to mean 0, spread 1; by default except for bundled images."),
-        _option("Data", "--delimiter", metavar="CHAR", help="Between the fields of a text file."),
+        _option("Data", "--delimiter", type=Character(),
+                help="Between the fields of a text file."),
         _option("Data", "--validation", type=file, metavar="FILE",
                 help="Held-out rows, in a file of their own."),
         _option("Data", "--validation-split", type=Real(0, 1), default=0.2,
-                help="Else this share of the rows; 0 for none."),
+                help="Else this share of the rows that --test-split leaves; 0 for none."),
         _option("Data", "--test-split", type=Real(0, 1), default=0.0,
                 help="Share of the rows for the final scores alone."),
         _option("Data", "--split-seed", type=Count(0, 2**32 - 1), default=0,
@@ -112,7 +113,7 @@ def _training() -> list[Option]:
         _option(part, "--early-stopping/--no-early-stopping", default=False,
                 help="Stop when --monitor no longer improves; keep the best epoch."),
         _option(part, "--patience", type=Count(0), default=10,
-                help="Epochs without improvement that are borne."),
+                help="Epochs without improvement that are tolerated; for --early-stopping."),
         _option(part, "--monitor", metavar="FIGURE", default="val_loss",
                 help="What early stopping and the choice among several runs go by."),
         _option(part, "--seed", type=Count(0), default=0, help="Of weights and shuffling."),

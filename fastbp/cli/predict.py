@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .kinds import Count
+from .kinds import Character, Count
 
 
 @click.command("predict")
@@ -16,7 +16,7 @@ from .kinds import Count
               help="A .csv, .tsv or .parquet file; CSV on stdout by default.")
 @click.option("--probabilities/--no-probabilities", default=True, show_default=True,
               help="A column for each class beside the prediction.")
-@click.option("--delimiter", metavar="CHAR", help="Between the fields of a text file read.")
+@click.option("--delimiter", type=Character(), help="Between the fields of a text file read.")
 @click.option("--batch-rows", type=Count(), default=65536, show_default=True,
               help="Rows in memory at a time.")
 def command(model: str, data: str, output: str | None, delimiter: str | None, batch_rows: int,

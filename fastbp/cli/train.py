@@ -14,7 +14,7 @@ from .options import Sectioned, train_options
 @click.argument("data")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False), is_eager=True,
               callback=config.read_into, metavar="FILE.toml",
-              help="Options from a file; those on the command line go before.")
+              help="Options from a file; options on the command line take precedence.")
 @click.pass_context
 def command(ctx: click.Context, /, **settings: Any) -> int:
     """Train a network on DATA and save it.
@@ -32,6 +32,9 @@ def command(ctx: click.Context, /, **settings: Any) -> int:
     from .run import train
 
     runs = config.grid_of(settings["grid"], command, ctx)
+    patience = ctx.get_parameter_source("patience") is click.core.ParameterSource.COMMANDLINE
+    if not settings["early_stopping"] and (patience or "patience" in runs):
+        raise click.UsageError("--patience is for --early-stopping", ctx)
     return train(settings, runs)
 
 

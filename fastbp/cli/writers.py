@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import click
+
 from .._validation import Array
 
 
@@ -153,14 +155,15 @@ def open_writer(path: str | None) -> Any:
 
     Raises
     ------
-    ValueError, OSError
+    click.UsageError, OSError
         For an unknown ending, or a place that cannot be written.
     """
     if path is None or path == "-":
         return Stdout()
     end = Path(path).suffix.lower()
     if end not in (".csv", ".tsv", ".parquet", ".pq"):
-        raise ValueError(f"--output {path}: {end or 'no ending'} is none of .csv, .tsv, .parquet")
+        raise click.UsageError(f"--output {path}: {end or 'no ending'} is none of .csv, .tsv, "
+                               ".parquet")
     if end in (".parquet", ".pq"):
         return ParquetWriter(path)
     return TextWriter(path, "\t" if end == ".tsv" else ",")
