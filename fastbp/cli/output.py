@@ -116,8 +116,8 @@ class Output:
         if alone and epochs < trained:
             holds = f"a run of {trained} epochs already"
         elif not alone and epochs != there.get("epochs"):
-            holds = (f"several runs of --epochs {there.get('epochs')}, and only a single run goes "
-                     "on with others")
+            holds = (f"several runs of {there.get('epochs')} epochs, and only a single run goes "
+                     "on with more")
         else:
             return found
         if settings["overwrite"]:
