@@ -201,7 +201,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, data[0], data[1], accept_sparse=("csr", "csc"), reset=False,
                              multi_output=True, dtype=self.network_.dtype, **self._numeric)
         X = self.network_.check_input(_dense(X))
-        T = self.network_.check_target(self._encode(y), "validation_data[1]")
+        T = self.network_.check_target(self._encode(y, "validation_data[1]"),
+                                       "validation_data[1]")
         return Validation(X, T, as_weights(data[2] if len(data) == 3 else None, len(X), X.dtype,
                                            "validation_data[2]"))
 

@@ -202,26 +202,32 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self.classes_ = labels
             self._kind = "multilabel" if kind.startswith("multilabel") else _kind(labels)
             self._sparse = hasattr(y, "toarray")
-        elif self.warm_start and not np.array_equal(labels, self.classes_):
+        T = self._encode(y)
+        if self.warm_start and not np.array_equal(labels, self.classes_):
             raise ValueError("warm_start can only be used where y has the same classes as "
                              f"before, {self.classes_}; got {labels}")
-        elif incremental:
+        if incremental:
             self._sparse = hasattr(y, "toarray")
-        return self._encode(y)
+        return T
 
-    def _encode(self, y: Any) -> Array:
+    def _encode(self, y: Any, name: str = "y") -> Array:
         """Class indices, one column of 0 and 1, or a column for each label."""
         if hasattr(y, "toarray"):
             y = y.toarray()
         if self._kind == "multilabel":
             if y.ndim != 2 or y.shape[1] != len(self.classes_):
-                raise ValueError(f"y must have {len(self.classes_)} columns, got shape {y.shape}")
+                raise ValueError(f"{name} must have {len(self.classes_)} columns, got shape "
+                                 f"{y.shape}")
             return (y > 0).astype(np.float32)
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
+        if y.ndim != 1:
+            raise ValueError(f"{name} must have one class of {self.classes_} for each row, got "
+                             f"shape {y.shape}; indicators are for one that began with them")
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise ValueError(f"y has classes {unknown} that are not in classes_, {self.classes_}")
+            raise ValueError(f"{name} has classes {unknown} that are not in classes_, "
+                             f"{self.classes_}")
         index = np.searchsorted(self.classes_, y)
         return index if self._head()[0] > 1 else index[:, None].astype(np.float32)
 

@@ -175,10 +175,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             y = column_or_1d(y, warn=True)
         return self._encode(y)
 
-    def _encode(self, y: Array) -> Array:
+    def _encode(self, y: Array, name: str = "y") -> Array:
         """Rows (n, n_outputs)."""
         if self.loss == "poisson" and (y < 0).any():
-            raise ValueError(f"y must be at least 0 for loss='poisson', got {y.min()}")
+            raise ValueError(f"{name} must be at least 0 for loss='poisson', got {y.min()}")
         return y[:, None] if y.ndim == 1 else y
 
     def _head(self, T: Array) -> tuple[int, Loss, list[Layer], str]:
