@@ -33,3 +33,36 @@ def test_several_labels_are_not_for_one_class_a_row(call: Callable[[Any], Any],
                                                    message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(MLPClassifier((4,), max_iter=2, random_state=0))
+
+
+@pytest.mark.parametrize("fitted", [True, False], ids=["fitted", "new"])
+@pytest.mark.parametrize(("parameters", "call", "message"), [
+    ({}, lambda m: m.fit(X, y + 1, sample_weight=np.zeros(60)), "sample_weight is zero"),
+    ({}, lambda m: m.fit(X[:, :3], y, sample_weight=np.ones(3)), "sample_weight must have"),
+    ({"class_weight": 3}, lambda m: m.fit(X, y + 1), "class_weight must be a dict"),
+    ({"loss": "L2Loss"}, lambda m: m.fit(X, LABELS), "does not fit"),
+    ({"random_state": "x"}, lambda m: m.fit(X, y + 1), "seed"),
+    ({"hidden_layer_sizes": (4, -1)}, lambda m: m.fit(X, y), "hidden_layer_sizes"),
+    ({"early_stopping": True}, lambda m: m.fit(X[:5], y[:5]), "validation set is too small"),
+    ({"callbacks": None}, lambda m: m.fit(X, y), "callbacks must be a sequence .* got None"),
+    ({"callbacks": [3]}, lambda m: m.fit(X, y), r"callbacks must be a sequence .* got \[3\]"),
+    ({}, lambda m: m.fit(X, y, validation_data=(X, y[:5])), "inconsistent numbers"),
+    ({}, lambda m: m.fit(X, y, validation_data=(X,)), "validation_data must be a pair"),
+    ({"solver": "lbfgs"}, lambda m: m.fit(X, y, validation_data=(X, y)), "not lbfgs"),
+    ({}, lambda m: m.partial_fit(X, y, -np.ones(60), [0, 1, 2]), "sample_weight must be"),
+])
+def test_what_is_refused_leaves_the_estimator_as_it_was(
+        parameters: dict[str, Any], call: Callable[[Any], Any], message: str,
+        fitted: bool) -> None:
+    model = MLPClassifier((4,), max_iter=2, random_state=0)
+    if fitted:
+        model.fit(X, y)
+        expected = model.predict_proba(X)
+    model.set_params(**parameters)
+    before = vars(model).copy()
+    with pytest.raises((ValueError, TypeError), match=message):
+        call(model)
+    assert vars(model).keys() == before.keys()
+    assert all(value is before[name] for name, value in vars(model).items())
+    if fitted:
+        np.testing.assert_array_equal(model.predict_proba(X), expected)

@@ -11,7 +11,8 @@ import copy
 import functools
 import numbers
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import Array, as_weights, check_bool, check_choice, check_real, check_size
+from .._validation import Array, as_weights
 from ..history import History
-from ..layers import LAYERS, Dense, Layer, ReLU, Sigmoid, Tanh
+from ..layers import LAYERS, Dense, Layer
 from ..lbfgs import minimise
 from ..losses import Loss
 from ..network import Network
@@ -32,10 +33,8 @@ from ..run import Run
 from ..training import Job, Validation
 from .ahead import descend
 from .callbacks import CallbackSupportMixin, Relay, begin_fit, end_fit, with_callbacks
+from .parameters import ACTIVATIONS, check_parameters, sizes_of
 from .solvers import Follow, SkAdam, SkSGD, threads_for
-
-ACTIVATIONS: dict[str, type[Layer] | None] = {
-    "identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
@@ -47,40 +46,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self.__dict__.update(parameters)
 
     # -- checks -----------------------------------------------------------------------
-
-    def _check_parameters(self) -> None:
-        check_choice(self.activation, "activation", ACTIVATIONS)
-        check_choice(self.solver, "solver", ("adam", "lbfgs", "sgd"))
-        check_choice(self.learning_rate, "learning_rate", ("adaptive", "constant", "invscaling"))
-        for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping",
-                     "batch_norm"):
-            check_bool(getattr(self, name), name)
-        for name in ("max_iter", "max_fun"):
-            check_size(getattr(self, name), name)
-        for name in ("alpha", "power_t", "tol", "clip_norm"):
-            check_real(getattr(self, name), name)
-        for name in ("validation_fraction", "beta_1", "beta_2", "dropout", "average"):
-            check_real(getattr(self, name), name, 0.0, 1.0)
-        for name in ("learning_rate_init", "epsilon"):
-            check_real(getattr(self, name), name, open_low=True)
-        check_real(self.momentum, "momentum", 0.0, 1.0, open_high=False)
-        if self.batch_size != "auto":
-            check_size(self.batch_size, "batch_size")
-        if self.n_iter_no_change != np.inf:
-            check_size(self.n_iter_no_change, "n_iter_no_change")
-        if self.n_threads is not None:
-            check_size(self.n_threads, "n_threads")
-        check_choice(self.dtype, "dtype", ("auto", "float32", "float64"))
-        if self.solver == "lbfgs":
-            for name in ("dropout", "batch_norm", "clip_norm", "average", "callbacks"):
-                if value := getattr(self, name):
-                    raise ValueError(f"{name} goes with the solvers adam and sgd, not lbfgs; "
-                                     f"got {value!r}")
-
-    def _sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
-        return [check_size(size, "hidden_layer_sizes") for size in sizes]
 
     def _dtypes(self, going_on: bool = False) -> Any:
         if going_on:
@@ -97,11 +62,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _plan(self) -> tuple[Any, ...]:
         """What the network is built from: another cannot go on with it."""
-        return (self._sizes(), self.activation, self.dropout, self.batch_norm, repr(self.loss))
+        return (sizes_of(self), self.activation, self.dropout, self.batch_norm, repr(self.loss))
 
     def _build(self, n_in: int, n_out: int, dtype: np.dtype[Any], loss: Loss,
                head: list[Layer]) -> Network:
-        rng, widths = self._random_state, [n_in, *self._sizes(), n_out]
+        rng, widths = self._random_state, [n_in, *sizes_of(self), n_out]
         hidden, start = ACTIVATIONS[self.activation], []
         layers: list[Layer] = []
         for k in range(1, len(widths)):
@@ -124,7 +89,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """Everything of a first fit."""
         self.network_ = self._build(X.shape[1], n_out, X.dtype, loss, head)
         self._built = self._plan()
-        self.n_layers_, self.n_outputs_ = len(self._sizes()) + 2, n_out
+        self.n_layers_, self.n_outputs_ = len(sizes_of(self)) + 2, n_out
         self.out_activation_ = out_activation
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
         for name in ("loss_curve_", "best_loss_", "validation_scores_",
@@ -158,30 +123,38 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     @with_callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None,
-             incremental: bool = False) -> None:
-        self._check_parameters()
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        going_on = hasattr(self, "network_") and (self.warm_start or incremental)
-        if going_on and self._built != self._plan():
-            raise ValueError(f"the network that is there has {self._built}, the parameters "
-                             f"ask for {self._plan()}: fit with warm_start=False first")
-        X, y = validate_data(self, X, y, accept_sparse=("csr", "csc"), multi_output=True,
-                             dtype=self._dtypes(going_on), reset=not going_on, **self._numeric)
-        X = _dense(X)
-        T, weights = self._targets(y, incremental, going_on), self._weights(sample_weight, X, y)
-        self._random_state = check_random_state(self.random_state)
-        if not going_on:
-            self._start(X, *self._head(T))
-        X, T = self.network_.check_input(X), self.network_.check_target(T, "y")
-        held = self._held_out(validation_data)
+             incremental: bool = False, classes: Array | None = None) -> None:
+        with _as_before_on_error(self):
+            check_parameters(self)
+            if incremental and self.early_stopping:
+                raise ValueError("partial_fit does not support early_stopping=True")
+            if self.solver == "lbfgs" and validation_data is not None:
+                raise ValueError("validation_data goes with the solvers adam and sgd, not lbfgs")
+            going_on = hasattr(self, "network_") and (self.warm_start or incremental)
+            if going_on and self._built != self._plan():
+                raise ValueError(f"the network that is there has {self._built}, the parameters "
+                                 f"ask for {self._plan()}: fit with warm_start=False first")
+            X, y = validate_data(self, X, y, accept_sparse=("csr", "csc"), multi_output=True,
+                                 dtype=self._dtypes(going_on), reset=not going_on,
+                                 **self._numeric)
+            X = np.ascontiguousarray(_dense(X))
+            T = self._targets(y, incremental, going_on, classes)
+            weights = self._weights(sample_weight, X, y)
+            n_out, loss, *rest = self._head(T)
+            target = functools.partial(loss.check_target, dtype=X.dtype, n_out=(
+                self.network_.n_out if going_on else n_out))
+            T, held = target(T, name="y"), self._held_out(validation_data, X.dtype, target)
+            self._random_state = check_random_state(self.random_state)
+            if not going_on:
+                self._start(X, n_out, loss, *rest)
+            rows, scored = (X, T, weights), held
+            if self.early_stopping and held is None and self.solver != "lbfgs":
+                rows, scored = self._split(*rows)
         relay = begin_fit(self, 1 if incremental else self.max_iter, X, y, sample_weight)
         if self.solver == "lbfgs":
-            if held is not None:
-                raise ValueError("validation_data goes with the solvers adam and sgd, not lbfgs")
-            self._lbfgs(X, T, weights)
+            self._lbfgs(*rows)
         else:
-            self._descend(X, T, weights, held, incremental, relay)
+            self._descend(*rows, held, scored, incremental, relay)
         if not np.isfinite(self.network_.params).all():
             raise ValueError("the solver left weights that are not finite; inputs may be large "
                              "and need scaling, or learning_rate_init may be too large")
@@ -192,17 +165,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             given = np.full(len(X), given)
         return as_weights(given, len(X), X.dtype, name)
 
-    def _held_out(self, data: Any) -> Validation | None:
+    def _held_out(self, data: Any, dtype: np.dtype[Any],
+                  target: Callable[..., Array]) -> Validation | None:
         if data is None:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise TypeError("validation_data must be a pair (X, y) or (X, y, sample_weight), "
                             f"got {type(data).__name__}")
         X, y = validate_data(self, data[0], data[1], accept_sparse=("csr", "csc"), reset=False,
-                             multi_output=True, dtype=self.network_.dtype, **self._numeric)
-        X = self.network_.check_input(_dense(X))
-        T = self.network_.check_target(self._encode(y, "validation_data[1]"),
-                                       "validation_data[1]")
+                             multi_output=True, dtype=dtype, **self._numeric)
+        X = np.ascontiguousarray(_dense(X))
+        T = target(self._encode(y, "validation_data[1]"), name="validation_data[1]")
         return Validation(X, T, as_weights(data[2] if len(data) == 3 else None, len(X), X.dtype,
                                            "validation_data[2]"))
 
@@ -226,10 +199,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                           "scale the data", ConvergenceWarning, stacklevel=4)
 
     def _descend(self, X: Array, T: Array, weights: Array | None, held: Validation | None,
-                 incremental: bool, relay: Relay | None = None) -> None:
-        network, scored = self.network_, held
-        if self.early_stopping and held is None:
-            X, T, weights, scored = self._split(X, T, weights)
+                 scored: Validation | None, incremental: bool, relay: Relay | None) -> None:
+        network = self.network_
         if not hasattr(self, "loss_curve_"):
             self.__dict__ |= {"loss_curve_": [], "best_loss_": np.inf,
                               "validation_scores_": None, "best_validation_score_": None}
@@ -276,7 +247,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return SkSGD(self.learning_rate_init, float(self.momentum), self.nesterovs_momentum)
 
     def _split(self, X: Array, T: Array, weights: Array | None
-               ) -> tuple[Array, Array, Array | None, Validation]:
+               ) -> tuple[tuple[Array, Array, Array | None], Validation]:
         """Rows to train on, and a share to score on, with like classes where that can be."""
         rows, options = np.arange(len(X)), {"random_state": self._random_state,
                                             "test_size": self.validation_fraction}
@@ -291,7 +262,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError("the validation set is too small: raise validation_fraction="
                              f"{self.validation_fraction!r} or give more rows than {len(X)}")
         pick = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
-        return X[kept], T[kept], pick(kept), Validation(X[held], T[held], pick(held))
+        return (X[kept], T[kept], pick(kept)), Validation(X[held], T[held], pick(held))
 
     def _held_out_score(self, data: Validation) -> float:
         Y = self._output(data.X)
@@ -317,6 +288,18 @@ def stochastic(estimator: Any) -> bool:
         raise AttributeError(f"partial_fit goes with the solvers adam and sgd, not "
                              f"{estimator.solver}")
     return True
+
+
+@contextmanager
+def _as_before_on_error(estimator: Any) -> Iterator[None]:
+    """What was fitted stays, all of it, where a check fails."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def _dense(X: Any) -> Array:

@@ -175,21 +175,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if not hasattr(self, "network_"):
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            self.classes_ = classes
-            several = str(type_of_target(y)).startswith("multilabel")
-            self._kind = "multilabel" if several else _kind(classes)
         elif classes is not None and not np.array_equal(classes, self.classes_):
             raise ValueError(f"classes={classes!r} are not those of the first call to "
                              f"partial_fit, {self.classes_!r}")
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' is not for partial_fit, which does not "
                              "see all classes: give a dict or sample_weight")
-        self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True, classes=classes)
         return self
 
     # -- targets ----------------------------------------------------------------------
 
-    def _targets(self, y: Any, incremental: bool, going_on: bool) -> Array:
+    def _targets(self, y: Any, incremental: bool, going_on: bool,
+                 classes: Array | None) -> Array:
         if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
@@ -198,16 +196,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             raise ValueError("y holds several classes a row; of such y only indicators (0 and "
                              "1, multi-label) are supported")
         labels = unique_labels(y)
-        if not going_on and not incremental:
-            self.classes_ = labels
-            self._kind = "multilabel" if kind.startswith("multilabel") else _kind(labels)
+        if not going_on:
+            self.classes_ = labels if classes is None else classes
+            several = kind.startswith("multilabel")
+            self._kind = "multilabel" if several else _kind(self.classes_)
+        if incremental or not going_on:
             self._sparse = hasattr(y, "toarray")
         T = self._encode(y)
         if self.warm_start and not np.array_equal(labels, self.classes_):
             raise ValueError("warm_start can only be used where y has the same classes as "
                              f"before, {self.classes_}; got {labels}")
-        if incremental:
-            self._sparse = hasattr(y, "toarray")
         return T
 
     def _encode(self, y: Any, name: str = "y") -> Array:

@@ -170,7 +170,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     def _share(self) -> float:
         return 1 / self.n_outputs_ if self.loss == "squared_error" else 1.0
 
-    def _targets(self, y: Array, incremental: bool, going_on: bool) -> Array:
+    def _targets(self, y: Array, incremental: bool, going_on: bool, classes: None) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return self._encode(y)

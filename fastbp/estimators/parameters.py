@@ -1,0 +1,69 @@
+"""Parameters that both estimators have: what each may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._validation import check_bool, check_choice, check_real, check_size
+from ..callbacks import Callback
+from ..layers import Layer, ReLU, Sigmoid, Tanh
+
+ACTIVATIONS: dict[str, type[Layer] | None] = {
+    "identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
+
+
+def check_parameters(own: Any) -> None:
+    """Refuse what does not fit, by name.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For the first that does not.
+    """
+    check_choice(own.activation, "activation", ACTIVATIONS)
+    check_choice(own.solver, "solver", ("adam", "lbfgs", "sgd"))
+    check_choice(own.learning_rate, "learning_rate", ("adaptive", "constant", "invscaling"))
+    for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping",
+                 "batch_norm"):
+        check_bool(getattr(own, name), name)
+    for name in ("max_iter", "max_fun"):
+        check_size(getattr(own, name), name)
+    for name in ("alpha", "power_t", "tol", "clip_norm"):
+        check_real(getattr(own, name), name)
+    for name in ("validation_fraction", "beta_1", "beta_2", "dropout", "average"):
+        check_real(getattr(own, name), name, 0.0, 1.0)
+    for name in ("learning_rate_init", "epsilon"):
+        check_real(getattr(own, name), name, open_low=True)
+    check_real(own.momentum, "momentum", 0.0, 1.0, open_high=False)
+    if own.batch_size != "auto":
+        check_size(own.batch_size, "batch_size")
+    if own.n_iter_no_change != np.inf:
+        check_size(own.n_iter_no_change, "n_iter_no_change")
+    if own.n_threads is not None:
+        check_size(own.n_threads, "n_threads")
+    check_choice(own.dtype, "dtype", ("auto", "float32", "float64"))
+    if not isinstance(own.callbacks, Sequence) or not all(
+            isinstance(hook, Callback) for hook in own.callbacks):
+        raise TypeError("callbacks must be a sequence of Callback objects, got "
+                        f"{own.callbacks!r}")
+    if own.solver == "lbfgs":
+        for name in ("dropout", "batch_norm", "clip_norm", "average", "callbacks"):
+            if value := getattr(own, name):
+                raise ValueError(f"{name} goes with the solvers adam and sgd, not lbfgs; "
+                                 f"got {value!r}")
+
+
+def sizes_of(own: Any) -> list[int]:
+    """Units of each hidden layer.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For sizes that are no integers of at least 1.
+    """
+    sizes = own.hidden_layer_sizes
+    sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+    return [check_size(size, "hidden_layer_sizes") for size in sizes]
