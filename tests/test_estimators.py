@@ -192,11 +192,26 @@ def test_a_poisson_network_can_be_saved(tmp_path: Any) -> None:
     assert again.loss(X, y) == model.network_.loss(X, y)
 
 
-def test_several_outputs() -> None:
+@pytest.mark.parametrize("parameters", [
+    {}, {"alpha": 0.0}, {"alpha": 10.0, "max_iter": 600, "learning_rate_init": 0.01},
+    {"alpha": 10.0, "solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05,
+     "max_iter": 300}, {"alpha": 10.0, "early_stopping": True, "batch_size": 64}], ids=str)
+def test_several_outputs(parameters: dict[str, Any]) -> None:
     X, y = load("diabetes")
-    theirs, ours = both((X, np.column_stack([y, y**2])), max_iter=20, alpha=0.0)
+    theirs, ours = both((X, np.column_stack([y, y**2, -y])), **{"max_iter": 20, **parameters})
     assert_alike(theirs, ours)
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X))
+    np.testing.assert_array_equal(ours.history_["loss"], ours.loss_curve_)
+    if "learning_rate_init" in parameters:
+        assert ours.n_iter_ < parameters["max_iter"], "the rule has stopped it"
+
+
+def test_several_outputs_score_and_report_alike() -> None:
+    X, y = load("diabetes")
+    data = X, np.column_stack([y, y**2])
+    ours = MLPRegressor(max_iter=1, alpha=0.0, random_state=0).fit(*data, validation_data=data)
+    assert ours.history_["val_loss"] == [pytest.approx(ours.network_.loss(*data) / 2)]
+    assert repr(ours.network_.loss_function) == "L2Loss()"
     _, ours = both((X, np.column_stack([y, y**2])), max_iter=20, early_stopping=True)
     assert ours.predict(X).shape == (len(X), 2)
 

@@ -45,7 +45,7 @@ class _Ahead:
         if own.shuffle:
             steps = int(run.cursor[POSITION]) // run.batch_size + run.chunk
             self.draw(min(self.last - int(run.cursor[EPOCH]), -(-steps // run.steps_per_epoch)))
-        run.watch = np.array([run.total, self.follow.share, own.best_loss_, own.tol,
+        run.watch = np.array([run.total, 1.0, own.best_loss_, own.tol,
                               own._no_improvement_count, own.n_iter_no_change, 0.0])
         return False
 

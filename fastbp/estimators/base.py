@@ -34,7 +34,7 @@ from ..training import Job, Validation
 from .ahead import descend
 from .callbacks import CallbackSupportMixin, Relay, begin_fit, end_fit, with_callbacks
 from .parameters import ACTIVATIONS, check_parameters, sizes_of
-from .solvers import Follow, SkAdam, SkSGD, threads_for
+from .solvers import Follow, SkAdam, SkSGD, reporting, threads_for
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
@@ -224,17 +224,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if self.early_stopping:
             assert scored is not None
             score = functools.partial(self._held_out_score, scored)
-        follow = Follow(self, self._share, score)
+        follow = Follow(self, score)
         self.n_iter_, self.history_ = 0, run.history
         try:
-            descend(Job(run, scored if held or self.callbacks else None,
-                        hooks=[follow, *([relay] if relay else []), *self.callbacks],
-                        warm_start=warm,
-                        n_threads=threads_for(network, len(X), self.n_threads)), follow)
+            with reporting(network, self._share):
+                descend(Job(run, scored if held or self.callbacks else None,
+                            hooks=[follow, *([relay] if relay else []), *self.callbacks],
+                            warm_start=warm,
+                            n_threads=threads_for(network, len(X), self.n_threads)), follow)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if not self.n_iter_ and run.history:
-            self.loss_ = run.history["loss"][-1] * self._share
+            self.loss_ = run.history["loss"][-1]
         if self.n_iter_ == self.max_iter and not follow.ended and not incremental:
             warnings.warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "
                           "and the optimization hasn't converged yet.", ConvergenceWarning,

@@ -5,18 +5,23 @@ From the same ``random_state`` they take the steps that scikit-learn takes, to r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .._validation import Array
 from ..callbacks import Callback
+from ..losses import L2Loss
 from ..network import Network
 from ..optimizers import SGD, Adam
 
 #: An epoch of less work than this (multiply-adds) is done before another thread is awake.
 EPOCH_WORK = 8_000_000
+#: Plans of networks that report a share, for the next ``partial_fit``.
+_PLANS: WeakKeyDictionary[Network, dict[Any, Any]] = WeakKeyDictionary()
 
 
 class SkAdam(Adam):
@@ -37,21 +42,45 @@ class SkSGD(SGD):
         self.momentum = momentum
 
 
+class ShareOfL2(L2Loss):
+    """A share of ``L2Loss``, with its whole gradient."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def constants(self) -> tuple[float, float]:
+        """What the sum of squares is times."""
+        return 0.5 * self.share, 0.0
+
+
+@contextmanager
+def reporting(network: Network, share: float) -> Iterator[None]:
+    """``network`` reports this share of its squared error, and descends the whole.
+
+    That is what scikit-learn does of several outputs: the mean, beside the whole penalty.
+    """
+    kept = network._head_loss, network._plans
+    if share != 1:
+        network._head_loss, network._plans = ShareOfL2(share), _PLANS.setdefault(network, {})
+    try:
+        yield
+    finally:
+        network._head_loss, network._plans = kept
+
+
 class Follow(Callback):
     """What scikit-learn does at the end of an epoch, written down in the estimator.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-    share : float
-        What the loss of the engine is times to be scikit-learn's.
     score : callable, optional
         () -> score on held-out rows, for early stopping.
     """
 
-    def __init__(self, estimator: Any, share: float,
-                 score: Callable[[], float] | None = None) -> None:
-        self.estimator, self.share, self.score = estimator, share, score
+    def __init__(self, estimator: Any, score: Callable[[], float] | None = None) -> None:
+        self.estimator, self.score = estimator, score
         self.ended = False
         self._best: Array | None = None
         # A rate that changes with each epoch, or a score, is waited for after each.
@@ -86,7 +115,7 @@ class Follow(Callback):
         own = self.estimator
         own.n_iter_ += 1
         own.t_ += self._n
-        own.loss_ = loss * self.share
+        own.loss_ = loss
         own.loss_curve_.append(own.loss_)
         if own.verbose:
             print(f"Iteration {own.n_iter_}, loss = {own.loss_:.8f}")

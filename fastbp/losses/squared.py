@@ -17,9 +17,12 @@ from .base import Loss
 
 @kernel
 def l2(h, x, t, weight, error, dx):
-    """One block: error[r] = weight[r] * E_r, dx = weight[r] * (x - t), pads of dx 0."""
+    """One block: error[r] = weight[r] * E_r, dx = weight[r] * (x - t), pads of dx 0.
+
+    ``a`` is the 1/2 of E.
+    """
     n, ld = h["n"], h["ld"]
-    half, zero = x.dtype.type(0.5), x.dtype.type(0)
+    half, zero = x.dtype.type(h["a"]), x.dtype.type(0)
     for r in range(weight.size):
         w = weight[r]
         a, b, out = row_of(x, r, ld), row_of(t, r, ld), row_of(dx, r, ld)
@@ -51,6 +54,10 @@ class L2Loss(Loss):
     """
 
     kernel = l2
+
+    def constants(self) -> tuple[float, float]:
+        """What the sum of squares is times."""
+        return 0.5, 0.0
 
 
 class MSELoss(Loss):
