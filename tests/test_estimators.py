@@ -160,6 +160,15 @@ def test_early_stopping_holds_out_the_same_rows(name: str) -> None:
     assert ours.n_iter_ < 200 and ours.best_loss_ is None
 
 
+@pytest.mark.parametrize("loss", [None, "CrossEntropyLoss"])
+def test_early_stopping_with_one_class(loss: Any) -> None:
+    X, y = IRIS[0], np.full(150, 7)
+    model = MLPClassifier((5,), early_stopping=True, loss=loss, random_state=0).fit(X, y)
+    assert set(model.validation_scores_) == {model.score(X, y)} == {1.0}
+    theirs = neural_network.MLPClassifier((5,), early_stopping=True, random_state=0).fit(X, y)
+    assert model.n_iter_ == theirs.n_iter_
+
+
 def test_early_stopping_stratifies_many_classes() -> None:
     X, y = load("digits")
     model = MLPClassifier((20,), early_stopping=True, max_iter=60, random_state=0).fit(X, y)

@@ -268,6 +268,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _score(self, T: Array, P: Array, weights: Array | None) -> float:
         """Accuracy; of multi-label rows those count that are right throughout."""
+        if len(self.classes_) == 1 and self._kind != "multilabel":
+            return 1.0  # it is all that there is to predict
         hits = P.argmax(axis=1) == T if T.ndim == 1 else ((P > 0.5) == (T > 0.5)).all(axis=1)
         return float(np.average(hits, weights=weights))
 
