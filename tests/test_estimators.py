@@ -387,6 +387,12 @@ def test_class_weight() -> None:
     np.testing.assert_array_equal(heavy.predict_proba(X), by_hand.predict_proba(X))
     with pytest.raises(ValueError, match="'ugly'"):
         MLPClassifier(class_weight={"ugly": 2}).fit(X, names)
+    more = MLPClassifier((9,), max_iter=10, random_state=0,
+                         class_weight={"bad": 50.0, "good": 1.0, "ugly": 3.0}).fit(X, names)
+    np.testing.assert_array_equal(more.predict_proba(X), by_hand.predict_proba(X))
+    for indicators in (two_labels()[1], np.eye(3, dtype=int)[load("wine")[1]]):
+        with pytest.raises(ValueError, match="class_weight needs one class for each row"):
+            MLPClassifier(class_weight={0: 2.0}).fit(load("wine")[0], indicators)
     with pytest.raises(ValueError, match="balanced"):
         MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
 

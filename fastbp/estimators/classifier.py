@@ -73,7 +73,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         A cross-entropy of ``fastbp.losses`` instead of the log loss. One over classes makes
         two outputs of a binary problem.
     class_weight : dict or "balanced", optional
-        Weight of each class, times ``sample_weight``; "balanced" is n / (classes * count).
+        Weight of each class, 1 for those not named, times ``sample_weight``; "balanced" is
+        n / (classes * count). A dict that names all classes of y may name others. Not for
+        multi-label y.
     callbacks : sequence of fastbp.Callback
         Called after each epoch; see ``fastbp.callbacks``.
     n_threads : int, optional
@@ -249,12 +251,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         weights = super()._weights(given, X, y, name)
         if self.class_weight is None:
             return weights
+        if self._kind == "multilabel":
+            raise ValueError("class_weight needs one class for each row, y has several labels: "
+                             "give sample_weight")
         by_class = self.class_weight
         if isinstance(by_class, Mapping):
-            places = {label: k for k, label in enumerate(self.classes_.tolist())}
-            if unknown := [label for label in by_class if label not in places]:
-                raise ValueError(f"class_weight names {unknown}, not in y's {self.classes_}")
-            by_class = {places[label]: weight for label, weight in by_class.items()}
+            classes = self.classes_.tolist()
+            unknown = [label for label in by_class if label not in classes]
+            # As scikit-learn has it: names beside those of all classes are of rows elsewhere.
+            if unknown and not all(label in by_class for label in classes):
+                raise ValueError(f"class_weight names {unknown}, not in y's {self.classes_}, of "
+                                 "which it does not name all")
+            by_class = {k: by_class[label] for k, label in enumerate(classes) if label in by_class}
         T = self._encode(y)
         return class_weights(T, by_class, max(len(self.classes_), 2), weights, X.dtype)
 
