@@ -50,6 +50,14 @@ def test_several_labels_are_not_for_one_class_a_row(call: Callable[[Any], Any],
     ({}, lambda m: m.fit(X, y, validation_data=(X,)), "validation_data must be a pair"),
     ({"solver": "lbfgs"}, lambda m: m.fit(X, y, validation_data=(X, y)), "not lbfgs"),
     ({}, lambda m: m.partial_fit(X, y, -np.ones(60), [0, 1, 2]), "sample_weight must be"),
+    ({"class_weight": {0: 0.0}}, lambda m: m.partial_fit(
+        X[y == 0], y[y == 0], classes=[0, 1, 2]), "sample_weight times class_weight is zero"),
+    ({"class_weight": {7: 0.0}, "solver": "lbfgs"}, lambda m: m.fit(X, np.full(60, 7)),
+     "sample_weight times class_weight is zero"),
+    ({"early_stopping": True}, lambda m: m.fit(X, y, np.arange(60) == 5),
+     "sample_weight of the rows held out by early_stopping is zero"),
+    ({"early_stopping": True, "random_state": 1}, lambda m: m.fit(X, y, np.arange(60) == 5),
+     "sample_weight of the rows .*held out by early_stopping is zero"),
 ])
 def test_what_is_refused_leaves_the_estimator_as_it_was(
         parameters: dict[str, Any], call: Callable[[Any], Any], message: str,

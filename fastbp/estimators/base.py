@@ -262,8 +262,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if len(held) < 2:
             raise ValueError("the validation set is too small: raise validation_fraction="
                              f"{self.validation_fraction!r} or give more rows than {len(X)}")
-        pick = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
-        return (X[kept], T[kept], pick(kept)), Validation(X[held], T[held], pick(held))
+        given, left = (None if weights is None else as_weights(
+            weights[rows], len(rows), X.dtype, f"sample_weight of the rows {what} by "
+            "early_stopping") for rows, what in ((kept, "not held out"), (held, "held out")))
+        return (X[kept], T[kept], given), Validation(X[held], T[held], left)
 
     def _held_out_score(self, data: Validation) -> float:
         Y = self._output(data.X)

@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import column_or_1d
 
-from .._validation import Array
+from .._validation import Array, as_weights
 from ..callbacks import Callback
 from ..layers import Layer, Sigmoid, Softmax
 from ..losses import BinaryCrossEntropyLoss, CrossEntropyLoss, Loss
@@ -264,7 +264,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                                  "which it does not name all")
             by_class = {k: by_class[label] for k, label in enumerate(classes) if label in by_class}
         T = self._encode(y)
-        return class_weights(T, by_class, max(len(self.classes_), 2), weights, X.dtype)
+        weights = class_weights(T, by_class, max(len(self.classes_), 2), weights, X.dtype)
+        return as_weights(weights, len(X), X.dtype, f"{name} times class_weight")
 
     def _strata(self, T: Array) -> Array | None:
         return None if self._kind == "multilabel" else T.ravel()
