@@ -96,11 +96,11 @@ def as_matrix(X: Any, name: str, dtype: np.dtype[Any], n_columns: int | None = N
     with np.errstate(over="ignore"):
         result = np.ascontiguousarray(array, dtype=dtype)
     if not allow_nonfinite:
-        check_finite(result, name)
+        check_finite(result, name, "; allow_nonfinite=True lets it in")
     return result
 
 
-def check_finite(array: Array, name: str) -> None:
+def check_finite(array: Array, name: str, advice: str = "") -> None:
     """Refuse NaN and infinity, naming the first."""
     # One pass at the speed of memory: finite squares prove it, anything else looks closer.
     flat = array.ravel()
@@ -111,7 +111,7 @@ def check_finite(array: Array, name: str) -> None:
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ValueError(f"{name} holds {array[where]} at {where} "
-                         f"(after conversion to {array.dtype}); allow_nonfinite=True lets it in")
+                         f"(after conversion to {array.dtype}){advice}")
 
 
 def as_labels(T: Any, name: str, n_classes: int) -> Array:

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.6")
 
-from fastbp import MLPClassifier
+from fastbp import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -74,3 +74,15 @@ def test_what_is_refused_leaves_the_estimator_as_it_was(
     assert all(value is before[name] for name, value in vars(model).items())
     if fitted:
         np.testing.assert_array_equal(model.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: MLPClassifier().fit(X, y, np.full(60, np.nan)), r"sample_weight holds nan at \(0,\)"),
+    (lambda: MLPRegressor(dtype="float32").fit(X, np.full(60, 1e200)), r"y holds inf at \(0, 0\)"),
+    (lambda: MLPRegressor(dtype="float32").fit(X, y, validation_data=(X, np.full(60, 1e200))),
+     r"validation_data\[1\] holds inf"),
+])
+def test_advice_is_of_what_there_is(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        call()
+    assert "allow_nonfinite" not in str(error.value)

@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import Array, as_weights
+from .._validation import Array, as_weights, check_finite
 from ..history import History
 from ..layers import LAYERS, Dense, Layer
 from ..lbfgs import minimise
@@ -141,9 +141,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             T = self._targets(y, incremental, going_on, classes)
             weights = self._weights(sample_weight, X, y)
             n_out, loss, *rest = self._head(T)
-            target = functools.partial(loss.check_target, dtype=X.dtype, n_out=(
-                self.network_.n_out if going_on else n_out))
-            T, held = target(T, name="y"), self._held_out(validation_data, X.dtype, target)
+            n_out = self.network_.n_out if going_on else n_out
+
+            def target(T: Array, name: str) -> Array:
+                T = loss.check_target(T, n_out, X.dtype, name, allow_nonfinite=True)
+                check_finite(T, name)  # without check_target's advice, which is for networks
+                return T
+
+            T, held = target(T, "y"), self._held_out(validation_data, X.dtype, target)
             self._random_state = check_random_state(self.random_state)
             if not going_on:
                 self._start(X, n_out, loss, *rest)
@@ -166,7 +171,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return as_weights(given, len(X), X.dtype, name)
 
     def _held_out(self, data: Any, dtype: np.dtype[Any],
-                  target: Callable[..., Array]) -> Validation | None:
+                  target: Callable[[Array, str], Array]) -> Validation | None:
         if data is None:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
@@ -175,7 +180,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, data[0], data[1], accept_sparse=("csr", "csc"), reset=False,
                              multi_output=True, dtype=dtype, **self._numeric)
         X = np.ascontiguousarray(_dense(X))
-        T = target(self._encode(y, "validation_data[1]"), name="validation_data[1]")
+        T = target(self._encode(y, "validation_data[1]"), "validation_data[1]")
         return Validation(X, T, as_weights(data[2] if len(data) == 3 else None, len(X), X.dtype,
                                            "validation_data[2]"))
 
