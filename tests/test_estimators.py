@@ -26,6 +26,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
+from fastbp.estimators.solvers import Follow
 
 NEW_ENOUGH = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -657,3 +658,30 @@ def test_long_runs_stop_where_the_rule_says() -> None:
     theirs = neural_network.MLPClassifier((5,), **options).fit(X, y)
     assert ours.n_iter_ == theirs.n_iter_ < 3000
     assert np.allclose(ours.loss_curve_, theirs.loss_curve_)
+
+
+def test_nobody_else_is_given_numbers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs: list[int] = []
+    mixed = Follow.mixed
+
+    def drawing(self: Follow, order: Any) -> Any:  # as another thread might, in between
+        theirs.append(self.estimator._random_state.randint(2**62))
+        return mixed(self, order)
+
+    monkeypatch.setattr(Follow, "mixed", drawing)
+    rng = np.random.RandomState(0)
+    model = MLPClassifier((3,), tol=1.0, n_iter_no_change=2, random_state=rng).fit(*IRIS)
+    assert len(theirs) > model.n_iter_
+    theirs += [rng.randint(2**62) for _ in range(3)]
+    assert len(set(theirs)) == len(theirs)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_any_generator_will_do() -> None:
+    after = []
+    for callbacks in ((), [fastbp.Callback()]):  # run ahead, and not
+        rng = np.random.RandomState(np.random.PCG64(0))
+        MLPClassifier((3,), tol=1.0, n_iter_no_change=2, callbacks=callbacks,
+                      random_state=rng).fit(*IRIS)
+        after.append(rng.randint(2**30))
+    assert after[0] == after[1]

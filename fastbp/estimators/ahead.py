@@ -1,10 +1,14 @@
 """Epochs run ahead, in compiled calls of many; scikit-learn's rule looks at them afterwards.
 
 The engine watches the loss and ends a call with the epoch after which scikit-learn would
-stop; orders of rows drawn for epochs that never come are given back to the generator.
+stop; orders of rows drawn for epochs that never come are given back to the generator, where
+nobody else has drawn from it since.
 """
 
 from __future__ import annotations
+
+import copy
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +39,7 @@ class _Ahead:
         # Orders of the epoch under way and of later ones; the generator before ``drawn`` of
         # them were.
         self.orders, self.latest = [job.run.order], job.run.order
-        self.state, self.drawn = self.own._random_state.get_state(), 0
+        self.state, self.drawn = self.own._random_state.get_state(legacy=False), 0
 
     def stopped(self) -> bool:
         """Catch up with what has run; unless that was the end, make ready for what is next."""
@@ -64,7 +68,7 @@ class _Ahead:
     def draw(self, count: int) -> None:
         """Draw orders of epochs to come, until there are ``count``."""
         if len(self.orders) < 2:  # every earlier one is for an epoch that comes for certain
-            self.state, self.drawn = self.own._random_state.get_state(), 0
+            self.state, self.drawn = self.own._random_state.get_state(legacy=False), 0
         while len(self.orders) < count:
             self.latest = self.follow.mixed(self.latest)
             self.orders.append(self.latest)
@@ -72,7 +76,24 @@ class _Ahead:
         self.run.order = np.concatenate(self.orders)
 
     def give_back(self) -> None:
-        """Leave the generator as if orders of epochs that never came had not been drawn."""
-        self.own._random_state.set_state(self.state)
-        for _ in range(self.drawn - len(self.orders)):
-            self.follow.mixed(self.latest)
+        """Leave the generator as if orders of epochs that never came had not been drawn.
+
+        Unless others have drawn from it meanwhile, who would be given the same numbers again.
+        """
+        if not self.orders:
+            return
+        real, places = self.own._random_state, np.arange(self.latest.size)
+        twin = copy.deepcopy(real)
+        twin.set_state(self.state)
+        for left in range(self.drawn, 0, -1):
+            if left == len(self.orders):
+                wanted = twin.get_state(legacy=False)
+            twin.shuffle(places)
+        if _same(twin.get_state(legacy=False), real.get_state(legacy=False)):
+            real.set_state(wanted)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return all(_same(value, other[name]) for name, value in one.items())
+    return np.array_equal(one, other)
