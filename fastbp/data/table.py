@@ -279,7 +279,7 @@ def open_table(source: Any, *, delimiter: str | None = None) -> Table:
     ----------
     source : str, path, Table or mapping of columns
         .csv, .tsv, .txt (also compressed: .csv.gz), .parquet, .pq, .arrow, .feather, .ipc,
-        .npy, .npz; or a name in ``datasets.DATASETS``.
+        .npy, .npz; a name in ``datasets.DATASETS``; a dict, a DataFrame of pandas.
     delimiter : str, optional
         One character between the fields of a text file; by default tab in .tsv, else comma.
 
@@ -294,11 +294,14 @@ def open_table(source: Any, *, delimiter: str | None = None) -> Table:
     """
     if isinstance(source, Table):
         return source
-    if isinstance(source, Mapping) or hasattr(source, "columns"):
+    if isinstance(source, Mapping) or (hasattr(source, "keys") and hasattr(source, "columns")):
         return Arrays(source)
     if not isinstance(source, (str, os.PathLike)):
-        raise TypeError("a table is a path, a bundled name or a mapping of columns, got "
-                        f"{type(source).__name__}")
+        ways = [f".{name}()" for name in ("to_pandas", "to_dict", "to_pydict")
+                if hasattr(source, name)]
+        raise TypeError("a table is a path, a bundled name or a mapping of columns, such as a "
+                        f"dict or a DataFrame of pandas, got {type(source)!r}"
+                        + (f": give its {' or '.join(ways)}" if ways else ""))
     if isinstance(source, str) and source in datasets.DATASETS:
         return bundled(source)
     path = Path(source)
