@@ -17,7 +17,7 @@ from ._jit import thread_count
 from ._validation import Array, check_size
 from .history import History
 from .network import Network
-from .training import Job, prepare, straight, train
+from .training import Job, check_callbacks, prepare, straight, train
 
 
 def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
@@ -42,7 +42,8 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     on_done : callable, optional
         Called with (number, history) when a network is trained, in the calling thread.
     **common
-        What ``fit`` takes, for all: epochs, batch_size, optimizer, ...
+        What ``fit`` takes, for all: epochs, batch_size, optimizer, ... A callback is of one
+        run, so callbacks for several networks go in ``options``, new objects for each.
 
     Returns
     -------
@@ -54,7 +55,8 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     ------
     ValueError, TypeError
         For unfit arguments; those of ``fit`` name the network. Networks trained before keep
-        what they have learnt.
+        what they have learnt. For a callback object that several networks would share, before
+        anything is changed.
     """
     nets = list(networks)
     for i, net in enumerate(nets):
@@ -68,14 +70,14 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
                              f"{len(given)}")
     if n_threads is not None:
         n_threads = check_size(n_threads, "n_threads")
+    given = _given(common, options or [{}] * len(nets))
     data, plans, stop = _Data(nets, X, T, rows), _Plans(), threading.Event()
 
     def one(i: int) -> History | None:
         if stop.is_set():
             return None
-        own = {**common, **(options[i] if options is not None else {})}
         try:
-            return _fit(nets[i], *data.of(i), own, plans, stop)
+            return _fit(nets[i], *data.of(i), given[i], plans, stop)
         except (TypeError, ValueError) as error:
             raise type(error)(f"networks[{i}]: {error}") from error
 
@@ -93,6 +95,22 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
             stop.set()
             raise
     return found
+
+
+def _given(common: dict[str, Any], options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each network is fitted with; no callback is of two: it follows one run."""
+    common = {**common, "callbacks": check_callbacks(common.get("callbacks", ()))}
+    given, owners = [], dict[int, int]()
+    for i, own in enumerate(options):
+        hooks = check_callbacks({**common, **own}["callbacks"], f"callbacks of networks[{i}]")
+        for hook in hooks:
+            if owners.setdefault(id(hook), i) != i:
+                raise ValueError(
+                    f"callbacks must not share objects between networks: {type(hook).__name__} is "
+                    f"given for networks[{owners[id(hook)]}] and networks[{i}]; give each its own "
+                    "by options=[{'callbacks': [...]}, ...]")
+        given.append({**common, **own, "callbacks": hooks})
+    return given
 
 
 class _Data:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,9 +124,7 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     found = get_metrics(metrics)
     if n_threads is not None:
         n_threads = check_size(n_threads, "n_threads")
-    for hook in callbacks:
-        if not isinstance(hook, Callback):
-            raise TypeError(f"callbacks must hold Callback objects, got {hook!r}")
+    hooks = [*check_callbacks(callbacks), *([PrintEpoch()] if verbose else [])]
     weights = as_weights(sample_weight, len(X), network.dtype)
     if class_weight is not None:
         weights = class_weights(T, class_weight, network.n_out, weights, network.dtype)
@@ -139,8 +137,24 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
         X, T, weights, validation = _hold_out(network, X, T, weights, split)
     run = Run(network, X, T, min(batch_size, len(X)), optimizer, shuffle, weights=weights,
               rules=rules, epochs=epochs)
-    hooks = [*callbacks, *([PrintEpoch()] if verbose else [])]
     return Job(run, validation, found, hooks, warm_start, resume, n_threads)
+
+
+def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
+    """``callbacks`` as a list.
+
+    Raises
+    ------
+    TypeError
+        For what is no sequence, or holds what is no callback.
+    """
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"{name} must be a sequence of Callback objects, got {callbacks!r}")
+    hooks = list(callbacks)
+    for hook in hooks:
+        if not isinstance(hook, Callback):
+            raise TypeError(f"{name} must hold Callback objects, got {hook!r}")
+    return hooks
 
 
 @dataclass(frozen=True)

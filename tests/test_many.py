@@ -76,6 +76,21 @@ def test_validation_and_callbacks_run_network_by_network() -> None:
     assert done == [0, 1, 2, 3]
 
 
+def test_no_callback_object_is_of_two_networks() -> None:
+    X, T = clusters(50)
+    nets, hook = [classifier(seed=k) for k in range(2)], EarlyStopping("loss")
+    before = [net.params.copy() for net in nets]
+    for shared in ({"callbacks": [hook]}, {"callbacks": iter([hook])},
+                   {"options": [{"callbacks": [hook]}] * 2}):
+        with pytest.raises(ValueError, match=r"callbacks .* EarlyStopping is given for "
+                                             r"networks\[0\] and networks\[1\].*options="):
+            fastbp.fit_many(nets, X, T, **shared)
+    for net, params in zip(nets, before, strict=True):
+        np.testing.assert_array_equal(net.params, params)
+    fastbp.fit_many(nets[:1], X, T, epochs=1, callbacks=iter([hook]))
+    assert hook.best_epoch == 0
+
+
 def test_each_goes_on_where_it_ended() -> None:
     X, T = clusters(100)
     nets, twin = [classifier(seed=k) for k in range(2)], classifier(seed=1)
@@ -92,6 +107,9 @@ def test_each_goes_on_where_it_ended() -> None:
     ({"options": [{}, {"epochs": -1}]}, ValueError, r"networks\[1\]: epochs must be"),
     ({"n_threads": 0}, ValueError, "n_threads must be"),
     ({"epoch": 3}, TypeError, "epoch"),
+    ({"callbacks": [3]}, TypeError, "callbacks must hold Callback objects, got 3"),
+    ({"options": [{}, {"callbacks": 3}]}, TypeError,
+     r"callbacks of networks\[1\] must be a sequence of Callback objects, got 3"),
 ])
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], match: str) -> None:
     X, T = clusters(50)

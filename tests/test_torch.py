@@ -19,7 +19,7 @@ from .builders import network as chain_network
 from .test_training import Scale
 
 torch = pytest.importorskip("torch")
-nn = torch.nn
+nn, prune = torch.nn, pytest.importorskip("torch.nn.utils.prune")
 
 
 def run(module: Any, X: np.ndarray) -> np.ndarray:
@@ -162,6 +162,7 @@ def test_what_does_not_fit_changes_nothing() -> None:
 @pytest.mark.parametrize(("make", "error", "match"), [
     (lambda: nn.Conv1d(3, 3, 1), TypeError, "Conv1d"), (lambda: nn.PReLU(), TypeError, "PReLU"),
     (lambda: nn.Softplus(beta=2), ValueError, "beta"),
+    (lambda: nn.Softplus(threshold=0.1), ValueError, "threshold=0.1"),
     (lambda: nn.Softmax(dim=0), ValueError, "dim=0"),
     (lambda: nn.Flatten(0), ValueError, "start_dim"),
     (lambda: nn.Dropout(1.0), ValueError, "rate"),
@@ -172,6 +173,45 @@ def test_what_does_not_fit_changes_nothing() -> None:
 def test_modules_without_an_equal_are_named(make: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match):
         fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), make()))
+
+
+def pruned() -> Any:
+    return prune.l1_unstructured(nn.Linear(3, 3), "weight", 0.5)
+
+
+def unhooked() -> Any:
+    module = pruned()
+    module._forward_pre_hooks.clear()
+    return module
+
+
+def computed() -> Any:
+    module = nn.Linear(3, 3)
+    weight = module.weight.detach()
+    del module.weight
+    module.weight = weight
+    return module
+
+
+def hooked(module: Any, before: bool = False) -> Any:
+    register = module.register_forward_pre_hook if before else module.register_forward_hook
+    register(lambda *_: None)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:.*_norm")
+@pytest.mark.parametrize(("make", "match"), [
+    (pruned, "Linear.*forward hooks, as of pruning"),
+    (lambda: nn.utils.weight_norm(nn.Linear(3, 3)), "Linear.*forward hooks"),
+    (lambda: nn.utils.spectral_norm(nn.Linear(3, 3)), "Linear.*forward hooks"),
+    (lambda: hooked(nn.ReLU()), r"ReLU\(\) has forward hooks"),
+    (lambda: hooked(nn.Sequential(nn.ReLU()), before=True), r"Sequential\((.|\n)*forward hooks"),
+    (unhooked, r"Linear.*has tensors \['bias', 'weight_mask', 'weight_orig'\], expected "
+               r"\['bias', 'weight'\]"),
+    (computed, r"Linear.*has tensors \['bias'\], expected")])
+def test_modules_whose_weights_are_not_all_there_is_are_named(make: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), nn.Sequential(make())))
 
 
 def test_layers_of_the_users_own_are_refused() -> None:

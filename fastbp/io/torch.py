@@ -144,10 +144,14 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
     layers = [layer for _, layer in pairs]
     made = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
     for module, layer in pairs:
-        own = layer.parameters()
-        for name, value in module.state_dict().items():
-            if name in own:  # what a module leaves out stays 1 or 0
-                own[name][...] = _array(value)
+        own, found = layer.parameters(), module.state_dict()
+        found.pop("num_batches_tracked", None)
+        # What a module leaves out, as None, stays 1 or 0.
+        lost = [name for name in own if name not in found and getattr(module, name) is not None]
+        if lost or not found.keys() <= own.keys():
+            raise ValueError(f"{module!r} has tensors {sorted(found)}, expected {sorted(own)}")
+        for name, value in found.items():
+            own[name][...] = _array(value)
     return made
 
 
@@ -209,6 +213,9 @@ def _array(value: Any) -> Array:
 
 
 def _flat(nn: Any, module: Any) -> list[Any]:
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise ValueError(f"{module!r} has forward hooks, as of pruning, weight_norm or "
+                         "spectral_norm, which have no equal in fastbp: remove them first")
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         return [inner for child in module for inner in _flat(nn, child)]
     return [module]
@@ -247,6 +254,8 @@ def _layer(nn: Any, module: Any) -> list[Layer]:
         return [L.GELU(module.approximate)]
     if kind is nn.Softplus:
         _need(module, beta=1)
+        if module.threshold < 20:  # from 20 on the line is the curve, to rounding
+            raise ValueError(f"{module!r}: threshold={module.threshold!r} has no equal in fastbp")
         return [L.Softplus()]
     if kind is nn.BatchNorm1d:
         _need(module, track_running_stats=True)
