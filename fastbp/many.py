@@ -15,9 +15,10 @@ import numpy as np
 
 from ._jit import thread_count
 from ._validation import Array, check_size
+from .arguments import check_callbacks
 from .history import History
 from .network import Network
-from .training import Job, check_callbacks, prepare, straight, train
+from .training import Job, prepare, straight, train
 
 
 def fit_many(networks: Iterable[Network], X: Any, T: Any, *,

@@ -199,6 +199,19 @@ class Run:
 
     # -- going on later ---------------------------------------------------------------
 
+    def kept(self) -> tuple[list[Array], float]:
+        """Copies of what steps change, for ``go_back``."""
+        return [array.copy() for array in self._changing()], self.rate_scale
+
+    def go_back(self, kept: tuple[list[Array], float]) -> None:
+        """Stand where ``kept`` was made; the history stays."""
+        arrays, self.rate_scale = kept
+        for own, array in zip(self._changing(), arrays, strict=True):
+            own[...] = array
+
+    def _changing(self) -> tuple[Array, ...]:
+        return self.network.params, self.slots, self.average, self.cursor, self.errors
+
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """(arrays, description) of where the run stands; the network's parameters apart."""
         arrays = {"slots": self.slots, "average": self.average, "cursor": self.cursor,

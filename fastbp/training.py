@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ._jit import thread_count
-from ._validation import Array, as_weights, check_bool, check_real, check_size, same_length
+from ._validation import as_weights, check_bool, check_real, check_size
+from .arguments import Validation, check_callbacks, check_validation, hold_out
 from .callbacks import Callback, Checkpoint, PrintEpoch
 from .engine import EPOCH, POSITION, STEP
 from .history import History
@@ -61,7 +62,7 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
         Share of the rows, drawn by the network's seed, to hold out and evaluate instead.
     metrics : sequence of str or callable
         Names in ``fastbp.metrics`` or functions (T, output) -> number, measured each epoch
-        on the validation data as "val_NAME", without any on the training data as "NAME".
+        on the validation data as "val_NAME"; if there is none, on the training data as "NAME".
     l1, l2, clip_value, clip_norm, max_norm : float
         Penalties and limits, 0 for none; see ``fastbp.rules``.
     average : float
@@ -128,67 +129,16 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     weights = as_weights(sample_weight, len(X), network.dtype)
     if class_weight is not None:
         weights = class_weights(T, class_weight, network.n_out, weights, network.dtype)
-    validation = _check_validation(network, validation_data)
+    validation = check_validation(network, validation_data)
     split = check_real(validation_split, "validation_split", 0.0, 1.0)
     if split:
         if validation is not None:
             raise ValueError("validation_split and validation_data cannot both be given, got "
                              f"validation_split={validation_split!r}")
-        X, T, weights, validation = _hold_out(network, X, T, weights, split)
+        X, T, weights, validation = hold_out(network, X, T, weights, split)
     run = Run(network, X, T, min(batch_size, len(X)), optimizer, shuffle, weights=weights,
               rules=rules, epochs=epochs)
     return Job(run, validation, found, hooks, warm_start, resume, n_threads)
-
-
-def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
-    """``callbacks`` as a list.
-
-    Raises
-    ------
-    TypeError
-        For what is no sequence, or holds what is no callback.
-    """
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(f"{name} must be a sequence of Callback objects, got {callbacks!r}")
-    hooks = list(callbacks)
-    for hook in hooks:
-        if not isinstance(hook, Callback):
-            raise TypeError(f"{name} must hold Callback objects, got {hook!r}")
-    return hooks
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Held-out rows."""
-
-    X: Array
-    T: Array
-    weights: Array | None
-
-
-def _check_validation(network: Network, data: Any) -> Validation | None:
-    if data is None:
-        return None
-    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-        raise TypeError("validation_data must be a pair (X, T) or (X, T, sample_weight), got "
-                        f"{type(data).__name__}")
-    X, T = (network.check_input(data[0], "validation_data[0]"),
-            network.check_target(data[1], "validation_data[1]"))
-    same_length(X, T, "validation_data[0]", "validation_data[1]")
-    weights = as_weights(data[2] if len(data) == 3 else None, len(X), network.dtype,
-                         "validation_data[2]")
-    return Validation(X, T, weights)
-
-
-def _hold_out(network: Network, X: Array, T: Array, weights: Array | None,
-              share: float) -> tuple[Array, Array, Array | None, Validation]:
-    count = round(len(X) * share)
-    if not 0 < count < len(X):
-        raise ValueError(f"validation_split={share} of {len(X)} rows leaves nothing on one side")
-    order = np.random.default_rng([network.seed, len(X)]).permutation(len(X))
-    held, kept = np.sort(order[:count]), np.sort(order[count:])
-    pick = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
-    return X[kept], T[kept], pick(kept), Validation(X[held], T[held], pick(held))
 
 
 @dataclass
@@ -232,34 +182,59 @@ class Job:
 
             restore(run, self.hooks, self.resume)
 
-    def end(self) -> None:
-        """Leave the final parameters in the network."""
-        for hook in self.hooks:
-            hook.on_last_step()
+    def begin(self) -> None:
+        """Tell the hooks; if one fails, end those before it."""
+        run, begun = self.run, list[Callback]()
+        try:
+            for hook in self.hooks:
+                hook.on_train_begin(run.network, run.epochs, run.n_rows)
+                begun.append(hook)
+        except BaseException as error:
+            _do_all([run.finish, *(hook.on_train_end for hook in begun)], error)
+            raise
+
+    def end(self, failed: BaseException | None = None) -> None:
+        """Leave the final parameters in the network and tell all hooks, also after an error."""
+        _do_all([*(hook.on_last_step for hook in self.hooks), self._finish,
+                 *(hook.on_train_end for hook in self.hooks)], failed)
+
+    def _finish(self) -> None:
         self.run.finish()
         self.run.network.last_run = self.run
-        for hook in self.hooks:
-            hook.on_train_end()
+
+
+def _do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None = None) -> None:
+    """Take every step, whatever others raise; then raise the first error, unless ``failed`` is
+    on its way. Only an interrupt goes before an earlier error."""
+    error = failed
+    for step in steps:
+        try:
+            step()
+        except BaseException as new:
+            if error is None or (isinstance(error, Exception) and not isinstance(new, Exception)):
+                error = new
+            elif hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(f"At the end of training: {new!r}")
+    if error is not None and error is not failed:
+        raise error
 
 
 def train(job: Job) -> History:
     """Take a run through its epochs, in chunks, with all that happens between them."""
     job.start()
     run, threads = job.run, job.threads()
-    if job.unwatched:
-        try:
-            straight(job, threads)
-        finally:
-            job.end()
-        return run.history
-    for hook in job.hooks:
-        hook.on_train_begin(run.network, run.epochs, run.n_rows)
+    job.begin()
     stop = any(getattr(hook, "stopped", False) for hook in job.hooks)
     try:
-        while run.cursor[EPOCH] - run.first_epoch < run.epochs and not stop:
-            stop = _epoch(job, int(run.cursor[EPOCH]) - run.first_epoch, threads)
-    finally:
-        job.end()
+        if job.unwatched:
+            straight(job, threads)
+        else:
+            while run.cursor[EPOCH] - run.first_epoch < run.epochs and not stop:
+                stop = _epoch(job, int(run.cursor[EPOCH]) - run.first_epoch, threads)
+    except BaseException as error:
+        job.end(error)
+        raise
+    job.end()
     return run.history
 
 
@@ -314,10 +289,10 @@ def _epoch(job: Job, epoch: int, threads: Threads) -> bool:
         spent = time.perf_counter() - before
         _pace(run, threads, count, count, spent)
         taken += count
-        done = min(taken * run.batch_size, n)
+        done, error = min(taken * run.batch_size, n), float(run.errors[0])
         stop = _tell(hooks, "on_chunk_end", epoch, done)
     seen = done - begun_at * run.batch_size
-    logs = {"loss": float(run.errors[0]) / (run.total * done / n), "learning_rate": rate,
+    logs = {"loss": error / (run.total * done / n), "learning_rate": rate,
             "samples_per_s": seen / (time.perf_counter() - began)}
     if taken < whole:  # stopped within the epoch: its figures are of what it has seen
         run.history.append(logs)
@@ -355,5 +330,5 @@ def partial_fit(network: Network, X: Any, T: Any, **options: Any) -> History:
     return fit(network, X, T, epochs=1, warm_start=True, **options)
 
 
-__all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "fit", "partial_fit", "prepare",
-           "straight", "train"]
+__all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "Validation", "fit", "partial_fit",
+           "prepare", "straight", "train"]

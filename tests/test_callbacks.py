@@ -195,8 +195,8 @@ def test_whatever_was_written_last_a_killed_run_goes_on_with_the_same_bits(
     copies = list[Path]()
 
     class Kept(Checkpoint):
-        def _write(self, epoch: int) -> None:
-            super()._write(epoch)
+        def _write(self) -> None:
+            super()._write()
             copies.append(tmp_path / f"copy-{len(copies)}")
             copies[-1].write_bytes(Path(self.path).read_bytes())
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._validation import check_choice, check_real, check_size
-from ..engine import POSITION
+from ..engine import EPOCH, POSITION, STEP
 from .base import Callback
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 
 class Checkpoint(Callback):
@@ -40,27 +43,34 @@ class Checkpoint(Callback):
         self.hooks: Any = ()
         self._written, self._step = time.monotonic(), -1
 
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Nothing of this run is written."""
+        self._written, self._step = time.monotonic(), -1
+
     def on_chunk_end(self, epoch: int, samples: int) -> None:
         """Write where ``seconds`` have passed; at the end of an epoch ``on_epoch_end`` does,
         when its figures are in."""
         if self._due() and self.run.cursor[POSITION]:
-            self._write(epoch)
+            self._write()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write every so many epochs, and where ``seconds`` have passed."""
         if (epoch + 1) % self.every == 0 or self._due():
-            self._write(epoch + 1)
+            self._write()
 
     def _due(self) -> bool:
         return self.seconds is not None and time.monotonic() - self._written >= self.seconds
 
     def on_last_step(self) -> None:
         """Write the last state, unless that is done."""
-        if int(self.run.cursor[0]) != self._step:
-            self._write(len(self.run.history.get("loss", ())))
+        self._write()
 
-    def _write(self, epoch: int) -> None:
+    def _write(self) -> None:
         from ..io.checkpoint import save_run
 
+        cursor = self.run.cursor
+        if int(cursor[STEP]) == self._step:  # also where the run went back to what was written
+            return
+        epoch = int(cursor[EPOCH]) - self.run.first_epoch + bool(cursor[POSITION])
         save_run(self.run, self.hooks, Path(self.path.replace("{epoch}", str(epoch))))
-        self._written, self._step = time.monotonic(), int(self.run.cursor[0])
+        self._written, self._step = time.monotonic(), int(cursor[STEP])

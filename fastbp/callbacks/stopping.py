@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._validation import Array, check_bool, check_real, check_size
+from ..engine import EPOCH
 from .base import Callback, Monitor
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class EarlyStopping(Monitor):
-    """Stop when a figure has not improved for ``patience`` epochs in a row.
+    """Stop when a figure has not improved for more than ``patience`` epochs in a row.
 
     Parameters
     ----------
@@ -61,8 +62,11 @@ class EarlyStopping(Monitor):
             if self.restore_best:
                 with self.run.averaged():
                     self._params = self.run.network.params.copy()
-        self.stopped = self.wait > self.patience and epoch + 1 >= self.start_epoch
+        self.stopped = self._over(epoch + 1)
         return self.stopped
+
+    def _over(self, epochs: int) -> bool:
+        return self.wait > self.patience and epochs >= self.start_epoch
 
     def on_train_end(self) -> None:
         """Restore the best."""
@@ -78,7 +82,7 @@ class EarlyStopping(Monitor):
         """Take them up."""
         super().restore(state)
         self.best_epoch, self._params = int(state["best_epoch"]), state.get("params")
-        self.stopped = self.wait > self.patience
+        self.stopped = self._over(int(self.run.cursor[EPOCH]) - self.run.first_epoch)
         self._saved = True
 
 
@@ -107,16 +111,17 @@ class TimeLimit(Callback):
 class StopOnNaN(Callback):
     """Stop when the loss or a parameter is no number any more; go back to the last good state.
 
-    States are kept at the ends of epochs.
+    States are kept at the ends of epochs: parameters, their average, the optimizer's state and
+    the step. A ``Checkpoint`` then holds that state, and ``warm_start`` goes on from it.
     """
 
     def __init__(self) -> None:
         self.stopped = False
-        self._good: Array | None = None
+        self._good: Any = None
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """The initial state is good."""
-        self.stopped, self._good = False, network.params.copy()
+        self.stopped, self._good = False, self.run.kept()
 
     def on_chunk_end(self, epoch: int, samples: int) -> bool:
         """Look at the error so far."""
@@ -124,22 +129,19 @@ class StopOnNaN(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
         """Look at the epoch's loss and the parameters; keep them if they are good."""
-        params = self.run.network.params
-        if self._check(logs["loss"] + float(params.sum())):
-            return True
-        assert self._good is not None
-        self._good[...] = params
-        return False
+        if not self._check(logs["loss"] + float(self.run.network.params.sum())):
+            self._good = self.run.kept()
+        return self.stopped
 
     def _check(self, value: float) -> bool:
-        if not np.isfinite(value):
+        if not (self.stopped or np.isfinite(value)):
             self.stopped = True
+            self.run.go_back(self._good)  # at once: before a checkpoint is written
         return self.stopped
 
     def on_train_end(self) -> None:
-        """Go back to the last good state, if it came to that."""
+        """Say so, if it came to that."""
+        self._good = None
         if self.stopped:
-            assert self._good is not None
-            self.run.network.params[...] = self._good
             warnings.warn("training diverged; the network is back at the end of its last good "
                           "epoch", RuntimeWarning, stacklevel=2)

@@ -1,0 +1,78 @@
+"""What fit is given beside rows and numbers: callbacks, data to validate on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._validation import Array, as_weights, same_length
+from .callbacks import Callback
+from .network import Network
+
+
+def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
+    """``callbacks`` as a list.
+
+    Raises
+    ------
+    TypeError
+        For what is no sequence, or holds what is no callback.
+    """
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"{name} must be a sequence of Callback objects, got {callbacks!r}")
+    hooks = list(callbacks)
+    for hook in hooks:
+        if not isinstance(hook, Callback):
+            raise TypeError(f"{name} must hold Callback objects, got {hook!r}")
+    return hooks
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out rows."""
+
+    X: Array
+    T: Array
+    weights: Array | None
+
+
+def check_validation(network: Network, data: Any) -> Validation | None:
+    """``validation_data`` as the network takes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no pair or triple, or does not fit.
+    """
+    if data is None:
+        return None
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise TypeError("validation_data must be a pair (X, T) or (X, T, sample_weight), got "
+                        f"{type(data).__name__}")
+    X, T = (network.check_input(data[0], "validation_data[0]"),
+            network.check_target(data[1], "validation_data[1]"))
+    same_length(X, T, "validation_data[0]", "validation_data[1]")
+    weights = as_weights(data[2] if len(data) == 3 else None, len(X), network.dtype,
+                         "validation_data[2]")
+    return Validation(X, T, weights)
+
+
+def hold_out(network: Network, X: Array, T: Array, weights: Array | None,
+             share: float) -> tuple[Array, Array, Array | None, Validation]:
+    """(X, T, weights) to train on, and a share of the rows, drawn by the network's seed.
+
+    Raises
+    ------
+    ValueError
+        If no rows would be left on one side.
+    """
+    count = round(len(X) * share)
+    if not 0 < count < len(X):
+        raise ValueError(f"validation_split={share} of {len(X)} rows leaves nothing on one side")
+    order = np.random.default_rng([network.seed, len(X)]).permutation(len(X))
+    held, kept = np.sort(order[:count]), np.sort(order[count:])
+    pick = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
+    return X[kept], T[kept], pick(kept), Validation(X[held], T[held], pick(held))

@@ -1,0 +1,148 @@
+"""How runs end: diverged, by callbacks that fail, and with callbacks that are used again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.callbacks import Callback, Checkpoint, EarlyStopping, StopOnNaN
+
+from .builders import classifier, clusters
+
+X, T = clusters(200)
+
+
+class Spoil(Callback):
+    """Ruins the third epoch: at its end, or in its middle."""
+
+    def __init__(self, within: bool) -> None:
+        self.within = within
+
+    def on_chunk_end(self, epoch: int, samples: int) -> None:
+        self.run.chunk = 3
+        if self.within and epoch == 2:
+            self.ruin()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if not self.within and epoch == 2:
+            self.ruin()
+
+    def ruin(self) -> None:
+        for array in (self.run.network.params, self.run.slots, self.run.average, self.run.errors):
+            array[...] = np.nan
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize("options", [{}, {"every": 50}, {"seconds": 0.0}], ids=str)
+def test_all_goes_back_to_the_last_good_epoch(tmp_path: Path, options: dict[str, Any],
+                                              average: float, within: bool) -> None:
+    path, good, longer = tmp_path / "run.st", classifier(), classifier()
+    good.fit(X, T, epochs=2, average=average)
+    longer.fit(X, T, epochs=4, average=average)
+    net, resumed = classifier(), classifier()
+    with pytest.warns(RuntimeWarning, match="training diverged"):
+        net.fit(X, T, epochs=9, average=average,
+                callbacks=[Checkpoint(path, **options), Spoil(within), StopOnNaN()])
+    np.testing.assert_array_equal(net.params, good.params)
+    np.testing.assert_array_equal(fastbp.load(path).params,
+                                  good.last_run.raw if average else good.params)
+    history = resumed.fit(X, T, epochs=4, average=average, resume=path)
+    net.fit(X, T, epochs=2, average=average, warm_start=True)
+    for other in (resumed, net):
+        np.testing.assert_array_equal(other.params, longer.params)
+    assert len(history["loss"]) == 4 and np.isfinite(history["loss"]).all()
+
+
+def test_checkpoints_of_a_run_that_diverged_keep_their_names(tmp_path: Path) -> None:
+    with pytest.warns(RuntimeWarning, match="training diverged"):
+        classifier().fit(X, T, epochs=9, callbacks=[
+            Spoil(within=False), StopOnNaN(), Checkpoint(tmp_path / "{epoch}.st", keep="all")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.st", "2.st"]
+    good = classifier()
+    good.fit(X, T, epochs=2)
+    np.testing.assert_array_equal(fastbp.load(tmp_path / "2.st").params, good.params)
+
+
+def test_a_checkpoint_writes_the_end_of_each_run_that_it_serves(tmp_path: Path) -> None:
+    hook = Checkpoint(tmp_path / "run.st", every=100)
+    for seed in (1, 2):
+        net = classifier(seed=seed)
+        net.fit(X, T, epochs=3, callbacks=[hook])
+        np.testing.assert_array_equal(fastbp.load(tmp_path / "run.st").params, net.params)
+
+
+def test_a_resumed_run_stops_no_earlier_than_the_whole(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"validation_data": (X, T), "optimizer": fastbp.SGD(1e-9)}
+
+    def patient() -> EarlyStopping:
+        return EarlyStopping(patience=1, min_delta=0.1, start_epoch=12, restore_best=False)
+
+    path = tmp_path / "run.st"
+    whole = classifier().fit(X, T, epochs=20, callbacks=[patient()], **options)
+    classifier().fit(X, T, epochs=8, callbacks=[patient(), Checkpoint(path)], **options)
+    for expected in (12, 12):  # the second time from where it had stopped
+        history = classifier().fit(X, T, epochs=20, resume=path,
+                                   callbacks=[patient(), Checkpoint(path)], **options)
+        assert len(history["loss"]) == len(whole["loss"]) == expected
+
+
+class Fails(Callback):
+    """Writes down what it is told, and fails at some of it."""
+
+    def __init__(self, name: str, log: list[str], at: Sequence[str] = (),
+                 error: type[BaseException] = OSError) -> None:
+        self.name, self.log, self.at, self.error = name, log, at, error
+
+    def told(self, what: str) -> None:
+        self.log.append(f"{self.name} {what}")
+        if what in self.at:
+            raise self.error(self.log[-1])
+
+    def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
+        self.told("begin")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.told("epoch")
+
+    def on_last_step(self) -> None:
+        self.told("last")
+
+    def on_train_end(self) -> None:
+        self.told("end")
+
+
+@pytest.mark.parametrize(("a", "b", "error", "raised"), [
+    (["last"], ["end"], OSError, "a last"), (["epoch", "last"], ["end"], OSError, "a epoch"),
+    ([], ["epoch"], KeyboardInterrupt, "b epoch"),
+    (["last", "end"], ["epoch"], KeyboardInterrupt, "b epoch"),
+    (["last"], ["end"], KeyboardInterrupt, "b end")])
+def test_whatever_fails_every_callback_is_told_and_the_run_ends(
+        a: list[str], b: list[str], error: type[BaseException], raised: str) -> None:
+    net, log = classifier(), list[str]()
+    with pytest.raises(error, match=raised) as caught:
+        net.fit(X, T, epochs=1, average=0.9, callbacks=[Fails("a", log, a),
+                                                        Fails("b", log, b, error)])
+    assert log[-4:] == ["a last", "b last", "a end", "b end"]
+    run = net.last_run
+    assert run is not None and len(run.X) == 0
+    np.testing.assert_array_equal(net.params, run.average)
+    others = len(set(a) | set(b)) - 1
+    assert len(getattr(caught.value, "__notes__", range(others))) == others
+
+
+def test_callbacks_before_one_that_cannot_begin_are_ended(tmp_path: Path) -> None:
+    path, net, log = tmp_path / "run.st", classifier(), list[str]()
+    net.fit(X, T, epochs=1, callbacks=[Checkpoint(path)])
+    kept, params, run = path.read_bytes(), net.params.copy(), net.last_run
+    with pytest.raises(OSError, match="b begin"):
+        net.fit(X, T, epochs=1, average=0.9, callbacks=[
+            Checkpoint(path), Fails("a", log), Fails("b", log, ["begin"]), Fails("c", log)])
+    assert log == ["a begin", "b begin", "a end"]
+    assert path.read_bytes() == kept and net.last_run is run
+    np.testing.assert_array_equal(net.params, params)
