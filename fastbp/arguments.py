@@ -1,15 +1,16 @@
-"""What fit is given beside rows and numbers: callbacks, data to validate on."""
+"""What fit is given beside rows and numbers: callbacks, metrics, weights, data to validate on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ._validation import Array, as_weights, same_length
-from .callbacks import Callback
+from .callbacks import Callback, Lambda, Monitor
+from .metrics import FIGURES, Metric, get_metrics
 from .network import Network
 
 
@@ -76,3 +77,45 @@ def hold_out(network: Network, X: Array, T: Array, weights: Array | None,
     held, kept = np.sort(order[:count]), np.sort(order[count:])
     pick = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
     return X[kept], T[kept], pick(kept), Validation(X[held], T[held], pick(held))
+
+
+def measured(network: Network, validation: Validation | None,
+             metrics: Sequence[Metric]) -> Sequence[Metric]:
+    """``metrics``, led by the accuracy where there are held-out rows of classes."""
+    if (validation is None or network.loss_function.probabilities is None
+            or any(metric.name == "accuracy" for metric in metrics)):
+        return metrics
+    return [*get_metrics("accuracy"), *metrics]
+
+
+def check_monitors(hooks: Sequence[Callback], network: Network, validation: Validation | None,
+                   metrics: Sequence[Metric]) -> None:
+    """Refuse callbacks that follow a figure which no epoch will have.
+
+    Raises
+    ------
+    ValueError
+        Names those that there will be.
+    """
+    names = [metric.name for metric in measured(network, validation, metrics)]
+    if validation is not None:
+        names = ["val_loss", *(f"val_{name}" for name in names)]
+    for hook in hooks:
+        if isinstance(hook, Lambda) or not type(hook).__module__.startswith("fastbp."):
+            return  # the user's own may add figures for those after it
+        if isinstance(hook, Monitor):
+            hook.check(sorted([*FIGURES, *names]))
+
+
+def check_weights(weights: Array | None, held: Validation | None, name: str) -> None:
+    """Refuse weights, ``name`` by name, that leave no row to train on or to validate on.
+
+    Raises
+    ------
+    ValueError
+        Says which rows.
+    """
+    out = None if held is None else held.weights
+    for own, what in ((weights, "trained on"), (out, "held out")):
+        if own is not None and not own.any():
+            raise ValueError(f"{name} is zero for every row that is {what}")

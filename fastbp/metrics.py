@@ -6,13 +6,16 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._validation import Array, check_choice
 from .network import Network
+
+#: Figures that every epoch has.
+FIGURES = ("loss", "learning_rate", "samples_per_s")
 
 
 class Metric(NamedTuple):
@@ -52,8 +55,8 @@ def _sklearn(name: str, **options: Any) -> Callable[..., float]:
                               '"fastbp[sklearn]"') from error
         own = dict(options)
         if name == "roc_auc_score" and given.ndim == 2:
-            if given.shape[1] == 1:
-                given = given[:, 0]
+            if given.shape[1] == 1 or (given.shape[1] == 2 and T.ndim == 1):
+                given = given[:, -1]
             else:
                 own |= {"multi_class": "ovr", "labels": np.arange(given.shape[1])}
         if name == "log_loss":
@@ -63,6 +66,8 @@ def _sklearn(name: str, **options: Any) -> Callable[..., float]:
     return measured
 
 
+#: Metrics that need rows of numbers as targets, and those that need one class for each row.
+_OF_ROWS, _OF_CLASSES = ("mse", "rmse", "mae", "r2"), ("balanced_accuracy", "log_loss")
 #: Metrics by name.
 METRICS: dict[str, Metric] = {m.name: m for m in (
     Metric("accuracy", _accuracy, "classes"),
@@ -80,11 +85,13 @@ def get_metrics(metrics: Any) -> list[Metric]:
     Raises
     ------
     ValueError, TypeError
-        For unknown names and what is neither.
+        For unknown names, what is neither, and two of one name: figures of an epoch have one.
     """
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
-    found = []
+    if not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics must be a sequence of names or functions, got {metrics!r}")
+    found: list[Metric] = []
     for metric in metrics:
         if isinstance(metric, Metric):
             found.append(metric)
@@ -95,7 +102,31 @@ def get_metrics(metrics: Any) -> list[Metric]:
                                 lambda T, Y, weights, f=metric: float(f(T, Y))))
         else:
             raise TypeError(f"metrics must hold names or functions, got {metric!r}")
+        if found[-1].name in (*FIGURES, *(m.name for m in found[:-1])):
+            raise ValueError(f"metrics: {found[-1].name!r} names another figure already; give "
+                             "the function a name of its own, by def or __name__")
     return found
+
+
+def check_metrics(metrics: Sequence[Metric], network: Network, T: Array) -> None:
+    """Refuse metrics that cannot be measured of the network on such targets.
+
+    Raises
+    ------
+    ValueError
+        Names the metric.
+    """
+    loss = network.loss_function
+    for metric in metrics:
+        name, ours = metric.name, metric is METRICS.get(metric.name)
+        if metric.takes != "output" and loss.probabilities is None:
+            raise ValueError(f"metrics: {name!r} needs a cross-entropy loss, not {loss!r}")
+        if ours and name in _OF_ROWS and T.ndim == 1:
+            raise ValueError(f"metrics: {name!r} needs rows of numbers as targets, got class "
+                             f"indices of shape {T.shape}")
+        if ours and name in _OF_CLASSES and network.n_out > 1 and not loss.labels:
+            raise ValueError(f"metrics: {name!r} needs one class for each row, and under {loss!r} "
+                             "each output is a yes or no")
 
 
 def measure(network: Network, X: Array, T: Array, metrics: Sequence[Metric],

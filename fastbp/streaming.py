@@ -249,13 +249,21 @@ average, callbacks, verbose, warm_start, resume, n_threads
     by_class: dict[str, Any] = {}  # found below; "make" is called after that
 
     def make(epoch: int, seed: int, mixed: bool) -> Iterator[Any]:
-        for given in source.blocks(epoch, seed, mixed):
+        for k, given in enumerate(source.blocks(epoch, seed, mixed)):
             block = _checked(network, given)
+            if not len(block[0]):
+                continue
             if class_weight is not None:
                 block = *block[:2], class_weights(block[1], by_class["is"], network.n_out,
                                                   block[2], network.dtype)
-            if len(block[0]):
-                yield block
+            own = f"block {k + 1}, as epoch {epoch + 1} reads them,"
+            if (block[2] is not None) != weighted:
+                raise ValueError(f"{own} has {'no ' if weighted else ''}weights, unlike the first "
+                                 "block of the source")
+            if block[1].ndim != n_axes:
+                raise ValueError(f"{own} has targets of shape {block[1].shape}, unlike the first "
+                                 "block of the source: class indices or rows, in all of them")
+            yield block
 
     example = next((b for b in source.blocks(0, network.seed, False) if len(b[0])), None)
     if example is None:
@@ -264,14 +272,17 @@ average, callbacks, verbose, warm_start, resume, n_threads
     by_class["is"] = _balance(network, source) if isinstance(class_weight, str) else class_weight
     if isinstance(class_weight, str) and class_weight != "balanced":
         raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
+    weighted, n_axes = weights is not None or class_weight is not None, T.ndim
+    if class_weight is not None:  # the classes of one row may have no weight, so not by prepare
+        class_weights(T[:1], by_class["is"], network.n_out, None, network.dtype)
     job = prepare(
         network, X[:1], T[:1], epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-        shuffle=shuffle, class_weight=by_class["is"], validation_data=validation_data,
+        shuffle=shuffle, validation_data=validation_data,
         metrics=metrics, l1=l1, l2=l2, clip_value=clip_value, clip_norm=clip_norm,
         max_norm=max_norm, average=average, callbacks=callbacks, verbose=verbose,
         warm_start=warm_start, resume=resume, n_threads=n_threads)
     job.run = StreamRun(job.run, make, n_rows, min(batch_size, n_rows),
-                        weights is not None or class_weight is not None)
+                        weighted)
     del X, T, weights, example
     return train(job)
 

@@ -13,11 +13,19 @@ import numpy as np
 
 from ._jit import thread_count
 from ._validation import as_weights, check_bool, check_real, check_size
-from .arguments import Validation, check_callbacks, check_validation, hold_out
+from .arguments import (
+    Validation,
+    check_callbacks,
+    check_monitors,
+    check_validation,
+    check_weights,
+    hold_out,
+    measured,
+)
 from .callbacks import Callback, Checkpoint, PrintEpoch
 from .engine import EPOCH, POSITION, STEP
 from .history import History
-from .metrics import Metric, get_metrics, measure
+from .metrics import Metric, check_metrics, get_metrics, measure
 from .network import Network
 from .optimizers import get as get_optimizer
 from .rules import Rules
@@ -136,6 +144,10 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
             raise ValueError("validation_split and validation_data cannot both be given, got "
                              f"validation_split={validation_split!r}")
         X, T, weights, validation = hold_out(network, X, T, weights, split)
+    check_weights(weights, validation, "class_weight" if class_weight is not None
+                  else "sample_weight")
+    check_metrics(found, network, T if validation is None else validation.T)
+    check_monitors(hooks, network, validation, found)
     run = Run(network, X, T, min(batch_size, len(X)), optimizer, shuffle, weights=weights,
               rules=rules, epochs=epochs)
     return Job(run, validation, found, hooks, warm_start, resume, n_threads)
@@ -316,9 +328,7 @@ def _validate(run: Run, data: Validation | None, metrics: Sequence[Metric]) -> d
     if data is None:
         return measure(network, run.X, run.T, metrics, run.weights if run.weights.size else None)
     logs = {"val_loss": network.loss(data.X, data.T, sample_weight=data.weights)}
-    if network.loss_function.probabilities is not None:
-        metrics = [*get_metrics(["accuracy"]), *(m for m in metrics if m.name != "accuracy")]
-    found = measure(network, data.X, data.T, metrics, data.weights)
+    found = measure(network, data.X, data.T, measured(network, data, metrics), data.weights)
     return logs | {f"val_{name}": value for name, value in found.items()}
 
 

@@ -25,7 +25,7 @@ def class_weights(T: Array, class_weight: Any, n_out: int, sample_weight: Array 
     Raises
     ------
     ValueError, TypeError
-        For targets that are no classes, unknown classes or weights below 0.
+        For targets that are no classes, unknown classes, weights below 0 or beyond ``dtype``.
     """
     labels, n_classes = labels_of(T, n_out)
     own = np.ones(len(labels)) if sample_weight is None else sample_weight.astype(np.float64)
@@ -39,7 +39,11 @@ def class_weights(T: Array, class_weight: Any, n_out: int, sample_weight: Array 
             by_class[label] = check_real(weight, f"class_weight[{label!r}]")
     else:
         raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
-    return (by_class[labels] * own).astype(dtype)
+    with np.errstate(over="ignore"):
+        weights = (by_class[labels] * own).astype(dtype)
+    if not np.isfinite(weights).all():
+        raise ValueError(f"class_weight={class_weight!r} gives rows weights beyond {dtype}")
+    return weights
 
 
 def labels_of(T: Array, n_out: int) -> tuple[Array, int]:

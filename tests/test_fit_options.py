@@ -281,6 +281,10 @@ def test_gradients_with_respect_to_inputs() -> None:
             np.testing.assert_allclose(J[index[0], :, index[1]], slopes, atol=1e-6)
 
 
+#: 1 where validation_split=0.25 holds a row of 200 out.
+HELD = np.isin(np.arange(200), np.random.default_rng([0, 200]).permutation(200)[:50]).astype(int)
+
+
 @pytest.mark.parametrize(("options", "error", "match"), [
     ({"sample_weight": [1, 2]}, ValueError, "sample_weight must have shape"),
     ({"sample_weight": -np.ones(200)}, ValueError, "sample_weight must be at least 0"),
@@ -293,6 +297,19 @@ def test_gradients_with_respect_to_inputs() -> None:
     ({"validation_split": 0.001}, ValueError, "leaves nothing"),
     ({"metrics": ["speed"]}, ValueError, "metrics must be one of"),
     ({"metrics": [3]}, TypeError, "metrics must hold"),
+    ({"metrics": None}, TypeError, "metrics must be a sequence .* got None"),
+    ({"metrics": [lambda T, Y: 0.0, lambda T, Y: 1.0]}, ValueError, "metrics: '<lambda>' names"),
+    ({"metrics": ["f1", "f1"]}, ValueError, "metrics: 'f1' names another"),
+    ({"metrics": ["mse"]}, ValueError, "metrics: 'mse' needs rows of numbers"),
+    ({"callbacks": [fastbp.EarlyStopping()]}, ValueError,
+     r"monitor='val_loss' is not among .*\['learning_rate', 'loss', 'samples_per_s'\]"),
+    ({"callbacks": fastbp.EarlyStopping()}, TypeError, "callbacks must be a sequence"),
+    ({"class_weight": dict.fromkeys(range(4), 0)}, ValueError, "class_weight is zero for every"),
+    ({"class_weight": {0: 1e300}}, ValueError, "class_weight={0: 1e.300} gives rows weights beyo"),
+    ({"sample_weight": HELD, "validation_split": 0.25}, ValueError,
+     "sample_weight is zero for every row that is trained on"),
+    ({"sample_weight": 1 - HELD, "validation_split": 0.25}, ValueError,
+     "sample_weight is zero for every row that is held out"),
     ({"l2": -1}, ValueError, "l2 must be"), ({"clip_norm": np.inf}, ValueError, "clip_norm"),
     ({"average": 1.0}, ValueError, "average must be"),
     ({"warm_start": 1}, TypeError, "warm_start must be"),

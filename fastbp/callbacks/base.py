@@ -82,15 +82,25 @@ class Monitor(Callback):
         ValueError
             If the figure is not among the epoch's.
         """
-        if self.monitor not in logs:
-            raise ValueError(f"monitor={self.monitor!r} is not among the figures of an epoch, "
-                             f"{sorted(logs)}")
+        self.check(sorted(logs))
         value = self.sign * logs[self.monitor]
         if value > self.best + self.min_delta:
             self.best, self.wait = value, 0
             return True
         self.wait += 1
         return False
+
+    def check(self, figures: list[str]) -> None:
+        """Refuse figures of an epoch without the one to follow.
+
+        Raises
+        ------
+        ValueError
+            Names both.
+        """
+        if self.monitor not in figures:
+            raise ValueError(f"monitor={self.monitor!r} is not among the figures of an epoch, "
+                             f"{figures}")
 
     def state(self) -> dict[str, Any]:
         """Best value and epochs since."""
