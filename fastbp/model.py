@@ -172,7 +172,7 @@ class Model:
         try:
             write(path, self.network.named_parameters(), metadata)
         except OSError as error:  # the name of the temporary file says little
-            raise OSError(error.errno, f"model not saved: {error.strerror}", os.fspath(path)
+            raise OSError(error.errno, f"model not saved: {error.strerror}", os.fsdecode(path)
                           ) from error
 
     def __repr__(self) -> str:
@@ -206,11 +206,11 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     except ValueError as error:
         writer = info.get("fastbp")
         if writer is not None and writer != _version():
-            raise ValueError(f"{os.fspath(path)} was written by fastbp {writer}, this is "
+            raise ValueError(f"{os.fsdecode(path)} was written by fastbp {writer}, this is "
                              f"{_version()}: {error}") from error
-        if os.fspath(path) in str(error):
+        if os.fsdecode(path) in str(error):
             raise
-        raise ValueError(f"{os.fspath(path)} is not a fastbp model: {error}") from error
+        raise ValueError(f"{os.fsdecode(path)} is not a fastbp model: {error}") from error
 
 
 def _json(metadata: dict[str, str], key: str, path: Any) -> dict[str, Any] | None:
@@ -221,5 +221,5 @@ def _json(metadata: dict[str, str], key: str, path: Any) -> dict[str, Any] | Non
         if not isinstance(found, dict):
             raise ValueError("no JSON object")
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)} is not a fastbp model: {key}: {error}") from error
+        raise ValueError(f"{os.fsdecode(path)} is not a fastbp model: {key}: {error}") from error
     return found

@@ -63,7 +63,7 @@ class Network(Doors, Portable, Textbook):
     dtype : {"float32", "float64"}
         Of all numbers in the network.
     seed : int
-        For initial weights and shuffling, at least 0.
+        For initial weights and shuffling, at least 0 and below 2**63.
     allow_nonfinite : bool
         Let NaN and infinity in as input.
 
@@ -95,6 +95,8 @@ class Network(Doors, Portable, Textbook):
         self.loss_function = get_loss(loss)
         self.dtype = check_dtype(dtype)
         self.seed = check_size(seed, "seed", 0)
+        if self.seed >= 2**63:
+            raise ValueError(f"seed must be below 2**63, got {seed!r}")
         self.allow_nonfinite = check_bool(allow_nonfinite, "allow_nonfinite")
         self.n_in = width = next(int(x.n_in) for x in self.layers if x.n_in is not None)
         for layer in self.layers:

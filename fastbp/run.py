@@ -199,28 +199,27 @@ class Run:
 
     # -- going on later ---------------------------------------------------------------
 
-    def kept(self) -> tuple[list[Array], float]:
-        """Copies of what steps change, for ``go_back``."""
-        return [array.copy() for array in self._changing()], self.rate_scale
+    def _changing(self) -> dict[str, Array]:
+        return {"params": self.network.params, "slots": self.slots, "average": self.average,
+                "cursor": self.cursor, "errors": self.errors}
 
-    def go_back(self, kept: tuple[list[Array], float]) -> None:
+    def kept(self) -> tuple[dict[str, Array], float]:
+        """Copies of what steps change, for ``go_back``."""
+        return {name: own.copy() for name, own in self._changing().items()}, self.rate_scale
+
+    def go_back(self, kept: tuple[dict[str, Array], float]) -> None:
         """Stand where ``kept`` was made; the history stays."""
         arrays, self.rate_scale = kept
-        for own, array in zip(self._changing(), arrays, strict=True):
-            own[...] = array
-
-    def _changing(self) -> tuple[Array, ...]:
-        return self.network.params, self.slots, self.average, self.cursor, self.errors
+        for name, own in self._changing().items():
+            own[...] = arrays[name]
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """(arrays, description) of where the run stands; the network's parameters apart."""
-        arrays = {"slots": self.slots, "average": self.average, "cursor": self.cursor,
-                  "errors": self.errors}
+        """(arrays, description) of where the run stands."""
         described = {"optimizer": repr(self.optimizer), "batch_size": self.batch_size,
                      "n_rows": self.n_rows, "epochs": self.epochs,
                      "rate_scale": self.rate_scale, "first_epoch": self.first_epoch,
                      "first_step": self.first_step, "history": dict(self.history)}
-        return arrays, described
+        return self._changing(), described
 
     def restore(self, arrays: dict[str, Array], described: dict[str, Any]) -> None:
         """Stand where ``state`` stood.
@@ -228,20 +227,22 @@ class Run:
         Raises
         ------
         ValueError
-            If data, batch size or optimizer are not those of the run that was saved.
+            If data, batch size or optimizer are not those of the run that was saved, or its
+            arrays not of this shape.
         """
         for name, own in (("batch_size", self.batch_size), ("n_rows", self.n_rows),
                           ("optimizer", repr(self.optimizer))):
             if described[name] != own:
                 raise ValueError(f"the saved run has {name} {described[name]}, this one {own}")
-        for name in ("slots", "average", "cursor", "errors"):
-            own = getattr(self, name)
-            if arrays[name].shape != own.shape:
-                raise ValueError(f"the saved run has {name} of shape {arrays[name].shape}, "
-                                 f"this one {own.shape}")
-        for name in ("slots", "average", "cursor", "errors"):
-            getattr(self, name)[...] = arrays[name]
-        self.rate_scale = float(described["rate_scale"])
+        for name, array in self._changing().items():
+            found = arrays[name]
+            if (found.shape, found.dtype) != (array.shape, array.dtype):
+                raise ValueError(f"the saved run has {name} of shape {found.shape} and "
+                                 f"{found.dtype}, this one of {array.shape} and {array.dtype}")
+        cursor = arrays["cursor"]
+        if (cursor < 0).any() or cursor[engine.POSITION] >= self.n_rows:
+            raise ValueError(f"the saved run stands nowhere: cursor {cursor.tolist()}")
+        self.go_back((arrays, float(described["rate_scale"])))
         self.first_epoch, self.first_step = described["first_epoch"], described["first_step"]
         whole = int(self.cursor[engine.EPOCH]) - self.first_epoch  # a part of an epoch is redone
         self.history.update({k: list(v[:whole]) for k, v in described["history"].items()})

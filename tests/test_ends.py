@@ -1,8 +1,10 @@
-"""How runs end: diverged, by callbacks that fail, and with callbacks that are used again."""
+"""How runs end: diverged, by callbacks that fail, with callbacks that are used again; and how
+damaged checkpoints begin none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 import fastbp
 from fastbp.callbacks import Callback, Checkpoint, EarlyStopping, StopOnNaN
+from fastbp.io.safetensors import VERSION, read, write
 
 from .builders import classifier, clusters
 
@@ -146,3 +149,74 @@ def test_callbacks_before_one_that_cannot_begin_are_ended(tmp_path: Path) -> Non
     assert log == ["a begin", "b begin", "a end"]
     assert path.read_bytes() == kept and net.last_run is run
     np.testing.assert_array_equal(net.params, params)
+
+
+def changed(**entries: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    """Entries of the run's description to change, or with None to leave out."""
+    def change(arrays: dict[str, Any], described: dict[str, Any]) -> None:
+        described.update(entries)
+        for name in [name for name, value in described.items() if value is None]:
+            del described[name]
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["params", "slots", "cursor"])
+@pytest.mark.parametrize("change", [lambda a: None, lambda a: a[:0], lambda a: a[:1],
+                                    lambda a: a.astype(np.float16)])
+def test_a_checkpoint_with_damaged_arrays_is_refused(tmp_path: Path, name: str,
+                                                     change: Any) -> None:
+    def damage(arrays: dict[str, Any], described: dict[str, Any]) -> None:
+        array = change(arrays.pop(f"run/{name}"))
+        if array is not None:
+            arrays[f"run/{name}"] = array
+
+    refused(tmp_path / "run.st", damage, f"'?{name}")
+
+
+@pytest.mark.parametrize(("damage", "match"), [
+    (changed(rate_scale=None), "rate_scale"), (changed(history=3), "int"),
+    (changed(callbacks=None), "callbacks"), (changed(format=None), "format"),
+    (changed(callbacks={"EarlyStopping.0": {}}), "it has no 'best'"),
+    (lambda arrays, described: arrays["run/cursor"].__iadd__(200), "stands nowhere: cursor"),
+    ("[]", "list"), ("{", "Expecting"), ("null", "NoneType")])
+def test_a_checkpoint_with_a_damaged_description_is_refused(tmp_path: Path, damage: Any,
+                                                            match: str) -> None:
+    refused(tmp_path / "run.st", damage, match)
+
+
+def refused(path: Path, damage: Any, match: str) -> None:
+    classifier().fit(X, T, epochs=2, callbacks=[EarlyStopping("loss"), Checkpoint(path)])
+    arrays, metadata = read(path)
+    del metadata[VERSION]
+    if isinstance(damage, str):
+        metadata["fastbp-run"] = damage
+    else:
+        described = json.loads(metadata["fastbp-run"])
+        damage(arrays, described)
+        metadata["fastbp-run"] = json.dumps(described)
+    write(path, arrays, metadata)
+    net = classifier()
+    before = net.params.copy()
+    with pytest.raises(ValueError, match=rf"run\.st cannot be resumed: .*{match}"):
+        net.fit(X, T, epochs=3, resume=path, callbacks=[EarlyStopping("loss")])
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_numbers_of_numpy_are_state_like_others(tmp_path: Path) -> None:
+    class Counts(Callback):
+        def __init__(self, count: Any) -> None:
+            self.count = count
+
+        def state(self) -> dict[str, Any]:
+            return {"count": self.count}
+
+        def restore(self, state: dict[str, Any]) -> None:
+            self.count = state["count"]
+
+    path, hook = tmp_path / "run.st", Counts(0)
+    classifier().fit(X, T, epochs=1, callbacks=[Counts(np.int64(3)), Checkpoint(path)])
+    classifier().fit(X, T, epochs=1, callbacks=[hook], resume=path)
+    assert hook.count == 3
+    with pytest.raises(TypeError, match="state of a callback must be .* got {1}"):
+        classifier().fit(X, T, epochs=1, callbacks=[Counts({1}), Checkpoint(path)])

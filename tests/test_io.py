@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import fastbp
-from fastbp.io.safetensors import read, write
+from fastbp.io.safetensors import describe, read, write
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 
@@ -75,6 +75,35 @@ def test_saving_replaces_whole_files_only(tmp_path: Path, monkeypatch: pytest.Mo
         classifier().save(tmp_path / "nowhere" / "m")
 
 
+def test_saving_keeps_permissions_and_links(tmp_path: Path) -> None:
+    path, link = tmp_path / "m", tmp_path / "link"
+    classifier(seed=1).save(path)
+    path.chmod(0o600)
+    link.symlink_to("m")
+    classifier(seed=2).save(link)
+    assert link.is_symlink() and path.stat().st_mode & 0o777 == 0o600
+    assert fastbp.load(path).seed == 2
+    for name in ("n" * 250, os.fsencode(tmp_path / "bytes")):
+        classifier(seed=3).save(tmp_path / name if isinstance(name, str) else name)
+    assert fastbp.load(os.fsencode(tmp_path / "bytes")).seed == 3
+    with pytest.raises(IsADirectoryError):
+        classifier().save(tmp_path)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn"])
+def test_tensors_that_numpy_does_not_have_are_refused(tmp_path: Path, kind: str,
+                                                      own: bool) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file as save_tensors
+
+    metadata = {"fastbp": describe(classifier())} if own else None
+    save_tensors({"w": torch.zeros(2, dtype=getattr(torch, kind))}, tmp_path / "m", metadata)
+    for load in (fastbp.load, fastbp.load_model):
+        with pytest.raises(ValueError, match="m is not a fastbp model"):
+            load(tmp_path / "m")
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100, b"\x80\x04K\x01."])
 def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)
@@ -105,7 +134,8 @@ def rewrite(path: Path, **changes: Any) -> None:
     {"format": "other"}, {"layers": [{"type": "os.system"}]}, {"layers": [{"type": "Layer"}]},
     {"layers": [{"type": "Dense", "n_in": 6, "n_out": 4, "evil": 1}]}, {"layers": []},
     {"loss": {"type": "__import__"}}, {"dtype": "int8"}, {"0.bias": None},
-    {"0.bias": np.zeros(3, np.float32)}, {"extra": np.zeros(1, np.float32)}])
+    {"0.bias": np.zeros(3, np.float32)}, {"0.bias": np.zeros(20, bool)},
+    {"0.bias": np.zeros(20, np.complex64)}, {"extra": np.zeros(1, np.float32)}])
 def test_a_changed_file_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     classifier().save(tmp_path / "m")
     rewrite(tmp_path / "m", seed=3)

@@ -181,6 +181,9 @@ def test_single_output_classes_and_regression() -> None:
 
 
 def test_seeds() -> None:
+    assert classifier(seed=2**63 - 1).fit(*clusters(10), epochs=1)["loss"]
+    with pytest.raises(ValueError, match=r"seed must be below 2\*\*63, got 9223372036854775808"):
+        classifier(seed=2**63)
     one, two, other = classifier(seed=1), classifier(seed=1), classifier(seed=2)
     np.testing.assert_array_equal(one.params, two.params)
     assert (one.params != other.params).any()

@@ -146,9 +146,10 @@ def test_what_does_not_fit_changes_nothing() -> None:
     before = network.params.copy()
     good = fastbp.to_torch_state_dict(exports.around("ReLU", "float32"))
     for change in ({"0.weight": torch.zeros(5, 7)}, {"2.bias": None}, {"0.extra": torch.zeros(1)},
-                   {"7.weight": torch.zeros(1)}):
+                   {"7.weight": torch.zeros(1)},
+                   {"0.bias": torch.zeros(7, dtype=torch.complex64)}):
         tensors = {k: v for k, v in (good | change).items() if v is not None}
-        with pytest.raises(ValueError, match="tensors|shape"):
+        with pytest.raises(ValueError, match="tensors|shape|0.bias must hold real numbers"):
             fastbp.from_torch(tensors, network)
     np.testing.assert_array_equal(network.params, before)
     with pytest.raises(TypeError, match="network to fill"):

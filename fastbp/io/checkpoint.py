@@ -46,9 +46,14 @@ def save_run(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) 
         callbacks[name] = {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}
         tensors |= {f"run/{name}/{k}": v for k, v in state.items() if isinstance(v, np.ndarray)}
     described |= {"format": _FORMAT, "callbacks": callbacks}
-    tensors["run/params"] = run.network.params
     write(path, tensors | dict(run.network.named_parameters()),
-          {"fastbp": describe(run.network), "fastbp-run": json.dumps(described)})
+          {"fastbp": describe(run.network), "fastbp-run": json.dumps(described, default=_plain)})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"state of a callback must be numbers, text and arrays, got {value!r}")
 
 
 def restore(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -> None:
@@ -57,21 +62,30 @@ def restore(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -
     Raises
     ------
     ValueError
-        If the file is no checkpoint, or of a run with other data, sizes or optimizer; nothing
-        is changed then.
+        If the file is no checkpoint, damaged, or of a run with other data, sizes or optimizer;
+        the network is unchanged then.
     OSError
         If it cannot be read.
     """
     tensors, metadata = read(path)
     if "fastbp-run" not in metadata:
-        raise ValueError(f"{os.fspath(path)} holds a network but no run to resume")
-    described = json.loads(metadata["fastbp-run"])
-    own, found = json.loads(describe(run.network)), json.loads(metadata["fastbp"])
-    if described.get("format") != _FORMAT or own != found:
-        raise ValueError(f"{os.fspath(path)} is the run of another network: {found}")
+        raise ValueError(f"{os.fsdecode(path)} holds a network but no run to resume")
+    params = run.network.params.copy()
+    try:
+        _restore(run, hooks, tensors, json.loads(metadata["fastbp-run"]), metadata["fastbp"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        run.network.params[...] = params
+        what = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{os.fsdecode(path)} cannot be resumed: {what}") from error
+
+
+def _restore(run: Run, hooks: Sequence[Callback], tensors: dict[str, Any],
+             described: dict[str, Any], network: str) -> None:
+    own, found = json.loads(describe(run.network)), json.loads(network)
+    if described["format"] != _FORMAT or own != found:
+        raise ValueError(f"it is the run of another network: {found}")
     arrays = {name[4:]: value for name, value in tensors.items() if name.startswith("run/")}
     run.restore(arrays, described)
-    run.network.params[...] = arrays["params"]
     wanted: dict[str, int] = {}
     for hook in hooks:
         name = type(hook).__name__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -10,19 +12,24 @@ from pathlib import Path
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write beside ``path``, then move over it: no moment without a whole file.
 
+    An earlier file's permissions stay, and a link goes on pointing to the file.
+
     Raises
     ------
     OSError
         If the file cannot be written; an earlier one stays as it was.
     """
-    path = Path(path)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = Path(os.path.realpath(os.fsdecode(path)))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=".fastbp-")
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        os.chmod(scratch, 0o666 & ~_umask())
+        os.chmod(scratch, mode)
         os.replace(scratch, path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)

@@ -92,13 +92,13 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
     with open(path, "rb"):  # a missing file is an OSError that names it
         pass
     try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
+        with safe_open(os.fsdecode(path), framework="numpy") as file:
             metadata = file.metadata() or {}
+            if "fastbp" not in metadata:
+                raise ValueError("no metadata of fastbp")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "fastbp" not in metadata:
-            raise ValueError("no metadata of fastbp")
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} is not a fastbp model: {error}") from error
+    except (SafetensorError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fsdecode(path)} is not a fastbp model: {error}") from error
     return tensors, metadata
 
 
@@ -123,7 +123,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     except (KeyError, TypeError, ValueError) as error:
         writer = metadata.get(VERSION, version())
         by = "" if writer == version() else f" (written by fastbp {writer}, this is {version()})"
-        raise ValueError(f"{os.fspath(path)} is not a fastbp model{by}: {error}") from error
+        raise ValueError(f"{os.fsdecode(path)} is not a fastbp model{by}: {error}") from error
 
 
 def _make(table: dict[str, Any], entry: dict[str, Any]) -> Any:
@@ -144,5 +144,7 @@ def _build(description: dict[str, Any], tensors: dict[str, Any]) -> Network:
     for name, value in tensors.items():
         if value.shape != own[name].shape:
             raise ValueError(f"{name} has shape {value.shape}, expected {own[name].shape}")
+        if value.dtype.kind != "f":
+            raise ValueError(f"{name} has dtype {value.dtype}, expected {network.dtype}")
         own[name][...] = value
     return network

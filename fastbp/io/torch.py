@@ -189,6 +189,8 @@ def fill(network: Network, tensors: dict[str, Array]) -> Network:
         if value.shape != own[name].shape:
             raise ValueError(f"{name} has shape {value.shape}, the network's is "
                              f"{own[name].shape}")
+        if value.dtype.kind not in "iuf":
+            raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
     for name, value in found.items():
         own[name][...] = value
     return network
