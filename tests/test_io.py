@@ -71,8 +71,8 @@ def test_saving_replaces_whole_files_only(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     classifier(seed=2).save(path)
     assert path.read_bytes() != kept and list(tmp_path.iterdir()) == [path]
-    with pytest.raises(OSError):
-        classifier().save(tmp_path / "nowhere" / "m")
+    with pytest.raises(OSError, match="nowhere.*model"):
+        classifier().save(tmp_path / "nowhere" / "model")
 
 
 def test_saving_keeps_permissions_and_links(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=".fastbp-")
+    # Names have a limit: of a long one the beginning.
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(data)
