@@ -37,7 +37,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     rows : sequence of index arrays, optional
         Rows of X and T that each network learns from: folds, segments, bootstraps.
     options : sequence of dict, optional
-        What ``fit`` takes, for each network; goes before ``common``.
+        What ``fit`` takes, for each network; overrides ``common``.
     n_threads : int, optional
         At most so many networks at a time.
     on_done : callable, optional

@@ -53,7 +53,7 @@ class Monitor(Callback):
     monitor : str
         A figure of the epoch: "loss", "val_loss", "val_accuracy", ...
     patience : int
-        Epochs in a row without improvement that are borne.
+        Epochs in a row without improvement that are tolerated.
     min_delta : float
         Improvements up to this do not count.
     mode : {"auto", "min", "max"}

@@ -136,7 +136,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         Parameters
         ----------
         X : array_like or sparse matrix, shape (n, n_features)
-            Sparse becomes dense: it must fit in memory so.
+            Sparse is converted to dense, so the dense array must fit in memory.
         y : array_like, shape (n,) or (n, n_outputs)
         sample_weight : array_like, shape (n,), optional
             At least 0 and not all 0.

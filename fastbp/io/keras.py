@@ -119,9 +119,9 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     Raises
     ------
     TypeError
-        For what is no such model, or a layer that has no equal: names it.
+        For what is no such model, or a layer that has no equivalent: names it.
     ValueError
-        For a setting that has no equal, or a model that is no chain or is not built.
+        For a setting that has no equivalent, or a model that is no chain or is not built.
     """
     if not (_from_keras(model) and hasattr(model, "layers")):
         raise TypeError(f"model must be a Sequential or functional model of Keras, got "
@@ -200,12 +200,12 @@ def _need(part: Any, config: dict[str, Any], **wanted: Any) -> None:
     for name, value in wanted.items():
         found = config.get(name, value)
         if found not in (value if isinstance(value, tuple) else (value,)):
-            raise ValueError(f"{part.name}: {name}={found!r} has no equal in fastbp")
+            raise ValueError(f"{part.name}: {name}={found!r} has no equivalent in fastbp")
 
 
 def _named(part: Any, name: Any) -> Layer:
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise TypeError(f"{part.name}: activation {name!r} has no equal in fastbp")
+        raise TypeError(f"{part.name}: activation {name!r} has no equivalent in fastbp")
     return ACTIVATIONS[name]()
 
 
@@ -248,7 +248,7 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
     if kind == "LayerNormalization":
         _need(part, config, axis=last, rms_scaling=False)
         return [L.LayerNorm(float(config["epsilon"]))]
-    raise TypeError(f"{part.name}, a {type(part).__name__}, has no equal in fastbp")
+    raise TypeError(f"{part.name}, a {type(part).__name__}, has no equivalent in fastbp")
 
 
 def _values(part: Any, config: dict[str, Any], own: list[Array]) -> list[Array]:

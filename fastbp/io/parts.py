@@ -27,7 +27,8 @@ def check_known(network: Any, known: Container[type], where: str) -> None:
         raise TypeError(f"network must be a Network, got {type(network).__name__}")
     for layer in network.layers:
         if type(layer) not in known:
-            raise TypeError(f"{layer!r} is not one of fastbp's own layers: {where} has no equal")
+            raise TypeError(f"{layer!r} is not one of fastbp's own layers: {where} has no "
+                            "equivalent")
 
 
 @dataclass(frozen=True)

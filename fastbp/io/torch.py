@@ -117,9 +117,9 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
     ImportError
         For a module, without PyTorch (extra ``torch``).
     TypeError
-        For a module that has no equal, or options that do not go with ``source``.
+        For a module that has no equivalent, or options that do not go with ``source``.
     ValueError
-        For a setting of a module that has no equal, or tensors that do not fit; ``network``
+        For a setting of a module that has no equivalent, or tensors that do not fit; ``network``
         is unchanged then.
     """
     if isinstance(source, Mapping):
@@ -217,7 +217,7 @@ def _array(value: Any) -> Array:
 def _flat(nn: Any, module: Any) -> list[Any]:
     if module._forward_hooks or module._forward_pre_hooks:
         raise ValueError(f"{module!r} has forward hooks, as of pruning, weight_norm or "
-                         "spectral_norm, which have no equal in fastbp: remove them first")
+                         "spectral_norm, which have no equivalent in fastbp: remove them first")
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         return [inner for child in module for inner in _flat(nn, child)]
     return [module]
@@ -227,7 +227,7 @@ def _need(module: Any, **wanted: Any) -> None:
     """Refuse settings other than the wanted, each one value or a tuple of them."""
     for name, value in wanted.items():
         if getattr(module, name) not in (value if isinstance(value, tuple) else (value,)):
-            raise ValueError(f"{module!r}: {name}={getattr(module, name)!r} has no equal in "
+            raise ValueError(f"{module!r}: {name}={getattr(module, name)!r} has no equivalent in "
                              "fastbp")
 
 
@@ -257,15 +257,16 @@ def _layer(nn: Any, module: Any) -> list[Layer]:
     if kind is nn.Softplus:
         _need(module, beta=1)
         if module.threshold < 20:  # from 20 on the line is the curve, to rounding
-            raise ValueError(f"{module!r}: threshold={module.threshold!r} has no equal in fastbp")
+            raise ValueError(f"{module!r}: threshold={module.threshold!r} has no equivalent in "
+                             "fastbp")
         return [L.Softplus()]
     if kind is nn.BatchNorm1d:
         _need(module, track_running_stats=True)
         if module.momentum is None:
-            raise ValueError(f"{module!r}: momentum=None has no equal in fastbp")
+            raise ValueError(f"{module!r}: momentum=None has no equivalent in fastbp")
         return [L.BatchNorm(module.momentum, module.eps)]
     if kind is nn.LayerNorm:
         if len(module.normalized_shape) != 1:
             raise ValueError(f"{module!r} normalises {module.normalized_shape}, not a row")
         return [L.LayerNorm(module.eps)]
-    raise TypeError(f"{module!r} has no equal in fastbp")
+    raise TypeError(f"{module!r} has no equivalent in fastbp")
