@@ -102,9 +102,7 @@ class Network(Doors, Portable, Textbook):
         for layer in self.layers:
             width = layer.connect(width)
         self.n_out = width
-        fused = self.loss_function.fuse(self.layers[-1]) if len(self.layers) > 1 else None
-        self._head_loss = fused or self.loss_function
-        self._n_train = len(self.layers) - (fused is not None)
+        self._fuse()
         self._allocate()
         self._plans: dict[tuple[int, int, bool, int, int], Plan] = {}
         self._one_row = 1, self.n_in

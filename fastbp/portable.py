@@ -13,6 +13,7 @@ import numpy as np
 
 from ._validation import Array, check_dtype
 from .layers import Layer
+from .losses import Loss
 from .plan import aligned_zeros
 
 
@@ -23,7 +24,14 @@ class Portable:
     dtype: np.dtype[Any]
     params: Array
     grads: Array
+    loss_function: Loss
     _offsets: list[int]
+
+    def _fuse(self) -> None:
+        """Let the loss do the work of the last layer, where it can."""
+        fused = self.loss_function.fuse(self.layers[-1]) if len(self.layers) > 1 else None
+        self._head_loss = fused or self.loss_function
+        self._n_train = len(self.layers) - (fused is not None)
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items()
@@ -39,6 +47,7 @@ class Portable:
         given, self.params = self.params, aligned_zeros(self.params.size, self.dtype)
         self.grads = aligned_zeros(self.params.size, self.dtype)
         self.__dict__ |= {"_plans": {}, "_row_plan": None}
+        self._fuse()  # anew: an estimator's fit has another loss on top meanwhile
         for layer, at in zip(self.layers, self._offsets, strict=True):
             part = slice(at, at + layer.layout(self.dtype)[1])
             layer.bind(self.params[part], self.grads[part])

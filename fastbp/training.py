@@ -306,7 +306,8 @@ def _epoch(job: Job, epoch: int, threads: Threads) -> bool:
     seen = done - begun_at * run.batch_size
     logs = {"loss": error / (run.total * done / n), "learning_rate": rate,
             "samples_per_s": seen / (time.perf_counter() - began)}
-    if taken < whole:  # stopped within the epoch: its figures are of what it has seen
+    if int(run.cursor[EPOCH]) - run.first_epoch <= epoch:
+        # Stopped within the epoch, or taken back: its figures are of what it has seen.
         run.history.append(logs)
         return True
     run.errors[0] = 0.0

@@ -20,6 +20,25 @@ from .builders import classifier, clusters
 X, T = clusters(200)
 
 
+def test_weights_that_overflow_in_the_last_step_are_never_the_best() -> None:
+    rows, numbers = np.ones((64, 3), np.float32), np.ones((64, 2), np.float32)
+    rows[-1, 0] = 1e21
+    for hooks in ([EarlyStopping("loss"), StopOnNaN()], [StopOnNaN(), EarlyStopping("loss")]):
+        net = fastbp.Network([fastbp.Dense(3, 2)], "l2", seed=0)
+        with pytest.warns(RuntimeWarning, match="training diverged"):
+            net.fit(rows, numbers, epochs=5, batch_size=8, shuffle=False,
+                    optimizer=fastbp.SGD(1e-3), callbacks=hooks)
+        assert np.isfinite(net.params).all()
+
+
+def test_an_epoch_that_is_taken_back_has_no_validation_figures() -> None:
+    net = classifier()
+    with pytest.warns(RuntimeWarning, match="training diverged"):
+        history = net.fit(X, T, epochs=9, validation_data=(X, T),
+                          callbacks=[Spoil(True), StopOnNaN()])
+    assert len(history["loss"]) == 3 and len(history["val_loss"]) == 2
+
+
 class Spoil(Callback):
     """Ruins the third epoch: at its end, or in its middle."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 import pickle
@@ -216,10 +217,17 @@ def test_several_outputs(parameters: dict[str, Any]) -> None:
         assert ours.n_iter_ < parameters["max_iter"], "the rule has stopped it"
 
 
+class Copies(fastbp.Callback):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.copy = copy.deepcopy(self.run.network)
+
+
 def test_several_outputs_score_and_report_alike() -> None:
     X, y = load("diabetes")
-    data = X, np.column_stack([y, y**2])
-    ours = MLPRegressor(max_iter=1, alpha=0.0, random_state=0).fit(*data, validation_data=data)
+    data, copies = (X, np.column_stack([y, y**2])), Copies()
+    ours = MLPRegressor(max_iter=1, alpha=0.0, random_state=0, callbacks=[copies]).fit(
+        *data, validation_data=data)
+    assert copies.copy.loss(*data) == ours.network_.loss(*data), "a copy has the plain loss"
     assert ours.history_["val_loss"] == [pytest.approx(ours.network_.loss(*data) / 2)]
     assert repr(ours.network_.loss_function) == "L2Loss()"
     _, ours = both((X, np.column_stack([y, y**2])), max_iter=20, early_stopping=True)

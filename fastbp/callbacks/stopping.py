@@ -61,7 +61,9 @@ class EarlyStopping(Monitor):
             self.best_epoch = epoch
             if self.restore_best:
                 with self.run.averaged():
-                    self._params = self.run.network.params.copy()
+                    params = self.run.network.params.copy()
+                if np.isfinite(params.sum(dtype=np.float64)):  # a last step may have overflown
+                    self._params = params
         self.stopped = self._over(epoch + 1)
         return self.stopped
 
