@@ -62,7 +62,7 @@ class EarlyStopping(Monitor):
             if self.restore_best:
                 with self.run.averaged():
                     params = self.run.network.params.copy()
-                if np.isfinite(params.sum(dtype=np.float64)):  # a last step may have overflown
+                if np.isfinite(params.sum(dtype=np.float64)):  # a last step may have overflowed
                     self._params = params
         self.stopped = self._over(epoch + 1)
         return self.stopped
