@@ -171,8 +171,8 @@ class Model:
             metadata[TARGET] = json.dumps(self.target.to_dict())
         try:
             write(path, self.network.named_parameters(), metadata)
-        except OSError as error:  # the name of the temporary file says little
-            raise OSError(error.errno, f"model not saved: {error.strerror}", os.fsdecode(path)
+        except OSError as error:
+            raise OSError(error.errno, f"model not saved: {error.strerror}", error.filename
                           ) from error
 
     def __repr__(self) -> str:

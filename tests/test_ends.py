@@ -239,3 +239,8 @@ def test_numbers_of_numpy_are_state_like_others(tmp_path: Path) -> None:
     assert hook.count == 3
     with pytest.raises(TypeError, match="state of a callback must be .* got {1}"):
         classifier().fit(X, T, epochs=1, callbacks=[Counts({1}), Checkpoint(path)])
+
+
+def test_a_file_that_cannot_be_begun_is_named_itself(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none/x\.st'$"):
+        classifier().save(tmp_path / "none" / "x.st")

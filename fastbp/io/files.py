@@ -20,14 +20,18 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         If the file cannot be written; an earlier one stays as it was.
     """
     path = Path(os.path.realpath(os.fsdecode(path)))
+    try:
+        _write(path, data)
+    except OSError as error:  # it may name the scratch file, or none
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write(path: Path, data: bytes) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
     # Names have a limit: of a long one the beginning.
-    try:
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    except OSError as error:  # it names the scratch file
-        raise OSError(error.errno, error.strerror, str(path)) from None
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(data)
