@@ -31,8 +31,8 @@ PARALLEL_THRESHOLD = 400_000
 SETTLED_WORK = 16_000_000
 #: A call by itself is shared out from so much on: to wake other threads takes 0.1 ms.
 LAUNCH_WORK = 16_000_000
-#: Most rows in a block: activations should stay in the L2 cache, but weights larger than
-#: it are read once a block.
+#: Most rows in a block: each costs calls, and reads the weights again, which counts where they are
+#: beyond so many bytes. A team takes small ones, so that who is late has little left.
 _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
 #: Rows of a block are a multiple of this, where a team has room for that.
 _ROWS_STEP = 8
@@ -205,7 +205,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     trained = [k for k in range(n_train) if ops[k]["n_rows"]]
     tasks = share_parameters(ops[trained], trained, dtype, n_threads)
     weights = [int(ops[k]["n_rows"]) * lds[k + 1] * dtype.itemsize for k in trained]
-    most = _ROWS_LARGE if max(weights, default=0) > _LARGE_WEIGHT else _ROWS_SMALL
+    large = n_threads == 1 or max(weights, default=0) > _LARGE_WEIGHT
+    most = _ROWS_LARGE if large else _ROWS_SMALL
     rounds = -(-capacity // (n_threads * most))
     row_block = -(-capacity // (n_threads * rounds) // _ROWS_STEP) * _ROWS_STEP
 
