@@ -87,7 +87,7 @@ def _build(tile_rows: int, vectors: int, pick: str = "") -> Any:
     The result takes (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,
     scale): flat arrays, offsets and strides in elements. It goes down all ``rows``; where
     fewer are left than the tile has, the surplus repeats the last, into the same place.
-    Where ``mode`` is WRITE, ``I`` is read, but does not count.
+    Where ``mode`` is WRITE, ``I`` does not count.
 
     With ``pick`` A is lines of memory picked by number: (lines, line) stand in place of (a_row,
     a_k), an array of numbers and elements from one line to the next. "rows" of A, each along its
@@ -151,19 +151,20 @@ def _build(tile_rows: int, vectors: int, pick: str = "") -> Any:
                 return [[either(*pair, straight, detour) for pair in zip(*rows, strict=True)]
                         for rows in zip(total, moved, strict=True)]
 
-            def one_tile(first):
-                last = bld.sub(bld.sub(rows, first), int64(1))
-                row = [first]
-                for r in range(1, tile_rows):
-                    inside = bld.icmp_signed("<", int64(r), last)
-                    row.append(bld.add(first, bld.select(inside, int64(r), last)))
-                starts = [line_at(r) for r in row] if pick == "rows" else (
-                    row if pick else [bld.mul(a_row, r) for r in row])
-                a_rows = [bld.gep(a_base, [r]) for r in starts]
-                c_rows = [bld.gep(c_base, [bld.mul(c_row, r)]) for r in row]
-                i_rows = [bld.gep(i_base, [bld.mul(i_row, r)]) for r in row]
-                start = [[bld.select(added, bld.load(vector_at(p, v), align=size), zero)
-                          for v in range(vectors)] for p in i_rows]
+            def one_tile(first, places):
+                """The tile from row ``first`` on, its rows at ``places`` of each operand."""
+                a_rows, c_rows, i_rows = (
+                    [bld.gep(bld.gep(base, [bld.mul(stride, first)]), [place]) for place in own]
+                    for base, stride, own in zip((a_base, c_base, i_base), strides, places,
+                                                 strict=True))
+                if pick == "rows":
+                    a_rows = [bld.gep(a_base, [line_at(bld.add(first, r))]) for r in places[0]]
+                straight = bld.block
+                with bld.if_then(added):
+                    given = [[bld.load(vector_at(p, v), align=size) for v in range(vectors)]
+                             for p in i_rows]
+                    detour = bld.block
+                start = [[either(zero, one, straight, detour) for one in row] for row in given]
 
                 def terms(at, acc, count):
                     """The sums with ``count`` more terms each, and where the next one starts."""
@@ -236,6 +237,27 @@ def _build(tile_rows: int, vectors: int, pick: str = "") -> Any:
                     for v in range(vectors):
                         bld.store(total[r][v], vector_at(c_rows[r], v), align=size)
 
+            def all_tiles():
+                """All whole tiles, whose rows lie at the same places from the first, then one of
+                fewer rows."""
+                start, segment, end = bld.block, bld.append_basic_block(), bld.append_basic_block()
+                bld.cbranch(bld.icmp_signed(">", rows, int64(0)), segment, end)
+                bld.position_at_end(segment)
+                first = bld.phi(int64)
+                left = bld.sub(rows, first)
+                few = bld.icmp_unsigned("<", left, int64(tile_rows))
+                stop = bld.select(few, rows, bld.sub(rows, bld.urem(left, int64(tile_rows))))
+                last = bld.sub(left, int64(1))
+                row = [int64(0), *(bld.select(bld.icmp_signed("<", int64(r), last), int64(r), last)
+                                   for r in range(1, tile_rows))]
+                places = [[bld.mul(stride, r) for r in row] for stride in strides]
+                with cgutils.for_range_slice(bld, first, stop, int64(tile_rows), int64) as (at, _):
+                    one_tile(at, places)
+                first.add_incoming(int64(0), start)
+                first.add_incoming(stop, bld.block)
+                bld.cbranch(bld.icmp_signed("<", stop, rows), segment, end)
+                bld.position_at_end(end)
+
             if pick:
                 lines, line = context.make_array(sig.args[4])(context, bld, a_row).data, a_k
                 a_k = int64(1 if pick == "rows" else 8)
@@ -248,8 +270,8 @@ def _build(tile_rows: int, vectors: int, pick: str = "") -> Any:
             clipped = bld.icmp_signed(">=", mode, int64(CLIP))
             one = bld.insert_element(undef, scale, int32(0))
             factor = bld.shuffle_vector(one, undef, splat)
-            with cgutils.for_range_slice(bld, int64(0), rows, int64(tile_rows), int64) as (at, _):
-                one_tile(at)
+            strides = int64(1) if pick else a_row, c_row, i_row
+            all_tiles()
             return context.get_dummy_value()
 
         return sig, codegen
