@@ -105,6 +105,23 @@ def test_bad_data_is_one_line_and_nothing_is_left(case: str, run: Here) -> None:
     assert not Path("out/unfinished").exists()
 
 
+def test_files_that_no_run_wrote_stay(run: Here) -> None:
+    table(run.folder / "results.csv")
+    argv = ("train", "results.csv", "--target", "kind", "--epochs", "1", "-q", "--no-report", "-o")
+    assert "results.csv" in run.fails(*argv, ".", "--overwrite")
+    Path("own/unfinished/deep").mkdir(parents=True)
+    assert "deep" in run.fails(*argv, "own", "--overwrite")
+    Path("own/unfinished/deep").rmdir()
+    Path("own/unfinished/thesis.txt").write_text("mine")
+    assert "thesis.txt" in run.fails(*argv, "own", "--overwrite")
+    Path("own/unfinished/thesis.txt").unlink()
+    Path("own/report.html").write_text("mine")
+    assert "report.html" in run.fails(*argv, "own")
+    assert Path("own/report.html").read_text() == "mine"
+    assert run(*argv, "own", "--overwrite").status == 0
+    assert Path("results.csv").stat().st_size > 1000
+
+
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
 def test_rows_are_counted_as_in_the_file(stream: str, run: Here) -> None:
     lines = table(run.folder / "d.csv", 100).read_text().splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,7 +249,7 @@ def test_two_runs_in_one_folder_are_refused(run: Here) -> None:
     folder = run.folder / "r"
     first = Output(folder)
     settings = {"data": "iris", "output": "r", "overwrite": True, "resume": False}
-    first.begin(first.plan(settings), settings, "0")
+    first.begin(first.plan(settings), settings, "0", {})
     line = run.fails("train", "iris", "-o", folder, "-q", "--overwrite")
     assert "another fastbp train is at work" in line
     first.discard()
@@ -264,6 +265,25 @@ def test_more_epochs_go_on_from_a_finished_run(run: Here) -> None:
         "history"]["loss"]) == 3
     assert run(*argv, "--epochs", "7", "-o", "r", "--resume").status == 0
     np.testing.assert_array_equal(params(run.folder / "r"), params(run.folder / "whole"))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_changed_data_are_not_gone_on_with(begun: bool, run: Here) -> None:
+    argv = ("train", "d.csv", "--target", "kind", "-q", "--no-report", "-o", "r", "--epochs")
+    table(run.folder / "d.csv")
+    assert run(*argv, 2).status == 0
+    if begun:
+        shutil.copytree("r", "r/unfinished")
+        Path("r/unfinished/learned.json").write_text(json.dumps({"rows": 3}))
+    else:
+        text = Path("d.csv").read_text()
+        Path("d.csv").write_text(text.replace("red", "reddish"))
+    before = params(Path("r"))
+    line = run.fails(*argv, 3, "--resume")
+    assert "--resume: d.csv has changed" in line and "--overwrite" in line
+    np.testing.assert_array_equal(params(Path("r")), before)
+    assert run(*argv, 3, "--resume", "--overwrite").status == 0
+    assert json.loads(Path("r/result.json").read_text())["epochs"] == 3
 
 
 def test_fewer_epochs_than_trained_are_refused(run: Here,

@@ -20,6 +20,7 @@ import fastbp
 from fastbp import datasets
 from fastbp.callbacks.progress import ProgressBar, progress
 from fastbp.cli import options, prepare
+from fastbp.data import learn
 from fastbp.layers import ACTIVATIONS
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.schedules import SCHEDULES
@@ -169,6 +170,9 @@ def test_a_stream_learns_and_repeats(run: Here, monkeypatch: pytest.MonkeyPatch)
     done = run(*argv, "--stream", "-o", "a")
     assert done.status == 0, done.err
     assert 1500 < done.json["rows"] < 1700 and done.json["scores"]["accuracy"] > 0.95
+    whole = learn(data, "kind", categorical=("colour",)).preprocessor.columns[0]
+    assert 0 < abs(whole.mean - fastbp.load_model("a/model.safetensors").preprocessor.columns[
+        0].mean) < 0.1  # of the rows to learn from alone
     assert run("train", "--config", "a/config.toml", "-o", "b", "-q").status == 0
     np.testing.assert_array_equal(params(run.folder / "a"), params(run.folder / "b"))
     monkeypatch.setattr(prepare, "memory", lambda: data.stat().st_size * 2)

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
-from sklearn.metrics import classification_report, r2_score  # noqa: E402
+from sklearn.metrics import classification_report, f1_score, r2_score  # noqa: E402
 
 from fastbp import (  # noqa: E402
     Adam,
@@ -34,6 +34,7 @@ from fastbp import (  # noqa: E402
     report,
 )
 from fastbp.report import Report, from_network  # noqa: E402
+from fastbp.report.scores import of_classifier  # noqa: E402
 
 from .browser import Browser, open_browser  # noqa: E402
 
@@ -265,6 +266,14 @@ def test_commonest_mistakes_come_first() -> None:
     page = Reader(report.html(Report("", T_true=T, output=np.eye(3)[guess], classes="abc")))
     at = next(i for i, row in enumerate(page.rows) if row[:2] == ["true", "predicted"])
     assert page.rows[at + 1:at + 3] == [["a", "b", "2", "66.7%"], ["b", "c", "1", "50.0%"]]
+
+
+def test_a_class_without_rows_is_no_part_of_the_mean() -> None:
+    T, guess = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    found = of_classifier(T, np.eye(3)[guess], "abc")
+    assert dict(found.overall)["F1, mean over classes"] == pytest.approx(
+        f1_score(T, guess, average="macro"))
+    assert [row[0] for row in found.rows] == ["a", "b", "c"]
 
 
 def test_figures_of_a_regression(reports: dict[str, Report], pages: dict[str, Path]) -> None:

@@ -288,6 +288,21 @@ def test_an_interrupt_leaves_no_thread() -> None:
     assert no_blocks_thread()
 
 
+def test_a_private_map_streams_what_it_holds(tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", X)
+    private = np.load(tmp_path / "X.npy", mmap_mode="c")
+    private += 1
+    found = np.concatenate([b[0] for b in ArrayStream(private, T).blocks(0, 0, False)])
+    np.testing.assert_array_equal(found, X + 1)
+
+
+def test_rows_that_a_table_has_not_are_refused() -> None:
+    columns = {"x": np.arange(9.0), "t": np.arange(9) % 2}
+    learned = data.learn(columns, "t", task="classification")
+    with pytest.raises(ValueError, match="n_rows is 5, .* has 9 rows"):
+        TableStream(columns, learned.preprocessor, learned.target, n_rows=5)
+
+
 def test_memory_is_some_blocks_whatever_the_file(tmp_path: Path) -> None:
     peaks = []
     for rows in (40_000, 160_000):

@@ -20,11 +20,14 @@ import click
 from ..engine import EPOCH, POSITION
 from ..io.files import write_whole
 from ..io.safetensors import read
+from ..model import PREPROCESSING, TARGET, load_model
 from . import config
 
 MODEL, CONFIG, METRICS, REPORT, RESULT = (
     "model.safetensors", "config.toml", "metrics.jsonl", "report.html", "result.json")
 CHECKPOINT, RESULTS, BEST = "checkpoint.safetensors", "results.csv", "best.toml"
+#: What an unfinished run has learnt of its data, for one that goes on to compare.
+LEARNED = "learned.json"
 #: In the order in which they are moved: where the model is, all is.
 FILES = (CHECKPOINT, METRICS, REPORT, RESULTS, BEST, CONFIG, RESULT, MODEL)
 #: Settings that an unfinished run may be gone on with changed.
@@ -81,6 +84,7 @@ class Output:
             If earlier work is in the way.
         """
         overwrite, resume = settings["overwrite"], settings["resume"]
+        self._refuse_strangers(settings)
         if not resume:
             if self.begun and not overwrite:
                 raise ValueError(f"{self.folder} holds an unfinished run: --resume goes on with "
@@ -101,6 +105,23 @@ class Output:
                 not (self.folder / CHECKPOINT).exists()):
             return found
         return "resume"  # of a run that time stopped, or with more epochs
+
+    def _refuse_strangers(self, settings: dict[str, Any]) -> None:
+        """Refuse what is no run's, where a run would write or remove."""
+        for option in ("data", "validation"):
+            path = Path(settings.get(option) or "")
+            if path.name in FILES and path.exists() and path.resolve() == (
+                    self.folder / path.name).resolve():
+                raise ValueError(f"--output {self.folder} would replace {path}, which is to be "
+                                 "read: choose another")
+        found = [path for path in (self.work.iterdir() if self.work.is_dir() else ())
+                 if path.is_dir() or not (path.name in (*FILES, LEARNED)
+                                          or path.name.startswith((".", "checkpoint")))]
+        if not (self.finished or self.begun or settings["overwrite"]):
+            found += [self.folder / name for name in FILES if (self.folder / name).exists()]
+        if found:
+            raise ValueError(f"--output {self.folder}: {found[0]} is not of a run of fastbp "
+                             "train: move it, or choose another")
 
     def _same(self, settings: dict[str, Any], path: Path, found: str, alone: bool) -> str:
         """``found`` if the run there has these settings."""
@@ -142,16 +163,22 @@ class Output:
         except (OSError, ValueError):
             return {}
 
-    def begin(self, plan: str, settings: dict[str, Any], version: str) -> None:
-        """Make DIR/unfinished, empty unless a run goes on.
+    def begin(self, plan: str, settings: dict[str, Any], version: str,
+              learned: dict[str, Any]) -> None:
+        """Make DIR/unfinished, empty unless a run goes on, of data of which the same was learnt.
 
         Raises
         ------
         OSError
             If it cannot be written.
         ValueError
-            If another process works in it.
+            If another process works in it, or the data have changed since.
         """
+        if plan == "resume" and self._learned() not in (None, json.dumps(learned)):
+            if not settings["overwrite"]:
+                raise ValueError(f"--resume: {settings['data']} has changed since the run in "
+                                 f"{self.folder} began; --overwrite starts anew")
+            plan = "new"
         self._new_folder = not self.folder.exists()
         self.work.mkdir(parents=True, exist_ok=True)
         self._take_lock()
@@ -162,12 +189,25 @@ class Output:
                         path.unlink()
             elif not self.begun:
                 shutil.copyfile(self.folder / CHECKPOINT, self.work / CHECKPOINT)
+            self.write(LEARNED, json.dumps(learned).encode())
             self.write(CONFIG, config.as_toml(
                 settings, f"fastbp {version}; to repeat the run: fastbp train --config THIS "
                           "--output DIR"))
         except BaseException:
             self.give_up()
             raise
+
+    def _learned(self) -> str | None:
+        """What the run to go on with has learnt of its data as JSON, where that is known."""
+        try:
+            if self.begun:
+                return (self.work / LEARNED).read_text()
+            model = load_model(self.folder / MODEL)
+            return json.dumps({PREPROCESSING: model.preprocessor and model.preprocessor.to_dict(),
+                               TARGET: model.target and model.target.to_dict(),
+                               "rows": model.info["rows"]})
+        except (OSError, ValueError, KeyError):
+            return None
 
     def _take_lock(self) -> None:
         try:
@@ -201,8 +241,8 @@ class Output:
     def finish(self) -> None:
         """Move the results into place."""
         for name in FILES:
-            if not (self.work / name).exists():
-                (self.folder / name).unlink(missing_ok=True)  # of an earlier run of another kind
+            if self.finished and not (self.work / name).exists():
+                (self.folder / name).unlink(missing_ok=True)  # of that run, of another kind
         for name in FILES:
             if (self.work / name).exists():
                 os.replace(self.work / name, self.folder / name)

@@ -17,6 +17,7 @@ from ..data.columns import Matrix, column, rows_of
 from ..data.features import Numeric
 from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays, Columns
+from ..model import PREPROCESSING, TARGET
 
 #: Bundled data that is images in [0, 1], which need no standardising.
 IMAGES = ("digits", "mnist")
@@ -42,6 +43,12 @@ class Prepared:
     train: Rows | TableStream
     held: Rows | None
     test: Rows | None
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """What was learnt of the data, as plain JSON."""
+        return {PREPROCESSING: self.preprocessor.to_dict(), TARGET: self.target.to_dict(),
+                "rows": self.n_train}
 
     @property
     def streamed(self) -> bool:
@@ -119,14 +126,8 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     kept, held, test = split_rows(settings, T, target.task)
     preprocessor = seen
     if len(kept) < n_rows:
-        numbers = [e for e in seen.columns if isinstance(e, Numeric)]
-        if numbers:
-            part = Arrays(rows_at(columns, kept), table.label)
-            again = learn(part, None, **_learning(settings, table) | {
-                "task": "auto", "categorical": (),
-                "drop": [n for n in part.names if n not in {e.name for e in numbers}]})
-            by_name = {e.name: e for e in again.preprocessor.columns}
-            preprocessor = Preprocessor([by_name.get(e.name, e) for e in seen.columns])
+        part = Arrays(rows_at(columns, kept), table.label)
+        preprocessor = _measured(settings, part, seen)
     X = preprocessor.transform(columns)
 
     def pick(at: Array) -> Rows | None:
@@ -135,6 +136,17 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     return Prepared(name_of(settings["data"]), preprocessor, target, len(kept),
                     (X[kept], T[kept]) if len(kept) < n_rows else (X, T),
                     _from_file(settings, preprocessor, target) or pick(held), pick(test))
+
+
+def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> Preprocessor:
+    """The same columns with means and scales of these rows alone."""
+    numbers = {entry.name for entry in seen.columns if isinstance(entry, Numeric)}
+    if not numbers:
+        return seen
+    again = learn(part, None, **_learning(settings, part) | {
+        "task": "auto", "categorical": (), "drop": [n for n in part.names if n not in numbers]})
+    by_name = {entry.name: entry for entry in again.preprocessor.columns}
+    return Preprocessor([by_name.get(entry.name, entry) for entry in seen.columns])
 
 
 def rows_at(columns: Columns, at: Array) -> Columns:
@@ -253,17 +265,19 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
         return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source,
                         _from_file(settings, preprocessor, target), None)
 
+    rest = Share(table, tested + held, 1.0, seed)
+    n_train = sum(rows_of(piece) for piece in rest.batches([target.name]))
+    if not n_train:
+        raise ValueError(f"--test-split {settings['test_split']} and --validation-split {split} "
+                         f"of {n_rows} rows leave none to train on")
+    preprocessor = _measured(settings, rest, preprocessor)
+
     def part(low: float, high: float) -> Rows | None:
         if low == high:
             return None
         found = features_of(Share(table, low, high, seed), preprocessor, target)
         return found if len(found[0]) else None
 
-    rest = Share(table, tested + held, 1.0, seed)
-    n_train = sum(rows_of(piece) for piece in rest.batches([target.name]))
-    if not n_train:
-        raise ValueError(f"--test-split {settings['test_split']} and --validation-split {split} "
-                         f"of {n_rows} rows leave none to train on")
     source = TableStream(rest, preprocessor, target, n_rows=n_train)
     return Prepared(name_of(settings["data"]), preprocessor, target, n_train, source,
                     _from_file(settings, preprocessor, target) or part(tested, tested + held),

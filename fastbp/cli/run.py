@@ -90,7 +90,7 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
         print(f"{data.name}: {data.n_train:,} rows to learn from{held}"
               f"{', read block by block' if data.streamed else ''}\n{runs[0].network.summary()}",
               file=sys.stderr, flush=True)
-    output.begin(plan, settings, __version__)
+    output.begin(plan, settings, __version__, data.learned)
     try:
         began = time.monotonic()
         with SIGNALS.gently(), output.writing(), warnings.catch_warnings():

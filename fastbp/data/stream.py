@@ -57,11 +57,12 @@ class TableStream:
         inputs = [entry.name for entry in preprocessor.columns]
         self.columns = list(dict.fromkeys([*inputs, target.name, *([weight] if weight else [])]))
         table.check(self.columns)
-        if n_rows is None:
-            n_rows = table.n_rows
-        if n_rows is None:
-            n_rows = sum(rows_of(piece) for piece in table.batches([target.name]))
-        self.n_rows = check_size(n_rows, "n_rows")
+        known = table.n_rows
+        if known is None and n_rows is None:
+            known = sum(rows_of(piece) for piece in table.batches([target.name]))
+        self.n_rows = check_size(known if n_rows is None else n_rows, "n_rows")
+        if known not in (None, self.n_rows):
+            raise ValueError(f"n_rows is {n_rows}, {table.label} has {known} rows")
         most = max(1024, BLOCK_BYTES // (4 * preprocessor.n_features))
         self.block_rows = min(check_size(most if block_rows is None else block_rows,
                                          "block_rows"), self.n_rows)
@@ -143,7 +144,8 @@ class _Rows:
             except (ValueError, EOFError) as error:
                 raise ValueError(f"{name}: {os.fspath(given)} is not a readable .npy file: "
                                  f"{error}") from None
-        if isinstance(given, np.memmap) and given.flags.c_contiguous and given.filename:
+        if isinstance(given, np.memmap) and given.flags.c_contiguous and given.filename and (
+                given.mode != "c"):  # of such a map the file has another content
             # Pages of a map count as memory of the process; what is read into a block does not.
             base: Any = given
             while isinstance(base.base, np.memmap):

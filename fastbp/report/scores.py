@@ -60,8 +60,10 @@ def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None = None) -> 
         truth, guess = yes, (Y > 0.5).astype(np.int64)
     else:
         truth, guess = targets.labels(T, len(names), classes), Y.argmax(axis=1)
-    options = {"labels": np.arange(len(names)), "zero_division": 0.0}
+    options: dict[str, Any] = {"labels": np.arange(len(names)), "zero_division": 0.0}
     figures = metrics.precision_recall_fscore_support(truth, guess, average=None, **options)
+    if not several:  # the mean over the classes that there are, as scikit-learn's
+        options["labels"] = np.union1d(truth, guess)
     areas = [float(metrics.roc_auc_score(t, y)) if 0 < t.mean() < 1 else None
              for t, y in zip(yes.T, Y.T, strict=True)]
     rows = [(name, float(p), float(r), float(f), int(n), area)
