@@ -380,6 +380,41 @@ def test_columns_can_be_forced() -> None:
         p.transform(t | {"size": np.array(["1", "big", "2"], object)})
 
 
+@pytest.mark.parametrize(("values", "categories"), [
+    ([True, False] * 50 + [None, True] * 50, ("false", "true")),
+    ([1, 20] * 50 + [None, 20] * 50, ("1", "20")),
+    ([2**60, 2**60 + 1] * 50 + [None, 2**60 + 1] * 50, (str(2**60), str(2**60 + 1)))])
+def test_categories_are_the_same_from_every_file(tmp_path: Path, values: list[Any],
+                                                 categories: tuple[str, ...]) -> None:
+    found = pa.table({"f": values, "a": [1.0, 2.0] * 100})
+    pa.parquet.write_table(found, tmp_path / "a.parquet", row_group_size=100)
+    pa.feather.write_feather(found, tmp_path / "a.feather", chunksize=100)
+    sources = [tmp_path / "a.parquet", tmp_path / "a.feather", tmp_path / "a.csv",
+               pd.DataFrame({"f": pd.Series(values, dtype=float if 20 in values else object),
+                             "a": [1.0, 2.0] * 100})]  # of floats pandas writes 1.0
+    sources[-1].to_csv(tmp_path / "a.csv", index=False)
+    learned = [data.learn(source, categorical=["f"]).preprocessor for source in sources]
+    assert [p.columns[0].categories for p in learned] == [categories] * len(sources)
+    X = [p.transform(data.Table.read(p.typed(data.open_table(s)))) for p in learned
+         for s in sources]
+    assert all(np.array_equal(x, X[0]) for x in X)
+
+
+def test_words_of_a_category_may_look_like_numbers_in_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("f,y\n1.0,2\n,3\n2.0,5\n")
+    p = data.learn(path, "y", categorical=["f"]).preprocessor
+    assert p.feature_names == ["f=1", "f=2"]
+    np.testing.assert_array_equal(p.transform({"f": np.array([2, 1])}), [[0, 1], [1, 0]])
+    path.write_text("f,y\n007,2\n7,3\n")
+    assert data.learn(path, "y", categorical=["f"]).preprocessor.feature_names == [
+        "f=007", "f=7"]
+    p = data.learn({"f": np.array(["1.0", "True", "x"])}).preprocessor
+    assert p.feature_names == ["f=1.0", "f=True", "f=x"]  # words stay what they are
+    for value in (1.0, True):
+        assert p.transform({"f": np.array([value])}).sum() == 1
+
+
 def test_unknown_categories() -> None:
     train, new = {"c": np.array(["a", "b"])}, {"c": np.array(["b", "z", "a"])}
     with pytest.raises(ValueError, match=r"column 'c' holds 'z' in row 6.*unknown='ignore'"):

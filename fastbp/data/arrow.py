@@ -77,11 +77,16 @@ def _kinds(schema: Any, path: Path) -> dict[str, str]:
 def _array(values: Any) -> Array:
     """A pyarrow array as NumPy has it: NaN or None where a value is missing."""
     pa = _pyarrow()
+    from pyarrow.compute import min_max
+
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    if pa.types.is_decimal(values.type) or (
-            pa.types.is_boolean(values.type) and values.null_count):
+    if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
+    if pa.types.is_integer(values.type) and values.null_count:
+        ends = [abs(end) for end in min_max(values).as_py().values() if end is not None]
+        if max(ends, default=0) > 2**53:  # float64 would take some for others
+            return np.array(values.to_pylist(), object)
     if pa.types.is_null(values.type):
         return np.full(len(values), None, object)
     return np.asarray(values.to_numpy(zero_copy_only=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -162,3 +163,10 @@ def _word(value: Any) -> str:
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
     return str(value)
+
+
+def plain(word: str) -> str:
+    """A word as ``text`` has the number or boolean that it stands for: "1.0" is 1, "True" true."""
+    if word.lower() in ("true", "false"):
+        return word.lower()
+    return re.sub(r"^(-?\d+)\.0*$", r"\1", word)

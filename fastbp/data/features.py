@@ -9,7 +9,7 @@ import numpy as np
 
 from .._validation import Array, check_choice
 from ..kernels.standardize import standardize
-from .columns import first, missing, numbers, text
+from .columns import first, missing, numbers, plain, text
 
 #: What compiled code reads as it stands.
 PLAIN = (np.dtype(np.float32), np.dtype(np.float64))
@@ -109,8 +109,9 @@ class Categorical:
     def write(self, values: Array, out: Array, first_row: int = 0) -> None:
         """Put the features of each value into ``out`` (n, number of features)."""
         places = {word: i for i, word in enumerate(self.categories)}
+        alike = {plain(word): i for word, i in places.items()}  # files write 1.0, True for 1, true
         words, codes = text(values)
-        mapped = np.array([places.get(w, -1) for w in words] + [-1], np.int64)
+        mapped = np.array([places.get(w, alike.get(plain(w), -1)) for w in words] + [-1], np.int64)
         absent, found = codes < 0, mapped[codes]
         if absent.any():
             if self.fill is None:

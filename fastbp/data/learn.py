@@ -10,13 +10,13 @@ piece of the table and the limits on categories and classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._validation import Array, check_bool, check_choice, check_size
-from .columns import Matrix, column, missing, numbers, rows_of, text
+from .columns import Matrix, column, missing, numbers, plain, rows_of, text
 from .features import (
     ENCODINGS,
     UNKNOWN,
@@ -77,10 +77,11 @@ class Moments:
 
 
 class _Words:
-    """Counts of different values, up to a limit."""
+    """Counts of different values, up to a limit; ``stand_in``: of text for numbers, booleans."""
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, most: int, stand_in: bool) -> None:
         self.name, self.most, self.counts = name, most, Counter[str]()
+        self.stand_in = stand_in
         self.missing: int | None = None
 
     def add(self, values: Array, first_row: int) -> None:
@@ -88,7 +89,8 @@ class _Words:
         if self.missing is None and (codes < 0).any():
             self.missing = first_row + int(np.argmax(codes < 0))
         found = np.bincount(codes[codes >= 0], minlength=len(words))
-        self.counts.update(dict(zip(words.tolist(), found.tolist(), strict=True)))
+        for word, count in zip(words.tolist(), found.tolist(), strict=True):
+            self.counts[plain(word) if self.stand_in else word] += count
         if len(self.counts) > self.most:
             raise ValueError(f"column {self.name!r} has more than {self.most} different values "
                              f"({', '.join(map(repr, sorted(self.counts)[:3]))}, ...): drop it "
@@ -148,14 +150,14 @@ class _Target:
 class _Features:
     """What is gathered of the columns that features are made of."""
 
-    def __init__(self, kinds: Mapping[str, str], most: int) -> None:
+    def __init__(self, kinds: Mapping[str, str], stand_ins: Collection[str], most: int) -> None:
         self.kinds = dict(kinds)
         own = [name for name, kind in kinds.items() if kind != "categorical"]
         self.places = {name: i for i, name in enumerate(own)}
         self.moments = Moments(len(own))
         self.missing: dict[str, int] = {}
-        self.words = {name: _Words(name, most) for name, kind in kinds.items()
-                      if kind == "categorical"}
+        self.words = {name: _Words(name, most, name in stand_ins)
+                      for name, kind in kinds.items() if kind == "categorical"}
 
     def add(self, piece: Mapping[str, Any], first_row: int) -> None:
         names = list(self.places)
@@ -260,12 +262,14 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
         table.check(names)
     if target in drop:
         raise ValueError(f"target {target!r} is among the columns to drop")
+    stand_ins = [n for n in categorical if table.kinds[n] in ("numeric", "boolean")]
     table = table.typed(categorical, numeric)
     kinds = {name: "categorical" if name in categorical else
              "numeric" if name in numeric else kind
              for name, kind in table.kinds.items() if name != target and name not in drop}
     _check_kinds(table, target, kinds)
-    features, wanted = _Features(kinds, most), _Target(target, task) if target else None
+    features = _Features(kinds, stand_ins, most)
+    wanted = _Target(target, task) if target else None
     rows, columns = 0, [*kinds, *([target] if target else [])]
     for piece in table.batches(columns):
         features.add(piece, rows)
