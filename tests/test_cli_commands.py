@@ -42,6 +42,17 @@ def trained(run: Here) -> Here:
     return run
 
 
+@pytest.mark.parametrize("classes", [("01", "02", "1A"), ("True", "False", "unknown")])
+def test_held_out_rows_may_lack_the_class_that_is_a_word(classes: tuple[str, ...],
+                                                         run: Here) -> None:
+    Path("d.csv").write_text("x,g\n" + "".join(f"{i},{g}\n" for i, g in enumerate(classes * 9)))
+    Path("held.csv").write_text("x,g\n" + "".join(f"{i},{g}\n" for i, g in enumerate(classes[:2])))
+    for stream in ("--stream", "--no-stream"):
+        assert run("train", "d.csv", "--target", "g", "--validation", "held.csv", "--epochs", "1",
+                   "--no-report", "-q", "-o", "m", "--overwrite", stream).status == 0
+    assert run("evaluate", "m", "held.csv", "--json").json["rows"] == 2
+
+
 @pytest.mark.parametrize("end", ["csv", "tsv", "parquet", "-"])
 def test_predictions_are_the_models(end: str, trained: Here) -> None:
     from pyarrow import parquet

@@ -37,6 +37,8 @@ def batches(model: Model, data: str, delimiter: str | None, rows: int,
         If the table is unfit: names column and row.
     """
     table = opened(data, delimiter)
+    if target is not None:
+        table = target.typed(table)
     if model.preprocessor is not None:
         table = model.preprocessor.typed(table)
         names = [entry.name for entry in model.preprocessor.columns]

@@ -198,7 +198,7 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor,
 
 def features_of(table: Table, preprocessor: Preprocessor, target: Target) -> Rows:
     """Features and targets of all rows of a table."""
-    columns = preprocessor.typed(table).read(
+    columns = target.typed(preprocessor.typed(table)).read(
         [*(entry.name for entry in preprocessor.columns), target.name])
     return preprocessor.transform(columns), target.encode(column(columns, target.name))
 

@@ -53,7 +53,7 @@ class TableStream:
                  block_rows: int | None = None) -> None:
         self.preprocessor, self.target, self.weight = preprocessor, target, weight
         table = open_table(source)
-        self.table = table = preprocessor.typed(table)
+        self.table = table = target.typed(preprocessor.typed(table))
         inputs = [entry.name for entry in preprocessor.columns]
         self.columns = list(dict.fromkeys([*inputs, target.name, *([weight] if weight else [])]))
         table.check(self.columns)

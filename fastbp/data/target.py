@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._validation import Array, check_choice
 from .columns import first, missing, numbers, text
+
+if TYPE_CHECKING:
+    from .table import Table
 
 FORMAT = "fastbp-target-1"
 TASKS = ("classification", "regression")
@@ -53,6 +56,14 @@ class Target:
         """Outputs of a network with one for each class, or one for a number."""
         return 1 if self.classes is None else len(self.classes)
 
+    @property
+    def _words(self) -> bool:
+        return self.classes is not None and all(isinstance(c, str) for c in self.classes)
+
+    def typed(self, table: Table) -> Table:
+        """``table``, whose column is read as words where the classes are words."""
+        return table.typed([self.name] if self._words else [])
+
     def encode(self, values: Any, *, first_row: int = 0) -> Array:
         """The column as a network trains on it.
 
@@ -89,7 +100,7 @@ class Target:
 
     def _indices(self, values: Array, first_row: int) -> Array:
         assert self.classes is not None
-        if values.dtype.kind in "buif" and all(isinstance(c, str) for c in self.classes):
+        if values.dtype.kind in "buif" and self._words:
             words, codes = text(values)  # a file whose words all look like numbers
             values = words[codes]
         places = {value: i for i, value in enumerate(self.classes)}
