@@ -380,6 +380,22 @@ def test_columns_can_be_forced() -> None:
         p.transform(t | {"size": np.array(["1", "big", "2"], object)})
 
 
+@pytest.mark.parametrize("kind", [".parquet", ".feather", "frame"])
+def test_what_pandas_says_of_columns(tmp_path: Path, kind: str) -> None:
+    df = pd.DataFrame({"i": pd.Categorical([1, 2, 3, 1]), "b": pd.Categorical([True, False] * 2),
+                       "x": [1.0, 2, 3, 4]})
+    df = df[df["x"] > 1]  # an index with a gap
+    source = df if kind == "frame" else written(tmp_path, df, kind)
+    p = data.learn(source).preprocessor
+    assert p.feature_names == ["i=1", "i=2", "i=3", "b=false", "b=true", "x"]
+    assert data.Table.read(data.open_table(source)).keys() == {"i", "b", "x"}
+
+
+def test_a_matrix_of_words(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", np.array([["a", "u"], ["b", "v"]]))
+    assert data.learn(tmp_path / "s.npy", "x1").preprocessor.feature_names == ["x0=a", "x0=b"]
+
+
 @pytest.mark.parametrize(("values", "categories"), [
     ([True, False] * 50 + [None, True] * 50, ("false", "true")),
     ([1, 20] * 50 + [None, 20] * 50, ("1", "20")),

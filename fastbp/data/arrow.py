@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
-from .table import ROWS, Columns, Table
+from .table import ROWS, WORDS, Columns, Table
 
 #: Bytes of text that are parsed at once; the first of them tell the types.
 _BLOCK_BYTES = 4 * 1024 * 1024
@@ -59,7 +59,7 @@ def _kind(kind: Any) -> str:
     if t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind):
         return "numeric"
     if t.is_dictionary(kind):
-        return "categorical" if _kind(kind.value_type) in ("categorical", "numeric") else "other"
+        return "categorical" if _kind(kind.value_type) in WORDS else "other"
     if t.is_string(kind) or t.is_large_string(kind) or "string_view" in str(kind):
         return "categorical"
     if t.is_temporal(kind):
@@ -71,7 +71,15 @@ def _kinds(schema: Any, path: Path) -> dict[str, str]:
     twice = [name for name in schema.names if schema.names.count(name) > 1][:1]
     if twice:
         raise ValueError(f"{path} has two columns named {twice[0]!r}")
-    return {field.name: _kind(field.type) for field in schema}
+    kinds = {field.name: _kind(field.type) for field in schema}
+    told = schema.pandas_metadata or {}
+    for name in told.get("index_columns", ()):  # an index without a name is no column
+        if isinstance(name, str) and re.fullmatch(r"__index_level_\d+__", name):
+            kinds.pop(name, None)
+    for column in told.get("columns", ()):
+        if column["pandas_type"] == "categorical" and kinds.get(column.get("field_name")) in WORDS:
+            kinds[column.get("field_name")] = "categorical"
+    return kinds
 
 
 def _array(values: Any) -> Array:

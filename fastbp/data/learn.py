@@ -161,7 +161,7 @@ class _Features:
 
     def add(self, piece: Mapping[str, Any], first_row: int) -> None:
         names = list(self.places)
-        if isinstance(piece, Matrix) and all(name in piece.places for name in names):
+        if names and isinstance(piece, Matrix) and all(name in piece.places for name in names):
             at = [piece.places[name] for name in names]
             whole = at == list(range(len(piece.names)))
             X = piece.X if whole else piece.X[:, at]

@@ -23,6 +23,8 @@ ROWS, NUMBERS = 65_536, 1024 * 1024
 #: Bytes of a part of a .npy file.
 _PART_BYTES = 2 * 1024 * 1024
 Columns = Mapping[str, Array]
+#: Kinds of what pandas and pyarrow may hold as categories, which they then are.
+WORDS = ("categorical", "numeric", "boolean")
 
 
 class Table:
@@ -176,6 +178,8 @@ class Arrays(Table):
         if self.n_rows == 0:
             raise ValueError(f"{label} has no rows")
         self.kinds = {name: kind_of(self.columns[name]) for name in self.columns}
+        self.kinds |= {name: "categorical" for name, kind in self.kinds.items() if kind in WORDS
+                       and str(getattr(columns[name], "dtype", "")) == "category"}
 
     def part(self, index: int, columns: Sequence[str] | None = None,
              rows: int = ROWS) -> Iterator[Columns]:
