@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array
-from .data.columns import rows_of
+from .data.columns import rows_of, ways_of
 from .data.preprocess import Preprocessor
 from .data.target import Target
 from .io.safetensors import describe, load, read, write
@@ -72,11 +72,12 @@ class Model:
         ValueError, TypeError
             If the table is unfit: names column and row.
         """
-        named = isinstance(table, Mapping) or hasattr(table, "columns")
+        named = isinstance(table, Mapping) or (hasattr(table, "columns")
+                                               and hasattr(table, "__contains__"))
         if self.preprocessor is not None:
             if not named:
                 raise TypeError("this model takes a table: a path, or a mapping from column names "
-                                f"to arrays; got {type(table).__name__}")
+                                f"to arrays; got {type(table).__name__}{ways_of(table)}")
             return self.preprocessor.transform(table, first_row=first_row)
         if not named:
             return np.asarray(table)

@@ -504,12 +504,29 @@ X3 = np.arange(3)
     ({"x": X3, "y": X3}, {"unknown": "guess"}, "unknown must be one of"),
     ({"x": X3, "y": X3}, {"max_categories": 0}, "max_categories"),
     ({"x": X3, "y": X3}, {"drop": "x"}, "drop must be a sequence of column names"),
+    ({"x": X3, "y": X3}, {"drop": 3}, "drop must be a sequence of column names, got 3"),
+    ({"x": X3, "y": X3}, {"encoding": ["onehot"]}, "encoding must be a string, or a dict"),
+    ({"x": X3, "y": X3}, {"encoding": {"x": "ordinal"}}, "encoding names column 'x', which"),
+    ({"x": X3, "y": X3}, {"numeric": ["x"], "categorical": ["x"]}, "'x' is in both"),
+    ({"x": X3, "y": np.array([2.0**53, 1, 2])}, {"task": "classification"}, "holds whole .*53"),
     ({"x": X3, "y": X3}, {"standardize": 1}, "standardize must be")])
 def test_what_cannot_be_learnt_from(columns: Any, options: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message) as caught:
         data.learn({k: np.array(v, object) if isinstance(v, list) else v
                     for k, v in columns.items()}, "y", **options)
     assert "\n" not in str(caught.value)
+
+
+def test_columns_that_begin_late_are_not_called_empty(tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"target must be the name of a column, got \['y'\]"):
+        data.learn({"x": X3, "y": X3}, ["y"])  # type: ignore[arg-type]
+    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 64)
+    path = tmp_path / "late.csv"
+    path.write_text("s,y\n" + ",1\n" * 60 + "a,2\nb,3\n")
+    with pytest.raises(ValueError, match=r"'s' has no value in the first 4 MiB: drop .*, or say"):
+        data.learn(path, "y")
+    assert data.learn(path, "y", categorical=["s"]).preprocessor.feature_names == ["s=a", "s=b"]
 
 
 def test_dates_in_files_are_refused_by_name(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ FAILED, DIVERGED = 1, 3
 #: Statuses of programs stopped by a signal, as shells count them.
 _BY_SIGNAL = 128
 #: Arguments that the library's messages name, as in drop=['x'], and the options that they are.
-_OPTIONS = {"drop": "--ignore", "missing": "--missing", "unknown": "--unknown",
-            "delimiter": "--delimiter"}
+_OPTIONS = {"drop": "--ignore", "categorical": "--categorical", "missing": "--missing",
+            "unknown": "--unknown", "delimiter": "--delimiter"}
 _ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=\[?(['\"])(.*?)\2\]?")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
-from .table import ROWS, WORDS, Columns, Table
+from .table import PACKED, ROWS, WORDS, Columns, Table
 
 #: Bytes of text that are parsed at once; the first of them tell the types.
 _BLOCK_BYTES = 4 * 1024 * 1024
@@ -130,6 +130,9 @@ class TextFile(Table):
         self._types = {field.name: pa.float64() if pa.types.is_integer(field.type)
                        else pa.string() if self.kinds[field.name] in ("empty", "undecoded")
                        else field.type for field in schema}
+        packed = path.suffix.lower() in PACKED
+        if packed or path.stat().st_size > _BLOCK_BYTES:
+            self.looked_at = "the first 4 MiB"
         if set(self.kinds.values()) == {"empty"}:
             next(self.part(0))  # says so if there are no rows
 

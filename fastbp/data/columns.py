@@ -46,6 +46,13 @@ class Matrix(Mapping[str, Array]):
                       {name: values[start:stop] for name, values in self.others.items()})
 
 
+def ways_of(source: Any) -> str:
+    """How what is no table makes one, for messages."""
+    ways = [f".{name}()" for name in ("to_pandas", "to_dict", "to_pydict")
+            if hasattr(source, name)]
+    return f": give its {' or '.join(ways)}" if ways else ""
+
+
 def rows_of(table: Mapping[str, Any]) -> int:
     """Number of rows.
 

@@ -10,7 +10,7 @@ piece of the table and the limits on categories and classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,6 +142,9 @@ class _Target:
             return Target(self.name, task, None, float(self.moments.mean[0]),
                           float(self.moments.scale()[0]))
         assert values is not None
+        if any(isinstance(v, float) and abs(v) >= 2**53 for v in values):
+            raise ValueError(f"target {self.name!r} holds whole numbers of 2**53 or more as "
+                             "floats, which takes some for others: give it as integers or words")
         if all(isinstance(v, float) and v.is_integer() for v in values):
             values = {int(v) for v in values}
         return Target(self.name, task, sorted(values))
@@ -250,24 +253,34 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     check_choice(unknown, "unknown", UNKNOWN)
     standardize = check_bool(standardize, "standardize")
     most = check_size(max_categories, "max_categories")
+    if not isinstance(encoding, (str, Mapping)):
+        raise TypeError(f"encoding must be a string, or a dict by column, got {encoding!r}")
+    if not isinstance(target, Hashable):
+        raise TypeError(f"target must be the name of a column, got {target!r}")
     by_column = {"": encoding} if isinstance(encoding, str) else {"": "onehot", **encoding}
     for value in by_column.values():
         check_choice(value, "encoding", ENCODINGS)
     lists = {"categorical": categorical, "numeric": numeric, "drop": drop}
     for option, names in lists.items():
-        if isinstance(names, str):
+        if isinstance(names, str) or not isinstance(names, Collection):
             raise TypeError(f"{option} must be a sequence of column names, got {names!r}")
     table = open_table(source)
     for names in (*lists.values(), [n for n in by_column if n], [target] if target else []):
         table.check(names)
     if target in drop:
         raise ValueError(f"target {target!r} is among the columns to drop")
+    for name in set(categorical) & set(numeric):
+        raise ValueError(f"column {name!r} is in both categorical and numeric")
     stand_ins = [n for n in categorical if table.kinds[n] in ("numeric", "boolean")]
     table = table.typed(categorical, numeric)
     kinds = {name: "categorical" if name in categorical else
              "numeric" if name in numeric else kind
              for name, kind in table.kinds.items() if name != target and name not in drop}
     _check_kinds(table, target, kinds)
+    for name in by_column:
+        if name and kinds.get(name) != "categorical":
+            raise ValueError(f"encoding names column {name!r}, which gives no categories "
+                             f"(with categorical=[{name!r}] it does)")
     features = _Features(kinds, stand_ins, most)
     wanted = _Target(target, task) if target else None
     rows, columns = 0, [*kinds, *([target] if target else [])]
@@ -291,7 +304,10 @@ def _check_kinds(table: Table, target: str | None, kinds: dict[str, str]) -> Non
         raise ValueError(f"column {name!r} holds dates or times: turn them into numbers (year, "
                          f"hour, days since ...) or drop it (drop=[{name!r}])")
     for name in _first(kinds, "empty"):
-        raise ValueError(f"column {name!r} has no value in any row: drop it (drop=[{name!r}])")
+        later = "" if table.looked_at == "any row" else (
+            f", or say what it is (categorical=[{name!r}], in Python also numeric)")
+        raise ValueError(f"column {name!r} has no value in {table.looked_at}: drop it "
+                         f"(drop=[{name!r}]){later}")
     for name in _first(kinds, "other"):
         raise ValueError(f"column {name!r} holds neither numbers, words nor booleans: drop it "
                          f"(drop=[{name!r}])")

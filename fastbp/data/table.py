@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import datasets
 from .._validation import Array, check_size
-from .columns import Matrix, column, missing, rows_of
+from .columns import Matrix, column, missing, rows_of, ways_of
 
 #: Rows and numbers that come at once, at most, where nothing else is said.
 ROWS, NUMBERS = 65_536, 1024 * 1024
@@ -45,6 +45,8 @@ class Table:
         What reading a part holds in memory, about.
     target : str or None
         The column to predict, where the source says so.
+    looked_at : str
+        Where kinds come from, for messages.
     """
 
     label: str = "table"
@@ -53,6 +55,7 @@ class Table:
     n_parts: int = 1
     part_bytes: int = 0
     target: str | None = None
+    looked_at: str = "any row"
 
     @property
     def names(self) -> list[str]:
@@ -301,16 +304,13 @@ def open_table(source: Any, *, delimiter: str | None = None) -> Table:
     if isinstance(source, Mapping) or (hasattr(source, "keys") and hasattr(source, "columns")):
         return Arrays(source)
     if not isinstance(source, (str, os.PathLike)):
-        ways = [f".{name}()" for name in ("to_pandas", "to_dict", "to_pydict")
-                if hasattr(source, name)]
         raise TypeError("a table is a path, a bundled name or a mapping of columns, such as a "
-                        f"dict or a DataFrame of pandas, got {type(source)!r}"
-                        + (f": give its {' or '.join(ways)}" if ways else ""))
+                        f"dict or a DataFrame of pandas, got {type(source)!r}{ways_of(source)}")
     if isinstance(source, str) and source in datasets.DATASETS:
         return bundled(source)
     path = Path(source)
     ends = [end.lower() for end in path.suffixes]
-    kind = next((e for e in reversed(ends) if e not in _PACKED), "")
+    kind = next((e for e in reversed(ends) if e not in PACKED), "")
     if kind not in _READERS:
         names = "" if ends else f", nor a bundled name ({', '.join(datasets.DATASETS)})"
         raise ValueError(f"{path}: {kind or 'no ending'} is none of {', '.join(_READERS)}{names}")
@@ -343,8 +343,8 @@ _READERS: dict[str, Any] = {
     ".arrow": _feather, ".feather": _feather, ".ipc": _feather,
     ".npy": lambda path, _: NumpyFile(path), ".npz": lambda path, _: _zipped(path)}
 #: Of packed files, and all that a table's name may end with.
-_PACKED = (".gz", ".bz2", ".zst", ".lz4")
-ENDINGS = (*_READERS, *_PACKED)
+PACKED = (".gz", ".bz2", ".zst", ".lz4")
+ENDINGS = (*_READERS, *PACKED)
 
 __all__ = ["ENDINGS", "ROWS", "Arrays", "NumpyFile", "Table", "bundled", "column", "join",
            "open_table"]
