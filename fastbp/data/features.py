@@ -62,7 +62,8 @@ class Boolean:
 
     def write(self, values: Array, out: Array, first_row: int = 0) -> None:
         """Put the feature of each value into ``out`` (n, 1)."""
-        if values.dtype.kind in "OU":  # text, where a file has another word in the column
+        if values.dtype.kind in "OU" and any(isinstance(v, str) for v in values.tolist()):
+            # Text, where a file has another word in the column.
             words = {"true": 1.0, "false": 0.0}
             values = np.array([words.get(v.lower(), v) if isinstance(v, str) else v
                                for v in values.tolist()], object)
