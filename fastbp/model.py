@@ -121,9 +121,11 @@ class Model:
             return target.decode(network.predict(X))
         if network.loss_function.probabilities is None:
             Y = network.predict(X)
-            return Y if target is None else target.decode(Y)
-        classes = network.predict_classes(X)
-        return classes if target is None else target.decode(classes)
+            return Y if target is None else target.decode(
+                Y, network.loss_function.threshold)
+        if target is None:
+            return network.predict_classes(X)
+        return target.decode(network.predict_proba(X))  # of several yes or no the likeliest
 
     def _probabilities(self, X: Array) -> Array:
         P = self.network.predict_proba(X)

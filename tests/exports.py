@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastbp
+from fastbp.data import Target
 from fastbp.layers import LAYERS, Layer
 
 #: Layers with arguments other than the defaults; all others are made with none.
@@ -64,6 +65,23 @@ def far(found: Any, wanted: Any) -> float:
     assert found.shape == wanted.shape and found.dtype == wanted.dtype
     assert np.isfinite(wanted).all()
     return float(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max()))
+
+
+#: Losses and outputs of ``told``.
+TOLD = [("sigmoid_binary_cross_entropy", 3), ("sigmoid_binary_cross_entropy", 2), ("hinge", 1),
+        ("hinge", 3), ("softmax_cross_entropy", 3), ("sigmoid_binary_cross_entropy", 1)]
+
+
+def told(loss: str, n_out: int) -> tuple[fastbp.Model, np.ndarray, list[str]]:
+    """A model of a column of classes, rows for it, and the class that each is."""
+    names = list("abc"[:max(n_out, 2)])
+    network = shaken(fastbp.Network([fastbp.Dense(5, n_out)], loss))
+    X = rows()
+    Y = network.predict(X)
+    index = Y.argmax(axis=1) if n_out > 1 else (Y[:, 0] > 0).astype(int)
+    assert len(set(index)) == len(names)
+    model = fastbp.Model(network, None, Target("t", "classification", names))
+    return model, X, [names[k] for k in index]
 
 
 # -- columns of a table, as the interface of fastbp.data has them ---------------------------

@@ -15,8 +15,10 @@ import pytest
 
 import fastbp
 from fastbp import Dense, Model, Network, ReLU, data, load_model
+from fastbp.cli.predict import _columns
 from fastbp.io.safetensors import read, write
 
+from . import exports
 from .builders import classifier, clusters
 
 
@@ -118,6 +120,13 @@ def test_rows_in_messages_count_through_the_file(tmp_path: Path,
         lenient.predict(pa.table({"height": [1.0]}))
     with pytest.raises(TypeError, match="takes a table.* got ndarray"):
         lenient.predict(np.ones((3, 4)))
+
+
+@pytest.mark.parametrize(("loss", "n_out"), exports.TOLD)
+def test_a_column_of_classes_has_one_a_row(loss: str, n_out: int) -> None:
+    model, X, wanted = exports.told(loss, n_out)
+    assert model.predict(X).tolist() == wanted
+    assert _columns(model, X, True)["prediction"].tolist() == wanted
 
 
 def test_parts_that_do_not_fit() -> None:

@@ -108,6 +108,12 @@ def test_several_yes_or_no_and_scores() -> None:
     assert list(found) == ["label", "Y"] and found["label"].tolist() == wanted.tolist()
 
 
+@pytest.mark.parametrize(("loss", "n_out"), exports.TOLD)
+def test_a_column_of_classes_has_one_a_row(loss: str, n_out: int) -> None:
+    model, X, wanted = exports.told(loss, n_out)
+    assert outputs(to_onnx(model), {"X": X})["label"].tolist() == wanted
+
+
 def test_raw_columns() -> None:
     columns = exports.table()
     network = exports.shaken(fastbp.Network(

@@ -102,6 +102,13 @@ def test_probabilities_and_classes(chain: str, tmp_path: Path) -> None:
 
 
 @needs_cc
+@pytest.mark.parametrize(("loss", "n_out"), exports.TOLD)
+def test_a_column_of_classes_has_one_a_row(loss: str, n_out: int, tmp_path: Path) -> None:
+    model, X, wanted = exports.told(loss, n_out)
+    assert ["abc"[k] for k in Compiled(to_c(model), tmp_path).classes(X)] == wanted
+
+
+@needs_cc
 def test_raw_columns_words_and_labels(tmp_path: Path) -> None:
     columns = exports.table()
     network = exports.shaken(fastbp.Network(

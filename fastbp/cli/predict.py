@@ -47,10 +47,11 @@ def _columns(model: Any, X: Any, with_probabilities: bool) -> dict[str, Any]:
     if network.loss_function.probabilities is None:
         Y = network.predict(X)
         if target is not None:
-            return {"prediction": target.decode(Y)}
+            return {"prediction": target.decode(Y, network.loss_function.threshold)}
         names = ["prediction"] if Y.shape[1] == 1 else [f"y{i}" for i in range(Y.shape[1])]
         return dict(zip(names, Y.T, strict=True))
-    if network.n_out > 1 and not network.loss_function.labels:  # a yes or no for each output
+    if target is None and network.n_out > 1 and not network.loss_function.labels:
+        # a yes or no for each output
         P = network.predict_proba(X)
         return {f"y{i}": P[:, i] for i in range(P.shape[1])}
     P = models.probabilities(model, X)

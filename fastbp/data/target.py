@@ -120,7 +120,7 @@ class Target:
                              f"{self.classes[:10]}{'...' if len(self.classes) > 10 else ''}")
         return codes
 
-    def decode(self, outputs: Any) -> Array:
+    def decode(self, outputs: Any, threshold: float = 0.5) -> Array:
         """What a network says, in the words or numbers of the column.
 
         Parameters
@@ -128,6 +128,8 @@ class Target:
         outputs : array_like
             Probabilities (n, classes), or of the second class alone (n, 1); class indices
             (n,), integers; or standardised numbers (n, 1).
+        threshold : float
+            Where the second class begins, of a single output.
 
         Returns
         -------
@@ -138,7 +140,7 @@ class Target:
             return outputs.reshape(len(outputs)).astype(np.float64) * self.scale + self.mean
         if outputs.ndim == 2:
             outputs = (outputs.argmax(axis=1) if outputs.shape[1] > 1
-                       else (outputs[:, 0] > 0.5).astype(np.int64))
+                       else (outputs[:, 0] > threshold).astype(np.int64))
         return np.array(self.classes)[outputs]
 
     def to_dict(self) -> dict[str, Any]:

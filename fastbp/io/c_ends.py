@@ -147,7 +147,8 @@ def _class(end: End, parts: Parts, n: int) -> None:
     size, said = max(n, 2) if parts.binary else n, "predict" + "_proba" * (parts.link is not None)
     end.prototypes.append("int ${name}_predict_class(const $real *x);")
     last = f"p[{size - 1 if parts.link else 0}]"
-    choice = f"    best = {last} != {last} ? -1 : {last} > 0.5$f;\n"
+    threshold = float(parts.network.loss_function.threshold)
+    choice = f"    best = {last} != {last} ? -1 : {last} > {threshold}$f;\n"
     if n > 1:
         choice = (f"    for (i = 0; i < {n}; i++) {{\n"
                   "        if (p[i] != p[i])\n            return -1;\n"

@@ -197,10 +197,10 @@ def _outputs(g: Graph, parts: Parts, y: str) -> None:
             g.give("probabilities", p, g.dtype, n_out)
         return
     if parts.several:
-        g.give("label", _yes(g, p), np.int64, n_out)
+        g.give("label", _yes(g, p, parts), np.int64, n_out)
     else:
         if parts.binary:
-            yes = _yes(g, p)
+            yes = _yes(g, p, parts)
             index = g.op("Squeeze", yes, g.constant(np.array([1])))
             p = g.op("Concat", g.op("Sub", g.number(1), p), p, axis=1)
         else:
@@ -214,6 +214,7 @@ def _outputs(g: Graph, parts: Parts, y: str) -> None:
         g.give("probabilities", p, g.dtype, max(n_out, 2))
 
 
-def _yes(g: Graph, p: str) -> str:
-    """1 where p > 1/2, else 0."""
-    return g.op("Cast", g.op("Greater", p, g.number(0.5)), to=g.kind(np.int64))
+def _yes(g: Graph, p: str, parts: Parts) -> str:
+    """1 where p is above the loss's threshold, else 0."""
+    above = g.op("Greater", p, g.number(parts.network.loss_function.threshold))
+    return g.op("Cast", above, to=g.kind(np.int64))

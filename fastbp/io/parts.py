@@ -93,7 +93,7 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
         For classes that do not fit the outputs, or parameters that are not finite.
     """
     network, columns, features, own = model, None, [], None
-    mean, scale, exponential = 0.0, 1.0, False
+    mean, scale, exponential, one_of = 0.0, 1.0, False, False
     if hasattr(model, "network_"):  # an estimator
         network = model.network_
         features = [str(name) for name in getattr(model, "feature_names_in_", ())]
@@ -105,6 +105,7 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
             columns, features = tuple(preprocessor.columns), list(preprocessor.feature_names)
         if target is not None:
             own, mean, scale = target.classes, float(target.mean), float(target.scale)
+            one_of = own is not None  # a column has one class a row, whatever the loss
     if not isinstance(network, Network):
         raise TypeError("model must be a Network, a Model or a fitted estimator of fastbp, got "
                         f"{type(model).__name__}")
@@ -118,7 +119,7 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
     for column in columns or ():
         if type(column).__name__ not in COLUMNS:
             raise TypeError(f"column {column!r} is none of {COLUMNS}: no {what} of it")
-    several = loss.probabilities is not None and not loss.labels and network.n_out > 1
+    several = not (one_of or loss.probabilities is None or loss.labels or network.n_out == 1)
     return Parts(network, columns, features, _fit(classes, own, network.n_out), loss.probabilities,
                  several, exponential, mean, scale)
 

@@ -43,6 +43,8 @@ class Loss:
     probabilities : str or None
         "softmax" or "sigmoid" where predictions become probabilities through it,
         "identity" where they are probabilities, None for regression.
+    threshold : float
+        A single output (of probabilities, where there are any) above it is the second class.
     changes_target : bool
         Whether the kernel writes over the targets: it gets a copy that is its own.
     """
@@ -50,6 +52,7 @@ class Loss:
     kernel: ClassVar[Any] = None
     labels: bool = False
     probabilities: str | None = None
+    threshold: float = 0.5
     changes_target: bool = False
 
     def __init__(self, reduction: str = "mean") -> None:

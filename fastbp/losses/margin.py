@@ -44,8 +44,8 @@ class HingeLoss(Loss):
 
     Targets are rows (b, n) of 0 and 1, with any number of ones, or class indices (b,), which
     stand for rows with a single one: each class against the rest. A target between is a
-    margin of its own, s = 2 t - 1. The class to predict is the largest output; there are no
-    probabilities.
+    margin of its own, s = 2 t - 1. The class to predict is the largest output, or of a single
+    one whether it is above 0; there are no probabilities.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ class HingeLoss(Loss):
     """
 
     labels = True
+    threshold = 0.0
     kernel = hinge
 
     def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
