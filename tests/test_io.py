@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,22 @@ def test_saving_keeps_permissions_and_links(tmp_path: Path) -> None:
     assert fastbp.load(os.fsencode(tmp_path / "bytes")).seed == 3
     with pytest.raises(IsADirectoryError):
         classifier().save(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes by name are of Unix")
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("pipe")
+    for path in (pipe, link):
+        found: list[bytes] = []
+        reader = Thread(target=lambda into=found: into.append(pipe.read_bytes()), daemon=True)
+        reader.start()
+        classifier(seed=4).save(path)
+        reader.join(20)
+        (tmp_path / "m").write_bytes(found[0])
+        assert fastbp.load(tmp_path / "m").seed == 4
+    assert pipe.is_fifo() and link.is_symlink()
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -12,18 +12,24 @@ from pathlib import Path
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write beside ``path``, then move over it: no moment without a whole file.
 
-    An earlier file's permissions stay, and a link goes on pointing to the file.
+    An earlier file's permissions stay, and a link goes on pointing to the file. A pipe or a
+    device takes the data as it is.
 
     Raises
     ------
     OSError
         If the file cannot be written; an earlier one stays as it was.
     """
-    path = Path(os.path.realpath(os.fsdecode(path)))
+    path = os.fsdecode(path)
     try:
-        _write(path, data)
+        if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+            with open(path, "wb") as out:  # no file that could be replaced
+                out.write(data)
+            return
+        path = os.path.realpath(path)
+        _write(Path(path), data)
     except OSError as error:  # it may name the scratch file, or none
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), path) from error
 
 
 def _write(path: Path, data: bytes) -> None:
