@@ -236,6 +236,19 @@ def test_a_file_of_another_version_says_so(tmp_path: Path, changes: dict[str, An
         fastbp.load(path)
 
 
+@pytest.mark.parametrize(("classes", "error", "match"), [
+    (5, TypeError, "sequence of labels, got 5"), ({"a"}, TypeError, "sequence of labels, got {'a"),
+    ("abcd", TypeError, "'abcd'"), (b"abcd", TypeError, "b'abcd'"),
+    (dict.fromkeys("abcd"), TypeError, "got {'a': None"),
+    (np.array(1.0), TypeError, r"array\(1"), (list("abbc"), ValueError, "must differ.*'b'"),
+    ([1, 1.0, 2, 3], ValueError, "must differ"), ([np.nan, 1.0, 2, 3], ValueError, "finite.*nan"),
+    (["a", "b"], ValueError, "must be 4 for 4 outputs")])
+def test_classes_of_exports_are_checked(classes: Any, error: Any, match: str) -> None:
+    for export in (fastbp.to_c, fastbp.to_sklearn):
+        with pytest.raises(error, match=f"classes .*{match}"):
+            export(classifier(), classes=classes)
+
+
 @pytest.mark.parametrize(("package", "extra", "call"), [
     ("onnx", "onnx", lambda: fastbp.to_onnx(classifier())),
     ("torch", "torch", lambda: fastbp.to_torch(classifier())),

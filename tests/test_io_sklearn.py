@@ -123,7 +123,31 @@ def test_networks() -> None:
     assert fastbp.to_sklearn(network).classes_.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("label", [0.0, 3, "yes"])
+def test_one_class_alone(label: Any) -> None:
+    y = np.full(len(X), label)
+    theirs = fitted(MLPClassifier, y)
+    for ours in (fastbp.from_sklearn(theirs), fitted(fastbp.MLPClassifier, y)):
+        again = fastbp.to_sklearn(ours)
+        assert again.classes_.tolist() == [label]
+        np.testing.assert_array_equal(again.predict(X), y)
+        np.testing.assert_allclose(again.predict_proba(X), ours.predict_proba(X), rtol=1e-12)
+
+
+def test_a_column_of_classes_has_one_a_row() -> None:
+    model, rows, wanted = exports.told("sigmoid_binary_cross_entropy", 3)
+    assert fastbp.to_sklearn(model).predict(rows).tolist() == wanted
+
+
 def test_what_cannot_be_one_is_refused() -> None:
+    for loss, n_out in (("hinge", 1), ("hinge", 3), ("sigmoid_binary_cross_entropy", 2)):
+        with pytest.raises(ValueError, match="scikit-learn's"):
+            fastbp.to_sklearn(exports.told(loss, n_out)[0])
+    with pytest.raises(ValueError, match=r"classes \['a', 'b'\] need a loss .*HingeLoss"):
+        fastbp.to_sklearn(fastbp.Network([fastbp.Dense(2, 2)], "hinge"), classes=["a", "b"])
+    with pytest.raises(ValueError, match="two labels"):
+        fastbp.to_sklearn(fastbp.Network([fastbp.Dense(3, 2), fastbp.Softmax()],
+                                         "binary_cross_entropy"))
     for middle, last, loss in ((fastbp.GELU(), [], "mse"), (fastbp.LayerNorm(), [], "mse"),
                                (fastbp.ReLU(), [fastbp.Tanh()], "mse"),
                                (fastbp.ReLU(), [fastbp.Softmax()], "softmax_cross_entropy")):

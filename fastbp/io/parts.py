@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +129,9 @@ def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,
     """Classes as a list of one plain type, as many as there are outputs to name."""
     if classes is None and own is None:
         return None
+    if isinstance(classes, (str, bytes, Mapping, Set)) or getattr(classes, "ndim", 1) != 1 or not (
+            classes is None or isinstance(classes, Iterable)):
+        raise TypeError(f"classes must be a sequence of labels, got {classes!r}")
     found = [x.item() if isinstance(x, np.generic) else x
              for x in (own if classes is None else classes)]  # type: ignore[union-attr]
     kinds = {type(x) for x in found}
@@ -142,7 +145,11 @@ def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,
     if len(found) != max(n_out, 2):
         raise ValueError(f"classes must be {max(n_out, 2)} for {n_out} outputs, got "
                          f"{len(found)}: {found[:10]!r}")
-    if found and kinds == {int} and max(map(abs, found)) >= 2**63:
+    if classes is not None and len(set(found)) < len(found):
+        raise ValueError(f"classes must differ, got {found[:10]!r}")
+    if kinds == {float} and not np.isfinite(found).all():
+        raise ValueError(f"classes must be finite, got {found[:10]!r}")
+    if kinds == {int} and max(map(abs, found)) >= 2**63:
         raise ValueError(f"classes must fit 64 bits, got {max(found, key=abs)}")
     return found
 

@@ -109,7 +109,7 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
         For no model, or a layer of the user's own.
     ValueError
         For a network that scikit-learn's cannot be: other layers, or activations that
-        differ; labels that are not in ascending order.
+        differ; labels that are not in ascending order, or of a loss without probabilities.
     """
     neural = _neural()
     from sklearn.preprocessing import LabelBinarizer
@@ -119,7 +119,13 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
     if parts.columns is not None:
         raise ValueError("the model has a preprocessor, which no estimator of scikit-learn holds: "
                          "give its network")
+    if parts.classes is not None and parts.link is None:
+        raise ValueError(f"classes {parts.classes} need a loss that makes probabilities, as "
+                         f"scikit-learn's classifiers do, not {parts.network.loss_function!r}")
     weights, biases, activation, output = _stack(parts.network, parts.link)
+    if parts.link is not None and len(biases[-1]) == (1 if parts.several else 2):
+        raise ValueError("scikit-learn's networks have one output for two classes, and for two "
+                         f"labels sigmoids; this one is {parts.network!r}")
     if parts.exponential:
         output = "exp"
     elif output == "identity":
@@ -170,8 +176,8 @@ def _history(estimator: Any) -> Any:
 def _labels(model: Any, classes: list[Any] | None, count: int) -> Any:
     if classes is None:
         return range(count)
-    own = getattr(model, "classes_", None)  # of their own dtype
-    return own if own is not None and list(own) == classes else classes
+    own = getattr(model, "classes_", None)  # of their own dtype; one, if it has seen no other
+    return own if own is not None and [*own] * (len(classes) // len(own)) == classes else classes
 
 
 def _stack(network: Network, link: str | None) -> tuple[list[Array], list[Array], str, str]:
