@@ -223,6 +223,6 @@ def _json(metadata: dict[str, str], key: str, path: Any) -> dict[str, Any] | Non
         found = json.loads(metadata[key])
         if not isinstance(found, dict):
             raise ValueError("no JSON object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{os.fsdecode(path)} is not a fastbp model: {key}: {error}") from error
     return found

@@ -152,7 +152,9 @@ def rewrite(path: Path, **changes: Any) -> None:
     {"layers": [{"type": "Dense", "n_in": 6, "n_out": 4, "evil": 1}]}, {"layers": []},
     {"loss": {"type": "__import__"}}, {"dtype": "int8"}, {"0.bias": None},
     {"0.bias": np.zeros(3, np.float32)}, {"0.bias": np.zeros(20, bool)},
-    {"0.bias": np.zeros(20, np.complex64)}, {"extra": np.zeros(1, np.float32)}])
+    {"0.bias": np.zeros(20, np.complex64)}, {"0.bias": np.full(20, 1e300)},
+    {"layers": [{"type": "Dense", "n_in": 10**7, "n_out": 10**7}], "n_in": 10**7},
+    {"extra": np.zeros(1, np.float32)}])
 def test_a_changed_file_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     classifier().save(tmp_path / "m")
     rewrite(tmp_path / "m", seed=3)
@@ -160,6 +162,29 @@ def test_a_changed_file_is_refused(tmp_path: Path, changes: dict[str, Any]) -> N
     rewrite(tmp_path / "m", **changes)
     with pytest.raises(ValueError, match="not a fastbp model"):
         fastbp.load(tmp_path / "m")
+
+
+def test_metadata_nested_without_end_are_refused(tmp_path: Path) -> None:
+    tensors = {"0.bias": np.zeros(20, np.float32)}
+    save_file(tensors, tmp_path / "m", {"fastbp": "[" * 10**5})
+    with pytest.raises(ValueError, match="not a fastbp model"):
+        fastbp.load(tmp_path / "m")
+
+
+def test_a_tensor_beyond_the_dtype_is_named(tmp_path: Path) -> None:
+    classifier().save(tmp_path / "m")
+    rewrite(tmp_path / "m", **{"0.bias": np.full(20, 1e300)})
+    with pytest.raises(ValueError, match=r"0\.bias holds a number beyond float32"):
+        fastbp.load(tmp_path / "m")
+
+
+def test_a_number_is_no_path_and_stays_open(tmp_path: Path) -> None:
+    classifier().save(tmp_path / "m")
+    with open(tmp_path / "m", "rb") as file:
+        for load in (fastbp.load, fastbp.load_model):
+            with pytest.raises(TypeError, match="int"):
+                load(file.fileno())
+        assert file.read(1)
 
 
 def test_layers_of_the_users_own_cannot_be_saved(tmp_path: Path) -> None:

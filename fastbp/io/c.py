@@ -145,8 +145,12 @@ def _layers(network: Network, dtype: np.dtype[Any]
         arguments = [here, *([there] if call.moves else []), *map(str, call.sizes)]
         for tensor, values in call.tensors.items():
             arguments.append("0" if values is None else f"${{name}}_{k}_{tensor}")
-            if values is not None:
+            if values is None:
+                continue
+            try:
                 tables.append(array(arguments[-1], to_dtype(values, dtype), "$real"))
+            except ValueError as error:
+                raise ValueError(f"{k}.{tensor}: {error}") from None
         arguments += [number(to_dtype(value, dtype)[()]) for value in call.numbers]
         steps.append(f"${{name}}_{call.helper}({', '.join(arguments)});")
         helpers += [call.helper] if call.helper not in helpers else []

@@ -73,7 +73,7 @@ def restore(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -
     params = run.network.params.copy()
     try:
         _restore(run, hooks, tensors, json.loads(metadata["fastbp-run"]), metadata["fastbp"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         run.network.params[...] = params
         what = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{os.fsdecode(path)} cannot be resumed: {what}") from error

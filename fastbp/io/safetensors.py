@@ -89,16 +89,17 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    path = os.fsdecode(path)  # not a number, which open would take and close
     with open(path, "rb"):  # a missing file is an OSError that names it
         pass
     try:
-        with safe_open(os.fsdecode(path), framework="numpy") as file:
+        with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if "fastbp" not in metadata:
                 raise ValueError("no metadata of fastbp")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fsdecode(path)} is not a fastbp model: {error}") from error
+        raise ValueError(f"{path} is not a fastbp model: {error}") from error
     return tensors, metadata
 
 
@@ -120,7 +121,7 @@ def load(path: str | os.PathLike[str]) -> Network:
                              f"{FORMAT!r}, the one that is read here")
         return _build(description, {name: value for name, value in tensors.items()
                                     if not name.startswith("run/")})
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         writer = metadata.get(VERSION, version())
         by = "" if writer == version() else f" (written by fastbp {writer}, this is {version()})"
         raise ValueError(f"{os.fsdecode(path)} is not a fastbp model{by}: {error}") from error
@@ -136,15 +137,23 @@ def _make(table: dict[str, Any], entry: dict[str, Any]) -> Any:
 
 def _build(description: dict[str, Any], tensors: dict[str, Any]) -> Network:
     layers = [_make(LAYERS, entry) for entry in description["layers"]]
+    width = description["n_in"]
+    for k, layer in enumerate(layers):  # before anything as large as the file claims is made
+        width = layer.connect(width)
+        for name, shape in layer.shapes().items():
+            found = getattr(tensors.get(f"{k}.{name}"), "shape", None)
+            if found != shape:
+                raise ValueError(f"{k}.{name} has shape {found}, expected {shape}")
     network = Network(layers, _make(LOSSES, description["loss"]), description["dtype"],
                       description["seed"], allow_nonfinite=description["allow_nonfinite"])
     own = network.named_parameters()
     if own.keys() != tensors.keys():
         raise ValueError(f"tensors {sorted(tensors)}, expected {sorted(own)}")
     for name, value in tensors.items():
-        if value.shape != own[name].shape:
-            raise ValueError(f"{name} has shape {value.shape}, expected {own[name].shape}")
         if value.dtype.kind != "f":
             raise ValueError(f"{name} has dtype {value.dtype}, expected {network.dtype}")
-        own[name][...] = value
+        with np.errstate(over="ignore"):
+            own[name][...] = value
+        if np.isinf(own[name]).sum() > np.isinf(value).sum():
+            raise ValueError(f"{name} holds a number beyond {network.dtype}")
     return network
