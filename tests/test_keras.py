@@ -69,6 +69,7 @@ def test_models_as_people_write_them() -> None:
         K.Input((5,)), K.Flatten(), K.Dense(8, activation="relu"),
         K.BatchNormalization(scale=False), K.Dropout(0.3),
         K.Dense(6, "elu", use_bias=False), K.LayerNormalization(center=False), K.Dense(6),
+        K.Dense(6, activation=K.LeakyReLU(0.1)), K.Activation(K.ELU(0.5)),
         K.ReLU(negative_slope=0.1), K.BatchNormalization(center=False), K.Dense(6, "leaky_relu"),
         K.Activation("swish"), K.Identity(), K.LayerNormalization(scale=False, center=False),
         K.Dense(3, "softmax")]))
@@ -102,6 +103,27 @@ def branches(x: Any) -> Any:
     return K.Add()([K.Dense(4)(y), y])
 
 
+def inner_of_two(x: Any) -> Any:
+    k = K.Input((4,))
+    first = K.Dense(4)(k)
+    return keras.Model(k, [first, K.Dense(4)(first)])(x)[0]
+
+
+def two_outputs(x: Any) -> list[Any]:
+    first = K.Dense(4)(x)
+    return [first, K.Dense(4)(first)]
+
+
+def adapted() -> Any:
+    model = keras.Sequential([K.Input((4,)), K.Dense(4, name="adapted")])
+    model.layers[0].enable_lora(2)
+    return model
+
+
+def before_flatten(part: Any, shape: tuple[int, ...] = (4, 3)) -> Any:
+    return keras.Sequential([K.Input(shape), K.ReLU(), part, K.Flatten(), K.Dense(2)])
+
+
 class Own(K.Dense):
     """A layer of the user's own."""
 
@@ -109,6 +131,19 @@ class Own(K.Dense):
 @pytest.mark.parametrize(("make", "error", "match"), [
     (lambda: functional(twice), ValueError, "no chain"),
     (lambda: functional(branches), ValueError, "no chain"),
+    (lambda: functional(two_outputs), ValueError, "no chain.*2 outputs"),
+    (lambda: functional(inner_of_two), ValueError, "no chain.*2 outputs"),
+    (adapted, ValueError, "adapted: lora_enabled=True"),
+    (lambda: functional(K.Dense(4, activation=K.PReLU())), TypeError, "PReLU"),
+    (lambda: functional(K.Dropout(0.1, name="d", noise_shape=(1,))), ValueError, "d: noise"),
+    (lambda: before_flatten(K.BatchNormalization(epsilon=0.0, name="b"), (4,)), ValueError,
+     "b: epsilon"),
+    *((lambda part=part: before_flatten(part), ValueError, f"{part.name}: .*a Flatten must")
+      for part in (K.Softmax(), K.Activation("softmax"), K.Activation("log_softmax"), K.Dense(3),
+                   K.LayerNormalization(scale=False, center=False), K.BatchNormalization())),
+    (lambda: before_flatten(K.LayerNormalization(name="n"), (4, 1)), ValueError, "n: .*Flatten"),
+    (lambda: before_flatten(K.Flatten(data_format="channels_first")), ValueError, "data_format"),
+    (lambda: keras.Sequential([K.Softmax(), K.Flatten()]), ValueError, "not built"),
     (lambda: functional(lambda x: K.Dense(2)(K.GaussianNoise(0.1)(x))), TypeError, "GaussianN"),
     (lambda: functional(lambda x: Own(2)(x)), TypeError, "Own"),
     (lambda: functional(lambda x: K.Dense(2, activation="relu6")(x)), TypeError, "relu6"),
@@ -118,6 +153,12 @@ class Own(K.Dense):
 def test_what_has_no_equal_is_named(make: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match):
         fastbp.from_keras(make())
+
+
+def test_what_works_on_each_number_may_stand_before_flatten() -> None:
+    model = shaken(before_flatten(K.LeakyReLU(0.2)))
+    X = exports.rows(columns=12)
+    close(fastbp.from_keras(model).predict(X), run(model, X.reshape(-1, 4, 3)))
 
 
 def test_layers_of_the_users_own_are_refused() -> None:

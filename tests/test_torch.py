@@ -164,9 +164,11 @@ def test_what_does_not_fit_changes_nothing() -> None:
     (lambda: nn.Conv1d(3, 3, 1), TypeError, "Conv1d"), (lambda: nn.PReLU(), TypeError, "PReLU"),
     (lambda: nn.Softplus(beta=2), ValueError, "beta"),
     (lambda: nn.Softplus(threshold=0.1), ValueError, "threshold=0.1"),
+    (lambda: nn.Sequential(nn.Linear(3, 3).double(), nn.Softplus()), ValueError,
+     "threshold=20.*36"),
     (lambda: nn.Softmax(dim=0), ValueError, "dim=0"),
     (lambda: nn.Flatten(0), ValueError, "start_dim"),
-    (lambda: nn.Dropout(1.0), ValueError, "rate"),
+    (lambda: nn.Dropout(1.0), ValueError, "Dropout.*rate"),
     (lambda: nn.BatchNorm1d(3, track_running_stats=False), ValueError, "track_running_stats"),
     (lambda: nn.BatchNorm1d(3, momentum=None), ValueError, "momentum"),
     (lambda: nn.LayerNorm((2, 3)), ValueError, "not a row"),
@@ -174,6 +176,23 @@ def test_what_does_not_fit_changes_nothing() -> None:
 def test_modules_without_an_equal_are_named(make: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match):
         fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), make()))
+
+
+@pytest.mark.parametrize(("make", "match"), [
+    (lambda: nn.LayerNorm(3, elementwise_affine=False), "LayerNorm.*rows of 12"),
+    (lambda: nn.LayerNorm(3), "LayerNorm.*rows of 12"),
+    (lambda: nn.BatchNorm1d(4, affine=False), "BatchNorm1d.*rows of 12"),
+    (lambda: nn.Softmax(-1), "Softmax.*before the first Flatten"),
+    (lambda: nn.LogSoftmax(-1), "LogSoftmax.*before the first Flatten")])
+def test_what_sees_one_axis_of_several_is_refused(make: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        fastbp.from_torch(nn.Sequential(nn.ReLU(), make(), nn.Flatten(), nn.Linear(12, 2)))
+
+
+def test_softplus_is_the_curve_in_float64() -> None:
+    network = fastbp.Network([fastbp.Flatten((1,)), fastbp.Softplus()], "mse", "float64")
+    X = np.array([[20.01], [39.0], [41.0]])
+    np.testing.assert_allclose(run(fastbp.to_torch(network), X), network.predict(X), rtol=1e-15)
 
 
 def pruned() -> Any:

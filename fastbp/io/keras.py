@@ -126,16 +126,24 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     if not (_from_keras(model) and hasattr(model, "layers")):
         raise TypeError(f"model must be a Sequential or functional model of Keras, got "
                         f"{type(model).__name__}")
+    if not model.built:
+        raise ValueError(f"{model.name} is not built: the size of its input is not known")
     layers: list[Layer] = []
     given: list[tuple[Layer, list[Array]]] = []
+    shape = model.inputs[0].shape  # until a Flatten, as far as the number of axes goes
     for part in _chain(model):
         config, own = part.get_config(), []
         if hasattr(part, "get_weights"):
             own = [np.asarray(w) for w in part.get_weights()]
-        for layer in _layers(part, config, own):
-            layers.append(layer)
-            if layer.shapes():
-                given.append((layer, _values(part, config, own)))
+        try:
+            for layer in _layers(part, config, own):
+                _check_axes(layer, config, shape)
+                shape = (None, None) if isinstance(layer, L.Flatten) else shape
+                layers.append(layer)
+                if layer.shapes():
+                    given.append((layer, _values(part, config, own)))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{part.name}: {error}") from error
     if not layers:
         raise ValueError(f"{model.name} has no layers")
     if dtype is None:
@@ -171,6 +179,8 @@ def _chain(model: Any) -> Iterator[Any]:
             feeds[entry["name"]] = found[0] if found else None
             if len(nodes) > 1 or len(found) > 1:
                 raise ValueError(f"{model.name} is no chain: {entry['name']} has inputs {found}")
+        if len(model.outputs) != 1:
+            raise ValueError(f"{model.name} is no chain: it has {len(model.outputs)} outputs")
         order = [feeds.get(part.name) for part in parts]
         if order != [None, *(part.name for part in parts[:-1])]:
             raise ValueError(f"{model.name} is no chain: its layers are fed by {order}")
@@ -195,18 +205,32 @@ def _sources(node: Any) -> Iterator[str]:
             yield from _sources(value)
 
 
-def _need(part: Any, config: dict[str, Any], **wanted: Any) -> None:
+def _check_axes(layer: Layer, config: dict[str, Any], shape: Any) -> None:
+    """Refuse what does not see a whole row at once, which it does everywhere here."""
+    if len(shape) > 2:
+        if isinstance(layer, (L.Dense, L.Softmax, L.LogSoftmax, L.LayerNorm, L.BatchNorm)):
+            raise ValueError(f"inputs of shape {tuple(shape)}, of which it takes one axis, have "
+                             "no equivalent in fastbp: a Flatten must stand before it")
+        if isinstance(layer, L.Flatten):
+            _need(config, data_format="channels_last")
+
+
+def _need(config: dict[str, Any], **wanted: Any) -> None:
     """Refuse settings other than the wanted, each a value or a tuple of them."""
     for name, value in wanted.items():
         found = config.get(name, value)
         if found not in (value if isinstance(value, tuple) else (value,)):
-            raise ValueError(f"{part.name}: {name}={found!r} has no equivalent in fastbp")
+            raise ValueError(f"{name}={found!r} has no equivalent in fastbp")
 
 
-def _named(part: Any, name: Any) -> Layer:
+def _activated(part: Any, config: dict[str, Any]) -> list[Layer]:
+    """The activation of a layer: a name, or a layer within."""
+    inner, name = part.activation, config["activation"]
+    if _from_keras(inner) and not inner.get_weights():
+        return _layers(inner, inner.get_config(), [])
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise TypeError(f"{part.name}: activation {name!r} has no equivalent in fastbp")
-    return ACTIVATIONS[name]()
+        raise TypeError(f"activation {name!r} has no equivalent in fastbp")
+    return [ACTIVATIONS[name]()]
 
 
 def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
@@ -215,19 +239,20 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
     last = (-1, 1, [-1], [1])
     if kind == "Dense":
         if not own:
-            raise ValueError(f"{part.name} is not built: it has no weights yet")
+            raise ValueError("not built: it has no weights yet")
+        for name in ("lora_enabled", "quantization_mode"):
+            _need({name: getattr(part, name, None)}, **{name: (None, False)})
         n_in, n_out = own[0].shape
         layers: list[Layer] = [L.Dense(n_in, n_out, bias=bool(config["use_bias"]))]
-        named = config["activation"]
-        return layers + ([] if named == "linear" else [_named(part, named)])
+        return layers + ([] if config["activation"] == "linear" else _activated(part, config))
     if kind == "Activation":
-        return [_named(part, config["activation"])]
+        return _activated(part, config)
     if kind == "Flatten":
         return [L.Flatten()]
     if kind == "Identity":
         return []
     if kind == "ReLU":
-        _need(part, config, max_value=None, threshold=(0, 0.0))
+        _need(config, max_value=None, threshold=(0, 0.0))
         slope = float(config.get("negative_slope") or 0)
         return [L.LeakyReLU(slope) if slope else L.ReLU()]
     if kind == "LeakyReLU":
@@ -235,20 +260,20 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
     if kind == "ELU":
         return [L.ELU(float(config["alpha"]))]
     if kind == "Softmax":
-        _need(part, config, axis=last)
+        _need(config, axis=last)
         return [L.Softmax()]
     if kind == "Gelu":  # an operation between layers
         return [L.GELU("tanh" if config["approximate"] else "none")]
     if kind == "Dropout":
-        _need(part, config, noise_shape=None)
+        _need(config, noise_shape=None)
         return [L.Dropout(float(config["rate"]))]
     if kind == "BatchNormalization":
-        _need(part, config, axis=last, renorm=False)
+        _need(config, axis=last, renorm=False)
         return [L.BatchNorm(1 - float(config["momentum"]), float(config["epsilon"]))]
     if kind == "LayerNormalization":
-        _need(part, config, axis=last, rms_scaling=False)
+        _need(config, axis=last, rms_scaling=False)
         return [L.LayerNorm(float(config["epsilon"]))]
-    raise TypeError(f"{part.name}, a {type(part).__name__}, has no equivalent in fastbp")
+    raise TypeError(f"a {type(part).__name__} has no equivalent in fastbp")
 
 
 def _values(part: Any, config: dict[str, Any], own: list[Array]) -> list[Array]:
@@ -256,7 +281,7 @@ def _values(part: Any, config: dict[str, Any], own: list[Array]) -> list[Array]:
     if type(part).__name__ == "Dense":
         return [own[0].T, *own[1:]]
     if not own and (config["scale"] or config["center"]):
-        raise ValueError(f"{part.name} is not built: it has no weights yet")
+        raise ValueError("not built: it has no weights yet")
     rest = list(own)
     gamma = rest.pop(0) if config["scale"] else np.ones(1, np.float32)
     beta = rest.pop(0) if config["center"] else np.zeros(1, np.float32)

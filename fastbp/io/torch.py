@@ -32,7 +32,7 @@ MODULES: dict[type[Layer], Callable[[Any, Any], Any]] = {
     L.LeakyReLU: lambda t, x: t.LeakyReLU(x.negative_slope),
     L.ELU: lambda t, x: t.ELU(x.alpha),
     L.SiLU: lambda t, x: t.SiLU(),
-    L.Softplus: lambda t, x: t.Softplus(),
+    L.Softplus: lambda t, x: t.Softplus(threshold=40),  # the curve in float64 too
     L.GELU: lambda t, x: t.GELU(x.approximate),
     L.Identity: lambda t, x: t.Identity(),
     L.Flatten: lambda t, x: t.Flatten(),
@@ -134,16 +134,24 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
                         f"{type(source).__name__}")
     if network is not None:
         return from_torch(dict(source.state_dict()), network, loss=loss, dtype=dtype)
-    pairs = [(module, layer) for module in _flat(torch.nn, source)
-             for layer in _layer(torch.nn, module)]
+    wide = any(value.dtype == torch.float64 for value in source.state_dict().values())
+    pairs = []
+    for module in _flat(torch.nn, source):
+        try:
+            pairs.append((module, _layer(torch.nn, module, wide)))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{module!r}: {error}") from error
     if not pairs:
         raise ValueError(f"{source!r} has no layers")
+    _check_rows(pairs)
     if dtype is None:
-        wide = any(value.dtype == torch.float64 for value in source.state_dict().values())
         dtype = "float64" if wide else "float32"
     layers = [layer for _, layer in pairs]
     made = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
     for module, layer in pairs:
+        size = getattr(module, "num_features", getattr(module, "normalized_shape", layer.n_in))
+        if size not in (layer.n_in, (layer.n_in,)):
+            raise ValueError(f"{module!r} does not fit rows of {layer.n_in} numbers")
         own, found = layer.parameters(), module.state_dict()
         found.pop("num_batches_tracked", None)
         # What a module leaves out, as None, stays 1 or 0.
@@ -223,50 +231,60 @@ def _flat(nn: Any, module: Any) -> list[Any]:
     return [module]
 
 
+def _check_rows(pairs: list[tuple[Any, Layer]]) -> None:
+    """Refuse a softmax before the first Flatten: of one axis of several, perhaps."""
+    kinds = [type(layer) for _, layer in pairs]
+    until = kinds.index(L.Flatten) if L.Flatten in kinds else 0
+    for module, layer in pairs[:until]:
+        if isinstance(layer, (L.Softmax, L.LogSoftmax)):
+            raise ValueError(f"{module!r} before the first Flatten, where rows may have several "
+                             "axes, has no equivalent in fastbp")
+
+
 def _need(module: Any, **wanted: Any) -> None:
     """Refuse settings other than the wanted, each one value or a tuple of them."""
     for name, value in wanted.items():
         if getattr(module, name) not in (value if isinstance(value, tuple) else (value,)):
-            raise ValueError(f"{module!r}: {name}={getattr(module, name)!r} has no equivalent in "
-                             "fastbp")
+            raise ValueError(f"{name}={getattr(module, name)!r} has no equivalent in fastbp")
 
 
-def _layer(nn: Any, module: Any) -> list[Layer]:
-    """The layer that a module is."""
+def _layer(nn: Any, module: Any, wide: bool) -> Layer:
+    """The layer that a module is, of float64 if it is ``wide``."""
     kind = type(module)
     simple = {nn.Sigmoid: L.Sigmoid, nn.Tanh: L.Tanh, nn.ReLU: L.ReLU, nn.SiLU: L.SiLU,
               nn.Identity: L.Identity}
     if kind in simple:
-        return [simple[kind]()]
+        return simple[kind]()
     if kind is nn.Linear:
-        return [L.Dense(module.in_features, module.out_features, bias=module.bias is not None)]
+        return L.Dense(module.in_features, module.out_features, bias=module.bias is not None)
     if kind is nn.Flatten:
         _need(module, start_dim=1, end_dim=(-1, 1))
-        return [L.Flatten()]
+        return L.Flatten()
     if kind in (nn.Softmax, nn.LogSoftmax):
         _need(module, dim=(-1, 1, None))
-        return [L.Softmax() if kind is nn.Softmax else L.LogSoftmax()]
+        return L.Softmax() if kind is nn.Softmax else L.LogSoftmax()
     if kind is nn.Dropout:
-        return [L.Dropout(module.p)]
+        return L.Dropout(module.p)
     if kind is nn.LeakyReLU:
-        return [L.LeakyReLU(module.negative_slope)]
+        return L.LeakyReLU(module.negative_slope)
     if kind is nn.ELU:
-        return [L.ELU(module.alpha)]
+        return L.ELU(module.alpha)
     if kind is nn.GELU:
-        return [L.GELU(module.approximate)]
+        return L.GELU(module.approximate)
     if kind is nn.Softplus:
         _need(module, beta=1)
-        if module.threshold < 20:  # from 20 on the line is the curve, to rounding
-            raise ValueError(f"{module!r}: threshold={module.threshold!r} has no equivalent in "
-                             "fastbp")
-        return [L.Softplus()]
+        least = 36 if wide else 20  # from there on the line is the curve, to rounding
+        if module.threshold < least:
+            raise ValueError(f"threshold={module.threshold!r} has no equivalent in fastbp, it "
+                             f"must be {least} or more")
+        return L.Softplus()
     if kind is nn.BatchNorm1d:
         _need(module, track_running_stats=True)
         if module.momentum is None:
-            raise ValueError(f"{module!r}: momentum=None has no equivalent in fastbp")
-        return [L.BatchNorm(module.momentum, module.eps)]
+            raise ValueError("momentum=None has no equivalent in fastbp")
+        return L.BatchNorm(module.momentum, module.eps)
     if kind is nn.LayerNorm:
         if len(module.normalized_shape) != 1:
-            raise ValueError(f"{module!r} normalises {module.normalized_shape}, not a row")
-        return [L.LayerNorm(module.eps)]
-    raise TypeError(f"{module!r} has no equivalent in fastbp")
+            raise ValueError(f"it normalises {module.normalized_shape}, not a row")
+        return L.LayerNorm(module.eps)
+    raise TypeError("it has no equivalent in fastbp")
