@@ -188,6 +188,34 @@ def test_on_the_stack_threads_may_run_it_at_once(tmp_path: Path) -> None:
         same(found[k], network.predict(X)[k::4])
 
 
+@needs_cc
+@pytest.mark.parametrize("make", [fastbp.SiLU, fastbp.GELU, lambda: fastbp.GELU("tanh"),
+                                  fastbp.Softmax, fastbp.LogSoftmax])
+def test_infinities_have_their_limits(make: Any, tmp_path: Path) -> None:
+    network = fastbp.Network([fastbp.Flatten((3,)), make()], "mse")
+    model = Compiled(to_c(network), tmp_path)
+    with np.errstate(all="ignore"):
+        X = np.array([[np.inf, -np.inf, 3e38], [-np.inf, 0, 1], [np.inf, 1, np.inf],
+                      [-np.inf, -np.inf, -np.inf], [np.nan, 1, 2]], "f4")
+        same(model.rows("predict", X, 3), network.forward(X))
+
+
+@needs_cc
+def test_layer_norm_of_rows_far_from_0(tmp_path: Path) -> None:
+    network = fastbp.Network([fastbp.Flatten((33,)), fastbp.LayerNorm()], "mse")
+    X = np.full((2, 33), 12345.678, "f4")
+    X[1] += np.random.default_rng(0).normal(size=33).astype("f4")
+    model = Compiled(to_c(network), tmp_path)
+    np.testing.assert_allclose(model.rows("predict", X, 33), network.predict(X), atol=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+def test_it_is_cpp_too(tmp_path: Path) -> None:
+    network = exports.shaken(fastbp.Network([fastbp.Dense(9, 2)], "softmax_cross_entropy"))
+    to_c(exports.model(network, classes=["n", "j"]), tmp_path / "m.cpp")
+    subprocess.run(["g++", "-Wall", "-Wextra", "-Werror", "-c", "m.cpp"], cwd=tmp_path, check=True)
+
+
 def test_weights_are_written_to_the_last_bit() -> None:
     network = exports.around("Dense")
     source = to_c(network)
@@ -217,6 +245,9 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     assert "0x1.7e43c8800759cp+996" in to_c(network)
     with pytest.raises(ValueError, match=r"0\.weight: .*too large for float32"):
         to_c(network, path, dtype="float32")
+    small = fastbp.Network([fastbp.Dense(2, 2), fastbp.LayerNorm(1e-50)], "mse", "float64")
+    with pytest.raises(ValueError, match="layer 1: epsilon=1e-50 is 0 in float32"):
+        to_c(small, path, dtype="float32")
     with pytest.raises(ValueError, match="dtype must be"):
         to_c(network, path, dtype="int8")
     assert not list(tmp_path.iterdir())

@@ -175,6 +175,14 @@ def test_statistics_survive_large_means() -> None:
         np.testing.assert_allclose(Y.mean(axis=axis), 0, atol=1e-3)
 
 
+@pytest.mark.parametrize("n", [33, 512])
+def test_layer_norm_keeps_small_spreads_around_large_numbers(n: int) -> None:
+    X = np.full((2, n), 12345.678, np.float32)
+    X[1] += np.random.default_rng(0).normal(size=n).astype(np.float32)
+    wide = X.astype(np.float64)
+    np.testing.assert_allclose(LayerNorm().forward(X), LayerNorm().forward(wide), atol=1e-5)
+
+
 def test_saved_with_its_averages(tmp_path: Any) -> None:
     made = train("everything", True)[0]
     made.save(tmp_path / "net")

@@ -44,15 +44,16 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
     Returns
     -------
     str
-        The source. Compile with ``cc -O2 -std=c99 -c model.c``, link with ``-lm``.
+        The source. Compile with ``cc -O2 -std=c99 -c model.c``, link with ``-lm``; a
+        compiler of C++17 takes it too.
 
     Raises
     ------
     TypeError
         For no model, or a layer of the user's own: names it.
     ValueError
-        For a name without letters or digits, classes that do not fit the outputs, or
-        parameters that are not finite.
+        For a name without letters or digits, classes that do not fit the outputs,
+        parameters that are not finite, or an epsilon that rounds to 0.
     OSError
         If the file cannot be written; an earlier one stays as it was.
 
@@ -121,7 +122,8 @@ def _source(parts: Parts, name: str, dtype: np.dtype[Any]) -> str:
     text = "\n".join([
         "#include <math.h>\n#include <string.h>\n", *defines,
         "#ifndef ${upper}_STORAGE\n#define ${upper}_STORAGE static\n#endif\n",
-        f"{predict};", *reads.prototypes, *gives.prototypes, "",
+        '#ifdef __cplusplus\n#define restrict __restrict\nextern "C" {\n#endif',
+        f"{predict};", *reads.prototypes, *gives.prototypes, "#ifdef __cplusplus\n}\n#endif\n",
         *tables, *reads.tables, *gives.tables, *(HELPERS[h] for h in helpers),
         f"{predict}\n{{", *(f"    {line}" for line in body), "}\n",
         *gives.functions, *reads.functions])
@@ -139,6 +141,9 @@ def _layers(network: Network, dtype: np.dtype[Any]
     helpers: list[str] = []
     here, there = "a", "b"
     for k, layer in enumerate(network.layers):
+        epsilon = getattr(layer, "epsilon", 1)
+        if to_dtype(epsilon, dtype) == 0:
+            raise ValueError(f"layer {k}: epsilon={epsilon} is 0 in {dtype}")
         call = CALLS[type(layer)](layer)
         if call is None:
             continue

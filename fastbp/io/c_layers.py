@@ -42,10 +42,10 @@ class Call:
     moves: bool = False
 
 
-def _each(formula: str, parameters: str = "", about: str = "") -> str:
+def _each(formula: str, parameters: str = "", v: str = "x[i]") -> str:
     """A function that changes each number v of a row."""
     return (f"static void ${{name}}_KEY($real *x, int n{parameters})\n{{\n    int i;\n"
-            "    for (i = 0; i < n; i++) {\n        const $real v = x[i];\n"
+            f"    for (i = 0; i < n; i++) {{\n        const $real v = {v};\n"
             f"        x[i] = {formula};\n    }}\n}}\n")
 
 
@@ -75,7 +75,7 @@ static void ${name}_softmax($real *x, int n)
         if (x[i] > top)
             top = x[i];
     for (i = 0; i < n; i++)
-        total += x[i] = exp$f(x[i] - top);
+        total += x[i] = x[i] == top ? 1 : exp$f(x[i] - top);
     for (i = 0; i < n; i++)
         x[i] /= total;
 }
@@ -90,23 +90,28 @@ static void ${name}_log_softmax($real *x, int n)
             top = x[at = i];
     for (i = 0; i < n; i++)
         if (i != at)
-            others += exp$f(x[i] - top);
+            others += x[i] == top ? 1 : exp$f(x[i] - top);
     others = log1p$f(others);
     for (i = 0; i < n; i++)
-        x[i] = (x[i] - top) - others;
+        x[i] = (x[i] == top ? 0 : x[i] - top) - others;
 }
 """
 _LAYER_NORM = """\
 static void ${name}_layer_norm($real *x, int n, const $real *weight, const $real *bias,
                                $real epsilon)
 {
-    $real mean = 0, spread = 0;
+    $real mean = 0, rest = 0, spread = 0;
     int i;
     for (i = 0; i < n; i++)
         mean += x[i];
     mean /= n;
     for (i = 0; i < n; i++) {
         x[i] -= mean;
+        rest += x[i];
+    }
+    rest /= n;
+    for (i = 0; i < n; i++) {
+        x[i] -= rest;
         spread += x[i] * x[i];
     }
     spread = 1 / sqrt$f(spread / n + epsilon);
@@ -123,17 +128,18 @@ static void ${name}_batch_norm($real *x, int n, const $real *mean, const $real *
         x[i] = (x[i] - mean[i]) * scale[i] + bias[i];
 }
 """
+_CUT = "x[i] < -1000 ? -1000 : x[i]"  # as in layers.smooth
 _EACH = {
     "sigmoid": _each("1 / (1 + exp$f(-v))"),
     "tanh": _each("tanh$f(v)"),
     "relu": _each("v < 0 ? 0 : v"),
     "leaky_relu": _each("v < 0 ? slope * v : v", ", $real slope"),
     "elu": _each("v > 0 ? v : alpha * expm1$f(v)", ", $real alpha"),
-    "silu": _each("v / (1 + exp$f(-v))"),
+    "silu": _each("v / (1 + exp$f(-v))", v=_CUT),
     "softplus": _each("(v > 0 ? v : 0) + log1p$f(exp$f(-fabs$f(v)))"),
-    "gelu": _each("half * v * (1 + erf$f(root * v))", ", $real half, $real root"),
+    "gelu": _each("half * v * (1 + erf$f(root * v))", ", $real half, $real root", _CUT),
     "gelu_tanh": _each("v / (1 + exp$f(-v * (first + third * (v * v))))",
-                       ", $real first, $real third"),
+                       ", $real first, $real third", _CUT),
 }
 #: Functions by name, each alone.
 HELPERS: dict[str, str] = {

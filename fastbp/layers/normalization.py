@@ -25,7 +25,7 @@ import numpy as np
 from .._jit import kernel
 from .._validation import Array, check_real
 from ..kernels.arrays import row_of
-from ..kernels.reduce import magnitudes, row_sum
+from ..kernels.reduce import magnitudes, row_sum, wide_sum
 from ..kernels.tile import WRITE, row_length
 from ..table import KEY, ROW
 from .base import Kernels, Layer, Tensor
@@ -33,16 +33,21 @@ from .base import Kernels, Layer, Tensor
 
 @kernel
 def layer_norm_forward(op, now, params, ws, x, y):
-    """By rows; mean and 1 / sqrt(var + epsilon) of each stay in the workspace."""
+    """By rows; mean and 1 / sqrt(var + epsilon) of each stay in the workspace.
+
+    What the mean's rounding leaves is taken off too: small spreads around large numbers stay.
+    """
     n, ld, at, ldp = op["n_out"], op["ld_out"], op["param"], op["ld_param"]
     weight, bias = params[at:at + n], params[at + ldp:at + ldp + n]
     count, epsilon = x.dtype.type(n), x.dtype.type(op["a"])
     kept = op["extra"] + 2 * np.int64(now[ROW])
     for r in range(y.size // ld):
         row, out = x[r * ld:r * ld + n], row_of(y, r, ld)
-        mean = row_sum(row, n) / count
+        exact = wide_sum(row, n) / n
+        mean = x.dtype.type(exact)
+        rest = x.dtype.type(exact - mean)
         for i in range(n):
-            out[i] = row[i] - mean
+            out[i] = (row[i] - mean) - rest
         inverse = x.dtype.type(1) / np.sqrt(magnitudes(out, n)[1] / count + epsilon)
         ws[kept + 2 * r], ws[kept + 2 * r + 1] = mean, inverse
         for i in range(n):
