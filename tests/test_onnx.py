@@ -55,10 +55,26 @@ def test_every_layer_gives_the_numbers_of_predict(case: str, where: str, dtype: 
     for X in (exports.rows(dtype=dtype), exports.rows(1, dtype=dtype)):
         found = outputs(to_onnx(network), {"X": X})
         assert list(found) == ["Y"]
-        # the epsilon of a normalisation has 32 bits in the format
-        double = 1e-7 if "Norm" in case else 1e-12
         assert exports.far(found["Y"], network.predict(X)) <= (
-            1e-5 if dtype == "float32" else double)
+            1e-5 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("make", [fastbp.LayerNorm, fastbp.BatchNorm])
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-50])
+def test_float64_keeps_every_bit_of_epsilon(make: Any, epsilon: float) -> None:
+    network = fastbp.Network([fastbp.Flatten((4,)), make(epsilon=epsilon)], "mse", "float64")
+    X = np.array([[2.0, 2, 2, 2], [0.01, 0.02, 0.03, 0.05]])
+    found = outputs(to_onnx(network), {"X": X})["Y"]
+    np.testing.assert_allclose(found, network.predict(X), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("make", [fastbp.SiLU, fastbp.GELU, lambda: fastbp.GELU("tanh")])
+def test_infinities_have_their_limits(make: Any, dtype: str) -> None:
+    network = fastbp.Network([fastbp.Flatten((5,)), make()], "mse", dtype)
+    X = np.array([[-np.inf, -1e30, np.inf, 1e30, np.nan]], dtype)
+    found = runtime.InferenceSession(to_onnx(network)).run(None, {"X": X})[0]
+    np.testing.assert_allclose(found[0], [0, 0, np.inf, 1e30, np.nan], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -69,6 +69,10 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     outputs "label" holds 0 and 1 (N, n_out). Where a column has the name of an output, the
     output's ends in an underscore. Names of features and classes and fastbp's version stand
     in the metadata.
+
+    Where a row's probabilities are NaN its "label" is the first class: ONNX has no other way,
+    so look at the probabilities. Runtimes make NaN of a softmax of infinities too, where
+    ``predict_proba`` takes the largest.
     """
     parts = take_apart(model, classes, NODES, "ONNX")
     network = parts.network
@@ -131,7 +135,12 @@ def _softplus(g: Graph, layer: Any, x: str, prefix: str) -> str:
 
 
 def _silu(g: Graph, layer: Any, x: str, prefix: str) -> str:
-    return g.op("Mul", x, g.op("Sigmoid", x))
+    return g.op("Mul", _above(g, x), g.op("Sigmoid", x))
+
+
+def _above(g: Graph, x: str) -> str:
+    """x, cut as in ``layers.smooth``: -inf times 0 would be NaN."""
+    return g.op("Max", x, g.number(-1000))
 
 
 def _erf(g: Graph, x: str) -> str:
@@ -148,6 +157,7 @@ def _erf(g: Graph, x: str) -> str:
 
 
 def _gelu(g: Graph, layer: Any, x: str, prefix: str) -> str:
+    x = _above(g, x)
     if layer.approximate == "tanh":
         cube = g.op("Mul", g.op("Mul", x, x), x)
         v = g.op("Add", x, g.op("Mul", cube, g.number(0.044715)))
@@ -158,12 +168,23 @@ def _gelu(g: Graph, layer: Any, x: str, prefix: str) -> str:
 
 
 def _layer_norm(g: Graph, layer: Any, x: str, prefix: str) -> str:
-    values = [g.constant(value, prefix + name) for name, value in layer.parameters().items()]
-    return g.op("LayerNormalization", x, *values, axis=-1, epsilon=layer.epsilon)
+    weight, bias = (g.constant(v, prefix + name) for name, v in layer.parameters().items())
+    if g.dtype == np.float32:
+        return g.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=layer.epsilon)
+    x = g.op("Sub", x, g.op("ReduceMean", x, axes=[-1]))  # the attribute has 32 bits
+    # epsilon before the mean, by units: ONNX Runtime rounds it to 32 bits elsewhere
+    small = g.constant(np.full(layer.n_in, layer.epsilon))
+    var = g.op("ReduceMean", g.op("Add", g.op("Mul", x, x), small), axes=[-1])
+    return g.op("Add", g.op("Mul", g.op("Div", x, g.op("Sqrt", var)), weight), bias)
 
 
 def _batch_norm(g: Graph, layer: Any, x: str, prefix: str) -> str:
     own = layer.parameters()
+    if g.dtype == np.float64:  # the attribute has 32 bits
+        scale = own["weight"] / np.sqrt(own["running_var"] + layer.epsilon)
+        x = g.op("Sub", x, g.constant(own["running_mean"], prefix + "running_mean"))
+        x = g.op("Mul", x, g.constant(scale, prefix + "scale"))
+        return g.op("Add", x, g.constant(own["bias"], prefix + "bias"))
     values = [g.constant(own[name], prefix + name)
               for name in ("weight", "bias", "running_mean", "running_var")]
     return g.op("BatchNormalization", x, *values, epsilon=layer.epsilon)
