@@ -134,17 +134,17 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
                         f"{type(source).__name__}")
     if network is not None:
         return from_torch(dict(source.state_dict()), network, loss=loss, dtype=dtype)
-    wide = any(value.dtype == torch.float64 for value in source.state_dict().values())
     pairs = []
     for module in _flat(torch.nn, source):
         try:
-            pairs.append((module, _layer(torch.nn, module, wide)))
+            pairs.append((module, _layer(torch.nn, module)))
         except (TypeError, ValueError) as error:
             raise type(error)(f"{module!r}: {error}") from error
     if not pairs:
         raise ValueError(f"{source!r} has no layers")
     _check_rows(pairs)
     if dtype is None:
+        wide = any(value.dtype == torch.float64 for value in source.state_dict().values())
         dtype = "float64" if wide else "float32"
     layers = [layer for _, layer in pairs]
     made = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
@@ -248,8 +248,8 @@ def _need(module: Any, **wanted: Any) -> None:
             raise ValueError(f"{name}={getattr(module, name)!r} has no equivalent in fastbp")
 
 
-def _layer(nn: Any, module: Any, wide: bool) -> Layer:
-    """The layer that a module is, of float64 if it is ``wide``."""
+def _layer(nn: Any, module: Any) -> Layer:
+    """The layer that a module is."""
     kind = type(module)
     simple = {nn.Sigmoid: L.Sigmoid, nn.Tanh: L.Tanh, nn.ReLU: L.ReLU, nn.SiLU: L.SiLU,
               nn.Identity: L.Identity}
@@ -273,10 +273,9 @@ def _layer(nn: Any, module: Any, wide: bool) -> Layer:
         return L.GELU(module.approximate)
     if kind is nn.Softplus:
         _need(module, beta=1)
-        least = 36 if wide else 20  # from there on the line is the curve, to rounding
-        if module.threshold < least:
+        if module.threshold < 20:  # from 20 on the line is the curve, to 2e-9
             raise ValueError(f"threshold={module.threshold!r} has no equivalent in fastbp, it "
-                             f"must be {least} or more")
+                             "must be 20 or more")
         return L.Softplus()
     if kind is nn.BatchNorm1d:
         _need(module, track_running_stats=True)
