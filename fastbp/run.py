@@ -249,6 +249,12 @@ class Run:
         if self.cursor[engine.POSITION] and self.cursor[engine.SHUFFLE]:
             shuffle_rows(self.order, self.cursor[engine.SEED], self.cursor[engine.EPOCH])
 
+    def can_follow(self, earlier: Run) -> bool:
+        """Whether the optimizer's state of ``earlier`` means what it does here."""
+        one, other = self.optimizer, earlier.optimizer
+        return (type(one) is type(other) and one.slot_names == other.slot_names
+                and self.slots.shape == earlier.slots.shape)
+
     def follow(self, earlier: Run) -> None:
         """Start where ``earlier`` ended: its optimizer state, step and epoch counts.
 
@@ -257,12 +263,12 @@ class Run:
         ValueError
             If the optimizer or the network's size is another.
         """
-        if type(earlier.optimizer) is not type(self.optimizer) or (
-                earlier.slots.shape != self.slots.shape):
+        if not self.can_follow(earlier):
             raise ValueError(f"warm_start=True needs the optimizer of the fit before, "
                              f"{earlier.optimizer!r}, got {self.optimizer!r}")
         self.slots[...] = earlier.slots
-        if self.average.size and earlier.average.size:
+        if self.average.size and np.array_equal(self.network.params, earlier.average):
+            # Else the network holds what others have put there since: that counts.
             self.network.params[...] = earlier.raw
             self.average[...] = earlier.average
         self.cursor[:2] = earlier.cursor[:2]

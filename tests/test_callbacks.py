@@ -96,6 +96,10 @@ def test_plateaus_lower_the_rate() -> None:
     history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
         Figures(values), ReduceOnPlateau("figure", patience=0, factor=0.1, minimum=0.05)])
     assert history["learning_rate"][-1] == pytest.approx(0.05)
+    history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
+        Figures(values), ReduceOnPlateau("figure", patience=0, factor=0.1),
+        ReduceOnPlateau("figure", patience=1, factor=0.5, minimum=0.5)])
+    assert (np.diff(history["learning_rate"]) <= 0).all()
 
 
 def test_time_limit_and_functions_stop() -> None:

@@ -263,6 +263,19 @@ def test_two_fits_are_one_longer_fit() -> None:
     np.testing.assert_array_equal(whole.params, passes.params)
     with pytest.raises(ValueError, match="warm_start=True needs the optimizer"):
         parts.fit(X, T, epochs=1, optimizer="sgd", warm_start=True)
+    parts.fit(X, T, epochs=1, optimizer=fastbp.RMSprop(centered=True))
+    with pytest.raises(ValueError, match="warm_start=True needs the optimizer"):
+        parts.fit(X, T, epochs=1, optimizer=fastbp.RMSprop(momentum=0.9), warm_start=True)
+
+
+def test_an_average_goes_on_from_what_the_network_holds() -> None:
+    X, T = clusters()
+    net = classifier()
+    net.fit(X, T, epochs=2, average=0.9)
+    net.params[...] *= 0.5
+    before = net.params.copy()
+    net.fit(X, T, epochs=1, optimizer="adam", average=0.9, warm_start=True)
+    assert np.abs(net.params - before).max() < 0.1
 
 
 def test_gradients_with_respect_to_inputs() -> None:

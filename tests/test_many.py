@@ -61,6 +61,21 @@ def test_every_kind_of_network_shares_plans(chain: str) -> None:
         assert not net._plans
 
 
+def test_a_fused_loss_is_not_the_loss_itself() -> None:
+    X, T = clusters(60)
+
+    def nets() -> list[fastbp.Network]:
+        return [fastbp.Network([fastbp.Dense(X.shape[1], 8), fastbp.Dense(8, 4),
+                                fastbp.Softmax()], loss, seed=1)
+                for loss in (fastbp.CrossEntropyLoss(), fastbp.SoftmaxCrossEntropyLoss())]
+
+    one, other = nets(), nets()
+    fastbp.fit_many(one, X, T, epochs=2, n_threads=1)
+    alone(other, [X] * 2, [T] * 2, [{"epochs": 2}] * 2)
+    for net, twin in zip(one, other, strict=True):
+        assert net.params.tobytes() == twin.params.tobytes()
+
+
 def test_validation_and_callbacks_run_network_by_network() -> None:
     X, T = clusters(100)
     nets, twins = ([classifier(seed=k) for k in range(4)] for _ in range(2))

@@ -44,7 +44,8 @@ class ReduceOnPlateau(Monitor):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Reduce where patience is over."""
         if not self.improved(logs) and self.wait > self.patience:
-            self.run.rate_scale = max(self.run.rate_scale * self.factor, self.minimum)
+            scale = self.run.rate_scale  # below the minimum already, it stays
+            self.run.rate_scale = min(scale, max(scale * self.factor, self.minimum))
             self.wait = -self.cooldown
 
     def restore(self, state: dict[str, float]) -> None:

@@ -64,6 +64,11 @@ class Optimizer:
         """Fill the state before the first step, shape (n_slots, n): with zeros."""
         slots[...] = 0
 
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """What each state vector means: a fit goes on from vectors that mean the same."""
+        return tuple(f"slot{i}" for i in range(self.n_slots))
+
     def rates(self, epoch: Array, epochs: float) -> Array:
         """Learning rates of steps at the positions ``epoch`` of a run of ``epochs``.
 

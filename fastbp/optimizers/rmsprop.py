@@ -95,6 +95,11 @@ class RMSprop(Optimizer):
         self.centered = check_bool(centered, "centered")
         self.n_slots = 1 + self.centered + (self.momentum > 0)
 
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """Squares, then means if centered, then velocities with momentum."""
+        return ("square", *("mean",) * self.centered, *("velocity",) * (self.momentum > 0))
+
     def hyper(self) -> Array:
         """(alpha, epsilon, momentum, centered)."""
         return np.array([self.alpha, self.epsilon, self.momentum, self.centered])
