@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,13 @@ def check_choice(value: Any, name: str, choices: Any) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}")
     return value
+
+
+def as_path(path: Any, name: str = "path") -> str:
+    """A path as text; a number would be an open file's."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {path!r}")
+    return os.fsdecode(path)
 
 
 def as_array(X: Any, name: str) -> Array:
@@ -132,6 +140,13 @@ def as_labels(T: Any, name: str, n_classes: int) -> Array:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
+def flushed(array: Array, dtype: np.dtype[Any]) -> Array:
+    """``array`` as contiguous ``dtype``, with 0 for what the engine takes for it: subnormals."""
+    result = np.ascontiguousarray(array, dtype=dtype)
+    small = (np.abs(result) < np.finfo(dtype).tiny) & (result != 0)
+    return np.where(small, dtype.type(0), result) if small.any() else result
+
+
 def as_weights(weights: Any, rows: int, dtype: np.dtype[Any],
                name: str = "sample_weight", *, zeros: bool = False) -> Array | None:
     """Weights of rows (n,) as ``dtype``: finite, at least 0, not all 0 unless ``zeros``."""
@@ -140,7 +155,8 @@ def as_weights(weights: Any, rows: int, dtype: np.dtype[Any],
     array = as_array(weights, name)
     if array.shape != (rows,):
         raise ValueError(f"{name} must have shape ({rows},), got {array.shape}")
-    result = np.ascontiguousarray(array, dtype=dtype)
+    with np.errstate(over="ignore"):
+        result = flushed(array, dtype)
     check_finite(result, name)
     if (result < 0).any():
         raise ValueError(f"{name} must be at least 0, got {result.min()}")

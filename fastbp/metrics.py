@@ -6,6 +6,7 @@ for.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -66,6 +67,14 @@ def _sklearn(name: str, **options: Any) -> Callable[..., float]:
     return measured
 
 
+def _own(name: str, function: Callable[..., Any], T: Array, Y: Array, weights: Any) -> float:
+    value = function(T, Y)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"metrics: {name!r} must give a number, got {value!r}") from None
+
+
 #: Metrics that need rows of numbers as targets, and those that need one class for each row.
 _OF_ROWS, _OF_CLASSES = ("mse", "rmse", "mae", "r2"), ("balanced_accuracy", "log_loss")
 #: Metrics by name.
@@ -98,8 +107,8 @@ def get_metrics(metrics: Any) -> list[Metric]:
         elif isinstance(metric, str):
             found.append(METRICS[check_choice(metric, "metrics", METRICS)])
         elif callable(metric):
-            found.append(Metric(getattr(metric, "__name__", "metric"),
-                                lambda T, Y, weights, f=metric: float(f(T, Y))))
+            name = getattr(metric, "__name__", "metric")
+            found.append(Metric(name, functools.partial(_own, name, metric)))
         else:
             raise TypeError(f"metrics must hold names or functions, got {metric!r}")
         if found[-1].name in (*FIGURES, *(m.name for m in found[:-1])):

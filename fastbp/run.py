@@ -61,6 +61,7 @@ class Run:
         self.batch_size, self.optimizer, self.n_rows = batch_size, optimizer, len(X)
         self.rules = rules or Rules(weight_decay=optimizer.weight_decay,
                                     decoupled=optimizer.decoupled)
+        optimizer.check(network.dtype)
         self.steps_per_epoch = -(-len(X) // batch_size)
         self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
         optimizer.initial_slots(self.slots.reshape(optimizer.n_slots, network.params.size))

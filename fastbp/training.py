@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._jit import thread_count
-from ._validation import as_weights, check_bool, check_real, check_size
+from ._validation import as_path, as_weights, check_bool, check_real, check_size
 from .arguments import (
     Validation,
     check_callbacks,
@@ -131,6 +131,7 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     rules = Rules(l1, l2, clip_value, clip_norm, max_norm, average, optimizer.weight_decay,
                   type(optimizer).decoupled)
     found = get_metrics(metrics)
+    resume = None if resume is None else as_path(resume, "resume")
     if n_threads is not None:
         n_threads = check_size(n_threads, "n_threads")
     hooks = [*check_callbacks(callbacks), *([PrintEpoch()] if verbose else [])]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, check_real
+from ._validation import Array, check_real, flushed
 
 
 def class_weights(T: Array, class_weight: Any, n_out: int, sample_weight: Array | None,
@@ -40,7 +40,7 @@ def class_weights(T: Array, class_weight: Any, n_out: int, sample_weight: Array 
     else:
         raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
     with np.errstate(over="ignore"):
-        weights = (by_class[labels] * own).astype(dtype)
+        weights = flushed(by_class[labels] * own, dtype)
     if not np.isfinite(weights).all():
         raise ValueError(f"class_weight={class_weight!r} gives rows weights beyond {dtype}")
     return weights

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 
 import fastbp
-from fastbp import Dense, L2Loss, Network, ReLU, Softmax
+from fastbp import Dense, Flatten, L2Loss, Network, ReLU, Softmax
 
 from .builders import classifier, clusters
 
@@ -29,6 +29,8 @@ CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
     (lambda: Dense(3, 3, dtype="quick"), TypeError, "dtype must be .* got 'quick'"),
     (lambda: Dense(3, 3, seed=-1), ValueError, "seed must be at least 0, got -1"),
     (lambda: Dense(3, 3, weight_init="best"), ValueError, "weight_init .* got 'best'"),
+    (lambda: Flatten(0), TypeError, "shape must be a sequence of integers, got 0"),
+    (lambda: Flatten("a"), TypeError, "shape must be a sequence of integers, got 'a'"),
     (lambda: L2Loss("median"), ValueError, "reduction must be .* got 'median'"),
     (lambda: L2Loss(None), TypeError, "reduction must be .* got None"),
     (lambda: Network([], L2Loss()), ValueError, "layers is empty"),

@@ -288,7 +288,8 @@ def test_a_user_layer_resumes_through_the_textbook_loop() -> None:
     (lambda: EarlyStopping(restore_best=1), TypeError),
     (lambda: ReduceOnPlateau(factor=1.0), ValueError), (lambda: TimeLimit(0), ValueError),
     (lambda: Lambda(3), TypeError), (lambda: Checkpoint("a", keep="some"), ValueError),
-    (lambda: Checkpoint("a", every=0), ValueError),
+    (lambda: Checkpoint("a", every=0), ValueError), (lambda: Checkpoint(3), TypeError),
+    (lambda: CSVLog(3), TypeError),
     (lambda: Checkpoint("a", keep="all"), ValueError)])
 def test_bad_arguments(make: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="got "):

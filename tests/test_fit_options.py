@@ -244,6 +244,14 @@ def test_metrics_by_name_and_function() -> None:
     assert set(METRICS) == {"accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss", *names}
 
 
+def test_a_metric_that_gives_no_number_is_named() -> None:
+    def odd(T: Any, Y: Any) -> str:
+        return "x"
+
+    with pytest.raises(TypeError, match="metrics: 'odd' must give a number"):
+        classifier().fit(*clusters(), epochs=1, metrics=[odd])
+
+
 def test_multi_label_accuracy_counts_each_yes_and_no() -> None:
     X, T = data("sigmoid-bce", 60)
     net, T = network("sigmoid-bce"), np.round(T)
@@ -302,6 +310,9 @@ HELD = np.isin(np.arange(200), np.random.default_rng([0, 200]).permutation(200)[
     ({"sample_weight": [1, 2]}, ValueError, "sample_weight must have shape"),
     ({"sample_weight": -np.ones(200)}, ValueError, "sample_weight must be at least 0"),
     ({"sample_weight": np.zeros(200)}, ValueError, "sample_weight is zero for every row"),
+    ({"sample_weight": np.full(200, 1e-39)}, ValueError, "sample_weight is zero for every row"),
+    ({"class_weight": dict.fromkeys(range(4), 1e-39)}, ValueError, "class_weight is zero for eve"),
+    ({"sample_weight": np.full(200, 1e300)}, ValueError, "sample_weight holds inf"),
     ({"sample_weight": np.full(200, np.nan)}, ValueError, "sample_weight holds nan"),
     ({"class_weight": "even"}, TypeError, "class_weight must be"),
     ({"class_weight": {9: 1.0}}, ValueError, "class_weight names class 9"),
@@ -326,6 +337,7 @@ HELD = np.isin(np.arange(200), np.random.default_rng([0, 200]).permutation(200)[
     ({"l2": -1}, ValueError, "l2 must be"), ({"clip_norm": np.inf}, ValueError, "clip_norm"),
     ({"average": 1.0}, ValueError, "average must be"),
     ({"warm_start": 1}, TypeError, "warm_start must be"),
+    ({"resume": 3}, TypeError, "resume must be a path, got 3"),
     ({"resume": "nowhere.safetensors"}, OSError, "nowhere"),
 ])
 def test_bad_options_change_nothing(options: dict[str, Any], error: type[Exception],

@@ -256,6 +256,9 @@ def test_arguments_out_of_range(name: str, argument: str, values: tuple[float, .
 def test_targets_that_a_loss_cannot_take() -> None:
     with pytest.raises(ValueError, match="T must be at least 0, got -1"):
         fastbp.PoissonLoss().forward([[1.0]], [[-1]])
+    for soft in (fastbp.SoftmaxCrossEntropyLoss(), fastbp.CrossEntropyLoss(), fastbp.FocalLoss()):
+        with pytest.raises(ValueError, match="T must be at least 0, got -2"):
+            soft.forward([[0.5, 0.5]], [[3, -2]])
     for loss in (fastbp.HingeLoss(), fastbp.SigmoidFocalLoss()):
         with pytest.raises(ValueError, match=r"T must be in \[0, 1\], got -1"):
             loss.forward([[1.0, 2.0]], [[1, -1]])

@@ -239,3 +239,13 @@ def test_repr_and_names(name: str, arguments: dict[str, Any]) -> None:
 def test_bad_arguments(make: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"got "):
         make()
+
+
+@pytest.mark.parametrize(("optimizer", "name"), [
+    (fastbp.Adam(epsilon=1e-40), "epsilon"), (fastbp.RMSprop(epsilon=1e-40), "epsilon"),
+    (fastbp.Adagrad(initial_accumulator_value=1e300), "initial_accumulator_value")])
+def test_settings_beyond_the_dtype(optimizer: fastbp.Optimizer, name: str) -> None:
+    optimizer.check(np.dtype("float64"))
+    net = fastbp.Network([fastbp.Dense(2, 1)], "L2Loss")
+    with pytest.raises(ValueError, match=f"^{name} must be in .* for float32, got 1e"):
+        net.fit(np.ones((3, 2)), np.ones(3), epochs=1, optimizer=optimizer)

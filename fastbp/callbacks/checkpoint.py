@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._validation import check_choice, check_real, check_size
+from .._validation import as_path, check_choice, check_real, check_size
 from ..engine import EPOCH, POSITION, STEP
 from .base import Callback
 
@@ -35,7 +35,7 @@ class Checkpoint(Callback):
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1,
                  seconds: float | None = None, keep: str = "last") -> None:
-        self.path, self.every = os.fsdecode(path), check_size(every, "every")
+        self.path, self.every = as_path(path), check_size(every, "every")
         self.seconds = None if seconds is None else check_real(seconds, "seconds")
         self.keep = check_choice(keep, "keep", ("last", "all"))
         if self.keep == "all" and "{epoch}" not in self.path:

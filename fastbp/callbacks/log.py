@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
-from .._validation import check_bool
+from .._validation import as_path, check_bool
 from .base import Callback
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _File(Callback):
     """A file open during training."""
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
-        self.path, self.append = Path(path), check_bool(append, "append")
+        self.path, self.append = Path(as_path(path)), check_bool(append, "append")
         self._file: IO[str] | None = None
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:

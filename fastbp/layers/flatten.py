@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class Flatten(Layer):
 
     def __init__(self, shape: Sequence[int] | None = None) -> None:
         super().__init__()
+        if shape is not None and (isinstance(shape, str) or not isinstance(shape, Iterable)):
+            raise TypeError(f"shape must be a sequence of integers, got {shape!r}")
         self.shape = None if shape is None else tuple(check_size(n, "shape") for n in shape)
         self._given: tuple[int, ...] | None = None
         if self.shape is not None:

@@ -90,7 +90,10 @@ class Loss:
             return as_labels(T, name, n_out)
         if array.ndim == 1 and n_out == 1:
             array = array[:, None]
-        return as_matrix(array, name, dtype, n_out, allow_nonfinite=allow_nonfinite)
+        rows = as_matrix(array, name, dtype, n_out, allow_nonfinite=allow_nonfinite)
+        if self.labels and self.probabilities and (bad := rows < 0).any():
+            raise ValueError(f"{name} must be at least 0, got {rows[bad][0]}")
+        return rows
 
     def forward(self, X: Any, T: Any, *, sample_weight: Any = None,
                 allow_nonfinite: bool = True) -> float:

@@ -64,6 +64,21 @@ class Optimizer:
         """Fill the state before the first step, shape (n_slots, n): with zeros."""
         slots[...] = 0
 
+    def check(self, dtype: np.dtype[Any]) -> None:
+        """Refuse settings that ``dtype`` would make 0 or infinite.
+
+        Raises
+        ------
+        ValueError
+            Names the setting.
+        """
+        tiny, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+        for name, low in (("epsilon", tiny), ("initial_accumulator_value", 0.0)):
+            value = getattr(self, name, low)
+            if not low <= value <= most:
+                raise ValueError(f"{name} must be in [{low:.3g}, {most:.3g}] for {dtype}, got "
+                                 f"{value!r}")
+
     @property
     def slot_names(self) -> tuple[str, ...]:
         """What each state vector means: a fit goes on from vectors that mean the same."""
