@@ -239,7 +239,8 @@ def limit_norms(op, task, params, ws, most, norms):
     for i in range(op["n_decayed"]):
         row = params[left + i * ld:left + i * ld + norms.size]
         for j in range(norms.size):
-            norms[j] += row[j] * row[j]
+            w = np.float64(row[j])  # squares of float32 under- and overflow
+            norms[j] += w * w
     high = 0.0
     for j in range(norms.size):
         norm = math.sqrt(norms[j])

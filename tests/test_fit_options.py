@@ -150,6 +150,16 @@ def test_limits_hold() -> None:
     assert np.abs(net.params - before).max() <= 1e-4 + 1e-12
 
 
+@pytest.mark.parametrize("size", [1e20, 1e-25])
+def test_the_largest_norm_holds_where_squares_do_not(size: float) -> None:
+    X, T = clusters()
+    net = classifier()
+    weight = net.named_parameters()["0.weight"]
+    weight[...] = size * np.sign(weight)
+    net.fit(X[:1], T[:1], epochs=1, optimizer=fastbp.SGD(1e-36), max_norm=size / 2)
+    np.testing.assert_allclose(np.sqrt(np.square(weight, dtype="f8").sum(axis=1)), size / 2, 1e-6)
+
+
 def test_the_average_is_what_remains_and_what_is_validated() -> None:
     X, T = clusters()
     net, plain = classifier("float64"), classifier("float64")
