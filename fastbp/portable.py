@@ -11,10 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, check_dtype
+from ._validation import Array, as_array, check_dtype
 from .layers import Layer
 from .losses import Loss
 from .plan import aligned_zeros
+
+
+class Buffer:
+    """A flat array that layers have views of: what is assigned later is copied into it.
+
+    Without ``__get__`` it is read as any attribute, at no cost.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, network: Any, value: Any) -> None:
+        own = network.__dict__.setdefault(self.name, value)
+        if own is not value:
+            given = as_array(value, self.name)
+            if given.shape != own.shape:
+                raise ValueError(f"{self.name} must have shape {own.shape}, got {given.shape}")
+            own[...] = given
 
 
 class Portable:
@@ -22,8 +40,8 @@ class Portable:
 
     layers: list[Layer]
     dtype: np.dtype[Any]
-    params: Array
-    grads: Array
+    params: Array = Buffer()  # type: ignore[assignment]
+    grads: Array = Buffer()  # type: ignore[assignment]
     loss_function: Loss
     _offsets: list[int]
 
@@ -44,7 +62,8 @@ class Portable:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.dtype = check_dtype(self.dtype)  # NumPy's own object
-        given, self.params = self.params, aligned_zeros(self.params.size, self.dtype)
+        given = self.__dict__.pop("params")
+        self.params = aligned_zeros(given.size, self.dtype)
         self.grads = aligned_zeros(self.params.size, self.dtype)
         self.__dict__ |= {"_plans": {}, "_row_plan": None}
         self._fuse()  # anew: an estimator's fit has another loss on top meanwhile
