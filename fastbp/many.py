@@ -7,14 +7,15 @@ the same compiled steps as alone, so it gets the same bits.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ._jit import thread_count
-from ._validation import Array, check_size
+from ._validation import Array, as_array, check_size
 from .arguments import check_callbacks
 from .history import History
 from .network import Network
@@ -59,6 +60,8 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
         what they have learnt. For a callback object that several networks would share, before
         anything is changed.
     """
+    if not isinstance(networks, Iterable):
+        raise TypeError(f"networks must be a sequence of Network, got {networks!r}")
     nets = list(networks)
     for i, net in enumerate(nets):
         if not isinstance(net, Network):
@@ -66,21 +69,29 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     if len({id(net) for net in nets}) < len(nets):
         raise ValueError(f"networks holds one network twice among its {len(nets)}")
     for name, given in (("rows", rows), ("options", options)):
-        if given is not None and len(given) != len(nets):
+        if given is None:
+            continue
+        if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)):
+            raise TypeError(f"{name} must be a sequence, got {given!r}")
+        if len(given) != len(nets):
             raise ValueError(f"{name} must have one entry a network, {len(nets)}, got "
                              f"{len(given)}")
+    for i, own in enumerate(options or ()):
+        if not isinstance(own, dict):
+            raise TypeError(f"options[{i}] must be a dict, got {own!r}")
+    if on_done is not None and not callable(on_done):
+        raise TypeError(f"on_done must be a function, got {on_done!r}")
     if n_threads is not None:
         n_threads = check_size(n_threads, "n_threads")
-    given = _given(common, options or [{}] * len(nets))
+    given = _given(common, [{}] * len(nets) if options is None else options)
     data, plans, stop = _Data(nets, X, T, rows), _Plans(), threading.Event()
+    data.check_rows()
 
     def one(i: int) -> History | None:
         if stop.is_set():
             return None
-        try:
+        with _named(i):
             return _fit(nets[i], *data.of(i), given[i], plans, stop)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"networks[{i}]: {error}") from error
 
     found: list[History] = []
     with ThreadPoolExecutor(max(1, min(thread_count(n_threads), len(nets)))) as pool:
@@ -96,6 +107,14 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
             stop.set()
             raise
     return found
+
+
+@contextmanager
+def _named(i: int) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"networks[{i}]: {error}") from error
 
 
 def _given(common: dict[str, Any], options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -129,12 +148,34 @@ class _Data:
         if self.lists:
             return self.X[i], self.T[i]
         net = self.nets[i]
+        X, T = self._shared(net)
+        return (X, T) if self.rows is None else (X[self.rows[i]], T[self.rows[i]])
+
+    def check_rows(self) -> None:
+        """Refuse rows that are none of X, before any network is trained."""
+        if self.rows is None or self.lists:
+            return
+        for i, (net, rows) in enumerate(zip(self.nets, self.rows, strict=True)):
+            with _named(i):
+                n = len(self._shared(net)[0])
+            if isinstance(rows, slice):
+                rows = np.arange(n)[rows]
+            found = as_array(rows, f"rows[{i}]")
+            if found.dtype == bool and found.shape == (n,):
+                found = np.flatnonzero(found)
+            if found.ndim != 1 or found.size == 0:
+                raise ValueError(f"rows[{i}] must hold the numbers of rows, got {rows!r}")
+            if found.dtype.kind not in "ui":
+                raise TypeError(f"rows[{i}] must hold integers, got {rows!r}")
+            if (bad := (found < -n) | (found >= n)).any():
+                raise ValueError(f"rows[{i}] holds {found[bad][0]}, and X has {n} rows")
+
+    def _shared(self, net: Network) -> tuple[Array, Array]:
         key = (net.dtype, net.n_in, net.n_out, type(net.loss_function), net.allow_nonfinite)
         with self._lock:
             if key not in self._checked:
                 self._checked[key] = net._check_pair(self.X, self.T)
-        X, T = self._checked[key]
-        return (X, T) if self.rows is None else (X[self.rows[i]], T[self.rows[i]])
+            return self._checked[key]
 
 
 class _Plans(threading.local):
@@ -151,7 +192,7 @@ class _Plans(threading.local):
         key = repr(shape)
         if key not in self.known:
             self.known[key] = net.plan(batch, 1, training=True)
-        net._plans[batch, 1, True, 0, threading.get_ident()] = self.known[key]
+        net._plans[net._plan_key(batch, 1, True, 0)] = self.known[key]
 
 
 def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,

@@ -104,7 +104,7 @@ class Network(Doors, Portable, Textbook):
         self.n_out = width
         self._fuse()
         self._allocate()
-        self._plans: dict[tuple[int, int, bool, int, int], Plan] = {}
+        self._plans: dict[Any, Plan] = {}
         self._one_row = 1, self.n_in
         self._row_plan: tuple[Array, int] | None = None
         self.last_run: Run | None = None
@@ -160,7 +160,7 @@ class Network(Doors, Portable, Textbook):
         panels.
         """
         n_threads = thread_count(n_threads)
-        key = capacity, n_threads, training, carried if n_threads > 1 else 0, get_ident()
+        key = self._plan_key(capacity, n_threads, training, carried)
         found = self._plans.get(key)
         if found is None:
             n = self._n_train if training else len(self.layers)
@@ -170,6 +170,11 @@ class Network(Doors, Portable, Textbook):
                 self._plans.pop(old, None)
             self._plans[key] = found
         return found
+
+    def _plan_key(self, capacity: int, n_threads: int, training: bool, carried: int) -> Any:
+        """What a plan is for; settings of layers and loss are written in it, and may change."""
+        return (capacity, n_threads, training, carried if n_threads > 1 else 0, get_ident(),
+                *[x.constants() for x in self.layers], self._head_loss.constants())
 
     def check_input(self, X: Any, name: str = "X") -> Array:
         """``X`` as the engine takes it, or an error that says what is wrong with it."""

@@ -224,3 +224,34 @@ def test_several_threads_predict_with_one_network() -> None:
     with ThreadPoolExecutor(8) as pool:
         for found, one in zip(pool.map(net.predict, inputs * 5), expected * 5, strict=True):
             np.testing.assert_array_equal(found, one)
+
+
+def test_settings_may_change() -> None:
+    X, T = np.random.default_rng(0).normal(size=(40, 4)).astype("f4"), np.arange(40) % 3
+
+    def net(slope: float, smoothing: float) -> fastbp.Network:
+        return fastbp.Network(
+            [fastbp.Dense(4, 8), fastbp.LeakyReLU(slope), fastbp.Dense(8, 3), fastbp.Softmax()],
+            fastbp.CrossEntropyLoss(label_smoothing=smoothing), seed=1)
+
+    changed, made = net(0.1, 0.0), net(0.9, 0.1)
+    batches = [X[:k].copy() for k in (1, 2, 40)]
+    for batch in batches:
+        changed.predict(batch)
+        changed.loss(batch, T[:len(batch)])
+    changed.layers[1].negative_slope = 0.9  # type: ignore[attr-defined]
+    changed.loss_function.label_smoothing = 0.1  # type: ignore[attr-defined]
+    for batch in batches:
+        np.testing.assert_array_equal(changed.predict(batch), made.predict(batch))
+        assert changed.loss(batch, T[:len(batch)]) == made.loss(batch, T[:len(batch)])
+
+
+@pytest.mark.parametrize("name", ["params", "grads"])
+def test_assigned_buffers_are_copied_into(name: str) -> None:
+    net = classifier()
+    own = getattr(net, name)
+    setattr(net, name, np.ones(own.shape))
+    assert getattr(net, name) is own
+    assert (own == 1).all()
+    with pytest.raises(ValueError, match=rf"^{name} must have shape \({own.size},\), got \(2,\)"):
+        setattr(net, name, np.ones(2))

@@ -106,6 +106,11 @@ class Layer:
         self._y: Array | None = None
         self._extra: Array = np.empty(0)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name[0] != "_" and (owner := self.__dict__.get("_owner")) is not None:
+            owner._row_plan = None  # a setting may be written in it
+
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the parameters, but not the network nor the last batch."""
         flat = None if self._flat is None else self._flat.copy()

@@ -211,7 +211,7 @@ class CrossEntropyLoss(Smoothed):
         """Softmax below makes it ``SoftmaxCrossEntropyLoss``."""
         if type(layer) is not Softmax:
             return None
-        return SoftmaxCrossEntropyLoss(self.reduction, label_smoothing=self.label_smoothing)
+        return self._as(SoftmaxCrossEntropyLoss())
 
 
 class _Binary(Smoothed):
@@ -259,5 +259,4 @@ class BinaryCrossEntropyLoss(_Binary):
         """Sigmoid below makes it ``SigmoidBinaryCrossEntropyLoss``."""
         if type(layer) is not Sigmoid:
             return None
-        return SigmoidBinaryCrossEntropyLoss(self.reduction,
-                                             label_smoothing=self.label_smoothing)
+        return self._as(SigmoidBinaryCrossEntropyLoss())

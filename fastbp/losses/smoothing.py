@@ -35,7 +35,16 @@ class Smoothed(Loss):
     def __init__(self, reduction: str = "mean", *, label_smoothing: float = 0.0) -> None:
         super().__init__(reduction)
         self.label_smoothing = check_real(label_smoothing, "label_smoothing", 0.0, 1.0)
-        self.changes_target = self.label_smoothing != 0
+
+    @property
+    def changes_target(self) -> bool:  # type: ignore[override]
+        """Where there is smoothing."""
+        return self.label_smoothing != 0
+
+    def _as(self, fused: Loss) -> Loss:
+        """``fused`` with the settings of this loss, also those to come."""
+        fused.__dict__ = self.__dict__
+        return fused
 
     def constants(self) -> tuple[float, float]:
         """The part of the target that is shared out."""
