@@ -586,6 +586,11 @@ def test_columns_that_do_not_fit() -> None:
     np.testing.assert_array_equal(p.transform(good | {"b": np.array(["True"])}), p.transform(good))
     target = data.learn({"x": np.arange(4.0), "y": np.array([0.0, 1, 0, 1])}, "y").target
     assert target is not None
+    for classes, written in ((["1", "2", "none"], "1.0"), (["false", "maybe", "true"], "False")):
+        encode = data.Target("t", "classification", classes).encode
+        assert encode(np.array([written])) == 0
+        with pytest.raises(ValueError, match="none of the classes"):
+            encode(np.array(["0.0"]))
     with pytest.raises(ValueError, match="holds 3 in row 1 .* none of the classes"):
         target.encode(np.array([1.0, 3.0]))
     with pytest.raises(ValueError, match="out must be"):

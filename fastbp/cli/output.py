@@ -117,7 +117,8 @@ class Output:
         found = [path for path in (self.work.iterdir() if self.work.is_dir() else ())
                  if path.is_dir() or not (path.name in (*FILES, LEARNED)
                                           or path.name.startswith((".", "checkpoint")))]
-        if not (self.finished or self.begun or settings["overwrite"]):
+        ours = self.finished or self.begun or (self.work / MODEL).exists()  # half moved
+        if not (ours or "fastbp" in self.result() or settings["overwrite"]):
             found += [self.folder / name for name in FILES if (self.folder / name).exists()]
         if found:
             raise ValueError(f"--output {self.folder}: {found[0]} is not of a run of fastbp "
@@ -177,7 +178,8 @@ class Output:
         if plan == "resume" and self._learned() not in (None, json.dumps(learned)):
             if not settings["overwrite"]:
                 raise ValueError(f"--resume: {settings['data']} has changed since the run in "
-                                 f"{self.folder} began; --overwrite starts anew")
+                                 f"{self.folder} began, or an earlier fastbp took other figures "
+                                 "of it; --overwrite starts anew")
             plan = "new"
         self._new_folder = not self.folder.exists()
         self.work.mkdir(parents=True, exist_ok=True)

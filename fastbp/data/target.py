@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._validation import Array, check_choice
-from .columns import first, missing, numbers, text
+from .columns import first, missing, numbers, plain, text
 
 if TYPE_CHECKING:
     from .table import Table
@@ -112,6 +112,10 @@ class Target:
             own = [places.get(v, -1) for v in different.tolist()]
             codes = np.array(own, np.int64)[inverse.reshape(-1)]
         new = codes < 0
+        if self._words and new.any():  # files write 1.0, True for 1, true
+            alike = {plain(str(name)): i for i, name in enumerate(self.classes)}
+            codes[new] = [alike.get(plain(str(v)), -1) for v in values[new].tolist()]
+            new = codes < 0
         if new.any():
             value = values[new].tolist()[0]
             value = int(value) if isinstance(value, float) and value.is_integer() else value

@@ -37,9 +37,13 @@ class Smoothed(Loss):
         self.label_smoothing = check_real(label_smoothing, "label_smoothing", 0.0, 1.0)
 
     @property
-    def changes_target(self) -> bool:  # type: ignore[override]
-        """Where there is smoothing."""
-        return self.label_smoothing != 0
+    def changes_target(self) -> bool:
+        """Where there is smoothing, or a subclass has said so."""
+        return self.label_smoothing != 0 or bool(self.__dict__.get("_changes"))
+
+    @changes_target.setter
+    def changes_target(self, value: bool) -> None:
+        self._changes = value
 
     def _as(self, fused: Loss) -> Loss:
         """``fused`` with the settings of this loss, also those to come."""
