@@ -249,7 +249,7 @@ def test_two_runs_in_one_folder_are_refused(run: Here) -> None:
     folder = run.folder / "r"
     first = Output(folder)
     settings = {"data": "iris", "output": "r", "overwrite": True, "resume": False}
-    first.begin(first.plan(settings), settings, "0", {})
+    first.begin(first.plan(settings), settings, "0", "")
     line = run.fails("train", "iris", "-o", folder, "-q", "--overwrite")
     assert "another fastbp train is at work" in line
     first.discard()

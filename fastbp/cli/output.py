@@ -17,10 +17,11 @@ from typing import Any
 
 import click
 
+from ..data import Preprocessor, Target
 from ..engine import EPOCH, POSITION
 from ..io.files import write_whole
 from ..io.safetensors import read
-from ..model import PREPROCESSING, TARGET, load_model
+from ..model import load_model
 from . import config
 
 MODEL, CONFIG, METRICS, REPORT, RESULT = (
@@ -32,6 +33,11 @@ LEARNED = "learned.json"
 FILES = (CHECKPOINT, METRICS, REPORT, RESULTS, BEST, CONFIG, RESULT, MODEL)
 #: Settings that an unfinished run may be gone on with changed.
 FREE = ("threads", "time_limit", "checkpoint_every", "report", "epochs")
+
+
+def learned(preprocessor: Preprocessor | None, target: Target | None, rows: int) -> str:
+    """What a run knows of its data, as JSON: another text, other data."""
+    return json.dumps([preprocessor and preprocessor.to_dict(), target and target.to_dict(), rows])
 
 
 class Output:
@@ -165,7 +171,7 @@ class Output:
             return {}
 
     def begin(self, plan: str, settings: dict[str, Any], version: str,
-              learned: dict[str, Any]) -> None:
+              learned: str) -> None:
         """Make DIR/unfinished, empty unless a run goes on, of data of which the same was learnt.
 
         Raises
@@ -175,7 +181,7 @@ class Output:
         ValueError
             If another process works in it, or the data have changed since.
         """
-        if plan == "resume" and self._learned() not in (None, json.dumps(learned)):
+        if plan == "resume" and self._learned() not in (None, learned):
             if not settings["overwrite"]:
                 raise ValueError(f"--resume: {settings['data']} has changed since the run in "
                                  f"{self.folder} began, or an earlier fastbp took other figures "
@@ -191,7 +197,7 @@ class Output:
                         path.unlink()
             elif not self.begun:
                 shutil.copyfile(self.folder / CHECKPOINT, self.work / CHECKPOINT)
-            self.write(LEARNED, json.dumps(learned).encode())
+            self.write(LEARNED, learned.encode())
             self.write(CONFIG, config.as_toml(
                 settings, f"fastbp {version}; to repeat the run: fastbp train --config THIS "
                           "--output DIR"))
@@ -205,9 +211,7 @@ class Output:
             if self.begun:
                 return (self.work / LEARNED).read_text()
             model = load_model(self.folder / MODEL)
-            return json.dumps({PREPROCESSING: model.preprocessor and model.preprocessor.to_dict(),
-                               TARGET: model.target and model.target.to_dict(),
-                               "rows": model.info["rows"]})
+            return learned(model.preprocessor, model.target, model.info["rows"])
         except (OSError, ValueError, KeyError):
             return None
 

@@ -17,7 +17,6 @@ from ..data.columns import Matrix, column, rows_of
 from ..data.features import Numeric
 from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays, Columns
-from ..model import PREPROCESSING, TARGET
 
 #: Bundled data that is images in [0, 1], which need no standardising.
 IMAGES = ("digits", "mnist")
@@ -43,12 +42,6 @@ class Prepared:
     train: Rows | TableStream
     held: Rows | None
     test: Rows | None
-
-    @property
-    def learned(self) -> dict[str, Any]:
-        """What was learnt of the data, as plain JSON."""
-        return {PREPROCESSING: self.preprocessor.to_dict(), TARGET: self.target.to_dict(),
-                "rows": self.n_train}
 
     @property
     def streamed(self) -> bool:

@@ -20,7 +20,7 @@ from ..history import History
 from ..network import Network
 from . import build, config, many, scores
 from .exits import SIGNALS, Diverged, Stopped, named, say, status_of
-from .output import CHECKPOINT, METRICS, MODEL, REPORT, RESULT, Output
+from .output import CHECKPOINT, METRICS, MODEL, REPORT, RESULT, Output, learned
 from .prepare import Prepared, name_of, prepare
 from .watch import Metrics, Watch, shown
 
@@ -90,7 +90,8 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
         print(f"{data.name}: {data.n_train:,} rows to learn from{held}"
               f"{', read block by block' if data.streamed else ''}\n{runs[0].network.summary()}",
               file=sys.stderr, flush=True)
-    output.begin(plan, settings, __version__, data.learned)
+    output.begin(plan, settings, __version__,
+                 learned(data.preprocessor, data.target, data.n_train))
     try:
         began = time.monotonic()
         with SIGNALS.gently(), output.writing(), warnings.catch_warnings():
