@@ -34,7 +34,12 @@ class TorchBackend:
                 x.bias.copy_(torch.from_numpy(b))
         make: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[work.optimizer]
         self.optimizer = make(self.net.parameters(), lr=work.learning_rate, fused=True)
-        self.error = torch.compile(self._error) if self.compile else self._error
+        self.error = self._error
+        if self.compile:
+            # What is compiled for one workload after another is made for any shape, and after
+            # eight no more: each starts anew, for its own.
+            torch.compiler.reset()
+            self.error = torch.compile(self._error, dynamic=False)
 
     def _error(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         y = self.net(x)
