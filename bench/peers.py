@@ -29,25 +29,28 @@ RESULTS, PLOT = HERE / "peers.json", HERE / "peers.svg"
 
 
 def report(results: dict[str, Any]) -> str:
-    """A Markdown table: us a step, share of peak, ratios."""
+    """A Markdown table: us a step, share of peak, ratios; the last to a step of nothing but its
+    multiply-adds, at the peak of all threads, beyond which nobody gets."""
     table = best(results["records"])
     names = [n for n in PEERS if any(n in own for own in table.values())]
     lines = ["| row | " + " | ".join(names) +
-             " | share of peak (of one thread) | best peer / fastbp |",
-             "|---|" + "---:|" * (len(names) + 2)]
-    alone = {r["row"]: r["share_of_peak"] for r in results["records"]
-             if r["backend"] == "fastbp" and r["threads"] == 1}
+             " | share of peak (of one thread) | best peer / fastbp | best peer / peak |",
+             "|---|" + "---:|" * (len(names) + 3)]
+    own_records = [r for r in results["records"] if r["backend"] == "fastbp"]
+    alone = {r["row"]: r["share_of_peak"] for r in own_records if r["threads"] == 1}
     ratios, numpy_ratios = [], []
     for row, own in table.items():
         ours = own["fastbp"]
         others = [own[n]["us"] for n in names if n != "fastbp" and n in own]
         ratio = min(others) / ours["us"] if others else float("nan")
         ratios.append(ratio)
+        least = min(r["us"] * r["share_of_peak"] for r in own_records if r["row"] == row)
         if "numpy" in own:
             numpy_ratios.append(own["numpy"]["us"] / ours["us"])
         cells = [f"{own[n]['us']:,.1f}" if n in own else "-" for n in names]
         lines.append(f"| {row} | " + " | ".join(cells) +
-                     f" | {ours['share_of_peak']:.0%} ({alone[row]:.0%}) | {ratio:.2f} |")
+                     f" | {ours['share_of_peak']:.0%} ({alone[row]:.0%}) | {ratio:.2f} | "
+                     f"{ratio * ours['us'] / least:.1f} |")
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     lines += ["", f"Microseconds a step on {results['cores']} cores ({results['cpu']}); "
               f"{versions}.",
