@@ -206,6 +206,20 @@ def test_roc_by_hand() -> None:
         plot.roc([0, 0], [0.1, 0.2])
 
 
+def test_two_labels_as_many_times_as_there_are_rows_are_no_mirrors() -> None:
+    T = np.array([[1, 1], [0, 0], [1, 0], [0, 1]])
+    assert len(plot.roc(T, np.array([[0.9, 0.1], [0.2, 0.3], [0.4, 0.6], [0.5, 0.5]])).lines) == 3
+
+
+def test_a_row_far_off_is_seen_among_many() -> None:
+    predicted = np.append(np.tile(np.linspace(0, 1, 100), 20), 5.0)
+    ax = plot.residuals(np.append(predicted[:-1], 50.0), predicted)
+    rendered(ax)
+    cloud = ax.collections[0]
+    alone = np.asarray(cloud.get_array()) == 1
+    assert alone.sum() == 1 and cloud.get_facecolors()[alone, 3] > 0.2
+
+
 def test_residuals_and_predictions() -> None:
     ax = plot.residuals([1.0, 2.0, np.nan], [[0.5], [2.5], [1.0]], name="price $")
     dots = ax.lines[-1]

@@ -34,6 +34,7 @@ from fastbp import (  # noqa: E402
     report,
 )
 from fastbp.report import Report, from_network  # noqa: E402
+from fastbp.report.markup import text  # noqa: E402
 from fastbp.report.scores import of_classifier  # noqa: E402
 
 from .browser import Browser, open_browser  # noqa: E402
@@ -295,6 +296,20 @@ def test_multilabel_is_judged_label_by_label(reports: dict[str, Report],
         assert page.row(name)[4] == f"{told[name]['support']:.0f}"
 
 
+def test_the_task_says_what_is_judged_whatever_the_outputs_look_like() -> None:
+    rng = np.random.default_rng(0)
+    T, scores = rng.integers(0, 3, 60), rng.normal(size=(60, 3))
+    told = f"<dd>{(scores.argmax(axis=1) == T).mean():.1%}</dd>"
+    for output in (scores, 1 / (1 + np.exp(-scores))):
+        page = report.html(Report("", T_true=np.eye(3)[T], output=output))
+        assert page == report.html(Report("", T_true=T, output=output)) and told in page
+        assert "each yes or no" not in page
+    labels, P = np.array([[1, 1], [0, 1], [0, 0]]), np.array([[0.4, 0.6], [0.3, 0.7], [0.6, 0.4]])
+    page = report.html(Report("", task="multilabel", T_true=labels, output=P))
+    assert f"each yes or no</dt><dd>{((P > 0.5) == labels).mean():.1%}</dd>" in page
+    assert "log loss" not in page and "probability of yes" in page
+
+
 def test_trouble_is_told(pages: dict[str, Path]) -> None:
     page = pages["diverged"].read_text()
     assert "loss is not finite in 2 epochs, first in epoch 3." in page
@@ -310,6 +325,10 @@ def test_names_of_users_are_text(pages: dict[str, Path]) -> None:
     assert "<script" not in page and "<img" not in page
     assert page.count("&lt;script&gt;window.injected = true&lt;/script&gt;") >= 5
     assert "漢字" in page and "\x00" not in page and "\u202e" not in page
+
+
+def test_spaces_of_any_width_stay() -> None:
+    assert text("東京\u3000駅 1\u202f000\xa0€\x1b\r") == "東京\u3000駅 1\u202f000\xa0€\ufffd\ufffd"
 
 
 def test_target_brings_a_regression_back_to_its_units() -> None:

@@ -105,12 +105,12 @@ def _compact(count: int) -> str:
     return str(count)
 
 
-def tint(colour: str) -> Any:
-    """A colour map from clear to ``colour``: it looks right on any ground."""
+def tint(colour: str, least: float = 0.0) -> Any:
+    """A colour map from clear, or what is ``least`` opaque, to ``colour``: right on any ground."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     rgb = to_rgb(colour)
-    return LinearSegmentedColormap.from_list("tint", [(*rgb, 0.0), (*rgb, 1.0)])
+    return LinearSegmentedColormap.from_list("tint", [(*rgb, least), (*rgb, 1.0)])
 
 
 def confidence(T: Any, output: Any, classes: Sequence[Any] | None = None
@@ -226,7 +226,7 @@ def roc(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
                    for i, (t, y) in enumerate(zip(yes.T, Y.T, strict=True)) if 0 < t.mean() < 1)
     if not found:
         raise ValueError("roc needs rows of at least two classes")
-    if len(known) == 2 and yes[:, 0].sum() + yes[:, 1].sum() == len(yes):
+    if len(known) == 2 and (yes.sum(axis=1) == 1).all():
         found = found[-1:] if found[-1][1] == 1 else found[:1]  # the two mirror each other
     ax = finish(axes(ax), "ROC", "false positive rate", "true positive rate")
     ax.plot([0, 1], [0, 1], "--", color="0.55", linewidth=1)

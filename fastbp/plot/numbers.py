@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Rows that are drawn one by one; more are counted in hexagons.
 _DOTS = 600
+#: Opacity of a hexagon with one row: what lies far off must be seen.
+_SINGLE = 0.25
 #: Groups of rows, by prediction, whose mean is drawn.
 _GROUPS = 10
 
@@ -105,4 +107,4 @@ def _cloud(ax: Axes, x: Array, y: Array) -> None:
     if len(x) <= _DOTS:
         ax.plot(x, y, "o", color="C0", alpha=0.5, markersize=3.5, markeredgewidth=0)
     else:
-        ax.hexbin(x, y, gridsize=28, mincnt=1, bins="log", cmap=tint("C0"), linewidths=0)
+        ax.hexbin(x, y, gridsize=28, mincnt=1, bins="log", cmap=tint("C0", _SINGLE), linewidths=0)

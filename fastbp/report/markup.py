@@ -6,15 +6,16 @@ import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from unicodedata import category
 
 #: Decimals and units of time.
 _UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
 def text(value: Any) -> str:
-    """``value`` as text of a page."""
-    shown = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-                    for c in str(value))
+    """``value`` as text of a page; a space of any width stays one."""
+    shown = "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else
+                    "\N{REPLACEMENT CHARACTER}" for c in str(value))
     return html.escape(shown)
 
 

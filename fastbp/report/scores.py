@@ -45,21 +45,29 @@ def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None = None) 
         return Outcome(T, Y, lost)
     if task == "regression":
         return Outcome(T, Y, lost, outputs=of_regression(T, Y, classes))
-    return Outcome(T, Y, lost, of_classifier(T, Y, classes))
+    return Outcome(T, Y, lost, of_classifier(T, Y, classes, several=task == "multilabel"))
 
 
-def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None = None) -> Classes:
+def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
+                  several: bool = False) -> Classes:
     """Precision, recall, F1, support and area under the ROC curve of each class.
 
-    Rows of 0 and 1 whose outputs do not sum to 1 are yes-or-no questions, each on its own.
+    Parameters
+    ----------
+    T, output, classes
+        As in ``Report``.
+    several : bool
+        Whether each output is a question of its own.
     """
     metrics = targets.metrics()
-    yes, Y, names = of_classes.one_against_rest(T, output, classes)
-    several = is_multilabel(T, output)
     if several:
-        truth, guess = yes, (Y > 0.5).astype(np.int64)
+        truth, Y = targets.numbers(T, output)
+        truth = yes = truth.astype(np.int64)
+        guess = (Y > 0.5).astype(np.int64)
     else:
-        truth, guess = targets.labels(T, len(names), classes), Y.argmax(axis=1)
+        truth, Y = targets.pair(T, output, classes)
+        yes, guess = np.eye(Y.shape[1], dtype=np.int64)[truth], Y.argmax(axis=1)
+    names = targets.names(classes, Y.shape[1])
     options: dict[str, Any] = {"labels": np.arange(len(names)), "zero_division": 0.0}
     figures = metrics.precision_recall_fscore_support(truth, guess, average=None, **options)
     if not several:  # the mean over the classes that there are, as scikit-learn's
@@ -75,20 +83,13 @@ def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None = None) -> 
     overall = [("accuracy of each yes or no" if several else "accuracy",
                 float((truth == guess).mean())), ("F1, mean over classes", averages[0][3])]
     if several or targets.are_probabilities(Y):
-        hits, P, _ = of_classes.confidence(T, output, classes)
+        hits, P, _ = of_classes.confidence(truth.ravel(), Y.ravel() if several else Y)
         overall.append(("calibration error", of_classes.calibration_error(hits, P)))
         if not several:
             overall.append(("log loss", float(metrics.log_loss(
                 truth, (Y / Y.sum(axis=1, keepdims=True)).clip(0, 1),
                 labels=np.arange(len(names))))))
     return Classes(overall, rows, averages, [] if several else _mistakes(truth, guess, names))
-
-
-def is_multilabel(T: Any, output: Any) -> bool:
-    """Whether each output is a question of its own."""
-    target, Y = np.asarray(T), targets.scores(output)
-    return (target.ndim == 2 and target.shape[1] > 1 and target.shape == Y.shape
-            and not targets.are_probabilities(Y))
 
 
 def _average(metrics: Any, truth: Array, guess: Array, kind: str, options: dict[str, Any],

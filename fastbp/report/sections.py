@@ -115,16 +115,20 @@ def outcome(report: Report, found: Outcome | None, chart: Charts) -> str:
 
 def _classes(report: Report, T: Array, Y: Array, found: Classes, chart: Charts) -> list[str]:
     charts, several = [], report.task == "multilabel"
-    if not several:
+    if several:
+        T, Y = targets.numbers(T, Y)
+    else:
+        T, Y = targets.pair(T, Y, report.classes)
         worst = found.mistakes[0] if found.mistakes else None
         charts.append(chart(
             lambda: plot.confusion_matrix(T, Y, report.classes),
             "Confusion matrix, shaded by the share of each true class" + (
                 f"; most often {worst[0]} is taken for {worst[1]} ({worst[2]:,})." if worst
                 else "; no row is wrong.")))
-    if several or targets.are_probabilities(targets.scores(Y)):
+    if several or targets.are_probabilities(Y):
         error = dict(found.overall)["calibration error"]
-        charts.append(chart(lambda: plot.calibration(T, Y, report.classes),
+        each = (T.ravel(), Y.ravel(), ("no", "yes")) if several else (T, Y, report.classes)
+        charts.append(chart(lambda: plot.calibration(*each),
                             f"Calibration: off by {share(error)} on average."))
     areas = [area for *_, area in found.rows if area is not None]
     if areas:
