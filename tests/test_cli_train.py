@@ -284,6 +284,19 @@ def test_the_bar_shows_loss_accuracy_and_speed() -> None:
     assert re.search(r"epoch 3/3.*loss \d+\.\d+.*accuracy \d+\.\d+%.*[\d,]+ samples/s", text)
 
 
+def test_the_bar_of_a_second_fit_starts_empty() -> None:
+    from rich.console import Console
+
+    bar = ProgressBar(Console(file=io.StringIO(), force_terminal=True))
+    for _ in range(2):
+        bar.on_train_begin(classifier(), 2, 50)
+        task = bar._bar.tasks[0]
+        assert (task.completed, task.fields["figures"]) == (0, "")
+        bar.on_chunk_end(1, 50)
+        bar.on_epoch_end(1, {"loss": 1.0})
+        bar.on_train_end()
+
+
 def test_plain_lines_without_terminal_or_rich(monkeypatch: pytest.MonkeyPatch,
                                               capsys: pytest.CaptureFixture[str]) -> None:
     class Terminal(io.StringIO):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
@@ -76,8 +77,13 @@ class CSVLog(_File):
         self._file.flush()
 
 
+def json_line(figures: dict[str, float]) -> str:
+    """Figures as a line of JSON, which has no word for what is no finite number but null."""
+    return json.dumps({k: v if math.isfinite(v) else None for k, v in figures.items()}) + "\n"
+
+
 class JSONLines(_File):
-    """The figures of each epoch as one JSON object a line.
+    """The figures of each epoch as one JSON object a line; one that is not finite is null.
 
     Parameters
     ----------
@@ -89,7 +95,7 @@ class JSONLines(_File):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write the line."""
         assert self._file is not None
-        self._file.write(json.dumps({"epoch": epoch + 1, **logs}) + "\n")
+        self._file.write(json_line({"epoch": epoch + 1, **logs}))
         self._file.flush()
 
 

@@ -41,7 +41,7 @@ class ProgressBar(Callback):
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Show the empty bar."""
         self._epochs, self._n = epochs, n_samples
-        self._bar.update(self._task, total=epochs * n_samples, epoch=f"0/{epochs}")
+        self._bar.reset(self._task, total=epochs * n_samples, epoch=f"0/{epochs}", figures="")
         self._bar.start()
 
     def on_chunk_end(self, epoch: int, samples: int) -> None:

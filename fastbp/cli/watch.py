@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..callbacks import Callback
+from ..callbacks.log import json_line
 from ..callbacks.progress import progress
 from .exits import SIGNALS
 
@@ -64,18 +64,14 @@ class Metrics(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write the line."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(line({"epoch": epoch + 1, **logs}))
+            file.write(json_line({"epoch": epoch + 1, **logs}))
 
 
 def lines(history: dict[str, list[float]], **more: int) -> list[str]:
     """A line of JSON for each epoch of a history; an epoch cut short has fewer figures."""
-    return [line({**more, "epoch": i + 1, **{k: v[i] for k, v in history.items() if i < len(v)}})
+    return [json_line({**more, "epoch": i + 1,
+                       **{k: v[i] for k, v in history.items() if i < len(v)}})
             for i in range(len(history.get("loss", ())))]
-
-
-def line(figures: dict[str, float]) -> str:
-    """Figures as a line of JSON, which has no word for what is no finite number but null."""
-    return json.dumps({k: v if np.isfinite(v) else None for k, v in figures.items()}) + "\n"
 
 
 def shown(quiet: bool) -> list[Callback]:
