@@ -14,6 +14,7 @@ pytest.importorskip("click")
 pytest.importorskip("pyarrow")
 
 import fastbp
+from fastbp.cli import many
 
 from .builders import classifier
 from .commands import Here, params, process, table
@@ -268,6 +269,15 @@ def test_one_diverged_run_among_several_is_told_apart(run: Here) -> None:
     for name in ("result.json", "metrics.jsonl"):  # JSON to the letter: no NaN
         text = Path("fastbp-iris", name).read_text()
         assert "NaN" not in text and "Infinity" not in text
+
+
+def test_the_table_of_runs_has_what_the_first_lacks() -> None:
+    lines = many.table([{"run": 0, "loss": None, "status": "diverged", "best": False},
+                        {"run": 1, "loss": 0.5, "val_loss": 0.25, "status": "finished",
+                         "best": True}])
+    assert [line.split() for line in lines] == [
+        ["run", "loss", "val_loss", "status"], ["0", "-", "-", "diverged"],
+        ["1", "0.5", "0.25", "finished", "*"]]
 
 
 def test_the_best_epoch_before_divergence_is_kept(run: Here,

@@ -94,9 +94,35 @@ def test_numbers_and_networks_alone_predict_too(trained: Here) -> None:
 
 def test_a_pipe_that_closes_is_no_error(trained: Here) -> None:
     table(trained.folder / "long.csv", 20000)
-    done = subprocess.run(f"{sys.executable} -m fastbp predict kind long.csv | head -2",
-                          shell=True, cwd=trained.folder, capture_output=True, text=True)
+    command = f"{sys.executable} -m fastbp predict kind"
+    done = subprocess.run(["bash", "-c", f"{command} long.csv | head -2; exit $PIPESTATUS"],
+                          cwd=trained.folder, capture_output=True, text=True)
     assert len(done.stdout.splitlines()) == 2 and done.stderr == ""
+    assert done.returncode == 128 + 13  # as of any program that SIGPIPE ends
+    done = subprocess.run(["bash", "-c", f"{command} d.csv -o out.csv >&-"], cwd=trained.folder,
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr and Path(trained.folder, "out.csv").exists()
+
+
+def test_predictions_do_not_replace_what_they_are_of(trained: Here) -> None:
+    before = Path("d.csv").read_bytes()
+    os.link("d.csv", "e.csv")
+    for out in ("d.csv", "e.csv"):
+        done = trained("predict", "kind", "d.csv", "-o", out)
+        assert done.status == 2 and f"{out} would replace DATA" in done.err
+    assert Path("d.csv").read_bytes() == before
+
+
+def test_letters_that_the_locale_lacks(trained: Here) -> None:
+    russian = {**os.environ, "PYTHONIOENCODING": "cp1251"}  # neither ² nor é
+    done = process("evaluate", "y", "d.csv", folder=trained.folder, env=russian)
+    assert done.returncode == 0 and "R\\xb2 " in done.stdout and not done.stderr
+    words = np.where(np.arange(50) % 2, "é", "e")
+    table(trained.folder / "words.csv", 50, word=words)
+    assert trained("train", "words.csv", "--target", "word", "--epochs", "1", "--no-report", "-q",
+                   "-o", "words").status == 0
+    done = process("predict", "words", "words.csv", folder=trained.folder, env=russian)
+    assert done.returncode == 1 and "can't encode" in done.stderr
 
 
 def test_scores_are_scikit_learns(trained: Here) -> None:

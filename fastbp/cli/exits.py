@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -9,7 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TextIO
 
@@ -40,11 +41,12 @@ def run(argv: Sequence[str] | None) -> int:
     """One command from arguments to exit status."""
     from .group import fastbp
 
-    with one_line_warnings(), stop_signals():
+    with one_line_warnings(), stop_signals(), any_locale():
         try:
             status = fastbp.main(None if argv is None else list(argv), prog_name="fastbp",
                                  standalone_mode=False)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed, as by >&-
+                sys.stdout.flush()
             return int(status or 0)
         except click.exceptions.Exit as error:
             return error.exit_code
@@ -56,6 +58,8 @@ def run(argv: Sequence[str] | None) -> int:
             return status_of(error)
         except Diverged as error:
             return _fail(error, DIVERGED)
+        except SystemExit:  # so click ends where a pipe closed
+            return _BY_SIGNAL + signal.SIGPIPE
         except BrokenPipeError:  # of ``fastbp predict ... | head``
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return _BY_SIGNAL + signal.SIGPIPE
@@ -109,6 +113,22 @@ def one_line_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
+
+
+@contextmanager
+def any_locale() -> Iterator[None]:
+    """What the locale has no letter for, as the ² of R², is escaped and no error."""
+    out = sys.stdout
+    if not isinstance(out, io.TextIOWrapper):
+        yield
+        return
+    before = out.errors
+    out.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):  # a pipe that closed, a file that was
+            out.reconfigure(errors=before)
 
 
 class Signals:

@@ -110,8 +110,7 @@ def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[di
                       "status": "diverged" if one.diverged else one.status,
                       "seconds": round(one.watch.seconds, 3), "best": one is best})
     text = io.StringIO()
-    columns = list(dict.fromkeys(name for row in found for name in row))
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, max(found, key=len), lineterminator="\n")
     writer.writeheader()
     writer.writerows(found)
     output.write(RESULTS, text.getvalue().encode())
@@ -127,10 +126,13 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     """The runs as lines of text, the best marked."""
     if not rows:
         return []
-    names = [name for name in rows[0] if name != "best"]
-    cells = [names, *([f"{row.get(n, ''):.6g}" if isinstance(row.get(n), float)
-                       else str(row.get(n, "") if row.get(n, "") is not None else "-")
-                       for n in names] for row in rows)]
+    # A run that diverged in its first epoch has no figures of held-out rows.
+    names = [name for name in max(rows, key=len) if name != "best"]
+
+    def cell(value: Any) -> str:
+        return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+    cells = [names, *([cell(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     marks = ["", *("  *" if row["best"] else "" for row in rows)]
     return ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) + mark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,6 +29,9 @@ def command(model: str, data: str, output: str | None, delimiter: str | None, ba
     """
     from . import models, writers
 
+    if output is not None and Path(output).exists() and Path(data).exists() and (
+            Path(output).samefile(data)):
+        raise click.UsageError(f"--output {output} would replace DATA: choose another")
     found = models.open_model(model)
     writer = writers.open_writer(output)
     with writer:

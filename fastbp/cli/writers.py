@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
 import tempfile
@@ -94,8 +95,6 @@ class TextWriter(Writer):
 
     def __init__(self, path: str | os.PathLike[str], delimiter: str) -> None:
         super().__init__(path)
-        import io
-
         self.text = io.TextIOWrapper(self.file, encoding="utf-8", newline="", write_through=True)
         self.rows = Text(self.text, delimiter)
 
@@ -109,6 +108,8 @@ class Stdout:
     """CSV on stdout."""
 
     def __enter__(self) -> Stdout:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="strict")  # data are right or not there
         self.rows = Text(sys.stdout)
         return self
 
