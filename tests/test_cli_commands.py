@@ -125,6 +125,17 @@ def test_letters_that_the_locale_lacks(trained: Here) -> None:
     assert done.returncode == 1 and "can't encode" in done.stderr
 
 
+def test_info_has_a_line_a_column_whatever_its_name(run: Here) -> None:
+    rows = [["a\nb", "c\x1b[2J", "y"], *([str(i), "pq"[i % 2] + "\n", str(i)] for i in range(9))]
+    with open("d.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert run("train", "d.csv", "--target", "y", "--task", "regression", "--epochs", "1", "-q",
+               "--no-report", "-o", "m").status == 0
+    out = run("info", "m").out
+    assert "\ncolumn      a b: number" in out and "\x1b" not in out
+    assert "\ncolumn      c\ufffd[2J: 2 categories (p , q )" in out
+
+
 def test_scores_are_scikit_learns(trained: Here) -> None:
     from sklearn import metrics
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -310,6 +311,10 @@ def test_the_task_says_what_is_judged_whatever_the_outputs_look_like() -> None:
     assert "log loss" not in page and "probability of yes" in page
 
 
+def test_a_history_of_validation_alone() -> None:
+    assert "Rows a second" in report.html(Report("", {"val_samples_per_s": [2.0]}))
+
+
 def test_trouble_is_told(pages: dict[str, Path]) -> None:
     page = pages["diverged"].read_text()
     assert "loss is not finite in 2 epochs, first in epoch 3." in page
@@ -365,6 +370,7 @@ def test_the_style_of_a_notebook_does_not_leak(reports: dict[str, Report],
     ({"task": "ranking"}, ValueError, "task must be one of"),
     ({"network": "net"}, TypeError, "network must be a Network"),
     ({"history": [1.0]}, TypeError, "history must be"),
+    ({"history": SimpleNamespace(history={"loss": [1.0]})}, TypeError, "history must be a dict"),
     ({"history": {"loss": ["x"]}}, TypeError, r"history\['loss'\]"),
     ({"T_true": [0]}, ValueError, "T_true is given without output"),
     ({"output": [[1.0]]}, ValueError, "output is given without T_true"),

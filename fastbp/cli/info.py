@@ -13,6 +13,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
 def command(model: str, as_json: bool) -> None:
     """What is in MODEL: layers, columns, sizes, who wrote it and how."""
+    from ..plot.canvas import plain
     from . import models
 
     found = models.open_model(model)
@@ -28,12 +29,12 @@ def command(model: str, as_json: bool) -> None:
     for name, value in entries["scores"].items():
         click.echo(f"{name:18}{value}  ({entries['scores_on']})")
     for column in entries["columns"]:
-        click.echo(f"column      {column['name']}: {column['what']}")
+        click.echo(f"column      {plain(column['name'])}: {plain(column['what'])}")
     if entries["target"] is not None:
         target = entries["target"]
         what = ", ".join(map(str, target["classes"])) if target["classes"] else (
             f"mean {target['mean']:g}, spread {target['scale']:g}")
-        click.echo(f"target      {target['name']}: {target['task']}, {what}")
+        click.echo(f"target      {plain(target['name'])}: {target['task']}, {plain(what)}")
 
 
 def _entries(found: Any, path: str) -> dict[str, Any]:

@@ -80,7 +80,6 @@ class Report:
             For parts that do not fit.
         """
         check_choice(self.task, "task", TASKS)
-        curves.series(self.history)
         if self.network is not None and not isinstance(self.network, Network):
             raise TypeError(f"network must be a Network, got {self.network!r}")
         for part, other in (("T_true", "output"), ("output", "T_true"), ("X", "T"), ("T", "X")):
@@ -88,9 +87,10 @@ class Report:
                 given = part if getattr(self, other) is None else other
                 missing = other if given == part else part
                 raise ValueError(f"{given} is given without {missing}")
-        for name in ("config", "timings"):
+        for name in ("history", "config", "timings"):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(f"{name} must be a dict, got {getattr(self, name)!r}")
+        curves.series(self.history)
         for key, seconds in self.timings.items():
             if isinstance(seconds, (str, bytes)) or not np.isscalar(seconds):
                 raise TypeError(f"timings[{key!r}] must be a number of seconds, got {seconds!r}")

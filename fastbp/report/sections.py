@@ -72,7 +72,7 @@ def learning(report: Report, chart: Charts) -> str:
 
 def _curve_caption(known: dict[str, Array], name: str) -> str:
     words, said = curves.words(name), []
-    if name == "samples_per_s" and np.isfinite(known[name]).any():
+    if name == "samples_per_s" and np.isfinite(known.get(name, np.nan)).any():
         return f"Rows a second: {np.nanmedian(known[name]):,.0f} in the median."
     for label, values in (("training", known.get(name)), ("validation", known.get(f"val_{name}"))):
         finite = values[np.isfinite(values)] if values is not None else np.empty(0)
