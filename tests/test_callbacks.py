@@ -94,6 +94,11 @@ def test_plateaus_lower_the_rate() -> None:
     # epochs 2 and 3 disappoint; one of rest, then two more
     assert history["learning_rate"] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]
     history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
+        Figures([1.0, 2, 2, 0.5, 2, 2, 2, 2]),
+        ReduceOnPlateau("figure", patience=0, factor=0.5, cooldown=3)])
+    # three of rest, whatever progress there is among them
+    assert history["learning_rate"] == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+    history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
         Figures(values), ReduceOnPlateau("figure", patience=0, factor=0.1, minimum=0.05)])
     assert history["learning_rate"][-1] == pytest.approx(0.05)
     history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[

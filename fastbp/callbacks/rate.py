@@ -43,7 +43,10 @@ class ReduceOnPlateau(Monitor):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Reduce where patience is over."""
-        if not self.improved(logs) and self.wait > self.patience:
+        cooling = min(self.wait + 1, 0)
+        if self.improved(logs):
+            self.wait = cooling  # progress does not end a cooldown
+        elif self.wait > self.patience:
             scale = self.run.rate_scale  # below the minimum already, it stays
             self.run.rate_scale = min(scale, max(scale * self.factor, self.minimum))
             self.wait = -self.cooldown
