@@ -19,7 +19,7 @@ from ._validation import Array, as_array, check_size
 from .arguments import check_callbacks
 from .history import History
 from .network import Network
-from .training import Job, prepare, straight, train
+from .training import Job, prepare, train
 
 
 def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
@@ -37,6 +37,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
         Data for all of them, or a list of data for each.
     rows : sequence of index arrays, optional
         Rows of X and T that each network learns from: folds, segments, bootstraps.
+        ``sample_weight`` for all networks has their weights; in ``options``, of those rows.
     options : sequence of dict, optional
         What ``fit`` takes, for each network; overrides ``common``.
     n_threads : int, optional
@@ -84,14 +85,15 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     if n_threads is not None:
         n_threads = check_size(n_threads, "n_threads")
     given = _given(common, [{}] * len(nets) if options is None else options)
-    data, plans, stop = _Data(nets, X, T, rows), _Plans(), threading.Event()
+    data = _Data(nets, X, T, rows, common.get("sample_weight"))
+    plans, stop = _Plans(), threading.Event()
     data.check_rows()
 
     def one(i: int) -> History | None:
         if stop.is_set():
             return None
         with _named(i):
-            return _fit(nets[i], *data.of(i), given[i], plans, stop)
+            return _fit(nets[i], *data.of(i), data.weighed(i, given[i]), plans, stop)
 
     found: list[History] = []
     with ThreadPoolExecutor(max(1, min(thread_count(n_threads), len(nets)))) as pool:
@@ -136,8 +138,8 @@ def _given(common: dict[str, Any], options: Sequence[dict[str, Any]]) -> list[di
 class _Data:
     """X and T of each network; what all share is converted and checked once a dtype."""
 
-    def __init__(self, nets: Sequence[Network], X: Any, T: Any, rows: Any) -> None:
-        self.nets, self.rows = nets, rows
+    def __init__(self, nets: Sequence[Network], X: Any, T: Any, rows: Any, weights: Any) -> None:
+        self.nets, self.rows, self.weights = nets, rows, weights
         self.lists = isinstance(X, list) and isinstance(T, list) and len(X) == len(T) == len(
             nets) and all(np.ndim(x) == 2 for x in X)
         self.X, self.T = X, T
@@ -145,19 +147,33 @@ class _Data:
 
     def of(self, i: int) -> tuple[Any, Any]:
         """The data of network ``i``."""
-        if self.lists:
+        if self.lists and self.rows is None:
             return self.X[i], self.T[i]
-        net = self.nets[i]
-        X, T = self._shared(net)
+        X, T = self._whole(i)
         return (X, T) if self.rows is None else (X[self.rows[i]], T[self.rows[i]])
+
+    def _whole(self, i: int) -> tuple[Array, Array]:
+        """What network ``i`` learns from, or some rows of that."""
+        net = self.nets[i]
+        return net._check_pair(self.X[i], self.T[i]) if self.lists else self._shared(net)
+
+    def weighed(self, i: int, options: dict[str, Any]) -> dict[str, Any]:
+        """``options`` of network ``i``; weights for all networks are of its rows there."""
+        own = options.get("sample_weight")
+        if self.rows is None or own is None or own is not self.weights:
+            return options
+        weights, n = as_array(own, "sample_weight"), len(self._whole(i)[0])
+        if weights.shape != (n,):
+            raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
+        return {**options, "sample_weight": weights[self.rows[i]]}
 
     def check_rows(self) -> None:
         """Refuse rows that are none of X, before any network is trained."""
-        if self.rows is None or self.lists:
+        if self.rows is None:
             return
-        for i, (net, rows) in enumerate(zip(self.nets, self.rows, strict=True)):
+        for i, rows in enumerate(self.rows):
             with _named(i):
-                n = len(self._shared(net)[0])
+                n = len(self._whole(i)[0])
             if isinstance(rows, slice):
                 rows = np.arange(n)[rows]
             found = as_array(rows, f"rows[{i}]")
@@ -196,16 +212,13 @@ class _Plans(threading.local):
 
 
 def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
-         stop: threading.Event) -> History | None:
+         stop: threading.Event) -> History:
     job = prepare(net, X, T, **options)
     job.n_threads = 1
     if not job.unwatched or job.resume:
-        return train(job)
+        return train(job, stop.is_set)
     plans.lend(job)
     try:
-        job.start()
-        done = straight(job, job.threads(), stop.is_set)
-        job.end()
+        return train(job, stop.is_set)
     finally:
         net._plans.clear()  # the next network works in it
-    return job.run.history if done else None

@@ -232,18 +232,23 @@ def _do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None 
         raise error
 
 
-def train(job: Job) -> History:
-    """Take a run through its epochs, in chunks, with all that happens between them."""
+def _never() -> bool:
+    return False
+
+
+def train(job: Job, stopped: Callable[[], bool] = _never) -> History:
+    """Take a run through its epochs, in chunks, with all that happens between them; ends early
+    where ``stopped`` says so."""
     job.start()
     run, threads = job.run, job.threads()
     job.begin()
     stop = any(getattr(hook, "stopped", False) for hook in job.hooks)
     try:
         if job.unwatched:
-            straight(job, threads)
+            straight(job, threads, stopped)
         else:
             while run.cursor[EPOCH] - run.first_epoch < run.epochs and not stop:
-                stop = _epoch(job, int(run.cursor[EPOCH]) - run.first_epoch, threads)
+                stop = _epoch(job, int(run.cursor[EPOCH]) - run.first_epoch, threads, stopped)
     except BaseException as error:
         job.end(error)
         raise
@@ -251,13 +256,11 @@ def train(job: Job) -> History:
     return run.history
 
 
-def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: False) -> bool:
-    """All epochs in calls of CHUNK_SECONDS, where nobody looks in between; whether all ran."""
+def straight(job: Job, threads: Threads, stopped: Callable[[], bool]) -> None:
+    """All epochs in calls of CHUNK_SECONDS, where nobody looks in between."""
     run, n, whole = job.run, job.run.n_rows, job.run.steps_per_epoch
     last, total = run.first_epoch + run.epochs, run.total
-    while run.cursor[EPOCH] < last:
-        if stopped():
-            return False
+    while run.cursor[EPOCH] < last and not stopped():
         done = int(run.cursor[EPOCH]) * whole + int(run.cursor[POSITION]) // run.batch_size
         count, epoch = min(run.chunk, last * whole - done), len(run.history.get("loss", ()))
         begun, before = int(run.cursor[STEP]), time.perf_counter()
@@ -271,7 +274,6 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
         if not np.isfinite(losses).all():
             for k, loss in enumerate(losses):
                 _warn_of(loss / total, epoch + k)
-    return True
 
 
 def _pace(run: Run, threads: Threads, count: int, taken: int, spent: float) -> None:
@@ -289,7 +291,7 @@ def _warn_of(loss: float, epoch: int) -> None:
                       RuntimeWarning, stacklevel=6)
 
 
-def _epoch(job: Job, epoch: int, threads: Threads) -> bool:
+def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) -> bool:
     """One epoch, or what is left of it; returns whether to stop."""
     run, hooks = job.run, job.hooks
     n, began, stop = run.n_rows, time.perf_counter(), False
@@ -303,7 +305,7 @@ def _epoch(job: Job, epoch: int, threads: Threads) -> bool:
         _pace(run, threads, count, count, spent)
         taken += count
         done, error = min(taken * run.batch_size, n), float(run.errors[0])
-        stop = _tell(hooks, "on_chunk_end", epoch, done)
+        stop = _tell(hooks, "on_chunk_end", epoch, done) or stopped()
     seen = done - begun_at * run.batch_size
     logs = {"loss": error / (run.total * done / n), "learning_rate": rate,
             "samples_per_s": seen / (time.perf_counter() - began)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastbp
-from fastbp.callbacks import EarlyStopping
+from fastbp.callbacks import EarlyStopping, Lambda
 
 from .builders import CHAINS, classifier, clusters, data, network
 
@@ -42,12 +44,59 @@ def test_seeds_sizes_and_hyperparameters_as_if_alone(n_threads: int) -> None:
 def test_folds_segments_and_lists_of_data() -> None:
     X, T = clusters(120)
     rows = [np.setdiff1d(np.arange(120), np.arange(k, 120, 4)) for k in range(4)]
-    nets, twins, lists = ([classifier(seed=k) for k in range(4)] for _ in range(3))
+    nets, twins, lists, both = ([classifier(seed=k) for k in range(4)] for _ in range(4))
     fastbp.fit_many(nets, X, T, rows=rows, epochs=3)
     fastbp.fit_many(lists, [X[r] for r in rows], [T[r] for r in rows], epochs=3)
+    fastbp.fit_many(both, [X] * 4, [T] * 4, rows=rows, epochs=3)
     alone(twins, [X[r] for r in rows], [T[r] for r in rows], [{"epochs": 3}] * 4)
-    for a, b, c in zip(nets, twins, lists, strict=True):
-        assert a.params.tobytes() == b.params.tobytes() == c.params.tobytes()
+    for a, b, c, d in zip(nets, twins, lists, both, strict=True):
+        assert a.params.tobytes() == b.params.tobytes() == c.params.tobytes() == d.params.tobytes()
+
+
+def test_weights_for_all_networks_are_of_the_rows_of_each() -> None:
+    X, T = clusters(120)
+    rng, weights = np.random.default_rng(0), np.arange(120.0)
+    rows = [rng.integers(0, 120, 120), np.arange(60), np.arange(0, 120, 2)]
+    nets, twins = ([classifier(seed=k) for k in range(3)] for _ in range(2))
+    own = {"sample_weight": np.arange(60)}  # of the rows that are picked
+    fastbp.fit_many(nets, X, T, rows=rows, epochs=2, sample_weight=weights,
+                    options=[{}, {}, own])
+    alone(twins, [X[r] for r in rows], [T[r] for r in rows],
+          [{"epochs": 2, "sample_weight": weights[r]} for r in rows[:2]] + [own | {"epochs": 2}])
+    for net, twin in zip(nets, twins, strict=True):
+        assert net.params.tobytes() == twin.params.tobytes()
+
+
+def test_after_an_error_all_end_as_alone_and_at_once() -> None:
+    X, T = clusters(100)
+
+    def rate(epoch: float) -> float:
+        if epoch < 20:
+            return 0.1
+        raise ArithmeticError("no rate")
+
+    net = classifier()
+    with pytest.raises(ArithmeticError):
+        fastbp.fit_many([net], X, T, epochs=4000, average=0.9,
+                        optimizer=fastbp.SGD(fastbp.schedules.Function(rate)))
+    assert net.last_run is not None
+    np.testing.assert_array_equal(net.params, net.last_run.average)
+
+    seen, failed = [], threading.Event()
+
+    def fail(epoch: int, logs: dict[str, float]) -> None:
+        failed.set()
+        raise ArithmeticError("no more")
+
+    def count(epoch: int, logs: dict[str, float]) -> None:
+        seen.append(epoch)
+        failed.wait(60)
+        time.sleep(0.01)
+
+    with pytest.raises(ArithmeticError):
+        fastbp.fit_many([classifier(), classifier()], X, T, epochs=500, n_threads=2,
+                        options=[{"callbacks": [Lambda(f)]} for f in (fail, count)])
+    assert len(seen) < 500
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -123,6 +172,8 @@ def test_each_goes_on_where_it_ended() -> None:
     ({"networks": classifier()}, TypeError, "networks must be a sequence of Network, got"),
     ({"rows": 3}, TypeError, "rows must be a sequence, got 3"),
     ({"rows": [[0, 1], [99]]}, ValueError, r"rows\[1\] holds 99, and X has 50 rows"),
+    ({"rows": [[0, 1], [2]], "sample_weight": [1, 2]}, ValueError,
+     r"sample_weight must have shape \(50,\), got \(2,\)"),
     ({"rows": [[0, 1], ["a"]]}, TypeError, r"rows\[1\] must hold"),
     ({"rows": [[0, 1], [0.5]]}, TypeError, r"rows\[1\] must hold integers, got \[0.5\]"),
     ({"rows": [[0, 1], []]}, ValueError, r"rows\[1\] must hold the numbers of rows"),
