@@ -61,9 +61,10 @@ def check_validation(network: Network, data: Any) -> Validation | None:
     return Validation(X, T, weights)
 
 
-def hold_out(network: Network, X: Array, T: Array, weights: Array | None,
+def hold_out(network: Network, X: Array, T: Array, weights: Array | None, own: Array | None,
              share: float) -> tuple[Array, Array, Array | None, Validation]:
-    """(X, T, weights) to train on, and a share of the rows, drawn by the network's seed.
+    """(X, T, weights) to train on, and a share of the rows, drawn by the network's seed, with
+    their ``own`` weights: those of classes are for training.
 
     Raises
     ------
@@ -75,8 +76,8 @@ def hold_out(network: Network, X: Array, T: Array, weights: Array | None,
         raise ValueError(f"validation_split={share} of {len(X)} rows leaves nothing on one side")
     order = np.random.default_rng([network.seed, len(X)]).permutation(len(X))
     held, kept = np.sort(order[:count]), np.sort(order[count:])
-    pick = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
-    return X[kept], T[kept], pick(kept), Validation(X[held], T[held], pick(held))
+    return (X[kept], T[kept], None if weights is None else weights[kept],
+            Validation(X[held], T[held], None if own is None else own[held]))
 
 
 def measured(network: Network, validation: Validation | None,
@@ -108,7 +109,8 @@ def check_monitors(hooks: Sequence[Callback], network: Network, validation: Vali
 
 
 def check_weights(weights: Array | None, held: Validation | None, name: str) -> None:
-    """Refuse weights, ``name`` by name, that leave no row to train on or to validate on.
+    """Refuse weights, in training ``name`` by name, that leave no row to train on or to
+    validate on.
 
     Raises
     ------
@@ -116,6 +118,6 @@ def check_weights(weights: Array | None, held: Validation | None, name: str) -> 
         Says which rows.
     """
     out = None if held is None else held.weights
-    for own, what in ((weights, "trained on"), (out, "held out")):
+    for own, what, source in ((weights, "trained on", name), (out, "held out", "sample_weight")):
         if own is not None and not own.any():
-            raise ValueError(f"{name} is zero for every row that is {what}")
+            raise ValueError(f"{source} is zero for every row that is {what}")

@@ -63,7 +63,8 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     sample_weight : array_like, shape (n,), optional
         Weight of each row, at least 0; the mean over a batch is weighted.
     class_weight : dict or "balanced", optional
-        Weight of each class, times ``sample_weight``; "balanced" is n / (classes * count).
+        Weight of each class, times ``sample_weight``, in training alone; "balanced" is
+        n / (classes * count).
     validation_data : (X, T) or (X, T, sample_weight), optional
         Evaluated after each epoch.
     validation_split : float
@@ -135,16 +136,16 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     if n_threads is not None:
         n_threads = check_size(n_threads, "n_threads")
     hooks = [*check_callbacks(callbacks), *([PrintEpoch()] if verbose else [])]
-    weights = as_weights(sample_weight, len(X), network.dtype)
+    weights = own = as_weights(sample_weight, len(X), network.dtype)
     if class_weight is not None:
-        weights = class_weights(T, class_weight, network.n_out, weights, network.dtype)
+        weights = class_weights(T, class_weight, network.n_out, own, network.dtype)
     validation = check_validation(network, validation_data)
     split = check_real(validation_split, "validation_split", 0.0, 1.0)
     if split:
         if validation is not None:
             raise ValueError("validation_split and validation_data cannot both be given, got "
                              f"validation_split={validation_split!r}")
-        X, T, weights, validation = hold_out(network, X, T, weights, split)
+        X, T, weights, validation = hold_out(network, X, T, weights, own, split)
     check_weights(weights, validation, "class_weight" if class_weight is not None
                   else "sample_weight")
     check_metrics(found, network, T if validation is None else validation.T)

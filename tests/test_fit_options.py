@@ -226,6 +226,20 @@ def test_validation_split_holds_rows_out_by_the_seed() -> None:
     assert weighted["val_accuracy"] == pytest.approx(alone["val_accuracy"])
 
 
+def test_weights_of_classes_are_for_training_alone() -> None:
+    X, T = clusters(200)
+    net, options = classifier(), {"epochs": 1, "validation_split": 0.25}
+    found = net.fit(X, T, class_weight={0: 9, 1: 0}, **options)
+    held = HELD.astype(bool)
+    assert found["val_loss"] == [pytest.approx(net.loss(X[held], T[held]))]
+    own = {"sample_weight": np.arange(200)}
+    found = net.fit(X, T, class_weight={0: 9, 1: 0}, **own, **options)
+    expected = net.loss(X[held], T[held], sample_weight=np.arange(200)[held])
+    assert found["val_loss"] == [pytest.approx(expected)]
+    twin = classifier()  # rows of one class may be all that is held out
+    twin.fit(X, HELD, class_weight={1: 0}, **options)
+
+
 def test_metrics_by_name_and_function() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     X, T = clusters(200)
