@@ -83,7 +83,7 @@ def hold_out(network: Network, X: Array, T: Array, weights: Array | None, own: A
 def measured(network: Network, validation: Validation | None,
              metrics: Sequence[Metric]) -> Sequence[Metric]:
     """``metrics``, led by the accuracy where there are held-out rows of classes."""
-    if (validation is None or network.loss_function.probabilities is None
+    if (validation is None or not network.loss_function.classes
             or any(metric.name == "accuracy" for metric in metrics)):
         return metrics
     return [*get_metrics("accuracy"), *metrics]

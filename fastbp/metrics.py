@@ -117,6 +117,14 @@ def get_metrics(metrics: Any) -> list[Metric]:
     return found
 
 
+def one_class(network: Network, T: Array) -> bool:
+    """Whether rows of T are of one class each, not a yes or no for each output."""
+    loss = network.loss_function
+    if T.ndim == 1 or not loss.labels or loss.probabilities is not None:
+        return loss.labels
+    return bool((np.count_nonzero(T > 0.5, axis=1) == 1).all())  # margins: any number of ones
+
+
 def check_metrics(metrics: Sequence[Metric], network: Network, T: Array) -> None:
     """Refuse metrics that cannot be measured of the network on such targets.
 
@@ -128,12 +136,14 @@ def check_metrics(metrics: Sequence[Metric], network: Network, T: Array) -> None
     loss = network.loss_function
     for metric in metrics:
         name, ours = metric.name, metric is METRICS.get(metric.name)
-        if metric.takes != "output" and loss.probabilities is None:
+        if metric.takes == "probabilities" and loss.probabilities is None:
             raise ValueError(f"metrics: {name!r} needs a cross-entropy loss, not {loss!r}")
+        if metric.takes == "classes" and not loss.classes:
+            raise ValueError(f"metrics: {name!r} needs a loss of classes, not {loss!r}")
         if ours and name in _OF_ROWS and T.ndim == 1:
             raise ValueError(f"metrics: {name!r} needs rows of numbers as targets, got class "
                              f"indices of shape {T.shape}")
-        if ours and name in _OF_CLASSES and network.n_out > 1 and not loss.labels:
+        if ours and name in _OF_CLASSES and network.n_out > 1 and not one_class(network, T):
             raise ValueError(f"metrics: {name!r} needs one class for each row, and under {loss!r} "
                              "each output is a yes or no")
 
@@ -152,14 +162,15 @@ def measure(network: Network, X: Array, T: Array, metrics: Sequence[Metric],
     kinds = {metric.takes for metric in metrics}
     given: dict[str, tuple[Array, Array]] = {}
     if kinds & {"classes", "probabilities"}:
-        P = network.predict_proba(X)
+        loss = network.loss_function
+        P = network.predict(X) if loss.probabilities is None else network.predict_proba(X)
         if network.n_out == 1:
-            labels, classes = T[:, 0] > 0.5, P[:, 0] > 0.5
-        elif network.loss_function.labels:
+            labels, classes = T[:, 0] > 0.5, P[:, 0] > loss.threshold
+        elif one_class(network, T):
             labels = T if T.ndim == 1 else T.argmax(axis=1)
             classes = P.argmax(axis=1)
         else:  # a yes or no for each output: multi-label
-            labels, classes = T > 0.5, P > 0.5
+            labels, classes = T > 0.5, loss.threshold < P
         given |= {"probabilities": (labels, P), "classes": (labels, classes)}
     if "output" in kinds:
         given["output"] = T, network.predict(X)

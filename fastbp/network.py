@@ -257,7 +257,7 @@ class Network(Doors, Portable, Textbook):
         return (Softmax() if link == "softmax" else Sigmoid()).forward(Y)
 
     def predict_classes(self, X: Any) -> Array:
-        """Class indices (b,): the likeliest output, or output > 1/2 where there is one.
+        """Class indices (b,): the largest output, or output > ``threshold`` where there is one.
 
         Under a binary cross-entropy of several outputs each is a label of its own: then rows
         of 0 and 1 (b, n_out).
@@ -265,12 +265,15 @@ class Network(Doors, Portable, Textbook):
         Raises
         ------
         ValueError
-            As ``predict_proba``.
+            If the loss takes no classes, or X is unfit.
         """
-        P = self.predict_proba(X)
-        if self.n_out > 1 and self.loss_function.labels:
-            return P.argmax(axis=1)
-        yes = (P > 0.5).astype(np.int64)
+        loss = self.loss_function
+        if not loss.classes:
+            raise ValueError(f"predict_classes needs a loss of classes, not {loss!r}")
+        Y = self.predict(X) if loss.probabilities is None else self.predict_proba(X)
+        if self.n_out > 1 and loss.labels:
+            return Y.argmax(axis=1)
+        yes = (loss.threshold < Y).astype(np.int64)
         return yes if self.n_out > 1 else yes[:, 0]
 
     def loss(self, X: Any, T: Any, *, sample_weight: Any = None) -> float:

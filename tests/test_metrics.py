@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import fastbp
 
 from .builders import clusters, data, network
+
+
+def _quartic(x: Any, t: Any, dx: Any) -> Any:
+    error = 0.0
+    for i in range(x.size):
+        d = x[i] - t[i]
+        error += d**4
+        dx[i] = 4 * d**3
+    return error
 
 
 def test_two_outputs_have_the_area_of_the_second() -> None:
@@ -20,6 +31,36 @@ def test_two_outputs_have_the_area_of_the_second() -> None:
     T = np.stack([T > 0, T > 2], axis=1)
     history = several.fit(X, T, epochs=1, metrics=["roc_auc"])
     assert history["roc_auc"] == [metrics.roc_auc_score(T, several.predict_proba(X))]
+
+
+@pytest.mark.parametrize("loss", ["HingeLoss", fastbp.CustomLoss(_quartic, labels=True)])
+def test_losses_of_classes_without_probabilities_have_an_accuracy(loss: Any) -> None:
+    X, T = clusters(200)
+    net = fastbp.Network([fastbp.Dense(6, 4)], loss)
+    history = net.fit(X, T, epochs=3, validation_data=(X, T), metrics=["balanced_accuracy"],
+                      callbacks=[fastbp.EarlyStopping("val_accuracy", restore_best=False)])
+    classes = net.predict(X).argmax(axis=1)
+    np.testing.assert_array_equal(net.predict_classes(X), classes)
+    assert history["val_accuracy"][-1] == np.mean(classes == T)
+    history = net.fit(X, np.eye(4)[T], epochs=1, metrics=["accuracy"])
+    assert history["accuracy"] == [np.mean(net.predict_classes(X) == T)]
+    with pytest.raises(ValueError, match="metrics: 'roc_auc' needs a cross-entropy loss"):
+        net.fit(X, T, metrics=["roc_auc"])
+
+
+def test_margins_are_cut_where_they_are_to_predict() -> None:
+    X, T = clusters(200)
+    one = fastbp.Network([fastbp.Dense(6, 1)], "HingeLoss")
+    history = one.fit(X, T > 1, epochs=3, metrics=["accuracy", "f1"])
+    yes = one.predict(X)[:, 0] > 0
+    np.testing.assert_array_equal(one.predict_classes(X), yes)
+    assert history["accuracy"][-1] == np.mean(yes == (T > 1))
+    several = fastbp.Network([fastbp.Dense(6, 2)], "HingeLoss")
+    T = np.stack([T > 0, T > 2], axis=1)
+    history = several.fit(X, T, epochs=3, metrics=["accuracy"])
+    assert history["accuracy"][-1] == np.mean((several.predict(X) > 0) == T)
+    with pytest.raises(ValueError, match="metrics: 'balanced_accuracy' needs one class for each"):
+        several.fit(X, T, metrics=["balanced_accuracy"])
 
 
 def test_metrics_that_cannot_be_are_refused_and_own_ones_kept() -> None:

@@ -185,7 +185,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         if self.loss == "poisson":
             return T.shape[1], PoissonLoss(deviance=True), [], "exp"
         loss = L2Loss() if self.loss == "squared_error" else get_loss(self.loss)
-        if loss.labels or loss.probabilities is not None:
+        if loss.classes:
             raise ValueError(f"loss={self.loss!r} is not for regression")
         return T.shape[1], loss, [], "identity"
 

@@ -68,6 +68,11 @@ class Loss:
         """Whether there is a kernel for the engine."""
         return type(self).kernel is not None
 
+    @property
+    def classes(self) -> bool:
+        """Whether outputs stand for classes."""
+        return self.labels or self.probabilities is not None
+
     def constants(self) -> tuple[float, float]:
         """Numbers that the kernel finds as ``a`` and ``b`` of the head."""
         return 0.0, 0.0

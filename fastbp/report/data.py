@@ -144,7 +144,7 @@ def from_network(network: Network, history: Mapping[str, Sequence[float]], X: An
     """
     loss = network.loss_function
     one_class = loss.labels or network.n_out == 1
-    task = "regression" if loss.probabilities is None and not loss.labels else (
+    task = "regression" if not loss.classes else (
         "classification" if one_class else "multilabel")
     own = getattr(target, "classes", None) if classes is None else classes
     report = Report(title, history, task, network, classes=own, **parts)
