@@ -93,6 +93,12 @@ class Run:
             return 1.0
         return float(self.weights.sum(dtype=np.float64)) if self.weights.size else self.n_rows
 
+    def total_of(self, rows: int) -> float:
+        """Of that, the part of the epoch's first ``rows``."""
+        if self.mean and self.whole and self.weights.size and rows < self.n_rows:
+            return float(self.weights[self.order[:rows]].sum(dtype=np.float64))
+        return self.total * rows / self.n_rows
+
     def rates(self, n_steps: int) -> Array:
         """Learning rates of the next steps."""
         steps = self.cursor[engine.STEP] - self.first_step + np.arange(n_steps)

@@ -307,8 +307,8 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         taken += count
         done, error = min(taken * run.batch_size, n), float(run.errors[0])
         stop = _tell(hooks, "on_chunk_end", epoch, done) or stopped()
-    seen = done - begun_at * run.batch_size
-    logs = {"loss": error / (run.total * done / n), "learning_rate": rate,
+    seen, total = done - begun_at * run.batch_size, run.total_of(done)
+    logs = {"loss": error / total if total else 0.0, "learning_rate": rate,
             "samples_per_s": seen / (time.perf_counter() - began)}
     if int(run.cursor[EPOCH]) - run.first_epoch <= epoch:
         # Stopped within the epoch, or taken back: its figures are of what it has seen.

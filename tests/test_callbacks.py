@@ -115,6 +115,37 @@ def test_time_limit_and_functions_stop() -> None:
     assert len(history["loss"]) == 3
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_loss_of_a_part_of_an_epoch_is_of_its_rows(shuffle: bool) -> None:
+    X, T = clusters(100)
+    weights = np.where(np.arange(100) < 50, 1.0, 100.0)
+    net = classifier("float64")
+    start, seen = net.params.copy(), list[int]()
+
+    class First(StopAt):
+        def on_chunk_end(self, epoch: int, samples: int) -> bool:
+            seen.extend(self.run.order[:samples].tolist())
+            return True
+
+    history = net.fit(X, T, batch_size=20, shuffle=shuffle, sample_weight=weights,
+                      callbacks=[First(1)])
+    net.params[...] = start
+    expected = net.loss(X[seen], T[seen], sample_weight=weights[seen])
+    assert len(seen) == 20
+    assert history["loss"] == [pytest.approx(expected)]
+    history = net.fit(X, T, batch_size=20, shuffle=False, sample_weight=weights - 1,
+                      callbacks=[First(1)])
+    assert history["loss"] == [0]  # rows without a weight
+
+
+def test_json_has_null_for_what_is_not_finite(tmp_path: Path) -> None:
+    X, T = clusters(32)
+    path = tmp_path / "log.jsonl"
+    classifier().fit(X, T, epochs=2, callbacks=[Figures([np.nan, -np.inf]), JSONLines(path)])
+    for line in path.read_text().splitlines():
+        assert json.loads(line, parse_constant=pytest.fail)["figure"] is None
+
+
 def test_divergence_goes_back_to_the_last_good_epoch() -> None:
     X, T = clusters(64)
     net, good = classifier(), classifier()
