@@ -150,6 +150,7 @@ class Run:
         sizes[:, :2] = self.optimizer.sizes(sizes[:, 2], steps)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # one sum, wherever a chunk ends
+        self.errors = errors[:1]  # an interrupt is raised right after the call
         self._rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
         if len(self._sums) != plan.n_sums:
             self._sums = np.zeros((plan.n_sums, 2))
@@ -161,7 +162,6 @@ class Run:
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
                self.optimizer.hyper(), self._rules, self._sums, norms, self.watch,
                self.cursor, errors)
-        self.errors[0] = errors[0]
         return errors
 
     def _textbook(self) -> None:

@@ -125,13 +125,14 @@ class StreamRun(Run):
             self.cursor = self._inner  # the engine's place is within the block
             try:
                 super().advance(count, team)
-            finally:
-                self.cursor = whole
-            n_steps, self._left = n_steps - count, self._left - count
-            whole[STEP] += count
-            whole[POSITION] += count * self.batch_size
-            if whole[POSITION] >= self.n_rows:
-                whole[POSITION], whole[EPOCH] = 0, whole[EPOCH] + 1
+            finally:  # an interrupt is raised when steps are taken
+                taken = int(self._inner[STEP] - whole[STEP])
+                self.cursor, self._left = whole, self._left - taken
+                whole[STEP] += taken
+                whole[POSITION] += taken * self.batch_size
+                if whole[POSITION] >= self.n_rows:
+                    whole[POSITION], whole[EPOCH] = 0, whole[EPOCH] + 1
+            n_steps -= taken
 
     def _place(self) -> None:
         """Put the next block's rows in place of those that are done."""

@@ -299,9 +299,15 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
     taken = begun_at = int(run.cursor[POSITION]) // run.batch_size
     # The rate at the start of the epoch, also where a resumed run stands within it.
     rate, whole = float(run.epoch_rates(np.array([epoch]))[0]), run.steps_per_epoch
+    interrupt = None
     while taken < whole and not stop:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
-        run.advance(count, threads.size)
+        try:
+            run.advance(count, threads.size)
+        except KeyboardInterrupt as raised:  # when the steps are taken
+            if int(run.cursor[EPOCH]) - run.first_epoch <= epoch:
+                raise
+            interrupt = raised  # the epoch is over: all are told of it first
         spent = time.perf_counter() - before
         _pace(run, threads, count, count, spent)
         taken += count
@@ -319,7 +325,10 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         logs |= _validate(run, job.validation, job.metrics)
     run.history.append(logs)
     _warn_of(logs["loss"], epoch)
-    return _tell(hooks, "on_epoch_end", epoch, logs) or stop
+    stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop
+    if interrupt is not None:
+        raise interrupt
+    return stop
 
 
 def _tell(hooks: Sequence[Callback], event: str, *args: Any) -> bool:

@@ -312,6 +312,38 @@ def test_an_interrupt_leaves_a_checkpoint(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole.params, resumed.params)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("calls", [2, 5, 7])
+def test_an_interrupt_amid_a_call_of_steps_loses_none(
+        stream: bool, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastbp import run
+
+    X, T = clusters(150)
+    path, left, launch = tmp_path / "run", [calls], run.launch
+
+    def interrupted(*args: Any) -> Any:
+        launch(*args)
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    def fit(**options: Any) -> tuple[fastbp.Network, Any]:
+        net, hooks = classifier("float64"), options.pop("callbacks", [])
+        hooks = [ReduceOnPlateau("loss", patience=0, min_delta=9.0), StopAt(999), *hooks]
+        options = {"epochs": 3, "batch_size": 32, "callbacks": hooks, **options}
+        return net, (fastbp.fit_stream(net, [(X[:90], T[:90]), (X[90:], T[90:])], **options)
+                     if stream else net.fit(X, T, **options))
+
+    whole, expected = fit()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, "launch", interrupted)
+        fit(callbacks=[Checkpoint(path, every=9)])
+    again, found = fit(resume=path)
+    np.testing.assert_array_equal(again.params, whole.params)
+    assert found["loss"] == expected["loss"]
+    assert found["learning_rate"] == expected["learning_rate"]
+
+
 def test_a_user_layer_resumes_through_the_textbook_loop() -> None:
     X, T = clusters(64)
 
