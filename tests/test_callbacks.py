@@ -277,6 +277,15 @@ def test_checkpoints_are_models_too(tmp_path: Path) -> None:
         net.fit(X, T, resume=tmp_path / "net.st")
 
 
+def test_a_network_that_no_file_holds_is_refused_first(tmp_path: Path) -> None:
+    X, T = clusters(64)
+    net = fastbp.Network([fastbp.Dense(6, 4), Slow()], "SoftmaxCrossEntropyLoss")
+    before = net.params.copy()
+    with pytest.raises(TypeError, match=r"Slow\(\) .* cannot be saved"):
+        net.fit(X, T, epochs=1, callbacks=[Checkpoint(tmp_path / "run.st")])
+    np.testing.assert_array_equal(net.params, before)
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     X, T = clusters(64)
     path = tmp_path / "run.st"

@@ -44,7 +44,10 @@ class Checkpoint(Callback):
         self._written, self._step = time.monotonic(), -1
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Nothing of this run is written."""
+        """Nothing of this run is written; a network that cannot be fails before training."""
+        from ..io.safetensors import describe
+
+        describe(network)
         self._written, self._step = time.monotonic(), -1
 
     def on_chunk_end(self, epoch: int, samples: int) -> None:
