@@ -31,9 +31,11 @@ def input_gradient(network: Network, X: Any, T: Any) -> Array:
         As ``loss``.
     """
     kept = network.grads.copy()
-    network.textbook(X, T)
-    dX = network.backward(network._head_loss.backward())
-    network.grads[...] = kept
+    try:
+        network.textbook(X, T)
+        dX = network.backward(network._head_loss.backward())
+    finally:
+        network.grads[...] = kept
     return dX.reshape(np.shape(X))
 
 
@@ -57,11 +59,13 @@ def jacobian(network: Network, X: Any) -> Array:
     X, kept = network.check_input(X), network.grads.copy()
     Y = network.forward(X)
     J = np.empty((len(X), network.n_out, network.n_in), network.dtype)
-    for j in range(network.n_out):
-        delta = np.zeros_like(Y)
-        delta[:, j] = 1
-        for layer in reversed(network.layers):
-            delta = layer.backward(delta)
-        J[:, j] = delta
-    network.grads[...] = kept
+    try:
+        for j in range(network.n_out):
+            delta = np.zeros_like(Y)
+            delta[:, j] = 1
+            for layer in reversed(network.layers):
+                delta = layer.backward(delta)
+            J[:, j] = delta
+    finally:
+        network.grads[...] = kept
     return J
