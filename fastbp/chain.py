@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from .layers import Layer
@@ -33,5 +34,5 @@ def check_layers(layers: Any) -> list[Layer]:
         if layer.n_in is not None and layer.n_in != width:
             raise ValueError(f"layers[{i}], {layer!r}, takes {layer.n_in} inputs, "
                              f"the layer below gives {width}")
-        width = width if layer.n_out is None else layer.n_out
+        width = copy.copy(layer).connect(width) if layer.n_out is None else layer.n_out
     return layers

@@ -79,8 +79,14 @@ def _check_network(network: Network, X: Array, T: Any, step: float) -> float:
 
 
 def _check_layer(layer: Layer, X: Array, dY: Array, step: float) -> float:
-    layer.forward(X)  # one that takes its size from what it sees has it now
-    twin = _in_float64(layer)
+    if layer.kernels is None and not layer.initialized:
+        layer = copy.copy(layer)  # a user's own, which a network would give its parameters
+        layer.connect(X.shape[1])
+        twin = _in_float64(layer)
+        twin.initialize(np.random.default_rng(0))
+    else:
+        layer.forward(X)  # one that takes its size from what it sees has it now
+        twin = _in_float64(layer)
 
     def weighted_sum() -> float:
         return float(np.sum(twin.forward(X) * dY))

@@ -96,15 +96,14 @@ class Layer:
     n_out: int | None = None
     key: int = 0
     index: int = 0
-
-    def __init__(self) -> None:
-        self._flat: Array | None = None
-        self._flat_grad: Array | None = None
-        self._tensors: tuple[Tensor, ...] = ()
-        self._owner: Any = None
-        self._x: Array | None = None
-        self._y: Array | None = None
-        self._extra: Array = np.empty(0)
+    # Here, not in an __init__, which a user's own need not call.
+    _flat: Array | None = None
+    _flat_grad: Array | None = None
+    _tensors: tuple[Tensor, ...] = ()
+    _owner: Any = None
+    _x: Array | None = None
+    _y: Array | None = None
+    _extra: Array = np.empty(0)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
