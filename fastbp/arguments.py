@@ -10,6 +10,7 @@ import numpy as np
 
 from ._validation import Array, as_weights, same_length
 from .callbacks import Callback, Lambda, Monitor
+from .losses.base import check_weighs
 from .metrics import FIGURES, Metric, get_metrics
 from .network import Network
 
@@ -58,6 +59,8 @@ def check_validation(network: Network, data: Any) -> Validation | None:
     same_length(X, T, "validation_data[0]", "validation_data[1]")
     weights = as_weights(data[2] if len(data) == 3 else None, len(X), network.dtype,
                          "validation_data[2]")
+    if weights is not None:
+        check_weighs(network._head_loss, "validation_data[2]")
     return Validation(X, T, weights)
 
 
@@ -108,15 +111,18 @@ def check_monitors(hooks: Sequence[Callback], network: Network, validation: Vali
             hook.check(sorted([*FIGURES, *names]))
 
 
-def check_weights(weights: Array | None, held: Validation | None, name: str) -> None:
+def check_weights(network: Network, weights: Array | None, held: Validation | None,
+                  name: str) -> None:
     """Refuse weights, in training ``name`` by name, that leave no row to train on or to
-    validate on.
+    validate on, or that the loss does not take.
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         Says which rows.
     """
+    if weights is not None:
+        check_weighs(network._head_loss, name)
     out = None if held is None else held.weights
     for own, what, source in ((weights, "trained on", name), (out, "held out", "sample_weight")):
         if own is not None and not own.any():

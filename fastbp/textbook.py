@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._validation import Array
+import numpy as np
+
+from ._validation import Array, as_matrix
 from .layers import Layer
 from .losses import Loss
 from .losses.base import error_of
@@ -17,6 +19,7 @@ class Textbook:
     """Base of ``Network``: forward and backward through whole layers."""
 
     layers: list[Layer]
+    dtype: np.dtype[Any]
     _head_loss: Loss
     _n_train: int
 
@@ -38,6 +41,9 @@ class Textbook:
         for layer in self.layers[:n_layers]:
             layer.key = key
             X = layer.forward(X)
+        if layer.kernels is None:  # a user's own may return anything
+            X = as_matrix(X, f"{layer!r}.forward(X)", self.dtype, layer.n_out,
+                          allow_nonfinite=True)
         return X
 
     def backward(self, delta: Array) -> Array:

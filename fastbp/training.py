@@ -146,7 +146,7 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
             raise ValueError("validation_split and validation_data cannot both be given, got "
                              f"validation_split={validation_split!r}")
         X, T, weights, validation = hold_out(network, X, T, weights, own, split)
-    check_weights(weights, validation, "class_weight" if class_weight is not None
+    check_weights(network, weights, validation, "class_weight" if class_weight is not None
                   else "sample_weight")
     check_metrics(found, network, T if validation is None else validation.T)
     check_monitors(hooks, network, validation, found)

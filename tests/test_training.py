@@ -203,3 +203,108 @@ def test_parts_of_the_users_own_train() -> None:
         assert net.loss(X, T) < history["loss"][0]
         assert net.predict(X).shape == (80, 1)
     assert fastbp.gradcheck(own_layer, X[:5], T[:5]) < 1e-6
+
+
+def test_gradcheck_gives_a_users_layer_its_parameters() -> None:
+    X, dY = np.random.default_rng(0).normal(size=(2, 5, 3))
+    layer = Scale()
+    assert fastbp.gradcheck(layer, X, dY) < 1e-6
+    assert layer.n_in is None and not layer.initialized
+
+
+class Twice(Layer):
+    """A user's layer that gives more than it takes: Y = (X, 2 X). Calls no ``__init__``."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def connect(self, n_in: int) -> int:
+        self.n_in, self.n_out = n_in, 2 * n_in
+        return self.n_out
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        return np.hstack([X, self.by * X])
+
+    def backward(self, dY: Any) -> Any:
+        left, right = np.hsplit(dY, 2)
+        return left + self.by * right
+
+
+def test_a_users_layer_may_give_rows_of_another_length() -> None:
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    net = fastbp.Network([fastbp.Dense(3, 4), Twice(2.0), fastbp.Dense(8, 3)], "L2Loss")
+    assert fastbp.gradcheck(net, X, T) < 1e-6
+    wrong = [fastbp.Dense(3, 4), Twice(2.0), fastbp.Dense(4, 3)]
+    with pytest.raises(ValueError, match="takes 4 inputs, the layer below gives 8"):
+        fastbp.Network(wrong, "L2Loss")
+    assert wrong[1].n_in is None
+
+
+class Own(Layer):
+    """A user's layer of a function."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        return self.function(X)
+
+    def backward(self, dY: Any) -> Any:
+        return dY
+
+
+class Squared(fastbp.Loss):
+    """A user's loss that gives a number of NumPy's. Calls no ``__init__``."""
+
+    def __init__(self) -> None:
+        pass
+
+    def forward(self, X: Any, T: Any, *, allow_nonfinite: bool = True) -> Any:
+        self._dx = (X - T) / X.dtype.type(len(X))
+        return np.mean(np.square(X - T)) * X.dtype.type(X.shape[1] / 2)
+
+
+@pytest.mark.parametrize("function", [np.float64, np.ndarray.tolist])
+def test_what_a_users_last_layer_returns_becomes_the_networks_numbers(function: Any) -> None:
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    nets = [fastbp.Network([fastbp.Dense(3, 3), *more], Squared())
+            for more in ([], [Own(function)])]
+    plain, own = (net.predict(X) for net in nets)
+    assert own.dtype == np.float32
+    np.testing.assert_array_equal(plain, own)
+    assert [type(net.loss(X, T)) for net in nets] == [float, float]
+
+
+def test_a_users_last_layer_of_another_length_is_refused() -> None:
+    """Not broadcast against the targets."""
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    net = fastbp.Network([fastbp.Dense(3, 3), Own(lambda X: X[:, :1])], Squared())
+    for run in (net.fit, net.loss, lambda X, T: net.predict(X)):
+        with pytest.raises(ValueError, match=r"Own\(\)\.forward\(X\) must have 3 columns"):
+            run(X, T)
+
+
+@pytest.mark.parametrize("options", [{"sample_weight": np.ones(20)},
+                                     {"validation_data": (np.ones((3, 3)),) * 2 + (np.ones(3),)}])
+def test_weights_that_a_users_loss_does_not_take_are_refused_first(options: Any) -> None:
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    net = fastbp.Network([fastbp.Dense(3, 3)], Squared())
+    before = net.params.copy()
+    with pytest.raises(TypeError, match=r"Squared\.forward has no argument sample_weight"):
+        net.fit(X, T, **options)
+    assert net.last_run is None
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_gradients_stay_when_a_users_layer_fails() -> None:
+    class Fails(Own):
+        def backward(self, dY: Any) -> Any:
+            raise RuntimeError("not today")
+
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    net = fastbp.Network([Fails(np.sin), fastbp.Dense(3, 3)], "L2Loss")
+    net.grads[...] = 5
+    for run in (net.input_gradient, lambda X, T: net.jacobian(X)):
+        with pytest.raises(RuntimeError, match="not today"):
+            run(X, T)
+        assert (net.grads == 5).all()

@@ -6,6 +6,7 @@ both the reported value and the gradient that is descended.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, ClassVar
 
 import numpy as np
@@ -54,10 +55,11 @@ class Loss:
     probabilities: str | None = None
     threshold: float = 0.5
     changes_target: bool = False
+    reduction: str = "mean"  # of a user's own whose __init__ does not call this one too
+    _dx: Array | None = None
 
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = check_choice(reduction, "reduction", ("mean", "sum"))
-        self._dx: Array | None = None
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Where the kernel for ``dtype`` is."""
@@ -159,10 +161,25 @@ class Loss:
 
 
 def error_of(loss: Loss, X: Array, T: Array, weights: Array | None) -> float:
-    """``loss.forward``, with weights if there are any: a user's own need not take them."""
+    """``loss.forward``, with weights if there are any: a user's own need not take them, and may
+    return a number of NumPy's."""
     if weights is None:
-        return loss.forward(X, T)
-    return loss.forward(X, T, sample_weight=weights)
+        return float(loss.forward(X, T))
+    return float(loss.forward(X, T, sample_weight=weights))
+
+
+def check_weighs(loss: Loss, name: str) -> None:
+    """Refuse weights, ``name`` by name, where a user's own ``forward`` does not take them.
+
+    Raises
+    ------
+    TypeError
+        Says what it lacks.
+    """
+    taken = inspect.signature(loss.forward).parameters.values()
+    if not any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in taken):
+        raise TypeError(f"{name} needs a loss that takes weights: {type(loss).__name__}.forward "
+                        "has no argument sample_weight")
 
 
 def one_hot(T: Array, n: int, dtype: np.dtype[Any]) -> Array:
