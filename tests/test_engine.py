@@ -18,9 +18,7 @@ from fastbp.run import Run
 
 from . import naive
 from .builders import CHAINS, data, network
-from .test_optimizers import CASES
-
-OPTIMIZER_CASES = [(name, arguments) for name in OPTIMIZERS for arguments in CASES[name]]
+from .test_optimizers import ALL
 
 
 def train(net: fastbp.Network, X: Any, T: Any, batch: int, optimizer: fastbp.Optimizer,
@@ -60,7 +58,7 @@ def test_one_gradient_both_ways(chain: str) -> None:
     assert (grad[pads] == 0).all()
 
 
-@pytest.mark.parametrize(("name", "arguments"), OPTIMIZER_CASES)
+@pytest.mark.parametrize(("name", "arguments"), ALL)
 def test_training_is_the_formula_step_by_step(name: str, arguments: dict[str, Any]) -> None:
     """Whole steps against plain loops and complex steps: shares no code with fastbp."""
     net = fastbp.Network([fastbp.Dense(3, 4), fastbp.Tanh(), fastbp.Dense(4, 2)],

@@ -190,6 +190,11 @@ FAR = {"Sigmoid": (0, 0), "Tanh": (0, 0), "ReLU": (0, 1), "LeakyReLU": (0.01, 1)
        "Identity": (1, 1), "SiLU": (0, 1), "Softplus": (0, 1), "GELU": (0, 1)}
 
 
+def test_every_activation_of_single_numbers_has_its_limits() -> None:
+    single = {c.__name__ for c in ACTIVATIONS.values()} - {"Softmax", "LogSoftmax"}
+    assert set(EXTREMES) == set(FAR) == single
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", EXTREMES)
 def test_extremes_have_limits_and_nan_passes(name: str, dtype: str) -> None:
