@@ -296,6 +296,18 @@ def test_weights_that_a_users_loss_does_not_take_are_refused_first(options: Any)
     np.testing.assert_array_equal(net.params, before)
 
 
+def test_a_users_parts_say_what_they_lack() -> None:
+    """A loss without ``forward`` has no kernel to call either."""
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    loss, layer, optimizer = (type("Bare", (base,), {})
+                              for base in (fastbp.Loss, Layer, fastbp.Optimizer))
+    for layers, head, rule, lacks in (
+            ([], loss(), "adam", "forward"), ([layer()], "L2Loss", "adam", "forward"),
+            ([], "L2Loss", optimizer(0.1), "update")):
+        with pytest.raises(NotImplementedError, match=rf"^Bare\.{lacks}$"):
+            fastbp.Network([fastbp.Dense(3, 3), *layers], head).fit(X, T, optimizer=rule)
+
+
 def test_gradients_stay_when_a_users_layer_fails() -> None:
     class Fails(Own):
         def backward(self, dY: Any) -> Any:

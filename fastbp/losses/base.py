@@ -124,6 +124,8 @@ class Loss:
         ValueError, TypeError
             For mismatched shapes, labels out of range, or what is not numbers.
         """
+        if not self.compiled:
+            raise NotImplementedError(f"{type(self).__name__}.forward")
         X = as_matrix(X, "X", _float_dtype(X), allow_nonfinite=allow_nonfinite)
         n = X.shape[1]
         T = self.check_target(T, n, X.dtype, allow_nonfinite=allow_nonfinite)
