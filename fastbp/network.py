@@ -35,6 +35,7 @@ from .losses import get as get_loss
 from .losses.base import error_of
 from .plan import Plan, aligned_zeros, make_plan
 from .portable import Portable
+from .table import has_kernels
 from .textbook import Textbook
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ class Network(Doors, Portable, Textbook):
     def compiled(self) -> bool:
         """Whether the engine knows every part; else the textbook loop runs."""
         return (self._head_loss.compiled
-                and all(layer.kernels is not None for layer in self.layers))
+                and all(has_kernels(type(layer), "kernels", "forward", "backward")
+                        for layer in self.layers))
 
     def named_parameters(self) -> dict[str, Array]:
         """Parameters as writable views by name: "0.weight" (n_out, n_in), "0.bias", ..."""

@@ -22,7 +22,7 @@ from .network import Network
 from .optimizers import Optimizer
 from .plan import Plan, aligned_zeros
 from .rules import Rules
-from .table import address
+from .table import address, has_kernels
 
 
 class Run:
@@ -74,7 +74,7 @@ class Run:
         self.rate_scale, self.chunk, self.first_epoch, self.first_step = 1.0, 1, 0, 0
         self.raw = self.average
         self.mean = network._head_loss.reduction == "mean"
-        self.compiled = network.compiled and type(optimizer).kernel is not None
+        self.compiled = network.compiled and has_kernels(type(optimizer), "kernel", "update")
         self.history = History()
         self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
         self._rules["apart"] = self.rules.max_norm > 0 or any(x.buffers for x in network.layers)

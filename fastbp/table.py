@@ -127,6 +127,17 @@ def signature(role: str, dtype: np.dtype[Any]) -> tuple[Any, ...]:
 _python_kernels: list[Callable[..., Any]] = []
 
 
+def has_kernels(kind: type, field: str, *methods: str) -> bool:
+    """Whether the kernels in ``field`` do all that ``kind`` does: no user's subclass has put
+    ``methods`` of its own in their place."""
+    for base in kind.__mro__:
+        if field in vars(base):
+            return vars(base)[field] is not None
+        if any(name in vars(base) for name in methods):
+            return False
+    return False
+
+
 @functools.cache
 def address(role: str, kernel: Any, dtype: np.dtype[Any]) -> int:
     """Where the machine code of ``kernel`` lies, compiled for ``role``; 0 for None."""

@@ -308,6 +308,34 @@ def test_a_users_parts_say_what_they_lack() -> None:
             fastbp.Network([fastbp.Dense(3, 3), *layers], head).fit(X, T, optimizer=rule)
 
 
+class Loud(fastbp.Tanh):
+    """A user's layer that goes on from one of fastbp's: Y = 5 tanh X."""
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        return 5 * super().forward(X)
+
+    def backward(self, dY: Any) -> Any:
+        return super().backward(5 * dY)
+
+
+def test_methods_of_a_subclass_count() -> None:
+    class Seven(fastbp.L2Loss):
+        def forward(self, *args: Any, **options: Any) -> float:
+            return 7.0
+
+    class Still(fastbp.SGD):
+        def update(self, *args: Any) -> None:
+            pass
+
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    loud = fastbp.Network([fastbp.Dense(3, 3), Loud()], "L2Loss")
+    assert fastbp.gradcheck(loud, X, T) < 1e-6 and np.abs(loud.predict(X)).max() > 1
+    assert fastbp.Network([fastbp.Dense(3, 3)], Seven()).loss(X, T) == 7
+    before = loud.params.copy()
+    loud.fit(X, T, optimizer=Still(0.1))
+    np.testing.assert_array_equal(loud.params, before)
+
+
 def test_gradients_stay_when_a_users_layer_fails() -> None:
     class Fails(Own):
         def backward(self, dY: Any) -> Any:

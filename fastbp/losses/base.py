@@ -15,7 +15,7 @@ from .._jit import driver, prange
 from .._validation import Array, as_labels, as_matrix, check_choice, same_length
 from ..layers.base import Layer, _float_dtype
 from ..layers.drivers import ROW_BLOCK
-from ..table import HEAD, address, call_loss
+from ..table import HEAD, address, call_loss, has_kernels
 
 
 @driver
@@ -68,7 +68,7 @@ class Loss:
     @property
     def compiled(self) -> bool:
         """Whether there is a kernel for the engine."""
-        return type(self).kernel is not None
+        return has_kernels(type(self), "kernel", "forward", "backward")
 
     @property
     def classes(self) -> bool:
@@ -124,7 +124,7 @@ class Loss:
         ValueError, TypeError
             For mismatched shapes, labels out of range, or what is not numbers.
         """
-        if not self.compiled:
+        if type(self).kernel is None and not self.compiled:
             raise NotImplementedError(f"{type(self).__name__}.forward")
         X = as_matrix(X, "X", _float_dtype(X), allow_nonfinite=allow_nonfinite)
         n = X.shape[1]
