@@ -23,6 +23,7 @@ class Layers:
     def setup(self, layer: str, dtype: str) -> None:
         arguments = CASES[layer]
         self.layer = LAYERS[layer](*arguments, **({"dtype": dtype} if arguments else {}))
+        self.layer.key = 1  # as in a step of training: dropout draws, batches have their moments
         rng = np.random.default_rng(0)
         self.X = rng.normal(size=(ROWS, WIDTH)).astype(dtype)
         self.dY = self.layer.forward(self.X)

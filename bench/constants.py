@@ -26,7 +26,7 @@ from fastbp.layers import dense
 from fastbp.peers.fastbp import FastbpBackend
 from fastbp.peers.workload import Workload
 
-from .timing import seconds_per_step, time_ratio
+from .timing import ratio_of_times, seconds_per_step
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def ratio(work: Workload, one: Callable[[], FastbpBackend],
     sides = one(), other()
     for side in sides:
         side.epochs(1)
-    return time_ratio(*sides, turns=turns)
+    return ratio_of_times(*sides, turns=turns)
 
 
 def launched(call: Callable[[], object], turns: int = 5) -> float:

@@ -24,7 +24,7 @@ def seconds_per_step(epochs: Callable[[int], None], steps: int, budget: float = 
     return statistics.median(seconds(epochs, count) for _ in range(repeat)) / (count * steps)
 
 
-def time_ratio(one: Backend, other: Backend, turns: int = 5) -> float:
+def ratio_of_times(one: Backend, other: Backend, turns: int = 5) -> float:
     """Median over turns of the time of a step of ``one`` over that of ``other``."""
     counts = [steps_for(b.epochs, b.steps, 0.05) for b in (one, other)]
     shares = counts[0] * one.steps / (counts[1] * other.steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,37 @@ def test_asv_finds_the_suite() -> None:
              for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)}
     for prefix in ("time_", "timeraw_", "track_", "peakmem_"):
         assert any(n.startswith(prefix) for n in names), prefix
+    pytest.importorskip("asv_runner")
+    code = ("from asv_runner._aux import update_sys_path\n"
+            "from asv_runner.discovery import disc_benchmarks\n"
+            "update_sys_path('bench')\n"
+            "print(*(b.name for b in disc_benchmarks('bench')))")
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
+                           text=True, cwd=ROOT).stdout.split()
+    assert len(found) > 15  # helpers of the suite are none, and each is found once
+    assert {name for name in found if not name.startswith("bench_") or name.count(".") != 2
+            } == set()
+
+
+@pytest.mark.skipif(DISABLED, reason="nothing is compiled then")
+def test_memory_of_a_fit_is_not_the_compilers(tmp_path: Path) -> None:
+    code = ("import os, bench.bench_memory as b\n"
+            "count = lambda: sum(len(f) for _, _, f in os.walk(os.environ['FASTBP_CACHE_DIR']))\n"
+            "suite = b.Memory()\nsuite.setup()\nbefore = count()\n"
+            "suite.peakmem_fit()\nprint(before, count())")
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
+                         cwd=ROOT, env={**os.environ, "FASTBP_CACHE_DIR": str(tmp_path)}).stdout
+    before, after = map(int, out.split())
+    assert before == after > 0
+
+
+def test_layers_are_timed_as_they_train() -> None:
+    for name in ("Dropout", "BatchNorm"):
+        suite = bench_layers.Layers()
+        suite.setup(name, "float32")
+        trained = suite.dY.copy()
+        suite.layer.key = 0
+        assert not np.allclose(suite.layer.forward(suite.X), trained, atol=1e-3)
 
 
 @pytest.mark.skipif(DISABLED, reason="a team is one thread then")
