@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array
+from ._validation import Array, check_real
 from .layers import Layer
 from .losses import Loss
 from .network import Network
@@ -18,7 +18,7 @@ def gradcheck(target: Network | Layer | Loss, X: Any, T: Any, *, step: float = 1
 
     (f(w + h) - f(w - h)) / 2h for each parameter and each input, against what ``backward``
     gives. All in float64, on a copy. Values below 1e-6 mean correct; kinks (ReLU at 0)
-    within ``step`` of a value raise it.
+    within ``step`` of a value raise it, and a gradient that is NaN makes it NaN.
 
     Parameters
     ----------
@@ -39,6 +39,7 @@ def gradcheck(target: Network | Layer | Loss, X: Any, T: Any, *, step: float = 1
     ValueError, TypeError
         For unfit arguments.
     """
+    step = check_real(step, "step", open_low=True)
     X = np.array(X, dtype=np.float64)
     if isinstance(target, Network):
         return _check_network(target, X, T, step)
@@ -66,16 +67,16 @@ def _in_float64(layer: Layer) -> Layer:
 def _check_network(network: Network, X: Array, T: Any, step: float) -> float:
     twins = [_in_float64(layer) for layer in network.layers]
     twin = Network(twins, network.loss_function, "float64", network.seed)
+    gaps = [_compare(twin.input_gradient(X, T), X, lambda: twin.loss(X, T), step)]
     _, flat = twin.loss_and_grad(X, T)
-    worst = 0.0
     for layer, offset in zip(twin.layers, twin._offsets, strict=True):
         tensors, _ = layer.layout(twin.dtype)
         for tensor, value in zip(tensors, layer.parameters().values(), strict=True):
             if tensor.name in layer.buffers:
                 continue
             analytic = tensor.view(flat[offset:])
-            worst = max(worst, _compare(analytic, value, lambda: twin.loss(X, T), step))
-    return worst
+            gaps.append(_compare(analytic, value, lambda: twin.loss(X, T), step))
+    return float(np.max(gaps))  # NaN, if one is
 
 
 def _check_layer(layer: Layer, X: Array, dY: Array, step: float) -> float:
@@ -91,12 +92,14 @@ def _check_layer(layer: Layer, X: Array, dY: Array, step: float) -> float:
     def weighted_sum() -> float:
         return float(np.sum(twin.forward(X) * dY))
 
-    weighted_sum()
+    Y = twin.forward(X)
+    if dY.shape != Y.shape:
+        raise ValueError(f"T must have shape {Y.shape}, that of the output, got {dY.shape}")
     analytic = {"X": twin.backward(dY).copy()}
     analytic |= {name: grad.copy() for name, grad in twin.gradients().items()}
     values = {"X": X} | twin.parameters()
-    return max(_compare(analytic[name], values[name], weighted_sum, step) for name in values
-               if name not in layer.buffers)
+    return float(np.max([_compare(analytic[name], values[name], weighted_sum, step)
+                         for name in values if name not in layer.buffers]))
 
 
 def _compare(analytic: Array, values: Array, f: Any, step: float) -> float:
@@ -111,4 +114,4 @@ def _compare(analytic: Array, values: Array, f: Any, step: float) -> float:
         values[index] = kept
     largest = max(float(np.abs(numeric).max()), float(np.abs(analytic).max()))
     gap = float(np.abs(numeric - analytic).max())
-    return gap / largest if largest > 0 else gap
+    return gap if largest == 0 else gap / largest

@@ -183,3 +183,8 @@ def test_layers_and_losses_by_themselves() -> None:
 def test_gradcheck_target() -> None:
     with pytest.raises(TypeError, match="target must be"):
         fastbp.gradcheck("net", X, T)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"T must have shape \(2, 1\).* got \(2, 3\)"):
+        fastbp.gradcheck(Dense(3, 1), np.ones((2, 3)), np.ones((2, 3)))
+    for step, error in ((0, ValueError), (-1, ValueError), (np.nan, ValueError), ("a", TypeError)):
+        with pytest.raises(error, match="step must"):
+            fastbp.gradcheck(Dense(3, 1), np.ones((2, 3)), np.ones((2, 1)), step=step)

@@ -56,10 +56,16 @@ def test_gradcheck(chain: str) -> None:
 
 
 def test_gradcheck_sees_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = fastbp.Tanh.backward
+    right, right_of_dense = fastbp.Tanh.backward, fastbp.Dense.backward
     monkeypatch.setattr(fastbp.Tanh, "backward", lambda self, dY: 1.01 * right(self, dY))
     X = np.array([[0.3, -0.2]])
     assert fastbp.gradcheck(fastbp.Tanh(), X, np.ones((1, 2))) > 1e-3
+    first = fastbp.Network([fastbp.Tanh(), fastbp.Dense(2, 1)], "mse")
+    assert fastbp.gradcheck(first, X, [[1.0]]) > 1e-3  # that of the inputs
+    monkeypatch.setattr(fastbp.Dense, "backward",
+                        lambda self, dY: right_of_dense(self, dY) * np.nan)
+    assert np.isnan(fastbp.gradcheck(fastbp.Dense(2, 1), X, [[1.0]]))
+    assert np.isnan(fastbp.gradcheck(first, X, [[1.0]]))
 
 
 @pytest.mark.parametrize("chain", CHAINS)
