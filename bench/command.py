@@ -23,7 +23,15 @@ def parse(description: str | None, rows: Sequence[str], backends: Sequence[str],
     p.add_argument("--repeat", type=int, default=repeat, help="turns")
     p.add_argument("--report", action="store_true", help="only report the last run")
     arguments = p.parse_args()
+    if "fastbp" not in arguments.backends:
+        p.error("--backends: fastbp must be among them, which the others are compared with")
+    if not 0 < arguments.budget < float("inf") or arguments.repeat < 1:
+        p.error("--budget must be above 0 and finite, --repeat at least 1, got "
+                f"{arguments.budget:g} and {arguments.repeat}")
     grid = json.loads((Path(__file__).parent / "grid.json").read_text())["rows"]
     known = {row["name"]: row for row in grid}
-    return arguments, [known[name] if name in known else row_of(name)
-                       for name in arguments.rows or rows or known]
+    try:
+        return arguments, [known[name] if name in known else row_of(name)
+                           for name in arguments.rows or rows or known]
+    except ValueError as error:
+        p.error(f"a row is one of {', '.join(known)}, or sizes:batch[:hidden...]: {error}")

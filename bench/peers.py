@@ -43,7 +43,7 @@ def report(results: dict[str, Any]) -> str:
         ours = own["fastbp"]
         others = [own[n]["us"] for n in names if n != "fastbp" and n in own]
         ratio = min(others) / ours["us"] if others else float("nan")
-        ratios.append(ratio)
+        ratios += [ratio] * bool(others)
         least = min(r["us"] * r["share_of_peak"] for r in own_records if r["row"] == row)
         if "numpy" in own:
             numpy_ratios.append(own["numpy"]["us"] / ours["us"])
@@ -53,8 +53,10 @@ def report(results: dict[str, Any]) -> str:
                      f"{ratio * ours['us'] / least:.1f} |")
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     lines += ["", f"Microseconds a step on {results['cores']} cores ({results['cpu']}); "
-              f"{versions}.",
-              f"Geometric mean, best peer over fastbp: {statistics.geometric_mean(ratios):.2f}."]
+              f"{versions}."]
+    if ratios:
+        lines.append("Geometric mean, best peer over fastbp: "
+                     f"{statistics.geometric_mean(ratios):.2f}.")
     if numpy_ratios:
         lines.append(f"Geometric mean, NumPy over fastbp: "
                      f"{statistics.geometric_mean(numpy_ratios):.2f}.")

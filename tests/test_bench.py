@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,9 @@ def test_peers_report_leaves_out_what_differs() -> None:
         "fastbp": 5, "torch": 20, "numpy": 40}
     text = report({"records": records, "versions": {"numpy": "2"}, "cores": 2, "cpu": "c"})
     assert "| r | 5.0 | 40.0 | 20.0 | 50% (50%) | 4.00 | 8.0 |" in text and "fastbp: 8.00" in text
+    alone = {**record("fastbp", 1, 7), "row": "no peer has it"}
+    text = report({"records": [*records, alone], "versions": {}, "cores": 2, "cpu": "c"})
+    assert "| 7.0 | - | - | 50% (50%) | nan | nan |" in text and "best peer over fastbp: 4.00." in text
     assert set(PEERS) >= set(BACKENDS)
 
 
@@ -114,7 +118,8 @@ def test_rows_from_the_command_line() -> None:
     assert work.loss == "softmax_cross_entropy" and work.dtype == "float32"
     (work,) = read([row_of("4-3:2:relu:sgd:l2:float64")]).values()
     assert work.loss == "l2" and work.dtype == "float64"
-    for text, word in (("foo", "parts"), ("4-3:2:relu:sgd:l2:float32:1", "parts"), ("4-x:2", "x"),
+    for text, word in (("foo", "parts"), ("4-3:2:relu:sgd:l2:float32:1", "parts"),
+                       ("4-x:2", "sizes must .*'x'"), ("4-3:", "batch must"),
                        ("4:2", "sizes"), ("0-3:2", "sizes"), ("4-3:0", "batch"),
                        ("4-3:2:foo", "hidden"), ("4-3:2:relu:lion", "optimizer"),
                        ("4-3:2:relu:sgd:l1", "loss"), ("4-3:2:relu:sgd:l2:int8", "dtype")):
@@ -244,7 +249,8 @@ def test_new_processes_are_timed_and_weighed(tmp_path: Path) -> None:
         assert 0 < startup.megabytes(str(tmp_path)) < 150
 
 
-def test_rows_and_defaults_of_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_and_defaults_of_the_commands(monkeypatch: pytest.MonkeyPatch,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["x", "digits", "5-8-3:8", "--repeat", "2"])
     arguments, rows = parse("text", ("big",), ("fastbp",), 0.5, 3)
     assert (arguments.backends, arguments.budget, arguments.repeat) == (["fastbp"], 0.5, 2)
@@ -252,6 +258,14 @@ def test_rows_and_defaults_of_the_commands(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "argv", ["x"])
     assert [row["name"] for row in parse("", ("big",), ("fastbp",), 1, 1)[1]] == ["big"]
     assert [row["name"] for row in parse("", (), ("fastbp",), 1, 1)[1]] == list(GRID)
+    for given, message in ((["nosuch"], "a row is one of xor.*'nosuch'"),
+                           (["4-x:2"], "sizes must .*'x'"), (["--repeat", "0"], "--repeat"),
+                           (["--budget", "0"], "--budget"), (["--budget", "nan"], "--budget"),
+                           (["--backends", "numpy"], "fastbp must be among")):
+        monkeypatch.setattr(sys, "argv", ["x", *given])
+        with pytest.raises(SystemExit) as ended:
+            parse("", (), ("fastbp",), 1, 1)
+        assert ended.value.code == 2 and re.search(message, capsys.readouterr().err)
 
 
 def test_scaling_is_what_was_measured(tmp_path: Path) -> None:

@@ -108,6 +108,12 @@ def read(rows: list[dict[str, Any]]) -> dict[str, Workload]:
     return found
 
 
+def _size(text: str, name: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{name} must be a whole number, got {text!r}")
+    return check_size(int(text), name)
+
+
 def row_of(text: str) -> dict[str, Any]:
     """A workload from ``sizes:batch[:hidden[:optimizer[:loss[:dtype]]]]``.
 
@@ -120,8 +126,8 @@ def row_of(text: str) -> dict[str, Any]:
     if not 2 <= len(parts) <= 2 + len(_WORDS):
         raise ValueError(f"{text!r} has {len(parts)} parts between colons")
     row: dict[str, Any] = {"name": text, "hidden": "relu", "optimizer": "sgd"}
-    row["sizes"] = [check_size(int(n), "sizes") for n in parts[0].split("-")]
-    row["batch"] = check_size(int(parts[1]), "batch")
+    row["sizes"] = [_size(n, "sizes") for n in parts[0].split("-")]
+    row["batch"] = _size(parts[1], "batch")
     if len(row["sizes"]) < 2:
         raise ValueError(f"sizes must be those of inputs and outputs at least, got {parts[0]}")
     for (name, known), word in zip(_WORDS.items(), parts[2:], strict=False):
