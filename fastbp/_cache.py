@@ -46,8 +46,8 @@ def cache_dir() -> Path | None:
             llvm.get_host_cpu_features().flatten(), str(config.CPU_NAME), str(config.OPT),
             os.environ.get("FASTBP_ISA"))
     digest.update(repr(host).encode())
-    path = Path(parent) / digest.hexdigest()[:20]
     try:
+        path = Path(parent).absolute() / digest.hexdigest()[:20]
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = path.stat()
         # Somebody else's files would be code that we run.

@@ -92,6 +92,13 @@ def test_the_key_names_sources_and_instruction_set(monkeypatch: pytest.MonkeyPat
     assert find() != first
 
 
+def test_a_relative_folder_stays_where_it_was(monkeypatch: pytest.MonkeyPatch,
+                                              tmp_path: Path) -> None:
+    monkeypatch.setenv("FASTBP_CACHE_DIR", "kernels")
+    monkeypatch.chdir(tmp_path)  # code of whatever folder one goes to later must not be run
+    assert _cache.cache_dir.__wrapped__().parent == tmp_path / "kernels"
+
+
 def test_kernels_with_closures_are_refused() -> None:
     inner = 3
     with pytest.raises(TypeError, match="closes over"):
