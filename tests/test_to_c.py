@@ -250,4 +250,9 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         to_c(small, path, dtype="float32")
     with pytest.raises(ValueError, match="dtype must be"):
         to_c(network, path, dtype="int8")
+    several = exports.around("ReLU", loss="softmax_cross_entropy")
+    for odd in ("a\0b", "\ud800"):
+        with pytest.raises(ValueError, match="C has no string of") as found:
+            to_c(several, path, classes=[odd, "b", "c"])
+        assert repr(odd) in str(found.value)
     assert not list(tmp_path.iterdir())

@@ -42,7 +42,15 @@ def number(value: Any) -> str:
 
 
 def word(text: str) -> str:
-    """A string literal of UTF-8, no trigraph in it."""
+    """A string literal of UTF-8, no trigraph in it.
+
+    Raises
+    ------
+    ValueError
+        For what no string of C holds: NUL, and half of a surrogate pair.
+    """
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError(f"C has no string of {text!r}")
     bytes_ = "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?$' else f"\\{b:03o}"
                      for b in text.encode())
     return f'"{bytes_}"'
