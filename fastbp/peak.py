@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import kernel, thread_count
+from ._validation import check_dtype, check_size
 from .layers import Dense
 from .network import Network
 
@@ -63,7 +63,8 @@ def _spin(x, n):
 
 def peak_flops(dtype: str = "float32", n_threads: int | None = None) -> float:
     """Multiply-add peak of ``n_threads`` cores (all by default), FLOP/s, best of several."""
-    threads, x = thread_count(n_threads), np.dtype(dtype).type(0.5)
+    wanted = None if n_threads is None else check_size(n_threads, "n_threads")
+    threads, x = thread_count(wanted), check_dtype(dtype).type(0.5)
     rounds = 1_000_000
     _spin(x, 1)
     flops = threads * rounds * _CHAINS * (_BYTES // x.itemsize) * 2

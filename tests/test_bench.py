@@ -131,6 +131,9 @@ def test_timing_and_peak() -> None:
     calls: list[int] = []
     assert seconds_per_step(calls.append, 10, 0.01, 3) > 0 and len(calls) == 5
     assert peak_flops("float32", 1) > 1.3 * peak_flops("float64", 1) > 0
+    for arguments, message in ((("int32",), "dtype must"), (("float32", 0), "n_threads must")):
+        with pytest.raises(ValueError, match=message):
+            peak_flops(*arguments)
 
 
 def test_predict_benchmark_checks_its_answer() -> None:
