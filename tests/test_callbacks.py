@@ -144,6 +144,9 @@ def test_json_has_null_for_what_is_not_finite(tmp_path: Path) -> None:
     classifier().fit(X, T, epochs=2, callbacks=[Figures([np.nan, -np.inf]), JSONLines(path)])
     for line in path.read_text().splitlines():
         assert json.loads(line, parse_constant=pytest.fail)["figure"] is None
+    words: Any = ["warm", None]  # a user's callback may add what is no number
+    classifier().fit(X, T, epochs=2, callbacks=[Figures(words), JSONLines(path)])
+    assert [json.loads(line)["figure"] for line in path.read_text().splitlines()] == words
 
 
 def test_divergence_goes_back_to_the_last_good_epoch() -> None:

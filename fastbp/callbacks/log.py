@@ -79,7 +79,9 @@ class CSVLog(_File):
 
 def json_line(figures: dict[str, float]) -> str:
     """Figures as a line of JSON, which has no word for what is no finite number but null."""
-    return json.dumps({k: v if math.isfinite(v) else None for k, v in figures.items()}) + "\n"
+    # A user's callback may have added what is no number.
+    return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v
+                       for k, v in figures.items()}) + "\n"
 
 
 class JSONLines(_File):
