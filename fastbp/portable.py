@@ -15,6 +15,7 @@ from ._validation import Array, as_array, check_dtype
 from .layers import Layer
 from .losses import Loss
 from .plan import aligned_zeros
+from .table import has_kernels
 
 
 class Buffer:
@@ -47,8 +48,11 @@ class Portable:
 
     def _fuse(self) -> None:
         """Let the loss do the work of the last layer, where it can."""
-        fused = self.loss_function.fuse(self.layers[-1]) if len(self.layers) > 1 else None
-        self._head_loss = fused or self.loss_function
+        loss = self.loss_function
+        # A user's subclass that computes otherwise is not what its base says is fused.
+        own = not has_kernels(type(loss), "fuse", "forward", "backward", "constants")
+        fused = None if own or len(self.layers) == 1 else loss.fuse(self.layers[-1])
+        self._head_loss = fused or loss
         self._n_train = len(self.layers) - (fused is not None)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -334,6 +335,36 @@ def test_methods_of_a_subclass_count() -> None:
     before = loud.params.copy()
     loud.fit(X, T, optimizer=Still(0.1))
     np.testing.assert_array_equal(loud.params, before)
+
+
+def test_methods_of_a_subclass_count_in_a_loss_that_fuses_or_is_compiled_from_a_function() -> None:
+    class Double(fastbp.CrossEntropyLoss):
+        def forward(self, *args: Any, **options: Any) -> float:
+            return 2 * super().forward(*args, **options)
+
+        def backward(self) -> Any:
+            return 2 * super().backward()
+
+    class Own(fastbp.CustomLoss):
+        def forward(self, *args: Any, **options: Any) -> float:
+            return 7.0 + 0 * super().forward(*args, **options)
+
+    class Named(fastbp.CrossEntropyLoss):
+        """Changes nothing: it is fused as its base."""
+
+    def flat(x: Any, t: Any, dx: Any) -> float:
+        dx[:] = 0
+        return 0.0
+
+    X, T = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 3
+    layers = [fastbp.Dense(3, 3), fastbp.Softmax()]
+    one, two, same = (fastbp.Network(copy.deepcopy(layers), loss, "float64")
+                      for loss in (fastbp.CrossEntropyLoss(), Double(), Named()))
+    np.testing.assert_allclose(two.loss(X, T), 2 * one.loss(X, T), rtol=1e-12)
+    assert fastbp.gradcheck(two, X, T) < 1e-6
+    assert same.compiled and same.loss(X, T) == one.loss(X, T)
+    net = fastbp.Network([fastbp.Dense(3, 3)], Own(flat))
+    assert net.loss(X, X) == 7 and net.fit(X, X, epochs=1)["loss"] == [7.0]
 
 
 def test_gradients_stay_when_a_users_layer_fails() -> None:
