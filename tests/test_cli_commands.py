@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +19,10 @@ import pytest
 pytest.importorskip("click")
 pytest.importorskip("pyarrow")
 
+import click
+
 import fastbp
-from fastbp.cli import scores
+from fastbp.cli import main, scores
 from fastbp.data import Target
 
 from .builders import classifier
@@ -92,6 +96,7 @@ def test_numbers_and_networks_alone_predict_too(trained: Here) -> None:
     assert done.json["scores"]["accuracy"] == 1 and done.json["rows"] == 9
 
 
+@pytest.mark.skipif(os.name != "posix", reason="bash")
 def test_a_pipe_that_closes_is_no_error(trained: Here) -> None:
     table(trained.folder / "long.csv", 20000)
     command = f"{sys.executable} -m fastbp predict kind"
@@ -102,6 +107,17 @@ def test_a_pipe_that_closes_is_no_error(trained: Here) -> None:
     done = subprocess.run(["bash", "-c", f"{command} d.csv -o out.csv >&-"], cwd=trained.folder,
                           capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr and Path(trained.folder, "out.csv").exists()
+
+
+def test_a_pipe_closes_where_no_signal_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    for name in ("stdout", "stderr"):  # click puts others in their place
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    monkeypatch.delattr(signal, "SIGPIPE", raising=False)  # as on Windows
+    monkeypatch.setattr(click.Group, "invoke", closed)
+    assert main(["datasets"]) == 128 + 13
 
 
 def test_predictions_do_not_replace_what_they_are_of(trained: Here) -> None:
@@ -123,6 +139,11 @@ def test_letters_that_the_locale_lacks(trained: Here) -> None:
                    "-o", "words").status == 0
     done = process("predict", "words", "words.csv", folder=trained.folder, env=russian)
     assert done.returncode == 1 and "can't encode" in done.stderr
+    asked = {**os.environ, "PYTHONIOENCODING": "cp1251:replace"}
+    done = process("predict", "words", "words.csv", folder=trained.folder, env=asked)
+    assert done.returncode == 0 and not done.stderr and "?" in done.stdout
+    done = process("evaluate", "y", "d.csv", folder=trained.folder, env=asked)
+    assert done.returncode == 0 and "R? " in done.stdout
 
 
 def test_info_has_a_line_a_column_whatever_its_name(run: Here) -> None:

@@ -19,6 +19,8 @@ import click
 FAILED, DIVERGED = 1, 3
 #: Statuses of programs stopped by a signal, as shells count them.
 _BY_SIGNAL = 128
+#: That of SIGPIPE, which Windows has no name for.
+_PIPE_CLOSED = _BY_SIGNAL + 13
 #: Arguments that the library's messages name, as in drop=['x'], and the options that they are.
 _OPTIONS = {"drop": "--ignore", "categorical": "--categorical", "missing": "--missing",
             "unknown": "--unknown", "delimiter": "--delimiter"}
@@ -59,10 +61,10 @@ def run(argv: Sequence[str] | None) -> int:
         except Diverged as error:
             return _fail(error, DIVERGED)
         except SystemExit:  # so click ends where a pipe closed
-            return _BY_SIGNAL + signal.SIGPIPE
+            return _PIPE_CLOSED
         except BrokenPipeError:  # of ``fastbp predict ... | head``
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return _BY_SIGNAL + signal.SIGPIPE
+            return _PIPE_CLOSED
         except MemoryError as error:
             return _fail(f"out of memory{f': {error}' if str(error) else ''}")
         except click.ClickException as error:
@@ -117,18 +119,20 @@ def one_line_warnings() -> Iterator[None]:
 
 @contextmanager
 def any_locale() -> Iterator[None]:
-    """What the locale has no letter for, as the ² of R², is escaped and no error."""
+    """What the locale has no letter for, as the ² of R², is escaped and no error.
+
+    Where other than an error was to come of it, as in the C locale, that stays.
+    """
     out = sys.stdout
-    if not isinstance(out, io.TextIOWrapper):
+    if not isinstance(out, io.TextIOWrapper) or out.errors != "strict":
         yield
         return
-    before = out.errors
     out.reconfigure(errors="backslashreplace")
     try:
         yield
     finally:
         with suppress(OSError, ValueError):  # a pipe that closed, a file that was
-            out.reconfigure(errors=before)
+            out.reconfigure(errors="strict")
 
 
 class Signals:

@@ -108,7 +108,7 @@ class Stdout:
     """CSV on stdout."""
 
     def __enter__(self) -> Stdout:
-        if isinstance(sys.stdout, io.TextIOWrapper):
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "backslashreplace":
             sys.stdout.reconfigure(errors="strict")  # data are right or not there
         self.rows = Text(sys.stdout)
         return self
