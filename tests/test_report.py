@@ -309,6 +309,13 @@ def test_the_task_says_what_is_judged_whatever_the_outputs_look_like() -> None:
     page = report.html(Report("", task="multilabel", T_true=labels, output=P))
     assert f"each yes or no</dt><dd>{((P > 0.5) == labels).mean():.1%}</dd>" in page
     assert "log loss" not in page and "probability of yes" in page
+    logits = np.log(P / (1 - P))  # yes above 0; no calibration of what is no probability
+    page = report.html(Report("", task="multilabel", T_true=labels, output=logits))
+    assert f"each yes or no</dt><dd>{((P > 0.5) == labels).mean():.1%}</dd>" in page
+    assert "probability of yes" not in page and "ROC, each label" in page
+    page = report.html(Report("", task="multilabel", T_true=labels[:, :1], output=P[:, :1],
+                              classes=["wet"]))
+    assert "ROC, each label" in page and "wet" in page
 
 
 def test_a_history_of_validation_alone() -> None:

@@ -63,10 +63,13 @@ def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
     if several:
         truth, Y = targets.numbers(T, output)
         truth = yes = truth.astype(np.int64)
-        guess = (Y > 0.5).astype(np.int64)
+        probable = bool(((Y >= 0) & (Y <= 1)).all())
+        least = 0.5 if probable else 0.0  # of a yes
+        guess = (least < Y).astype(np.int64)
     else:
         truth, Y = targets.pair(T, output, classes)
         yes, guess = np.eye(Y.shape[1], dtype=np.int64)[truth], Y.argmax(axis=1)
+        probable = targets.are_probabilities(Y)
     names = targets.names(classes, Y.shape[1])
     options: dict[str, Any] = {"labels": np.arange(len(names)), "zero_division": 0.0}
     figures = metrics.precision_recall_fscore_support(truth, guess, average=None, **options)
@@ -82,7 +85,7 @@ def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
                 for kind in ("macro", "weighted")]
     overall = [("accuracy of each yes or no" if several else "accuracy",
                 float((truth == guess).mean())), ("F1, mean over classes", averages[0][3])]
-    if several or targets.are_probabilities(Y):
+    if probable:
         hits, P, _ = of_classes.confidence(truth.ravel(), Y.ravel() if several else Y)
         overall.append(("calibration error", of_classes.calibration_error(hits, P)))
         if not several:

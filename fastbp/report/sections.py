@@ -125,15 +125,16 @@ def _classes(report: Report, T: Array, Y: Array, found: Classes, chart: Charts) 
             "Confusion matrix, shaded by the share of each true class" + (
                 f"; most often {worst[0]} is taken for {worst[1]} ({worst[2]:,})." if worst
                 else "; no row is wrong.")))
-    if several or targets.are_probabilities(Y):
-        error = dict(found.overall)["calibration error"]
+    error = dict(found.overall).get("calibration error")
+    if error is not None:
         each = (T.ravel(), Y.ravel(), ("no", "yes")) if several else (T, Y, report.classes)
         charts.append(chart(lambda: plot.calibration(*each),
                             f"Calibration: off by {share(error)} on average."))
     areas = [area for *_, area in found.rows if area is not None]
     if areas:
         area = number(float(np.mean(areas)))
-        charts.append(chart(lambda: plot.roc(T, Y, report.classes), (
+        names = ("no", "yes") if several and len(found.rows) == 1 else report.classes
+        charts.append(chart(lambda: plot.roc(T, Y, names), (
             f"ROC: area under the curve {area}." if len(found.rows) == 2 and not several else
             f"ROC, each {'label' if several else 'class against the rest'}: area {area} on "
             "average.")))
