@@ -107,6 +107,9 @@ def test_a_pipe_that_closes_is_no_error(trained: Here) -> None:
     done = subprocess.run(["bash", "-c", f"{command} d.csv -o out.csv >&-"], cwd=trained.folder,
                           capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr and Path(trained.folder, "out.csv").exists()
+    done = subprocess.run(["bash", "-c", f"{command} d.csv >&-"], cwd=trained.folder,
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "fastbp: error: stdout is closed\n")
 
 
 def test_a_pipe_closes_where_no_signal_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,8 @@ class Stdout:
     """CSV on stdout."""
 
     def __enter__(self) -> Stdout:
+        if sys.stdout is None:  # as by >&-
+            raise OSError("stdout is closed")
         if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "backslashreplace":
             sys.stdout.reconfigure(errors="strict")  # data are right or not there
         self.rows = Text(sys.stdout)
