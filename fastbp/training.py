@@ -233,11 +233,7 @@ def _do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None 
         raise error
 
 
-def _never() -> bool:
-    return False
-
-
-def train(job: Job, stopped: Callable[[], bool] = _never) -> History:
+def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
     """Take a run through its epochs, in chunks, with all that happens between them; ends early
     where ``stopped`` says so."""
     job.start()
