@@ -1,11 +1,11 @@
 """Numba's compiler, but for three things.
 
 Loops are vectorised by the whole registers of the host. Garbage is collected without looking
-through all that there is. And a kernel that other kernels call has
-neither a way in from Python nor machine code of its own: those who call it copy its body, so
-both would be made for nobody, which takes a fourth of a first fit. Whoever asks for one gets it:
-``LazyLibrary`` makes machine code for the first who wants an address, ``LazyDispatcher`` has a
-twin for calls from Python.
+through all that there is. And a kernel that other kernels call has neither a way in from Python
+nor machine code of its own, nor is it optimised: those who call it copy its body and optimise
+what becomes of it, so all three would be done for nobody, which takes two fifths of a first fit.
+Whoever asks for them gets them: ``LazyLibrary`` makes machine code for the first who wants an
+address, ``LazyDispatcher`` has a twin for calls from Python.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _WideLowering(NativeLowering):  # type: ignore[misc]
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _LazyLowering(_WideLowering):
-    """The same up to optimised LLVM code, which callers copy."""
+    """The same up to LLVM code, which callers copy."""
 
     _name = "fastbp_lazy_lowering"
 
@@ -61,7 +61,7 @@ class _LazyLowering(_WideLowering):
 
 
 class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """Optimised LLVM code that becomes machine code when somebody asks where it lies.
+    """LLVM code that is optimised and becomes machine code when somebody asks where it lies.
 
     Attributes
     ----------
@@ -71,6 +71,9 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
 
     waits = False
 
+    def _optimize_final_module(self) -> None:
+        """Nothing: each who copies the code does it anyway."""
+
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()  # what holds addresses of this process is not cached
         self._finalized = self.waits = True
@@ -79,6 +82,7 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
         """Address of a function of the library, 0 if there is none of this name."""
         with global_compiler_lock:
             if self.waits:
+                super()._optimize_final_module()
                 super()._finalize_final_module()
                 self.waits = False
         return int(super().get_pointer_to_function(name))

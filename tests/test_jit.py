@@ -228,6 +228,22 @@ except MemoryError:
     assert out.split() == ["True"]
 
 
+def test_a_kernel_is_optimised_where_it_is_called_by_address() -> None:
+    vectors = run("""
+from fastbp._jit import entry_point
+from fastbp.layers.activations import relu_forward
+from fastbp.table import signature
+import numpy as np
+types = signature("forward", np.dtype("float32"))
+relu_forward.compile(types)
+library = relu_forward.overloads[types].library
+before = " x float>" in library.get_llvm_str()
+entry_point(relu_forward, types)
+print(before, " x float>" in library.get_llvm_str())
+""", FASTBP_CACHE_DIR="")
+    assert vectors.split() == ["False", "True"]
+
+
 _LAZY = """
 import numpy as np, fastbp
 from numba.core import event
