@@ -1,6 +1,7 @@
-"""Numba's compiler, but for three things.
+"""Numba's compiler, but for four things.
 
-Loops are vectorised by the whole registers of the host. Garbage is collected without looking
+Loops are vectorised by the whole registers of the host. What is seldom called is kept out of its
+callers. Garbage is collected without looking
 through all that there is. And a kernel that other kernels call has neither a way in from Python
 nor machine code of its own, nor is it optimised: those who call it copy its body and optimise
 what becomes of it, so all three would be done for nobody, which takes two fifths of a first fit.
@@ -31,6 +32,9 @@ class _WideLower(Lower):  # type: ignore[misc]
         # LLVM vectorises by half registers where it thinks AVX-512 slows the clock. A set's
         # own add: llvmlite's lets no attribute through that it does not know.
         set.add(self.function.attributes, '"prefer-vector-width"="512"')
+        if getattr(self.func_ir.func_id.func, "cold", False):
+            for attribute in ("cold", "noinline"):
+                self.function.attributes.add(attribute)
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)

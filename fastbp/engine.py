@@ -15,7 +15,7 @@ import numpy as np
 from ._jit import kernel
 from .kernels.arrays import span
 from .kernels.matmul import ZERO
-from .kernels.random import mix, shuffle
+from .kernels.random import mix, shuffle_share
 from .kernels.reduce import wide_sum
 from .kernels.subnormal import FLUSH, get_control, set_control
 from .kernels.team import assemble, barrier, claim
@@ -115,7 +115,7 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
     return 0.0 if mode == PREDICT else total_error(head, ws, source.size)
 
 
-@kernel
+@kernel(cold=True)
 def look(watch, error):
     """Whether the loss falls no more, after an epoch of this error."""
     loss = error / watch[TOTAL] * watch[SHARE]
@@ -152,8 +152,8 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
     if worker == 0:
         refresh_mirrors(ops, head, params, ws)
     for s in range(rates.shape[0]):
-        if worker == 0 and position == 0 and cursor[SHUFFLE] != 0:
-            shuffle(order, cursor[SEED], epoch)
+        if position == 0 and cursor[SHUFFLE] != 0:
+            shuffle_share(worker, size, order, cursor[SEED], epoch)
         if s == 0 or position == 0:
             meeting += 1
             barrier(sync, size, meeting)

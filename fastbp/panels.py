@@ -78,7 +78,7 @@ def cut_parameters(ops: Array, offsets: Array, sizes: Array,
     return np.array(moves, MOVE), at
 
 
-@kernel
+@kernel(cold=True)
 def carry(worker, size, moves, home, n_home, own, n_own, back):
     """Carry what lies as parameters do, once or several times over, to the threads or ``back``:
     each its own part."""

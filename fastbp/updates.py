@@ -229,7 +229,7 @@ def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimi
                        task["right"], params, ws)
 
 
-@kernel
+@kernel(cold=True)
 def limit_norms(op, task, params, ws, most, norms):
     """Scale each unit of a tile's columns down to weights of norm ``most`` at most."""
     ld, left = op["ld_param"], place(op, ZERO, task["left"])
@@ -255,7 +255,7 @@ def limit_norms(op, task, params, ws, most, norms):
     refresh_mirror(op, ZERO, op["n_in"], task["left"], task["right"], params, ws)
 
 
-@kernel
+@kernel(cold=True)
 def average_tile(op, task, params, average, fresh):
     """Move the average of a tile's parameters by a share ``fresh`` of the way to them."""
     ld, at = op["ld_param"], place(op, task["first"], task["left"])

@@ -338,7 +338,13 @@ import warnings
 import numpy as np, fastbp
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
+from fastbp.kernels.random import encipher, shuffle
 def numbers():
+    order = np.empty(90, np.int64)
+    shuffle(order, 2**63 - 1, 3)
+    yield order.copy()
+    encipher(order, np.uint32(2**32 - 1), 0, 9, 10)
+    yield order
     rng = np.random.default_rng(0)
     for dtype in ("float32", "float64"):
         X = rng.uniform(0.1, 0.9, (5, 4)).astype(dtype)

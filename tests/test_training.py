@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp.kernels.random import shuffle
 from fastbp.layers import Layer
 
 from .builders import classifier, clusters
@@ -63,24 +62,6 @@ def test_inputs_are_never_changed() -> None:
     classifier("float64").fit(X, T, epochs=2, validation_data=(X, T))
     np.testing.assert_array_equal(X, kept[0])
     np.testing.assert_array_equal(T, kept[1])
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 10, 1000])
-def test_a_shuffle_is_a_permutation(n: int) -> None:
-    order = np.empty(n, np.int64)
-    shuffle(order, 3, 0)
-    np.testing.assert_array_equal(np.sort(order), np.arange(n))
-
-
-def test_shuffles_are_uniform() -> None:
-    """Each of 24 orders of 4 rows about as often: chi-squared, 23 degrees of freedom."""
-    order, counts = np.empty(4, np.int64), {}
-    for epoch in range(4800):
-        shuffle(order, 1, epoch)
-        key = tuple(order.tolist())
-        counts[key] = counts.get(key, 0) + 1
-    assert len(counts) == 24
-    assert sum((c - 200) ** 2 / 200 for c in counts.values()) < 60  # p < 1e-4 beyond
 
 
 class Recorder(fastbp.Callback):
