@@ -4,8 +4,9 @@ A team hands weights and activations from core to core in every step. Where core
 cache that is hardly seen; where they do not it takes 10 us, and a step of 13 us on one
 thread takes 23 us on two. So for steps that are neither small enough for one thread nor
 large enough for all on any machine, the first calls of a run try some numbers, and later
-runs of the shape know. They know how long a step takes, too, and so how many to begin with.
-No result depends on either number.
+runs of the shape know; after a while they try again, as what else ran at that moment counted,
+too. They know how long a step takes, and so how many to begin with. No result depends on either
+number.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from .run import Run
 #: Calls of each number of threads that are compared, and how long one should take for each
 #: thread of the largest team: long beside its launch, in which they wake one by one. At most
 #: half of what a call may take. Seconds.
-_TRIALS, _TRIAL_SECONDS, _LONGEST_TRIAL = 3, 0.0025, 0.025
+_TRIALS, _TRIAL_SECONDS, _LONGEST_TRIAL = 3, 0.005, 0.025
+#: Seconds of training until numbers are tried again, at first, and at most after trials that found
+#: the same number: each lets the others take some ms.
+_AGAIN, _RARELY = 1.0, 60.0
 #: More threads must save so much of the time.
 _GAIN = 0.03
-#: What is known by kind of step: the number that pays, times of trials under way, and seconds
-#: of a step.
+#: What is known by kind of step: the number that pays, seconds until it is looked for again and
+#: how many those were at first, times of trials under way, and seconds of a step.
 _found: dict[Any, int] = {}
+_rests: dict[Any, tuple[float, float]] = {}
 _trials: dict[Any, dict[int, list[float]]] = {}
 _paces: dict[int, float] = {}
 #: Kinds of step whose pace is kept.
@@ -48,6 +53,7 @@ class Threads:
 
     def __init__(self, run: Run, most: int, watched: bool = False) -> None:
         self.size, self._times = most, dict[int, list[float]]()
+        self._key: Any = None
         self._step: int | None = None
         if not run.compiled:
             return
@@ -55,16 +61,21 @@ class Threads:
         step = plan.ops.tobytes(), run.batch_size, plan.n_threads
         if run.whole:  # a stream's times tell more of its reader
             self._step = hash((*step, type(run.optimizer), run.rules))
-        if plan.settled:
+        if plan.settled or not run.whole:
             return
         self._key = (*step, run.steps_per_epoch if watched else 0)
+        self._most = plan.n_threads
         self._trial_seconds = _LONGEST_TRIAL if plan.moves.size else (  # carried in each call
             min(_TRIAL_SECONDS * plan.n_threads, _LONGEST_TRIAL))
         if self._key in _found:
             self.size = _found[self._key]
-        elif run.whole:
-            self._times = _trials.setdefault(self._key, {n: [] for n in sizes(plan.n_threads)})
-            self.size = self._next()
+        else:
+            self._try()
+
+    def _try(self) -> None:
+        """Begin a trial, or join that of another run."""
+        self._times = _trials.setdefault(self._key, {n: [] for n in sizes(self._most)})
+        self.size = self._next()
 
     def _next(self) -> int:
         """The size tried least, the smallest of them."""
@@ -85,16 +96,30 @@ class Threads:
             for old in list(_paces)[:len(_paces) - _KEPT]:
                 _paces.pop(old, None)
             _paces[self._step] = seconds / steps
+        if self._key in _found and not self._times:
+            left, again = _rests[self._key]
+            _rests[self._key] = left - seconds, again
+            self.size = _found[self._key]  # another run may have tried meanwhile
+            if left < seconds:
+                self._try()
+            return
         if not self._times or not steps or (seconds < self._trial_seconds / 2 and not cut):
             return
         self._times[self.size].append(seconds / steps)
         self.size = self._next()
         if len(self._times[self.size]) >= _TRIALS:
-            best = {n: min(times) for n, times in self._times.items()}
-            enough = min(best.values()) * (1 + _GAIN)
-            self.size = _found[self._key] = min(n for n, time in best.items() if time <= enough)
-            self._times = {}
-            _trials.pop(self._key, None)
+            self._decide()
+
+    def _decide(self) -> None:
+        """The least number that takes hardly longer than the best, from now on."""
+        best = {n: min(times) for n, times in self._times.items()}
+        enough = min(best.values()) * (1 + _GAIN)
+        self.size = min(n for n, time in best.items() if time <= enough)
+        same = _found.get(self._key) == self.size
+        again = min(2 * _rests[self._key][1], _RARELY) if same else _AGAIN
+        _rests[self._key] = again, again
+        _found[self._key], self._times = self.size, {}
+        _trials.pop(self._key, None)
 
 
 def sizes(most: int) -> list[int]:

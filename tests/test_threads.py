@@ -29,6 +29,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(module, "_found", {})
     monkeypatch.setattr(module, "_trials", {})
     monkeypatch.setattr(module, "_paces", {})
+    monkeypatch.setattr(module, "_rests", {})
+    monkeypatch.setattr(module, "_AGAIN", 1e9)
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
     yield
 
@@ -61,6 +63,26 @@ def test_as_many_as_pay(speed: dict[int, float], best: int) -> None:
     assert threads.call_seconds(9.0) == 9.0
     assert work(crew(), speed, 3) == [best] * 3
     assert crew(33).size == crew(most=4).size == crew(watched=True).size == 1
+
+
+def test_numbers_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ran beside the first trial may end: a wrong number does not stay."""
+    monkeypatch.setattr(module, "_AGAIN", 1.0)
+    monkeypatch.setattr(module, "_RARELY", 3.0)
+    slow, fast = {1: 1000.0, 2: 900.0}, {1: 1000.0, 2: 1900.0}
+    threads = crew(most=2)
+    assert work(threads, slow, 99) == [1, 2] * 3 + [1] * 93  # 0.93 s since the trial
+    other = crew(most=2)  # that time counts for the kind of step, not for the run
+    sizes = work(other, fast, 50)
+    first = sizes.index(2) - 1
+    assert first in (7, 8) and sizes[first:] == [1, 2] * 3 + [2] * (50 - first - 6)
+    assert crew(most=2).size == 2 and threads.size == 1
+    assert work(threads, fast, 2) == [1, 2]
+    sizes = work(other, fast, 6000)
+    trials = [i for i, size in enumerate(sizes) if size == 1][::3]
+    waits = np.diff(trials) * 10 / fast[2]
+    np.testing.assert_allclose(waits, [2.0] + [3.0] * (len(waits) - 1), atol=0.05)
+    assert len(waits) > 8
 
 
 @pytest.mark.parametrize("most", [2, 16, 40, 64, 256])
@@ -113,7 +135,7 @@ def test_an_odd_call_decides_nothing() -> None:
 
 def test_calls_that_cannot_be_longer_count() -> None:
     threads = crew(most=2)
-    assert threads.call_seconds(9.0) < 0.01
+    assert threads.call_seconds(9.0) < 0.02
     for _ in range(6):
         threads.told(1, 1e-5 if threads.size == 2 else 1e-4, True)
     assert threads.size == 2
