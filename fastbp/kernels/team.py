@@ -145,7 +145,9 @@ def barrier(sync, size, meeting):
 
 @kernel
 def claims(shares, size):
-    """By how much the claims of a phase move the counter of each thread."""
+    """By how much the claims of a phase move the counter of each thread; one has none."""
+    if size == 1:
+        return 0
     return (shares + size - 1) // size + min(size, _HELPED)
 
 
