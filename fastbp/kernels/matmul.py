@@ -81,13 +81,15 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
     scale : float of that dtype
     """
     strip, panels, pack = stack_array(A, _STRIP_SIZE), stack_array(A, _PANELS_SIZE), ZERO
-    pieces = (K + _DEPTH - 1) // _DEPTH
-    depth = (K + pieces - 1) // pieces
+    depth, k = K, ZERO
     if is_packed(rows, K, a_k, b_k * A.itemsize):
         pack, depth = ONE, np.int64(_PACKED_DEPTH if a_k == 1 else _STRIP_DEPTH)
+    elif K > _DEPTH:  # small products are spared the divisions, that of a range among them
+        pieces = (K + _DEPTH - 1) // _DEPTH
+        depth = (K + pieces - 1) // pieces
     clip = CLIP if mode >= CLIP else ZERO
     mode -= clip
-    for k in range(0, K, depth):
+    while k < K:
         terms = min(K - k, depth)
         own = mode + clip if k + terms == K else mode
         if pack == 0:
@@ -97,6 +99,7 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
             columns_packed(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, c_row,
                            I, i_row, own, scale, strip, panels)
         I, i_row, mode = C, c_row, ADD  # noqa: E741
+        k += terms
 
 
 @kernel
