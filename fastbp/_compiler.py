@@ -1,12 +1,12 @@
 """Numba's compiler, but for four things.
 
 Loops are vectorised by the whole registers of the host. What is seldom called is kept out of its
-callers. Garbage is collected without looking
-through all that there is. And a kernel that other kernels call has neither a way in from Python
-nor machine code of its own, nor is it optimised: those who call it copy its body and optimise
-what becomes of it, so all three would be done for nobody, which takes two fifths of a first fit.
-Whoever asks for them gets them: ``LazyLibrary`` makes machine code for the first who wants an
-address, ``LazyDispatcher`` has a twin for calls from Python.
+callers. Garbage is collected without looking through all that there is. And a kernel that other
+kernels call has neither a way in from Python nor machine code of its own, nor is it optimised:
+those who call it copy its body and optimise what becomes of it, so all three would be done for
+nobody, which takes two fifths of a first fit. Whoever asks for them gets them: ``LazyLibrary``
+makes machine code for the first who wants an address, ``LazyDispatcher`` has a twin for calls
+from Python.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ A team hands weights and activations from core to core in every step. Where core
 cache that is hardly seen; where they do not it takes 10 us, and a step of 13 us on one
 thread takes 23 us on two. So for steps that are neither small enough for one thread nor
 large enough for all on any machine, the first calls of a run try some numbers, and later
-runs of the shape know; after a while they try again, as what else ran at that moment counted,
-too. They know how long a step takes, and so how many to begin with. No result depends on either
-number.
+runs of the shape know. After a while they try again, as what else ran at that moment counted,
+too. They know how long a step takes, and so how many to begin with. No result depends on
+either number.
 """
 
 from __future__ import annotations

@@ -244,6 +244,27 @@ print(before, " x float>" in library.get_llvm_str())
     assert vectors.split() == ["False", "True"]
 
 
+def test_what_is_cold_stays_a_call() -> None:
+    called = run("""
+from numba import types
+from fastbp._jit import entry_point, kernel
+@kernel(cold=True)
+def seldom(x):
+    return x * 3
+@kernel
+def often(x):
+    return x + 2
+@kernel
+def both(x):
+    return seldom(x) + often(x)
+entry_point(both, (types.int64,))
+code = both.overloads[(types.int64,)].library.get_llvm_str()
+calls = [line for line in code.splitlines() if " call " in line]
+print(any("seldom" in line for line in calls), any("often" in line for line in calls))
+""", FASTBP_CACHE_DIR="")
+    assert called.split() == ["True", "False"]
+
+
 _LAZY = """
 import numpy as np, fastbp
 from numba.core import event

@@ -22,7 +22,7 @@ _U32 = np.uint32
 _GOLDEN32, _N1, _N2 = _U32(0x9E3779B9), _U32(0x85EBCA6B), _U32(0xC2B2AE35)
 _S13, _S16 = _U32(13), _U32(16)
 #: Rows up to which they are swapped: every order is as likely, and all stay in the L2 cache.
-#: Swaps of more jump about in memory, 20 ns a row, one after the other.
+#: Swaps of more jump about in memory, 10 to 20 ns a row, one after the other.
 SWAPPED = 131072
 
 
@@ -70,7 +70,7 @@ def _encipher(high, low, height, width, key):
 
 @kernel
 def encipher(order, key, first, last, width):
-    """Write such lines of the permutation, ``width`` places each, as digits are."""
+    """Lines ``first`` to ``last`` of the table of a permutation, ``width`` numbers a line."""
     n = order.size
     w, h = _U32(width), _U32((n + width - 1) // width)
     for i in range(first, last):
