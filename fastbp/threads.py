@@ -110,6 +110,14 @@ class Threads:
         if len(self._times[self.size]) >= _TRIALS:
             self._decide()
 
+    def pace(self, run: Run, count: int, taken: int, seconds: float, longest: float) -> None:
+        """Set how many steps the next call takes, after one of ``taken`` that was to take
+        ``count``: so many as fill ``longest`` seconds, or those of a trial."""
+        self.told(taken, seconds, count < run.chunk)
+        # Growing gently: a first call may have compiled.
+        most = count * self.call_seconds(longest) / seconds
+        run.chunk = max(1, int(min(most, 8 * run.chunk)))
+
     def _decide(self) -> None:
         """The least number that takes hardly longer than the best, from now on."""
         best = {n: min(times) for n, times in self._times.items()}

@@ -263,7 +263,7 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool]) -> None:
         begun, before = int(run.cursor[STEP]), time.perf_counter()
         losses = run.take(count, threads.size)
         spent = time.perf_counter() - before
-        _pace(run, threads, count, int(run.cursor[STEP]) - begun, spent)
+        threads.pace(run, count, int(run.cursor[STEP]) - begun, spent, CHUNK_SECONDS)
         run.history.extend({
             "loss": [loss / total for loss in losses],
             "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
@@ -271,15 +271,6 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool]) -> None:
         if not np.isfinite(losses).all():
             for k, loss in enumerate(losses):
                 _warn_of(loss / total, epoch + k)
-
-
-def _pace(run: Run, threads: Threads, count: int, taken: int, spent: float) -> None:
-    """How long and on how many threads the next call is, after one of ``taken`` steps that was
-    to take ``count``."""
-    threads.told(taken, spent, count < run.chunk)
-    # Growing gently: a first call may have compiled.
-    longest = threads.call_seconds(CHUNK_SECONDS)
-    run.chunk = max(1, int(min(count * longest / spent, 8 * run.chunk)))
 
 
 def _warn_of(loss: float, epoch: int) -> None:
@@ -305,7 +296,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
                 raise
             interrupt = raised  # the epoch is over: all are told of it first
         spent = time.perf_counter() - before
-        _pace(run, threads, count, count, spent)
+        threads.pace(run, count, count, spent, CHUNK_SECONDS)
         taken += count
         done, error = min(taken * run.batch_size, n), float(run.errors[0])
         stop = _tell(hooks, "on_chunk_end", epoch, done) or stopped()
