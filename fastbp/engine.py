@@ -14,7 +14,7 @@ import numpy as np
 
 from ._jit import kernel
 from .kernels.arrays import span
-from .kernels.matmul import ZERO
+from .kernels.columns import ZERO
 from .kernels.random import mix, shuffle_share
 from .kernels.reduce import wide_sum
 from .kernels.subnormal import FLUSH, get_control, set_control

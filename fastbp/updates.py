@@ -14,16 +14,13 @@ import numpy as np
 
 from ._jit import kernel
 from .kernels.arrays import address_of, span
-from .kernels.matmul import ONE, WHOLE, ZERO
-from .kernels.prefetch import prefetch_rows
+from .kernels.columns import ONE, ZERO
+from .kernels.matmul import WHOLE
 from .kernels.reduce import block_magnitudes
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import SCALE, VECTOR_BYTES, WRITE
 from .kernels.transpose import transpose
 from .table import call_first_gradient, call_gradient, call_update, place
-
-#: Bytes of parameters beyond what the L2 cache holds from one step to the next.
-_FAR = 4 * 1024 * 1024
 
 
 @kernel
@@ -155,8 +152,6 @@ def correct_tile(op, task, now, params, ws, X, source, rate):
     The bits are those of both by themselves, on hosts that multiply and add in one.
     """
     ld, at = op["ld_param"], place(op, task["first"], task["left"])
-    if params.size * params.itemsize > _FAR:
-        prefetch_rows(params, at, task["last"] - task["first"], task["right"] - task["left"], ld)
     own_gradient(op, task, now, params, ws, X, source, ZERO, source.size,
                  span(params, at, params.size), ld, SCALE, -params.dtype.type(rate))
     refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],

@@ -268,7 +268,8 @@ print(any("seldom" in line for line in calls), any("often" in line for line in c
 _LAZY = """
 import numpy as np, fastbp
 from numba.core import event
-from fastbp.kernels.matmul import columns, product
+from fastbp.kernels.columns import columns
+from fastbp.kernels.matmul import product
 class Names(event.Listener):
     def on_start(self, e):
         names.append(e.data["dispatcher"].py_func.__name__)

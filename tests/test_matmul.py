@@ -11,26 +11,28 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import types
 
-from fastbp.kernels.matmul import (
-    _DEPTH,
-    WHOLE,
-    is_packed,
-    matmul,
-    matmul_by_rows,
-    next_tile,
-    row_product,
-)
+from fastbp._jit import entry_point, kernel
+from fastbp.kernels.columns import next_tile
+from fastbp.kernels.matmul import _DEPTH, WHOLE, is_packed, matmul, row_product
+from fastbp.kernels.packed import matmul_by_rows
 from fastbp.kernels.tile import (
     ADD,
     CLIP,
     MASK,
     SCALE,
     SHAPES,
+    TILE_ROWS,
+    TILE_VECTORS,
+    UNROLL,
+    VECTOR_BYTES,
     WRITE,
+    copying_tile,
     host_isa,
     pad,
     row_length,
+    transposing_tile,
 )
 from fastbp.kernels.transpose import transpose
 
@@ -84,14 +86,15 @@ def test_product_is_the_sum_in_order(rows: int, cols: int, K: int, dtype: str, b
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("by_columns", [False, True])
 @pytest.mark.parametrize("rows, K, cols", [
-    *((9, K, 35) for K in (_DEPTH - 1, _DEPTH, _DEPTH + 1, 2 * _DEPTH + 5)), (150, 600, 1030)])
+    *((9, K, 35) for K in (_DEPTH - 1, _DEPTH, _DEPTH + 1, 2 * _DEPTH + 5)),
+    (150, 600, 1030), (96, 522, 1100), (300, 1030, 1090)])
 def test_products_cut_and_packed_have_the_bits_of_one_sum(rows: int, K: int, cols: int,
                                                           by_columns: bool, dtype: str) -> None:
     rng = np.random.default_rng(K)
     A, B = rng.normal(size=(rows, K)).astype(dtype), rng.normal(size=(K, cols)).astype(dtype)
     ld = row_length(cols, dtype)
     stride = ld * np.dtype(dtype).itemsize
-    assert is_packed(rows, K, rows if by_columns else 1, stride) == (rows == 150)
+    assert is_packed(rows, K, rows if by_columns else 1, stride) == (rows >= 96)
     wide, y = np.zeros((K, ld), dtype), np.empty(ld, dtype)
     wide[:, :cols] = B
     found = product(A, B, by_columns=by_columns)
@@ -180,7 +183,8 @@ from tests.test_matmul import product
 from fastbp.kernels.tile import host_isa
 rng, digest = np.random.default_rng(0), hashlib.sha256()
 for dtype in ("float32", "float64"):
-    for rows, cols, K in [(1, 1, 1), (3, 17, 5), (8, 32, 64), (13, 50, 33), (64, 100, 70)]:
+    for rows, cols, K in [(1, 1, 1), (3, 17, 5), (8, 32, 64), (13, 50, 33), (64, 100, 70),
+                          (100, 1030, 300)]:
         A = rng.normal(size=(rows, K)).astype(dtype)
         B = rng.normal(size=(K, cols)).astype(dtype)
         for by_columns in (False, True):
@@ -215,8 +219,70 @@ def test_unknown_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert host_isa() in SHAPES
 
 
+@kernel
+def copy_meanwhile(rows, K, A, B, C, zero, to, source, source_row, width, count):
+    return copying_tile(rows, K, A, 0, K, 1, B, 0, B.size // K, C, 0, B.size // K, C, 0, 0, WRITE,
+                        zero, to, 0, to.size // count, source, 0, source_row, width, count)
+
+
+@kernel
+def transpose_meanwhile(rows, K, A, B, C, zero, to, to_row, source, source_row, width, count):
+    return transposing_tile(rows, K, A, 0, K, 1, B, 0, B.size // K, C, 0, B.size // K, C, 0, 0,
+                            WRITE, zero, to, 0, to_row, source, 0, source_row, width, count)
+
+
+def _pieces(rows: int, K: int) -> int:
+    """How many a tile of many rows has time for: one in four turns of each tile's loop."""
+    tiles = -(-rows // TILE_ROWS[-1])
+    return tiles * (K // UNROLL // 4) if TILE_VECTORS > 2 else 0
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rows, K, cols", [(1, 3, 5), (9, 70, 100), (13, 1100, 65)])
+@pytest.mark.parametrize("rows, K", [(6, 15), (13, 32), (40, 67)])
+def test_a_tile_copies_meanwhile(rows: int, K: int, dtype: str) -> None:
+    rng, lanes = np.random.default_rng(K), VECTOR_BYTES // np.dtype(dtype).itemsize
+    A = rng.normal(size=(rows, K)).astype(dtype)
+    B = rng.normal(size=(K, TILE_VECTORS * lanes)).astype(dtype)
+    source = rng.normal(size=(9, 3 * lanes)).astype(dtype)
+    to, C = np.full((9, 2 * lanes), np.nan, dtype), np.empty((rows, B.shape[1]), dtype)
+    zero = np.dtype(dtype).type(0)
+    moved = copy_meanwhile(rows, K, A.ravel(), B.ravel(), C.reshape(-1), zero, to.reshape(-1),
+                           source.ravel(), 3 * lanes, 2, 9)
+    assert moved == min(9, _pieces(rows, K))
+    np.testing.assert_array_equal(to[:moved], source[:moved, :2 * lanes])
+    assert np.isnan(to[moved:]).all()
+    np.testing.assert_array_equal(C, product(A, B))
+
+    few = 16 // to.itemsize
+    source = rng.normal(size=(2 * lanes, 3 * few)).astype(dtype)
+    to = np.full((3 * few, 2 * lanes), np.nan, dtype)
+    moved = transpose_meanwhile(rows, K, A.ravel(), B.ravel(), C.reshape(-1), zero,
+                                to.reshape(-1), 2 * lanes, source.ravel(), 3 * few, 3, 6)
+    assert moved == min(6, _pieces(rows, K))
+    for block in range(6):
+        row, start = block // 3 * lanes, block % 3 * few
+        found = to[start:start + few, row:row + lanes]
+        if block < moved:
+            np.testing.assert_array_equal(found, source[row:row + lanes, start:start + few].T)
+        else:
+            assert np.isnan(found).all()
+    np.testing.assert_array_equal(C, product(A, B))
+
+
+@pytest.mark.skipif(host_isa() != "avx512", reason="registers of other machines go by other names")
+def test_what_moves_leaves_the_sums_in_their_registers() -> None:
+    f, n = types.float32[::1], types.int64
+    for meanwhile, places in ((copy_meanwhile, (f, f, n)), (transpose_meanwhile, (f, n, f, n))):
+        signature = (n, n, f, f, f, types.float32, *places, n, n)
+        assert entry_point(meanwhile, signature)
+        code = meanwhile.overloads[signature].library.get_asm_str()
+        assert code.count("vfmadd") > 24 * UNROLL
+        assert sum("zmm" in line and "(%rsp" in line for line in code.splitlines()) < 10
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows, K, cols", [
+    (1, 3, 5), (9, 70, 100), (13, 1100, 65), (130, 1100, 200), (97, 1028, 130)])
 def test_products_with_rows_have_the_bits_of_those_with_columns(rows: int, K: int, cols: int,
                                                                 dtype: str) -> None:
     rng = np.random.default_rng(K)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from .._jit import kernel
 from .arrays import span
-from .matmul import WHOLE, ZERO, next_tile, widest_tile
+from .columns import ZERO, next_tile, widest_tile
+from .matmul import WHOLE
 from .tile import ADD, VECTOR_BYTES, picked_rows, picked_terms
 
 rows_1, rows_2, rows_3, rows_4 = picked_rows

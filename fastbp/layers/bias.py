@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._jit import kernel
 from ..kernels.add import add_rows, add_scaled
 from ..kernels.arrays import span, stack_array
-from ..kernels.matmul import ZERO
+from ..kernels.columns import ZERO
 from ..kernels.tile import ADD, SCALE
 from .base import TASK_ROW
 

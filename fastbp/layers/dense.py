@@ -20,7 +20,8 @@ from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
 from ..initializers import Initializer, get
 from ..kernels.add import add_scaled
 from ..kernels.arrays import span, stack_array
-from ..kernels.matmul import ONE, ZERO, multiply, product, row_product
+from ..kernels.columns import ONE, ZERO
+from ..kernels.matmul import multiply, product, row_product
 from ..kernels.tile import ADD, MASK, SCALE, VECTOR_BYTES, WRITE, pad, row_length
 from ..kernels.transpose import transpose
 from ..table import address

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .._jit import kernel
 from ..kernels.arrays import array_at, span
-from ..kernels.matmul import ONE, ZERO
+from ..kernels.columns import ONE, ZERO
 from ..kernels.pick import multiply_rows, multiply_terms
 from ..kernels.tile import ADD
 from ..table import place

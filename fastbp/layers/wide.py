@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from .._jit import kernel
 from ..kernels.arrays import span
-from ..kernels.matmul import ONE, ZERO, matmul_by_rows, multiply
+from ..kernels.columns import ONE, ZERO
+from ..kernels.matmul import multiply
+from ..kernels.packed import matmul_by_rows
 from ..kernels.tile import ADD, WRITE
 from ..table import place
 

@@ -22,8 +22,8 @@ import numpy as np
 from .._jit import kernel
 from .._validation import Array
 from ..kernels.arrays import row_of, span, stack_array
+from ..kernels.columns import ZERO
 from ..kernels.copy import copy_row
-from ..kernels.matmul import ZERO
 from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.tile import VECTOR_BYTES
 from ..kernels.transpose import transpose

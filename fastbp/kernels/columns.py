@@ -1,0 +1,58 @@
+"""Register tiles down the columns of a product."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._jit import kernel
+from .tile import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, tile_1, tile_2, tile_3, tile_4
+
+#: Of type int64 where Numba would take a literal for a type of its own, and compile what
+#: it is passed to once more.
+ZERO, ONE, TWO, THREE, FOUR = (np.int64(n) for n in range(5))
+
+
+@kernel
+def tiled(rows, vectors):
+    """Rows that tiles of so many vectors compute for these, the surplus of the last included."""
+    height = TILE_ROWS[vectors - 1]
+    return (rows + height - 1) // height * height
+
+
+@kernel
+def next_tile(left, widest):
+    """Vectors of the next tile where ``left`` are to do: four are two pairs if three is most."""
+    if left <= widest:
+        return left
+    return TWO if widest == 3 and left == 4 else widest
+
+
+@kernel
+def widest_tile(rows, cols, lanes):
+    """Vectors of the widest tile to use: three where four would compute 4 % more rows."""
+    widest = np.int64(TILE_VECTORS)
+    if widest == 4 and cols > 3 * lanes and 25 * tiled(rows, THREE) < 24 * tiled(rows, FOUR):
+        widest = THREE
+    return widest
+
+
+@kernel
+def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
+    """A product of the depth that the cache holds, tile by tile, down the columns of C."""
+    lanes, j = VECTOR_BYTES // A.itemsize, ZERO
+    widest = widest_tile(rows, cols, lanes)
+    while j < cols:
+        vectors = next_tile((cols - j + lanes - 1) // lanes, widest)
+        if vectors == 4:
+            tile_4(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
+                   mode, scale)
+        elif vectors == 3:
+            tile_3(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
+                   mode, scale)
+        elif vectors == 2:
+            tile_2(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
+                   mode, scale)
+        else:
+            tile_1(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
+                   mode, scale)
+        j += vectors * lanes

@@ -1,0 +1,166 @@
+"""Matrix products of operands beyond the caches, by copies of them on the stack.
+
+Rows far apart are each on a page of their own, where no hardware looks ahead. What is needed next
+is copied while what is there is multiplied (``moves``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._jit import kernel
+from .arrays import span, stack_array
+from .columns import ONE, ZERO, columns
+from .copy import copy_row
+from .tile import ADD, TILE_VECTORS, VECTOR_BYTES, copying_tile, transposing_tile
+from .transpose import transpose
+
+#: Most terms of each sum at a time where B alone is packed, more since each time C is read and
+#: written, and where A is too.
+_DEPTH, STRIP_DEPTH = 512, 256
+#: Bytes of a row of a panel of B, panels kept for several strips of A (room for two of the longer
+#: depth), bytes of a row of a strip: whole tiles of four vectors, and their rows.
+_PANEL, _PANELS, _STRIP = 4 * VECTOR_BYTES, 4, 384
+PANELS_SIZE, STRIPS_SIZE = STRIP_DEPTH * _PANELS * _PANEL, 2 * STRIP_DEPTH * _STRIP
+
+
+@kernel
+def copy_lines(to, t, t_row, source, s, s_row, count, first, lines):
+    """The lines from ``first`` on, of ``count`` elements, each to its place."""
+    for k in range(first, lines):
+        copy_row(to, t + k * t_row, source, s + k * s_row, count)
+
+
+@kernel
+def columns_meanwhile(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,  # noqa: E741,E501
+                      scale, to, t, t_row, source, s, s_row, count, lines):
+    """``columns`` of one panel, and so many lines copied: as many as there is time for meanwhile,
+    others after. What they leave of a vector is of no account."""
+    lanes, moved = VECTOR_BYTES // A.itemsize, ZERO
+    if cols == TILE_VECTORS * lanes:
+        # Not the last line, whose vectors may reach beyond the end of the source.
+        moved = copying_tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,
+                             scale, to, t, t_row, source, s, s_row, (count + lanes - 1) // lanes,
+                            lines - 1)
+    else:
+        columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale)
+    copy_lines(to, t, t_row, source, s, s_row, count, moved, lines)
+
+
+@kernel
+def by_panels(rows, cols, K, A, a_row, B, b_k, C, c_row, I, i_row, mode, clip, scale, panels):  # noqa: E741,E501
+    """The product by copies without gaps of B, a panel at a time: the next one is copied while
+    one is multiplied.
+
+    Rows far apart are each on a page of their own, where no hardware looks ahead.
+    """
+    lanes, width, k, now = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, ZERO, ZERO
+    cols = (cols + lanes - 1) // lanes * lanes
+    copy_lines(panels, ZERO, width, B, ZERO, b_k, min(width, cols), ZERO, min(K, _DEPTH))
+    while k < K:
+        terms = min(K - k, _DEPTH)
+        own = mode + clip if k + terms == K else mode
+        for j in range(0, cols, width):
+            after, at, other = j + width, k, _DEPTH * width - now
+            if after >= cols:
+                after, at = ZERO, k + terms
+            columns_meanwhile(rows, min(width, cols - j), terms, A, k, a_row, ONE, panels, now,
+                              width, C, j, c_row, I, j, i_row, own, scale, panels, other, width, B,
+                              at * b_k + after, b_k, min(width, cols - after),
+                              min(K - at, _DEPTH))
+            now = other
+        I, i_row, mode = C, c_row, ADD  # noqa: E741
+        k += terms
+
+
+@kernel
+def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, scale, strips, panels):  # noqa: E741,E501
+    """The same with A read down its columns: it is copied too, a strip at a time, for which
+    panels are kept. Panels are copied while the first strip is multiplied by the ones before
+    them, strips while the last panel is."""
+    lanes, width, across = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, _STRIP // A.itemsize
+    cols = (cols + lanes - 1) // lanes * lanes
+    for left in range(0, cols, _PANELS * width):
+        right, k, now, ready = min(left + _PANELS * width, cols), ZERO, ZERO, False
+        onto, onto_row, how = I, i_row, mode
+        copy_lines(strips, ZERO, across, A, ZERO, a_k, min(across, rows), ZERO,
+                   min(K, STRIP_DEPTH))
+        while k < K:
+            terms = min(K - k, STRIP_DEPTH)
+            later, rest = k + terms, min(K - k - terms, STRIP_DEPTH)
+            own = how + clip if later == K else how
+            if not ready:
+                copy_lines(panels, ZERO, width, B, k * b_k + left, b_k, min(width, right - left),
+                           ZERO, terms)
+            ready = False
+            for r in range(0, rows, across):
+                other, last = STRIP_DEPTH * across - now, r + across >= rows
+                for j in range(left, right, width):
+                    after = j + width
+                    to, t, t_row, source, s, s_row, count, lines = (
+                        panels, (after - left) * STRIP_DEPTH, width, B, k * b_k + after, b_k,
+                        min(width, right - after), terms if r == 0 else ZERO)
+                    if after >= right and last:  # the first strip of the terms that follow
+                        to, t, t_row, source, s, s_row, count, lines = (
+                            strips, other, across, A, later * a_k, a_k, min(across, rows), rest)
+                    elif after >= right:
+                        to, t, t_row, source, s, s_row, count, lines = (
+                            strips, other, across, A, k * a_k + r + across, a_k,
+                            min(across, rows - r - across), terms)
+                    elif last and r > 0 and j > left and after + width >= right:  # and panel
+                        t, s, count, lines, ready = ZERO, later * b_k + left, width, rest, True
+                    columns_meanwhile(
+                        min(across, rows - r), min(width, right - j), terms, strips, now, ONE,
+                        across, panels, (j - left) * STRIP_DEPTH, width, C, r * c_row + j, c_row,
+                        onto, r * onto_row + j, onto_row, own, scale, to, t, t_row, source, s,
+                        s_row, count, lines)
+                now = other
+            onto, onto_row, how = C, c_row, ADD
+            k += terms
+
+
+@kernel
+def turn_meanwhile(rows, cols, K, A, a, a_row, B, b, C, c, c_row, mode, to, t, source, s, s_row,
+                   count, lines):
+    """``columns`` of one panel, and ``count`` rows of so many terms transposed into the next."""
+    lanes, few, width = VECTOR_BYTES // A.itemsize, 16 // A.itemsize, _PANEL // A.itemsize
+    done, zero = ZERO, A.dtype.type(0)
+    if cols == TILE_VECTORS * lanes:
+        parts = lines // few  # blocks of 16 bytes
+        blocks = count // lanes * parts if lines == parts * few else ZERO
+        moved = transposing_tile(rows, K, A, a, a_row, ONE, B, b, width, C, c, c_row, C, c,
+                                 c_row, mode, zero, to, t, width, source, s, s_row,
+                                 max(parts, ONE), blocks)
+        done = moved // max(parts, ONE) * lanes
+    else:
+        columns(rows, cols, K, A, a, a_row, ONE, B, b, width, C, c, c_row, C, c, c_row, mode,
+                zero)
+    if done < count and lines > 0:
+        transpose(count - done, lines, span(source, s + done * s_row, source.size), s_row,
+                  span(to, t + done, to.size), width)
+
+
+@kernel
+def matmul_by_rows(rows, cols, K, A, a_row, B, b_row, C, c_row, mode):
+    """C[r, j] = sum over k < K of A[r * a_row + k] * B[j * b_row + k], the same sums to the bit;
+    on top of what C has where ``mode`` is ADD, not WRITE.
+
+    B lies by columns of the product: it is packed by transposing, a panel at a time. Where B is
+    beyond the caches that costs no more than a copy, and no second B in the other layout has to
+    be kept up with the first.
+    """
+    panels, width = stack_array(A, PANELS_SIZE), np.int64(_PANEL // A.itemsize)
+    k, now = ZERO, ZERO
+    transpose(min(width, cols), min(K, _DEPTH), B, b_row, panels, width)
+    while k < K:
+        terms = min(K - k, _DEPTH)
+        for j in range(0, cols, width):
+            after, at, other = j + width, k, _DEPTH * width - now
+            if after >= cols:
+                after, at = ZERO, k + terms
+            turn_meanwhile(rows, min(width, cols - j), terms, A, k, a_row, panels, now, C, j,
+                           c_row, mode, panels, other, B, after * b_row + at, b_row,
+                           min(width, cols - after), min(K - at, _DEPTH))
+            now = other
+        mode = ADD
+        k += terms
