@@ -94,7 +94,7 @@ def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
         # params, ws, x, y, dy, dx
         # gradient of the tile of parameters first:last, left:right over all rows, to grad with
         # ld elements a row: written, added, or added times scale (see ``kernels.tile``), the
-        # last where op["corrects"], of up to ``kernels.matmul.WHOLE`` rows
+        # last where op["corrects"], of up to ``kernels.matmul.SCALED`` rows
         "gradient": (op, now, array, array, array, array, n, n, n, n, n, array, n, n, element),
         # params, ws, x, dy, rows, first, last, left, right, grad, ld, mode, scale
         # what columns left:right of all rows say, into ws[op["extra"]:]; or those columns of y

@@ -15,7 +15,7 @@ import numpy as np
 from ._jit import kernel
 from .kernels.arrays import address_of, span
 from .kernels.columns import ONE, ZERO
-from .kernels.matmul import WHOLE
+from .kernels.matmul import SCALED
 from .kernels.reduce import block_magnitudes
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import SCALE, VECTOR_BYTES, WRITE
@@ -301,7 +301,7 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
     """Update every tile; returns where claims and meetings stand."""
     most, shrink = rules[0]["clip_norm"], 1.0
     # Sums of more rows are cut, and their first piece would be added before the rest is known.
-    plain = rules[0]["plain"] != 0 and shards == 0 and source.size <= WHOLE
+    plain = rules[0]["plain"] != 0 and shards == 0 and source.size <= SCALED
     averages, fresh = rules[0]["average"] > 0 and rules[0]["apart"] == 0, (
         params.dtype.type(1 - rules[0]["average"]))
     share, turn = claim(worker, size, sync, base, tasks.size, ZERO)

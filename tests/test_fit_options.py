@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp.kernels.matmul import WHOLE
+from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.metrics import METRICS
 from fastbp.rules import Rules
 from fastbp.run import Run
@@ -67,7 +67,7 @@ def test_a_batch_that_weighs_nothing_has_no_penalty_by_rows(clip: float) -> None
     assert errors[0] == pytest.approx(errors[1], rel=1e-12)
 
 
-@pytest.mark.parametrize("batch", [32, WHOLE, WHOLE + 40])
+@pytest.mark.parametrize("batch", [32, WHOLE + 40, SCALED, SCALED + 40])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_parameters_corrected_with_their_gradient_have_the_bits_of_two_steps(
         dtype: str, batch: int, teams: None) -> None:

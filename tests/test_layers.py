@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 import fastbp
 from fastbp import plan as planning
-from fastbp.kernels.matmul import WHOLE
+from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.kernels.tile import ADD, SCALE, WRITE, pad, row_length
 from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
 from fastbp.layers.dense import dense_gradient, narrow_gradient
@@ -365,7 +365,7 @@ def test_outputs_do_not_depend_on_what_memory_held(name: str, rng: np.random.Gen
 
 
 @pytest.mark.parametrize("rows, mode", [
-    *((3, mode) for mode in (WRITE, ADD, SCALE)), (WHOLE, SCALE),
+    *((3, mode) for mode in (WRITE, ADD, SCALE)), (SCALED, SCALE),
     *((WHOLE + 50, mode) for mode in (WRITE, ADD))])
 @pytest.mark.parametrize("dtype, n_in, n_out", [
     ("float32", 33, 1), ("float32", 100, 3), ("float32", 600, 4), ("float64", 300, 2)])

@@ -15,7 +15,7 @@ from numba import types
 
 from fastbp._jit import entry_point, kernel
 from fastbp.kernels.columns import next_tile
-from fastbp.kernels.matmul import _DEPTH, WHOLE, is_packed, matmul, row_product
+from fastbp.kernels.matmul import _DEPTH, SCALED, WHOLE, is_packed, matmul, row_product
 from fastbp.kernels.packed import matmul_by_rows
 from fastbp.kernels.tile import (
     ADD,
@@ -105,7 +105,8 @@ def test_products_cut_and_packed_have_the_bits_of_one_sum(rows: int, K: int, col
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("by_columns", [False, True])
-@pytest.mark.parametrize("rows, K, cols", [(13, 40, 50), (7, WHOLE, 3), (150, WHOLE, 1030)])
+@pytest.mark.parametrize("rows, K, cols", [
+    (13, 40, 50), (7, SCALED, 3), (150, WHOLE, 1030), (200, SCALED, 1100)])
 def test_scaled_products_round_once_more(rows: int, K: int, cols: int, by_columns: bool,
                                          dtype: str) -> None:
     rng = np.random.default_rng(K)

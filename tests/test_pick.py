@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp.kernels.matmul import WHOLE
+from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.kernels.pick import multiply_rows, multiply_terms
 from fastbp.kernels.tile import ADD, CLIP, SCALE, SHAPES, WRITE, row_length
 
@@ -62,9 +62,10 @@ def test_the_bits_are_those_of_gathered_rows(rows: int, K: int, cols: int, dtype
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rows", [WHOLE, WHOLE + 1, 2 * WHOLE + 3])
-def test_long_sums(rows: int, dtype: str) -> None:
-    y, expected, dW, gradient = picked(rows, 300, 20, dtype, 0, False, WRITE)
+@pytest.mark.parametrize("rows, mode", [
+    (WHOLE, WRITE), (WHOLE + 1, WRITE), (2 * WHOLE + 3, WRITE), (SCALED, SCALE)])
+def test_long_sums(rows: int, mode: int, dtype: str) -> None:
+    y, expected, dW, gradient = picked(rows, 300, 20, dtype, 0, False, mode)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(dW, gradient)
 

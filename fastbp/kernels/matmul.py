@@ -16,13 +16,13 @@ from .._jit import kernel
 from ..table import call_product
 from .arrays import address_of, array_at, stack_array
 from .columns import ONE, ZERO, columns
-from .packed import PANELS_SIZE, STRIP_DEPTH, STRIPS_SIZE, by_panels, by_strips
-from .tile import ADD, CLIP, VECTOR_BYTES, row_tile_1, row_tile_4, row_tile_8
+from .packed import DEPTH, PANELS_SIZE, STRIP_DEPTH, STRIPS_SIZE, by_panels, by_strips
+from .tile import ADD, CLIP, SCALE, VECTOR_BYTES, row_tile_1, row_tile_4, row_tile_8
 
 #: Most terms of each sum at a time: so much of A and B stays in the L2 cache.
 _DEPTH = 256
-#: Terms up to which no sum is cut.
-WHOLE = min(_DEPTH, STRIP_DEPTH)
+#: Terms up to which no sum is cut; and none that is scaled, as it must be whole before that.
+WHOLE, SCALED = min(_DEPTH, STRIP_DEPTH), DEPTH
 #: Packed where rows of C are enough to pay for the copies, and either B is beyond the L2
 #: cache or, with A read down its columns, rows of B are a page apart or more. In bytes.
 _PACKED_ROWS, _PACKED_BYTES, PACKED_STRIDE = 96, 1024 * 1024, 4096
@@ -51,7 +51,7 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
         ``C``, and is ``C`` where ``mode`` is WRITE.
     mode : int
         WRITE: C = S; ADD: C = I + S; either + CLIP: 0 for what is below. For K up to ``WHOLE``
-        also SCALE: C = I + scale S, and MASK: C = S, 0 where I is 0.
+        also MASK: C = S, 0 where I is 0; up to ``SCALED`` SCALE: C = I + scale S.
     scale : float of that dtype
     """
     strips, panels = stack_array(A, STRIPS_SIZE), stack_array(A, PANELS_SIZE)
@@ -66,7 +66,8 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
                       strips, panels)
         return
     depth, k = K, ZERO
-    if K > _DEPTH:  # small products are spared the divisions, that of a range among them
+    # Small products are spared the divisions, that of a range among them.
+    if K > _DEPTH and mode != SCALE:
         pieces = (K + _DEPTH - 1) // _DEPTH
         depth = (K + pieces - 1) // pieces
     while k < K:

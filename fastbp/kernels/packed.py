@@ -12,16 +12,16 @@ from .._jit import kernel
 from .arrays import span, stack_array
 from .columns import ONE, ZERO, columns
 from .copy import copy_row
-from .tile import ADD, TILE_VECTORS, VECTOR_BYTES, copying_tile, transposing_tile
+from .tile import ADD, SCALE, TILE_VECTORS, VECTOR_BYTES, copying_tile, transposing_tile
 from .transpose import transpose
 
 #: Most terms of each sum at a time where B alone is packed, more since each time C is read and
-#: written, and where A is too.
-_DEPTH, STRIP_DEPTH = 512, 256
-#: Bytes of a row of a panel of B, panels kept for several strips of A (room for two of the longer
-#: depth), bytes of a row of a strip: whole tiles of four vectors, and their rows.
+#: written, and where A is too, except of sums that must be whole.
+DEPTH, STRIP_DEPTH = 512, 256
+#: Bytes of a row of a panel of B, panels kept for several strips of A, half as many of the longer
+#: depth; bytes of a row of a strip: whole tiles of four vectors, and their rows.
 _PANEL, _PANELS, _STRIP = 4 * VECTOR_BYTES, 4, 384
-PANELS_SIZE, STRIPS_SIZE = STRIP_DEPTH * _PANELS * _PANEL, 2 * STRIP_DEPTH * _STRIP
+PANELS_SIZE, STRIPS_SIZE = STRIP_DEPTH * _PANELS * _PANEL, 2 * DEPTH * _STRIP
 
 
 @kernel
@@ -56,18 +56,18 @@ def by_panels(rows, cols, K, A, a_row, B, b_k, C, c_row, I, i_row, mode, clip, s
     """
     lanes, width, k, now = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, ZERO, ZERO
     cols = (cols + lanes - 1) // lanes * lanes
-    copy_lines(panels, ZERO, width, B, ZERO, b_k, min(width, cols), ZERO, min(K, _DEPTH))
+    copy_lines(panels, ZERO, width, B, ZERO, b_k, min(width, cols), ZERO, min(K, DEPTH))
     while k < K:
-        terms = min(K - k, _DEPTH)
+        terms = min(K - k, DEPTH)
         own = mode + clip if k + terms == K else mode
         for j in range(0, cols, width):
-            after, at, other = j + width, k, _DEPTH * width - now
+            after, at, other = j + width, k, DEPTH * width - now
             if after >= cols:
                 after, at = ZERO, k + terms
             columns_meanwhile(rows, min(width, cols - j), terms, A, k, a_row, ONE, panels, now,
                               width, C, j, c_row, I, j, i_row, own, scale, panels, other, width, B,
                               at * b_k + after, b_k, min(width, cols - after),
-                              min(K - at, _DEPTH))
+                              min(K - at, DEPTH))
             now = other
         I, i_row, mode = C, c_row, ADD  # noqa: E741
         k += terms
@@ -79,26 +79,28 @@ def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, sca
     panels are kept. Panels are copied while the first strip is multiplied by the ones before
     them, strips while the last panel is."""
     lanes, width, across = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, _STRIP // A.itemsize
-    cols = (cols + lanes - 1) // lanes * lanes
-    for left in range(0, cols, _PANELS * width):
-        right, k, now, ready = min(left + _PANELS * width, cols), ZERO, ZERO, False
+    cols, depth, group = (cols + lanes - 1) // lanes * lanes, STRIP_DEPTH, _PANELS * width
+    if mode == SCALE and depth < K:
+        depth, group = DEPTH, _PANELS // 2 * width
+    for left in range(0, cols, group):
+        right, k, now, ready = min(left + group, cols), ZERO, ZERO, False
         onto, onto_row, how = I, i_row, mode
         copy_lines(strips, ZERO, across, A, ZERO, a_k, min(across, rows), ZERO,
-                   min(K, STRIP_DEPTH))
+                   min(K, depth))
         while k < K:
-            terms = min(K - k, STRIP_DEPTH)
-            later, rest = k + terms, min(K - k - terms, STRIP_DEPTH)
+            terms = min(K - k, depth)
+            later, rest = k + terms, min(K - k - terms, depth)
             own = how + clip if later == K else how
             if not ready:
                 copy_lines(panels, ZERO, width, B, k * b_k + left, b_k, min(width, right - left),
                            ZERO, terms)
             ready = False
             for r in range(0, rows, across):
-                other, last = STRIP_DEPTH * across - now, r + across >= rows
+                other, last = depth * across - now, r + across >= rows
                 for j in range(left, right, width):
                     after = j + width
                     to, t, t_row, source, s, s_row, count, lines = (
-                        panels, (after - left) * STRIP_DEPTH, width, B, k * b_k + after, b_k,
+                        panels, (after - left) * depth, width, B, k * b_k + after, b_k,
                         min(width, right - after), terms if r == 0 else ZERO)
                     if after >= right and last:  # the first strip of the terms that follow
                         to, t, t_row, source, s, s_row, count, lines = (
@@ -111,7 +113,7 @@ def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, sca
                         t, s, count, lines, ready = ZERO, later * b_k + left, width, rest, True
                     columns_meanwhile(
                         min(across, rows - r), min(width, right - j), terms, strips, now, ONE,
-                        across, panels, (j - left) * STRIP_DEPTH, width, C, r * c_row + j, c_row,
+                        across, panels, (j - left) * depth, width, C, r * c_row + j, c_row,
                         onto, r * onto_row + j, onto_row, own, scale, to, t, t_row, source, s,
                         s_row, count, lines)
                 now = other
@@ -151,16 +153,16 @@ def matmul_by_rows(rows, cols, K, A, a_row, B, b_row, C, c_row, mode):
     """
     panels, width = stack_array(A, PANELS_SIZE), np.int64(_PANEL // A.itemsize)
     k, now = ZERO, ZERO
-    transpose(min(width, cols), min(K, _DEPTH), B, b_row, panels, width)
+    transpose(min(width, cols), min(K, DEPTH), B, b_row, panels, width)
     while k < K:
-        terms = min(K - k, _DEPTH)
+        terms = min(K - k, DEPTH)
         for j in range(0, cols, width):
-            after, at, other = j + width, k, _DEPTH * width - now
+            after, at, other = j + width, k, DEPTH * width - now
             if after >= cols:
                 after, at = ZERO, k + terms
             turn_meanwhile(rows, min(width, cols - j), terms, A, k, a_row, panels, now, C, j,
                            c_row, mode, panels, other, B, after * b_row + at, b_row,
-                           min(width, cols - after), min(K - at, _DEPTH))
+                           min(width, cols - after), min(K - at, DEPTH))
             now = other
         mode = ADD
         k += terms

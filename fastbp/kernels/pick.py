@@ -13,8 +13,8 @@ from __future__ import annotations
 from .._jit import kernel
 from .arrays import span
 from .columns import ZERO, next_tile, widest_tile
-from .matmul import WHOLE
-from .tile import ADD, VECTOR_BYTES, picked_rows, picked_terms
+from .matmul import SCALED, WHOLE
+from .tile import ADD, SCALE, VECTOR_BYTES, picked_rows, picked_terms
 
 rows_1, rows_2, rows_3, rows_4 = picked_rows
 terms_1, terms_2, terms_3, terms_4 = picked_terms
@@ -45,11 +45,12 @@ def multiply_rows(lines, line, cols, K, A, B, b_k, C, c_row, I, i_row, mode):  #
 def multiply_terms(rows, cols, lines, line, A, a, B, b_k, C, c_row, mode, scale):
     """C from S[r, j], the sum over k of A[a + lines[k] * line + r] * B[k * b_k + j], by ``mode``.
 
-    All else as ``matmul`` has it, where I is C; SCALE for up to ``WHOLE`` lines.
+    All else as ``matmul`` has it, where I is C; SCALE for up to ``SCALED`` lines.
     """
     lanes = VECTOR_BYTES // A.itemsize
-    for k in range(0, lines.size, WHOLE):
-        now, b, j = span(lines, k, min(k + WHOLE, lines.size)), k * b_k, ZERO
+    most = SCALED if mode == SCALE else WHOLE
+    for k in range(0, lines.size, most):
+        now, b, j = span(lines, k, min(k + most, lines.size)), k * b_k, ZERO
         K, widest = now.size, widest_tile(rows, cols, lanes)
         while j < cols:
             vectors = next_tile((cols - j + lanes - 1) // lanes, widest)
