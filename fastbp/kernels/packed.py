@@ -41,7 +41,7 @@ def columns_meanwhile(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I
         # Not the last line, whose vectors may reach beyond the end of the source.
         moved = copying_tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,
                              scale, to, t, t_row, source, s, s_row, (count + lanes - 1) // lanes,
-                            lines - 1)
+                             lines - 1)
     else:
         columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale)
     copy_lines(to, t, t_row, source, s, s_row, count, moved, lines)
