@@ -27,9 +27,9 @@ from .table import (
 
 #: What the row phase does: forward through every op, forward to the loss, or there and back.
 PREDICT, ERROR, GRADIENT = 0, 1, 2
-#: Columns that one thread takes at a time in a layer that couples rows, a panel of a product; the
-#: least and most of a product's, where a team would find too few shares, or four for each thread.
-_COLUMNS, _LEAST, _MOST = 64, 16, 256
+#: Columns that one thread takes at a time in a layer that couples rows, a panel of a product; and
+#: the least, where a team would find too few shares.
+_COLUMNS, _LEAST = 64, 16
 
 
 @kernel
@@ -131,8 +131,6 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, X, source):
     op = ops[part["back"] if back else part["couple"]]
     columns = op["n_in"] if back and op["by_columns"] != 0 else op["n_out"]
     width = np.int64(_COLUMNS)
-    while op["by_columns"] != 0 and width < _MOST and columns >= 4 * width * size:
-        width *= 2
     while op["by_columns"] != 0 and width > _LEAST and columns < width * size:
         width //= 2
     if op["width"] > 0 and not back:

@@ -27,6 +27,29 @@ def prefetch_line(builder: Any, pointer: Any, write: bool = False) -> None:
     builder.call(ask, [builder.bitcast(pointer, i8p), i32(int(write)), i32(3), i32(1)])
 
 
+def _chosen(builder: Any, first: Any, second: Any, order: Iterable[int]) -> Any:
+    """The lanes of two vectors, numbered through, in this order."""
+    i32 = ir.IntType(32)
+    mask = [i32(n) for n in order]
+    return builder.shuffle_vector(first, second,
+                                  ir.Constant(ir.VectorType(i32, len(mask)), mask))
+
+
+def turned(builder: Any, vectors: list[Any]) -> list[Any]:
+    """Vectors that are the rows of square blocks side by side, each block transposed."""
+    lanes, vectors, apart = vectors[0].type.count, list(vectors), 1
+    while apart < len(vectors):  # swap the off-diagonal quarters of squares of 2 x apart
+        low = [t if not t & apart else lanes + t - apart for t in range(lanes)]
+        high = [t + apart if not t & apart else lanes + t for t in range(lanes)]
+        for i in range(len(vectors)):
+            if not i & apart:
+                pair = vectors[i], vectors[i + apart]
+                vectors[i], vectors[i + apart] = (
+                    _chosen(builder, *pair, order) for order in (low, high))
+        apart *= 2
+    return vectors
+
+
 class Lines:
     """Code that copies lines of ``width`` vectors each.
 
@@ -94,29 +117,14 @@ class Blocks(Lines):
         rows, part = builder.udiv(at, self._width), builder.urem(at, self._width)
         row, start = builder.mul(rows, _INT(lanes)), builder.mul(part, _INT(few))
 
-        def chosen(first: Any, second: Any, order: Iterable[int]) -> Any:
-            mask = [ir.IntType(32)(n) for n in order]
-            return builder.shuffle_vector(
-                first, second, ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), mask))
-
         vectors = []  # of rows ``few`` apart
         for r in range(few):
             given = [builder.load(self._place(self._source, self._source_row,
                                               builder.add(row, _INT(q)), start, few),
                                   align=self._size) for q in range(r, lanes, few)]
-            low, high = (chosen(given[q], given[q + 1], range(2 * few)) for q in (0, 2))
-            vectors.append(chosen(low, high, range(lanes)))
-        apart = 1
-        while apart < few:  # as in ``transpose``, within each 16 bytes
-            for r in range(few):
-                if not r & apart:
-                    pair = vectors[r], vectors[r + apart]
-                    vectors[r] = chosen(*pair, (
-                        t if not t & apart else lanes + t - apart for t in range(lanes)))
-                    vectors[r + apart] = chosen(*pair, (
-                        t + apart if not t & apart else lanes + t for t in range(lanes)))
-            apart *= 2
-        for t, vector in enumerate(vectors):
+            low, high = (_chosen(builder, given[q], given[q + 1], range(2 * few)) for q in (0, 2))
+            vectors.append(_chosen(builder, low, high, range(lanes)))
+        for t, vector in enumerate(turned(builder, vectors)):
             to = self._place(self._to, self._to_row, builder.add(start, _INT(t)), row, lanes)
             builder.store(vector, to, align=self._size)
         # A cache line of each row lasts for four blocks: a fourth of those to come.

@@ -50,10 +50,7 @@ def columns_meanwhile(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I
 @kernel
 def by_panels(rows, cols, K, A, a_row, B, b_k, C, c_row, I, i_row, mode, clip, scale, panels):  # noqa: E741,E501
     """The product by copies without gaps of B, a panel at a time: the next one is copied while
-    one is multiplied.
-
-    Rows far apart are each on a page of their own, where no hardware looks ahead.
-    """
+    one is multiplied."""
     lanes, width, k, now = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, ZERO, ZERO
     cols = (cols + lanes - 1) // lanes * lanes
     copy_lines(panels, ZERO, width, B, ZERO, b_k, min(width, cols), ZERO, min(K, DEPTH))
@@ -83,7 +80,7 @@ def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, sca
     if mode == SCALE and depth < K:
         depth, group = DEPTH, _PANELS // 2 * width
     for left in range(0, cols, group):
-        right, k, now, ready = min(left + group, cols), ZERO, ZERO, False
+        right, k, now = min(left + group, cols), ZERO, ZERO
         onto, onto_row, how = I, i_row, mode
         copy_lines(strips, ZERO, across, A, ZERO, a_k, min(across, rows), ZERO,
                    min(K, depth))
@@ -91,10 +88,8 @@ def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, sca
             terms = min(K - k, depth)
             later, rest = k + terms, min(K - k - terms, depth)
             own = how + clip if later == K else how
-            if not ready:
-                copy_lines(panels, ZERO, width, B, k * b_k + left, b_k, min(width, right - left),
-                           ZERO, terms)
-            ready = False
+            copy_lines(panels, ZERO, width, B, k * b_k + left, b_k, min(width, right - left), ZERO,
+                       terms)
             for r in range(0, rows, across):
                 other, last = depth * across - now, r + across >= rows
                 for j in range(left, right, width):
@@ -109,8 +104,6 @@ def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, sca
                         to, t, t_row, source, s, s_row, count, lines = (
                             strips, other, across, A, k * a_k + r + across, a_k,
                             min(across, rows - r - across), terms)
-                    elif last and r > 0 and j > left and after + width >= right:  # and panel
-                        t, s, count, lines, ready = ZERO, later * b_k + left, width, rest, True
                     columns_meanwhile(
                         min(across, rows - r), min(width, right - j), terms, strips, now, ONE,
                         across, panels, (j - left) * depth, width, C, r * c_row + j, c_row,

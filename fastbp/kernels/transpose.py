@@ -13,6 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .._jit import DISABLED, kernel
+from .moves import turned
 from .tile import VECTOR_BYTES
 
 
@@ -28,7 +29,7 @@ def _block(tyctx, rows, cols, A, a, a_row, B, b, b_row):
         element = context.get_data_type(sig.args[2].dtype)
         size = sig.args[2].dtype.bitwidth // 8
         lanes = VECTOR_BYTES // size
-        int64, int32 = ir.IntType(64), ir.IntType(32)
+        int64 = ir.IntType(64)
         vec = ir.VectorType(element, lanes)
         zero = ir.Constant(vec, None)
 
@@ -45,18 +46,7 @@ def _block(tyctx, rows, cols, A, a, a_row, B, b, b_row):
             inside = bld.icmp_signed("<", int64(i), rows)
             given = bld.load(row(a_base, a_row, bld.select(inside, int64(i), last)), align=size)
             vectors.append(bld.select(inside, given, zero))
-        apart = 1
-        while apart < lanes:  # swap the off-diagonal quarters of squares of 2 x apart
-            low = [t if not t & apart else lanes + t - apart for t in range(lanes)]
-            high = [t + apart if not t & apart else lanes + t for t in range(lanes)]
-            masks = [ir.Constant(ir.VectorType(int32, lanes), [int32(t) for t in order])
-                     for order in (low, high)]
-            for i in range(lanes):
-                if not i & apart:
-                    pair = vectors[i], vectors[i + apart]
-                    vectors[i], vectors[i + apart] = (
-                        bld.shuffle_vector(*pair, mask) for mask in masks)
-            apart *= 2
+        vectors = turned(bld, vectors)
         last = bld.sub(cols, int64(1))
         for j in reversed(range(lanes)):  # what is beyond cols lands in row cols - 1, before it
             inside = bld.icmp_signed("<", int64(j), cols)
