@@ -4,10 +4,10 @@
 
 Each sweep times steps or calls both ways, in turns, and prints one time over the other against
 what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYTES`` and
-``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``, ``PANEL_BYTES``,
-``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where it is worth a
-second or two of compilation, once. For threads that depends on the machine: it has passed 1 at
-400,000 and at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it never did, from
+``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``, ``PANEL_ROWS``,
+``PANEL_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where
+it is worth a second or two of compilation, once. For threads that depends on the machine: it has
+passed 1 at 400,000 and at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it never did, from
 ``plan.SETTLED_WORK`` a thread it always has, and between them a run tries.
 """
 
@@ -155,6 +155,14 @@ def panels() -> None:
                             1 << 60) for sizes in ((m,), (16, m))]
         print(f"| {m} x {n} | {4 * m * n:,} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
     print(f"\nCUT_BYTES = {plan.CUT_BYTES:,}\n")
+    print("| width | rows for each column | whole / panels |\n|---:|---:|---:|")
+    for width in (256, 512):
+        for rows in (0.25, 0.5, 1, 2):
+            work = Workload("", (width, width, width, 10), int(rows * width), "relu", "sgd")
+            with constants(OWN_ROWS=1 << 60):
+                found = either_way(work, "PANEL_ROWS", 1 << 30, 0)
+            print(f"| {width} | {rows} | {found:.2f} |", flush=True)
+    print(f"\nPANEL_ROWS = {plan.PANEL_ROWS}\n")
     print("| width | bytes carried | whole / panels |\n|---:|---:|---:|")
     for width in (512, 768, 1000, 1400):
         work = Workload("", (width, width, width, 10), 64, "relu", "sgd")

@@ -46,8 +46,9 @@ FEW_SHARDS, FEW_WEIGHTS = 4, 2 * 1024 * 1024
 #: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
 _SHARD_ROWS, _SHARD_BLOCK = 64, 256
 #: Rows a thread, up to which a team shares layers out by columns: wide ones, and those that can be
-#: cut in panels, from so many bytes of weights on.
-OWN_ROWS, CUT_BYTES = 256, 64 * 1024
+#: cut in panels, from so many bytes of weights on, and for a batch of up to so many rows for each
+#: column of the narrower side: a thread then reads all activations, and not all weights.
+OWN_ROWS, CUT_BYTES, PANEL_ROWS = 256, 64 * 1024, 1
 #: Bytes of parameters, and what lies as they do, up to which they lie in panels: to carry more
 #: there and back takes a call too long.
 PANEL_BYTES = 8 * 1024 * 1024
@@ -262,9 +263,8 @@ def _by_columns(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[A
     for k, layer in enumerate(layers):
         kernels, n_out = layer.kernels_for(dtype, *shapes[k]), shapes[k][1]
         able = kernels is not None and kernels.columns_forward is not None
-        # What it spares is a share of the weights, what it costs one of the activations.
         pays = able and cut and nbytes[k] >= CUT_BYTES and (
-            2 * capacity <= n_threads * (min(shapes[k]) if k else shapes[k][0]))
+            capacity <= PANEL_ROWS * (min(shapes[k]) if k else shapes[k][0]))
         width = panel_width(n_out, dtype, n_threads) if pays else 0
         found.append(width or (n_out if able and not layer.mirrored(dtype, *shapes[k]) else 0))
     return found

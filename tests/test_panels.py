@@ -31,9 +31,10 @@ def network(sizes: tuple[int, ...], dtype: str = "float32") -> fastbp.Network:
 
 @pytest.fixture
 def cut_all(teams: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However small a layer is, it is cut where it can be."""
+    """However small a layer is and large a batch, it is cut where it can be."""
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
     monkeypatch.setattr(planning, "CUT_BYTES", 0)
+    monkeypatch.setattr(planning, "PANEL_ROWS", 8)
 
 
 @given(n=st.integers(1, 3000), threads=st.integers(2, 64), dtype=DTYPES)
@@ -127,6 +128,8 @@ def test_what_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert widths((784, 128, 128, 10), 64, 1) == [0, 0, 0]
     assert widths((784, 128, 128, 10), 129, 2) == [64, 0, 0]  # rows beside the middle layer
     assert widths((200, 128, 128, 10), 256, 2) == [0, 0, 0]   # and beside the first
+    assert widths((784, 512, 512, 10), 512, 8) == [64, 64, 0]
+    assert widths((784, 512, 512, 10), 513, 8) == [64, 0, 0]  # as many threads as there may be
     assert widths((784, 80, 128, 10), 64, 2) == [0, 0, 0]     # 48 and 32 are not even
     assert widths((784, 100, 64, 10), 16, 2) == [64, 0, 0]    # 100 x 64 are too few
     assert widths((784, 128, 128, 10), 64, 8) == [0, 0, 0]    # 16 are too narrow

@@ -11,6 +11,7 @@ import numpy as np
 
 from .workload import Workload
 
+jax.config.update("jax_platforms", "cpu")  # also beside a GPU
 jax.config.update("jax_enable_x64", True)  # for the float64 row; dtypes are explicit
 _ACTIVATION = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 _map = jax.tree_util.tree_map
