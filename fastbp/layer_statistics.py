@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array
+from ._validation import Array, as_array
 from .layers import Layer
 from .network import Network
 
@@ -97,12 +97,12 @@ def weight_statistics(network: Network, initial_params: Any = None) -> list[Weig
 
     Raises
     ------
-    ValueError
-        If ``initial_params`` are not of this network.
+    ValueError, TypeError
+        If ``initial_params`` are not of this network, or no real numbers.
     """
     before: dict[str, Array] = {}
     if initial_params is not None:
-        flat = np.ascontiguousarray(initial_params, network.dtype)
+        flat = np.ascontiguousarray(as_array(initial_params, "initial_params"), network.dtype)
         if flat.shape != network.params.shape:
             raise ValueError(f"initial_params has shape {flat.shape}, the network's params "
                              f"{network.params.shape}")

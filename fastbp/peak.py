@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import kernel, thread_count
-from ._validation import check_dtype, check_size
+from ._validation import check_dtype, check_real, check_size
 from .layers import Dense
 from .network import Network
 
@@ -104,7 +104,12 @@ def share_of_peak(network: Network, rows_per_s: float,
     -------
     dict
         "gflops" reached, "peak_gflops", and "share" of the one in the other.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``rows_per_s`` is no number of at least 0, or there are not so many threads.
     """
-    reached = training_flops(network) * rows_per_s
+    reached = training_flops(network) * check_real(rows_per_s, "rows_per_s")
     peak = peak_flops(network.dtype.name, n_threads)
     return {"gflops": reached / 1e9, "peak_gflops": peak / 1e9, "share": reached / peak}

@@ -180,6 +180,15 @@ def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
     assert any((tmp_path / "board").iterdir())
     classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "a.csv", append=True)])
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 5
+    turned = ",".join(["loss", *(n for n in rows[0] if n != "loss")])
+    (tmp_path / "b.csv").write_text(turned + "\n")
+    history = classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "b.csv", append=True)])
+    header, line = (tmp_path / "b.csv").read_text().splitlines()
+    assert header == turned and float(line.split(",")[0]) == history["loss"][0]
+    (tmp_path / "b.csv").write_text("epoch,f1\n1,0.5\n")
+    with pytest.raises(ValueError, match=r"b.csv' has the columns \['epoch', 'f1'\], this run"):
+        classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "b.csv", append=True)])
+    assert (tmp_path / "b.csv").read_text() == "epoch,f1\n1,0.5\n"
     with pytest.raises(OSError, match="nowhere"):
         classifier().fit(X, T, callbacks=[CSVLog(tmp_path / "nowhere" / "a.csv")])
 

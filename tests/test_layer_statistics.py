@@ -65,6 +65,10 @@ def test_what_does_not_fit_is_refused() -> None:
     net = network()
     with pytest.raises(ValueError, match=r"initial_params has shape \(3,\)"):
         weight_statistics(net, np.zeros(3))
+    with pytest.raises(TypeError, match="initial_params must hold real numbers"):
+        weight_statistics(net, net.params * 1j)
+    with pytest.raises(ValueError, match="rows_per_s must be in .* got nan"):
+        share_of_peak(net, float("nan"))
     net.grads[...] = 2.0
     with pytest.raises(ValueError, match="X"):
         gradient_statistics(net, np.zeros((2, 4)), [0, 1])

@@ -276,6 +276,24 @@ def test_weights_that_a_users_loss_does_not_take_are_refused_first(options: Any)
         net.fit(X, T, **options)
     assert net.last_run is None
     np.testing.assert_array_equal(net.params, before)
+    for weigh in (net.loss, net.loss_and_grad, lambda *a, **k: fastbp.fit_lbfgs(net, *a, **k)):
+        with pytest.raises(TypeError, match=r"Squared\.forward has no argument sample_weight"):
+            weigh(X, T, sample_weight=np.ones(20))
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_a_users_optimizer_without_a_rate_is_refused_first() -> None:
+    class Rateless(SignDescent):
+        def __init__(self) -> None:
+            pass
+
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    net = fastbp.Network([fastbp.Dense(3, 3)], "mse")
+    before = net.params.copy()
+    with pytest.raises(TypeError, match=r"Rateless\.__init__ must call super\(\)\.__init__"):
+        net.fit(X, T, optimizer=Rateless())
+    assert net.last_run is None
+    np.testing.assert_array_equal(net.params, before)
 
 
 def test_a_users_parts_say_what_they_lack() -> None:

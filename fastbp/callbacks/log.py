@@ -64,16 +64,35 @@ class CSVLog(_File):
     ----------
     path : path
     append : bool
-        Go on at the end of a file that is there.
+        Go on at the end of a file that is there, in the order of its columns.
     """
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Write the line."""
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Open the file, and look which columns it has."""
+        super().on_train_begin(network, epochs, n_samples)
         assert self._file is not None
-        writer = csv.writer(self._file)
-        if self._file.tell() == 0:
-            writer.writerow(["epoch", *logs])
-        writer.writerow([epoch + 1, *logs.values()])
+        self._names: list[str] = []
+        if self._file.tell() > 0:
+            with open(self.path, newline="", encoding="utf-8") as file:
+                self._names = next(csv.reader(file))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Write the line.
+
+        Raises
+        ------
+        ValueError
+            If the file that this goes on with has other columns.
+        """
+        assert self._file is not None
+        writer, line = csv.writer(self._file), {"epoch": epoch + 1, **logs}
+        if not self._names:
+            self._names = list(line)
+            writer.writerow(self._names)
+        elif sorted(self._names) != sorted(line):
+            raise ValueError(f"{str(self.path)!r} has the columns {self._names}, this run "
+                             f"{list(line)}: append=True needs the same")
+        writer.writerow([line[name] for name in self._names])
         self._file.flush()
 
 

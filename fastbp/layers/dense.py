@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from .._jit import kernel
-from .._validation import Array, as_matrix, check_bool, check_dtype, check_size
+from .._validation import (
+    Array,
+    as_array,
+    as_matrix,
+    check_bool,
+    check_dtype,
+    check_finite,
+    check_size,
+)
 from ..initializers import Initializer, get
 from ..kernels.add import add_scaled
 from ..kernels.arrays import span, stack_array
@@ -215,10 +223,11 @@ class Dense(Layer):
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the weight, zero the bias."""
-        weight = np.asarray(self._draw(rng, self.n_in, self.n_out))
+        weight = as_array(self._draw(rng, self.n_in, self.n_out), "weight_init")
         if weight.shape != (self.n_out, self.n_in):
             raise ValueError(f"weight_init must give shape {(self.n_out, self.n_in)}, "
                              f"got {weight.shape}")
+        check_finite(weight, "weight_init")
         self.weight[...] = weight
         if self.use_bias:
             self.bias[...] = 0

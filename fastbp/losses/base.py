@@ -167,6 +167,7 @@ def error_of(loss: Loss, X: Array, T: Array, weights: Array | None) -> float:
     return a number of NumPy's."""
     if weights is None:
         return float(loss.forward(X, T))
+    check_weighs(loss, "sample_weight")
     return float(loss.forward(X, T, sample_weight=weights))
 
 

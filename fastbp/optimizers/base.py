@@ -71,7 +71,12 @@ class Optimizer:
         ------
         ValueError
             Names the setting.
+        TypeError
+            If a subclass has never called ``Optimizer.__init__``.
         """
+        if not hasattr(self, "learning_rate"):
+            raise TypeError(f"{type(self).__name__}.__init__ must call "
+                            "super().__init__(learning_rate)")
         tiny, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
         for name, low in (("epsilon", tiny), ("initial_accumulator_value", 0.0)):
             value = getattr(self, name, low)
