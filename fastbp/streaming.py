@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -165,8 +166,11 @@ class StreamRun(Run):
         while make is not None and epoch < self.first_epoch + self.epochs:
             rest: tuple[Array | None, ...] = ()
             seen, first = 0, True
-            for k, block in enumerate(make(epoch, seed, shuffled)):
+            blocks = iter(make(epoch, seed, shuffled))
+            for k, block in enumerate(blocks):
                 seen += len(block[0])
+                if seen == self.n_rows:  # nobody asks for more than the last block of an epoch
+                    seen += sum(len(more[0]) for more in islice(blocks, 1))
                 if seen > self.n_rows:
                     break
                 joined = _join(rest, block)

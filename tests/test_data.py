@@ -466,6 +466,31 @@ def test_the_task_is_guessed(values: np.ndarray, task: str, classes: Any) -> Non
         np.testing.assert_allclose(found.decode(T), values, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", [0, "", "y", -1])
+def test_the_target_may_have_any_name_of_a_column(name: Any) -> None:
+    found = data.learn({name: np.array(["a", "b"] * 5), "x": np.arange(10.0)}, name)
+    assert found.target is not None and found.target.name == name
+    assert found.preprocessor.feature_names == ["x"]
+
+
+@pytest.mark.parametrize("name", [("k", "a"), np.int64(0), None, 1.5])
+def test_names_that_no_model_file_keeps_are_refused(name: Any) -> None:
+    t = {name: np.arange(10.0), "x": np.arange(10.0), "y": np.array(["a", "b"] * 5)}
+    with pytest.raises(TypeError, match="names of columns must be strings or integers, got"):
+        data.learn(t, "y")
+    assert data.learn(t, "y", drop=[name]).preprocessor.feature_names == ["x"]
+
+
+def test_rows_are_read_as_what_they_were_learnt_as(tmp_path: Path) -> None:
+    """A postcode with a leading zero is no number, where it is said to be none."""
+    lines = [f"{code},{'no' if code == '01' else 'yes'}" for code in ("01", "1") * 5]
+    (tmp_path / "codes.csv").write_text("\n".join(["code,y", *lines, ""]))
+    t = data.open_table(tmp_path / "codes.csv")
+    pre, target, _ = data.learn(t, "y", categorical=["code"])
+    rows = pre.typed(t).read()
+    np.testing.assert_array_equal(pre.transform(rows), np.eye(2)[target.encode(rows["y"])])
+
+
 def test_the_task_can_be_said() -> None:
     t = {"x": np.arange(6), "y": np.array([1, 2, 1, 2, 1, 2])}
     found = data.learn(t, "y", task="regression").target

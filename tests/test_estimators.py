@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -546,6 +547,22 @@ def test_bad_data() -> None:
         MLPClassifier().predict(X)
     with pytest.warns(RuntimeWarning), pytest.raises(ValueError, match="not finite"):
         MLPRegressor(solver="sgd", learning_rate_init=1e9, max_iter=20).fit(X, y)
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2, 60)], ids=["", "weighted"])
+def test_lbfgs_reports_the_mean_over_outputs_and_the_whole_penalty(weights: Any) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 5))
+    Y, options = X[:, :3] ** 2, {"solver": "lbfgs", "alpha": 10.0, "max_iter": 1,
+                                 "random_state": 0, "activation": "tanh"}
+    ours, theirs = (kind(hidden_layer_sizes=(6,), **options)
+                    for kind in (MLPRegressor, neural_network.MLPRegressor))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for model in (ours, theirs):
+            model.fit(X, Y, sample_weight=weights)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-9)
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-9)
+    assert ours.history_["loss"][-1] == pytest.approx(ours.loss_)
 
 
 def test_what_is_printed_and_warned(capsys: pytest.CaptureFixture[str]) -> None:

@@ -278,6 +278,12 @@ def test_bad_sources_and_arguments(source: Any, options: dict[str, Any], message
         np.testing.assert_array_equal(net.params, before)
 
 
+def test_more_rows_than_said_are_found_in_the_only_epoch() -> None:
+    with pytest.raises(ValueError, match="source gave more than 300 rows in epoch 1"):
+        fit_stream(network(), Lies(300), epochs=1)
+    assert no_blocks_thread()
+
+
 def test_an_interrupt_leaves_no_thread() -> None:
     class Interrupt(Callback):
         def on_chunk_end(self, epoch: int, samples: int) -> None:

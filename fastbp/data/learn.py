@@ -265,8 +265,12 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
         if isinstance(names, str) or not isinstance(names, Collection):
             raise TypeError(f"{option} must be a sequence of column names, got {names!r}")
     table = open_table(source)
-    for names in (*lists.values(), [n for n in by_column if n], [target] if target else []):
+    for names in (*lists.values(), [n for n in by_column if n],
+                  [] if target is None else [target]):
         table.check(names)
+    for name in table.kinds:
+        if name not in drop and not isinstance(name, (str, int)):  # a model file keeps no others
+            raise TypeError(f"names of columns must be strings or integers, got {name!r}")
     if target in drop:
         raise ValueError(f"target {target!r} is among the columns to drop")
     for name in set(categorical) & set(numeric):
@@ -282,8 +286,8 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
             raise ValueError(f"encoding names column {name!r}, which gives no categories "
                              f"(with categorical=[{name!r}] it does)")
     features = _Features(kinds, stand_ins, most)
-    wanted = _Target(target, task) if target else None
-    rows, columns = 0, [*kinds, *([target] if target else [])]
+    wanted = None if target is None else _Target(target, task)
+    rows, columns = 0, [*kinds, *([] if target is None else [target])]
     for piece in table.batches(columns):
         features.add(piece, rows)
         if wanted:
@@ -298,7 +302,8 @@ def _check_kinds(table: Table, target: str | None, kinds: dict[str, str]) -> Non
     if not kinds:
         one = " (one column found: is the delimiter right?)" if len(table.kinds) == 1 else ""
         raise ValueError(f"{table.label} leaves no columns to learn from beside the target{one}")
-    for name in _first(kinds | ({target: table.kinds[target]} if target else {}), "undecoded"):
+    own = {} if target is None else {target: table.kinds[target]}
+    for name in _first(kinds | own, "undecoded"):
         raise ValueError(f"{table.label}: column {name!r} is not UTF-8: save the file as UTF-8")
     for name in _first(kinds, "datetime"):
         raise ValueError(f"column {name!r} holds dates or times: turn them into numbers (year, "
@@ -311,7 +316,7 @@ def _check_kinds(table: Table, target: str | None, kinds: dict[str, str]) -> Non
     for name in _first(kinds, "other"):
         raise ValueError(f"column {name!r} holds neither numbers, words nor booleans: drop it "
                          f"(drop=[{name!r}])")
-    if target and table.kinds[target] in ("datetime", "empty", "other"):
+    if target is not None and table.kinds[target] in ("datetime", "empty", "other"):
         raise ValueError(f"target {target!r} holds neither numbers, words nor booleans")
 
 

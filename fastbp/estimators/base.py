@@ -186,18 +186,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _lbfgs(self, X: Array, T: Array, weights: Array | None) -> None:
         total = len(X) if weights is None else float(weights.sum(dtype=np.float64))
-        self.history_ = History()
+        self.history_, l2 = History(), float(self.alpha) / total
+
+        def reported(error: float) -> float:  # as ``reporting`` does
+            squares = sum(float(np.square(layer.weight, dtype=np.float64).sum())
+                          for layer in self.network_.layers if isinstance(layer, Dense))
+            return self._share * error + (1 - self._share) * 0.5 * l2 * squares
 
         def each(error: float) -> None:
+            error = reported(error)
             self.history_.append({"loss": error})
             if self.verbose:
                 print(f"Iteration {len(self.history_['loss'])}, loss = {error:.8f}")
 
-        found = minimise(self.network_, X, T, weights, float(self.alpha) / total,
-                         max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol, each=each,
+        found = minimise(self.network_, X, T, weights, l2, max_iter=self.max_iter,
+                         max_fun=self.max_fun, tol=self.tol, each=each,
                          n_threads=threads_for(self.network_, len(X), self.n_threads))
         self.n_iter_ = min(int(found.nit), self.max_iter)
-        self.loss_ = float(found.fun) * self._share
+        self.loss_ = reported(float(found.fun))
         if found.status != 0:
             warnings.warn(f"lbfgs failed to converge after {self.n_iter_} iteration(s) (status="
                           f"{found.status}): {found.message}. Raise max_iter={self.max_iter} or "

@@ -44,7 +44,8 @@ def from_sklearn(estimator: Any) -> Any:
     Returns
     -------
     fastbp.MLPClassifier or fastbp.MLPRegressor
-        Fitted, with the same parameters, weights and classes; ``partial_fit`` goes on.
+        Fitted, with the same parameters, weights and classes; ``partial_fit`` goes on, its
+        optimizer without the moments of the steps before.
 
     Raises
     ------
