@@ -278,6 +278,15 @@ def test_bad_sources_and_arguments(source: Any, options: dict[str, Any], message
         np.testing.assert_array_equal(net.params, before)
 
 
+def test_a_table_streams_what_was_learnt_alone() -> None:
+    table = {"x": np.arange(9.0), "t": np.arange(9) % 2}
+    learned = data.learn(table, "t")
+    for parts, message in (((learned.preprocessor, None), "target must be a Target.* got None"),
+                           ((None, learned.target), "preprocessor must be a Preprocessor")):
+        with pytest.raises(TypeError, match=message):
+            TableStream(table, *parts)  # type: ignore[arg-type]
+
+
 def test_more_rows_than_said_are_found_in_the_only_epoch() -> None:
     with pytest.raises(ValueError, match="source gave more than 300 rows in epoch 1"):
         fit_stream(network(), Lies(300), epochs=1)

@@ -51,6 +51,10 @@ class TableStream:
     def __init__(self, source: Any, preprocessor: Preprocessor, target: Target, *,
                  weight: str | None = None, n_rows: int | None = None,
                  block_rows: int | None = None) -> None:
+        for name, part, kind in (("preprocessor", preprocessor, Preprocessor),
+                                 ("target", target, Target)):
+            if not isinstance(part, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, as learn gives, got {part!r}")
         self.preprocessor, self.target, self.weight = preprocessor, target, weight
         table = open_table(source)
         self.table = table = target.typed(preprocessor.typed(table))

@@ -252,6 +252,8 @@ def _zipped(path: Path) -> Arrays:
         except Exception as error:  # zipfile's and zlib's own, and many more
             raise ValueError(f"{path} is not a readable .npz file: {error}") from None
     if set(arrays) <= {"X", "y"} and "X" in arrays and arrays["X"].ndim > 1:
+        if not arrays["X"].size:
+            raise ValueError(f"{path}: X has no values, its shape is {arrays['X'].shape}")
         X = arrays["X"].reshape(len(arrays["X"]), -1)
         others = {"y": arrays["y"].reshape(-1)} if "y" in arrays else {}
         if others and len(others["y"]) != len(X):
