@@ -169,7 +169,7 @@ class StreamRun(Run):
             blocks = iter(make(epoch, seed, shuffled))
             for k, block in enumerate(blocks):
                 seen += len(block[0])
-                if seen == self.n_rows:  # nobody asks for more than the last block of an epoch
+                if seen == self.n_rows:  # what follows would go unread in the last epoch
                     seen += sum(len(more[0]) for more in islice(blocks, 1))
                 if seen > self.n_rows:
                     break

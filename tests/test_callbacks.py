@@ -189,6 +189,18 @@ def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"b.csv' has the columns \['epoch', 'f1'\], this run"):
         classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "b.csv", append=True)])
     assert (tmp_path / "b.csv").read_text() == "epoch,f1\n1,0.5\n"
+
+    class Now(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            if epoch != 1:
+                logs["now"] = epoch
+            if epoch == 2:
+                logs["then"] = 7
+
+    classifier().fit(X, T, epochs=3, callbacks=[Now(), CSVLog(tmp_path / "c.csv")])
+    header, *lines = (tmp_path / "c.csv").read_text().splitlines()
+    assert header.endswith(",now")
+    assert [line.split(",")[header.count(","):] for line in lines] == [["0"], [""], ["2", "7"]]
     with pytest.raises(OSError, match="nowhere"):
         classifier().fit(X, T, callbacks=[CSVLog(tmp_path / "nowhere" / "a.csv")])
 

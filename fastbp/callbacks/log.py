@@ -75,6 +75,7 @@ class CSVLog(_File):
         if self._file.tell() > 0:
             with open(self.path, newline="", encoding="utf-8") as file:
                 self._names = next(csv.reader(file))
+        self._goes_on = bool(self._names)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write the line.
@@ -89,10 +90,12 @@ class CSVLog(_File):
         if not self._names:
             self._names = list(line)
             writer.writerow(self._names)
-        elif sorted(self._names) != sorted(line):
+        elif self._goes_on and sorted(self._names) != sorted(line):
             raise ValueError(f"{str(self.path)!r} has the columns {self._names}, this run "
                              f"{list(line)}: append=True needs the same")
-        writer.writerow([line[name] for name in self._names])
+        self._goes_on = False
+        # A user's callback may leave out a figure, or have one more, in some epochs.
+        writer.writerow([*(line.pop(name, "") for name in self._names), *line.values()])
         self._file.flush()
 
 
