@@ -95,7 +95,7 @@ def _check_layer(layer: Layer, X: Array, dY: Array, step: float) -> float:
     Y = twin.forward(X)
     if dY.shape != Y.shape:
         raise ValueError(f"T must have shape {Y.shape}, that of the output, got {dY.shape}")
-    analytic = {"X": twin.backward(dY).copy()}
+    analytic = {"X": twin.backward(dY.copy()).copy()}  # a user's own may work in place
     analytic |= {name: grad.copy() for name, grad in twin.gradients().items()}
     values = {"X": X} | twin.parameters()
     return float(np.max([_compare(analytic[name], values[name], weighted_sum, step)

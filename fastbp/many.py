@@ -19,6 +19,8 @@ from ._validation import Array, as_array, check_size
 from .arguments import check_callbacks
 from .history import History
 from .network import Network
+from .optimizers import Optimizer
+from .table import has_kernels
 from .training import Job, prepare, train
 
 
@@ -85,6 +87,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     if n_threads is not None:
         n_threads = check_size(n_threads, "n_threads")
     given = _given(common, [{}] * len(nets) if options is None else options)
+    _check_losses(nets, given)
     data = _Data(nets, X, T, rows, common.get("sample_weight"))
     plans, stop = _Plans(), threading.Event()
     data.check_rows()
@@ -133,6 +136,22 @@ def _given(common: dict[str, Any], options: Sequence[dict[str, Any]]) -> list[di
                     "by options=[{'callbacks': [...]}, ...]")
         given.append({**common, **own, "callbacks": hooks})
     return given
+
+
+def _check_losses(nets: Sequence[Network], given: Sequence[dict[str, Any]]) -> None:
+    """Refuse a loss object that is called from Python for two networks: it remembers the rows of
+    one from its ``forward`` to its ``backward``."""
+    owners = dict[int, int]()
+    for i, (net, own) in enumerate(zip(nets, given, strict=True)):
+        rule = own.get("optimizer")
+        if net.compiled and (not isinstance(rule, Optimizer)
+                             or has_kernels(type(rule), "kernel", "update")):
+            continue
+        first = owners.setdefault(id(net._head_loss), i)
+        if first != i:
+            raise ValueError(
+                f"networks[{first}] and networks[{i}] share one {type(net._head_loss).__name__} "
+                "as loss, and are not compiled as a whole: give each its own")
 
 
 class _Data:

@@ -118,15 +118,22 @@ class Network(Doors, Portable, Textbook):
         self.params = aligned_zeros(at, self.dtype)
         self.grads = aligned_zeros(at, self.dtype)
         streams = np.random.SeedSequence(self.seed).spawn(len(self.layers))
-        for k, (layer, offset, stream) in enumerate(zip(self.layers, self._offsets, streams,
-                                                        strict=True)):
-            layer.index = k
-            part = slice(offset, offset + layer.layout(self.dtype)[1])
-            drawn = layer.initialized
-            layer.bind(self.params[part], self.grads[part])
-            layer._owner = self
-            if not drawn:
-                layer.initialize(np.random.default_rng(stream))
+        before = [dict(vars(layer)) for layer in self.layers]
+        try:
+            for k, (layer, offset, stream) in enumerate(zip(self.layers, self._offsets, streams,
+                                                            strict=True)):
+                layer.index = k
+                part = slice(offset, offset + layer.layout(self.dtype)[1])
+                drawn = layer.initialized
+                layer.bind(self.params[part], self.grads[part])
+                layer._owner = self
+                if not drawn:
+                    layer.initialize(np.random.default_rng(stream))
+        except BaseException:  # of a user's initializer, say: leave the layers to others
+            for layer, kept in zip(self.layers, before, strict=True):
+                vars(layer).clear()
+                vars(layer).update(kept)
+            raise
 
     # -- what it is -------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,7 @@ class Run:
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
         kept = [(value, value.copy()) for layer in net.layers for value in layer.untrained()]
         self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]), rate)
+        net.params[self._pads] = 0  # a user's own need not know of them
         for value, before in kept:  # weight decay is not for what is not trained
             value[...] = before
         self.rules.finish(net, self.average)
@@ -189,6 +191,15 @@ class Run:
         if start + len(rows) == len(self.X):
             cursor[engine.POSITION] = 0
             cursor[engine.EPOCH] += 1
+
+    @cached_property
+    def _pads(self) -> Array:
+        """Places among the flat parameters that belong to no tensor."""
+        free = np.ones(self.network.params.size, bool)
+        for layer, at in zip(self.network.layers, self.network._offsets, strict=True):
+            for tensor in layer.layout(self.network.dtype)[0]:
+                tensor.view(free[at:])[...] = False
+        return np.flatnonzero(free)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array
+from .losses.base import error_of
 from .network import Network
 
 
@@ -30,13 +31,13 @@ def input_gradient(network: Network, X: Any, T: Any) -> Array:
     ValueError, TypeError
         As ``loss``.
     """
-    kept = network.grads.copy()
+    (X, T), shape, kept = network._check_pair(X, T), np.shape(X), network.grads.copy()
     try:
-        network.textbook(X, T)
+        error_of(network._head_loss, network.forward(X, network._n_train), T, None)
         dX = network.backward(network._head_loss.backward())
     finally:
         network.grads[...] = kept
-    return dX.reshape(np.shape(X))
+    return dX.reshape(shape)
 
 
 def jacobian(network: Network, X: Any) -> Array:

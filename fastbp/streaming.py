@@ -22,6 +22,7 @@ from .engine import EPOCH, POSITION, SEED, SHUFFLE, STEP
 from .history import History
 from .kernels.random import shuffle as shuffle_rows
 from .kernels.team import cores
+from .losses.base import check_weighs
 from .network import Network
 from .run import Run
 from .training import prepare, train
@@ -278,6 +279,9 @@ average, callbacks, verbose, warm_start, resume, n_threads
     if isinstance(class_weight, str) and class_weight != "balanced":
         raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
     weighted, n_axes = weights is not None or class_weight is not None, T.ndim
+    if weighted:
+        check_weighs(network._head_loss, "weights of a block" if class_weight is None
+                     else "class_weight")
     if class_weight is not None:  # the classes of one row may have no weight, so not by prepare
         class_weights(T[:1], by_class["is"], network.n_out, None, network.dtype)
     job = prepare(

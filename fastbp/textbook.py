@@ -32,8 +32,13 @@ class Textbook:
         training, from which dropout draws.
         """
         X, T = self._check_pair(X, T)  # type: ignore[attr-defined]
-        error = error_of(self._head_loss, self.forward(X, self._n_train, key), T, sample_weight)
-        self.backward(self._head_loss.backward())
+        try:
+            error = error_of(self._head_loss, self.forward(X, self._n_train, key), T,
+                             sample_weight)
+            self.backward(self._head_loss.backward())
+        finally:
+            for layer in self.layers:
+                layer.key = 0
         return error
 
     def forward(self, X: Array, n_layers: int | None = None, key: int = 0) -> Array:

@@ -22,7 +22,7 @@ from .arguments import (
     hold_out,
     measured,
 )
-from .callbacks import Callback, Checkpoint, PrintEpoch
+from .callbacks import Callback, Checkpoint, EarlyStopping, PrintEpoch
 from .engine import EPOCH, POSITION, STEP
 from .history import History
 from .metrics import Metric, check_metrics, get_metrics, measure
@@ -239,7 +239,7 @@ def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
     job.start()
     run, threads = job.run, job.threads()
     job.begin()
-    stop = any(getattr(hook, "stopped", False) for hook in job.hooks)
+    stop = any(hook.stopped for hook in job.hooks if isinstance(hook, EarlyStopping))
     try:
         if job.unwatched:
             straight(job, threads, stopped)

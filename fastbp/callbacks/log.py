@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
+import numbers
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
+
+import numpy as np
 
 from .._validation import as_path, check_bool
 from .base import Callback
@@ -34,7 +37,8 @@ class PrintEpoch(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Print the line."""
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        figures = "  ".join(f"{name} {value:.4g}" if isinstance(value, numbers.Real)
+                            else f"{name} {value}" for name, value in logs.items())
         print(f"epoch {epoch + 1}/{self._epochs}  {figures}", file=self._out, flush=True)
 
 
@@ -101,9 +105,10 @@ class CSVLog(_File):
 
 def json_line(figures: dict[str, float]) -> str:
     """Figures as a line of JSON, which has no word for what is no finite number but null."""
-    # A user's callback may have added what is no number.
+    # A user's callback may have added what is no number, or one of NumPy's.
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in figures.items()}
     return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v
-                       for k, v in figures.items()}) + "\n"
+                       for k, v in plain.items()}) + "\n"
 
 
 class JSONLines(_File):

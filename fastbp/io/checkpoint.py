@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,16 @@ _FORMAT = "fastbp-run-1"
 
 def _states(hooks: Sequence[Callback]) -> dict[str, dict[str, Any]]:
     """State of each callback that has any, by type and count of its kind."""
-    found: dict[str, dict[str, Any]] = {}
+    states = {name: hook.state() for name, hook in _named(hooks)}
+    return {name: state for name, state in states.items() if state}
+
+
+def _named(hooks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
+    counts = Counter[str]()
     for hook in hooks:
-        state = hook.state()
-        if state:
-            name, count = type(hook).__name__, 0
-            while f"{name}.{count}" in found:
-                count += 1
-            found[f"{name}.{count}"] = state
-    return found
+        kind = type(hook).__name__
+        yield f"{kind}.{counts[kind]}", hook
+        counts[kind] += 1
 
 
 def save_run(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -> None:
@@ -86,11 +88,7 @@ def _restore(run: Run, hooks: Sequence[Callback], tensors: dict[str, Any],
         raise ValueError(f"it is the run of another network: {found}")
     arrays = {name[4:]: value for name, value in tensors.items() if name.startswith("run/")}
     run.restore(arrays, described)
-    wanted: dict[str, int] = {}
-    for hook in hooks:
-        name = type(hook).__name__
-        key = f"{name}.{wanted.setdefault(name, 0)}"
+    for key, hook in _named(hooks):
         if key in described["callbacks"]:
             extra = {k[len(key) + 1:]: v for k, v in arrays.items() if k.startswith(key + "/")}
             hook.restore(described["callbacks"][key] | extra)
-            wanted[name] += 1

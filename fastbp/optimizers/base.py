@@ -148,7 +148,8 @@ class Optimizer:
                    size, spread, self.hyper())
 
     def config(self) -> dict[str, Any]:
-        """Arguments that make an optimizer like this one."""
+        """Arguments that make an optimizer like this one. A run that goes on must have the same:
+        a subclass with settings of its own adds them."""
         decay = {"weight_decay": self.weight_decay} if self.weight_decay else {}
         return {"learning_rate": self.learning_rate, **decay}
 

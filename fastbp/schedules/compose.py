@@ -75,3 +75,8 @@ class Function(Schedule):
     def config(self) -> dict[str, Any]:
         """The function."""
         return {"function": self.function}
+
+    def __repr__(self) -> str:
+        """By its name, not its address: a run that goes on in another process compares this."""
+        name = getattr(self.function, "__qualname__", None)
+        return f"Function({repr(self.function) if name is None else name})"

@@ -1,0 +1,154 @@
+"""Parts of the user's own beside what surrounds training: what they leave, share and say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import Callback, Checkpoint, CSVLog, Dense, Network
+from fastbp.layers import Layer
+from fastbp.schedules import Function
+
+X, T = np.random.default_rng(0).normal(size=(60, 3)), np.random.default_rng(1).normal(size=(60, 2))
+
+
+class Plain(fastbp.Optimizer):
+    def update(self, params: Any, grads: Any, slots: Any, step: int, learning_rate: float) -> None:
+        params -= learning_rate * grads
+
+
+class Squared(fastbp.Loss):
+    def forward(self, X: Any, T: Any, *, allow_nonfinite: bool = True) -> float:
+        self._d = X - T
+        return float(0.5 * (self._d**2).sum() / len(X))
+
+    def backward(self) -> Any:
+        return self._d / len(self._d)
+
+
+class Sine(Layer):
+    """Works in place on the gradient from above."""
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        self._cos = np.cos(X)
+        return np.sin(X)
+
+    def backward(self, dY: Any) -> Any:
+        dY *= self._cos
+        return dY
+
+
+def test_layers_are_out_of_training_after_a_textbook_fit() -> None:
+    net = Network([Dense(3, 5), fastbp.BatchNorm(), fastbp.Dropout(0.5), Dense(5, 2)], "l2",
+                  dtype="float64")
+    net.fit(X, T, epochs=2, optimizer=Plain(0.01))
+    expected, Y = net.predict(X), X
+    for layer in net.layers:
+        Y = layer.forward(Y)
+    np.testing.assert_allclose(Y, expected, atol=1e-12)
+    np.testing.assert_array_equal(net.predict(X), expected)
+
+
+def test_a_layer_may_work_in_place_on_gradients() -> None:
+    net = Network([Dense(3, 2), Sine()], "l2", dtype="float64")
+    assert fastbp.gradcheck(net, X[:4], T[:4]) < 1e-6
+    assert fastbp.gradcheck(Sine(), X[:4], np.ones((4, 3))) < 1e-6
+
+
+@pytest.mark.parametrize("layer", [fastbp.Tanh, Sine])
+def test_networks_that_python_trains_share_no_loss(layer: Any) -> None:
+    for loss in (Squared(), fastbp.L2Loss()):
+        nets = [Network([Dense(3, 2), layer()], loss, seed=i) for i in range(3)]
+        before = [net.params.copy() for net in nets]
+        if layer is fastbp.Tanh and isinstance(loss, fastbp.L2Loss):  # all compiled
+            assert len(fastbp.fit_many(nets, X, T, epochs=1)) == 3
+            message = "share one L2Loss"
+            with pytest.raises(ValueError, match=message):
+                fastbp.fit_many(nets, X, T, epochs=1, optimizer=Plain(0.1))
+            continue
+        with pytest.raises(ValueError, match=r"networks\[0\] and networks\[1\] share one"):
+            fastbp.fit_many(nets, X, T, epochs=1)
+        for net, params in zip(nets, before, strict=True):
+            np.testing.assert_array_equal(net.params, params)
+
+
+def test_pads_stay_zero_whatever_an_optimizer_does() -> None:
+    class Shifts(fastbp.Optimizer):
+        def update(self, params: Any, *rest: Any) -> None:
+            params += 1.0
+
+    net = Network([Dense(3, 2), fastbp.BatchNorm()], "l2")
+    net.fit(X, T, epochs=2, optimizer=Shifts(0.1))
+    assert np.count_nonzero(net.params) <= net.n_params < net.params.size
+    assert (net.layers[0].bias == 4).all()  # type: ignore[attr-defined]  # two epochs of two steps
+
+
+def test_streamed_weights_that_a_loss_does_not_take_are_refused_first(tmp_path: Path) -> None:
+    net = Network([Dense(3, 2)], Squared())
+    net.fit(X, T, epochs=1)
+    run, log = net.last_run, tmp_path / "log.csv"
+    log.write_text("old\n")
+    with pytest.raises(TypeError, match="weights of a block needs a loss that takes weights"):
+        fastbp.fit_stream(net, [(X, T, np.ones(60))], epochs=1, callbacks=[CSVLog(log)])
+    assert net.last_run is run and log.read_text() == "old\n"
+
+
+def test_layers_of_a_network_that_fails_are_free() -> None:
+    first = Dense(3, 4)
+    with pytest.raises(ValueError, match="weight_init must give shape"):
+        Network([first, Dense(4, 2, weight_init=lambda rng, m, n: np.zeros((m, n)))], "l2")
+    one, other = Network([first, Dense(4, 2)], "l2"), Network([Dense(3, 4), Dense(4, 2)], "l2")
+    np.testing.assert_array_equal(one.params, other.params)
+
+
+def rate(epoch: float) -> float:
+    return 0.01 / (1 + epoch)
+
+
+def test_functions_are_told_apart_by_name() -> None:
+    assert repr(Function(rate)) == "Function(rate)"
+    assert "learning_rate=Function(rate)," in repr(fastbp.Adam(Function(rate)))
+
+
+def test_states_go_back_to_the_callbacks_that_had_them(tmp_path: Path) -> None:
+    class Last(Callback):
+        def __init__(self, name: str) -> None:
+            self.name, self.value = name, None
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+            self.value = logs.get(self.name)
+
+        def state(self) -> dict[str, Any]:
+            return {} if self.value is None else {"value": self.value}
+
+        def restore(self, state: dict[str, Any]) -> None:
+            self.value = state["value"]
+
+    found = []
+    for options in ({}, {"resume": tmp_path / "run.st"}):
+        hooks = [Last("val_r2"), Last("loss")]
+        Network([Dense(3, 2)], "l2").fit(X, T, epochs=2, callbacks=[
+            *hooks, *([] if options else [Checkpoint(tmp_path / "run.st")])], **options)
+        found.append([hook.value for hook in hooks])
+    assert found[0] == found[1] and found[0][0] is None and found[0][1] > 0
+
+
+def test_a_callback_may_call_what_it_has_as_it_likes(tmp_path: Path,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    class Until(Callback):
+        stopped = True
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+            logs |= {"largest": np.float32(1.5), "lost": np.float64("nan"), "mood": "fine"}
+
+    history = Network([Dense(3, 2)], "l2").fit(X, T, epochs=2, verbose=1, callbacks=[
+        Until(), fastbp.JSONLines(tmp_path / "a.jsonl")])
+    assert len(history["loss"]) == 2
+    line = json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])
+    assert (line["largest"], line["lost"], line["mood"]) == (1.5, None, "fine")
+    assert "mood fine" in capsys.readouterr().out
