@@ -120,15 +120,13 @@ class Network(Doors, Portable, Textbook):
         streams = np.random.SeedSequence(self.seed).spawn(len(self.layers))
         before = [dict(vars(layer)) for layer in self.layers]
         try:
-            for k, (layer, offset, stream) in enumerate(zip(self.layers, self._offsets, streams,
-                                                            strict=True)):
-                layer.index = k
+            for k, layer in enumerate(self.layers):
+                layer.index, drawn, offset = k, layer.initialized, self._offsets[k]
                 part = slice(offset, offset + layer.layout(self.dtype)[1])
-                drawn = layer.initialized
                 layer.bind(self.params[part], self.grads[part])
                 layer._owner = self
                 if not drawn:
-                    layer.initialize(np.random.default_rng(stream))
+                    layer.initialize(np.random.default_rng(streams[k]))
         except BaseException:  # of a user's initializer, say: leave the layers to others
             for layer, kept in zip(self.layers, before, strict=True):
                 vars(layer).clear()
