@@ -3,12 +3,12 @@
     python -m bench.constants
 
 Each sweep times steps or calls both ways, in turns, and prints one time over the other against
-what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYTES`` and
-``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``, ``PANEL_ROWS``,
-``PANEL_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where
-it is worth a second or two of compilation, once. For threads that depends on the machine: it has
-passed 1 at 400,000 and at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it never did, from
-``plan.SETTLED_WORK`` a thread it always has, and between them a run tries.
+what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``ASK_BYTES``
+and ``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``,
+``PANEL_ROWS``, ``PANEL_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1,
+``PICK_BYTES`` where it is worth a second or two of compilation, once. For threads that depends on
+the machine: it has passed 1 at 400,000 and at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it
+never did, from ``plan.SETTLED_WORK`` a thread it always has, and between them a run tries.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from fastbp import plan
 from fastbp._jit import thread_count
 from fastbp.layers import dense
+from fastbp.peers import workload
 from fastbp.peers.fastbp import FastbpBackend
 from fastbp.peers.workload import Workload
 
@@ -190,6 +191,34 @@ def picks() -> None:
     print(f"\nPICK_COLUMNS = {plan.PICK_COLUMNS}, PICK_FAR = {plan.PICK_FAR}\n")
 
 
+class Asking(FastbpBackend):
+    """Training on one thread with ``plan.ASK_BYTES`` as said."""
+
+    def __init__(self, work: Workload, ask_bytes: int) -> None:
+        super().__init__(work, 1)
+        self.ask_bytes = ask_bytes
+
+    def epochs(self, n: int, shuffle: bool = True) -> None:
+        """As ``FastbpBackend``."""
+        with constants(ASK_BYTES=self.ask_bytes):
+            super().epochs(n, shuffle)
+
+
+def asks() -> None:
+    """From which bytes of X on rows are better asked for before they are read."""
+    print("| bytes of X | rows of 32 bytes: as they come / asked for | of 256 bytes |\n"
+          "|---:|---:|---:|")
+    for size in (1 << k for k in range(16, 26)):
+        found = []
+        for m in (8, 64):
+            work = Workload("", (m, 64, 10), 32, "relu", "sgd")
+            with constants(workload, BATCHES=size // (4 * m * work.batch)):
+                found.append(ratio(work, lambda w=work: Asking(w, 1 << 60),  # type: ignore[misc]
+                                   lambda w=work: Asking(w, 0)))  # type: ignore[misc]
+        print(f"| {size:,} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
+    print(f"\nASK_BYTES = {plan.ASK_BYTES:,}\n")
+
+
 def mirrors() -> None:
     """From which bytes of weights on the way back is better made without a second copy."""
     print("| width | bytes of weights | with mirror / without |\n|---:|---:|---:|")
@@ -202,7 +231,7 @@ def mirrors() -> None:
 
 def main() -> None:
     """Print the sweeps."""
-    for sweep in (threads, calls, shards, columns, panels, picks, mirrors):
+    for sweep in (threads, calls, shards, columns, panels, picks, asks, mirrors):
         sweep()
 
 

@@ -97,7 +97,8 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
         meeting += 1
         barrier(sync, size, meeting)
     base, meeting = share_rows(worker, size, sync, ZERO, meeting, mode, ZERO, key, passes, ops,
-                               head, params, ws, X, T, labels, weights, source, scale)
+                               head, params, ws, X, T, labels, weights, source,
+                               span(source, ZERO, ZERO), scale)
     meeting += 1
     barrier(sync, size, meeting)
     if mode == GRADIENT:
@@ -127,14 +128,15 @@ def look(watch, error):
 
 @kernel
 def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_slots, home_average,
-              params, slots, average, grads, ws, X, T, labels, weights, order, batch, mean,
-              optimizer, rates, hyper, rules, sums, norms, watch, cursor, errors):
+              params, slots, average, grads, ws, X, T, labels, weights, order, ahead, batch,
+              mean, optimizer, rates, hyper, rules, sums, norms, watch, cursor, errors):
     """One training step for each row of ``rates``, from where ``cursor`` stands.
 
     ``order`` has the rows of one epoch, for all, or of each epoch of the call. ``errors[0]``
     gathers the error times weight of the epoch under way; an epoch that ends moves on to the
     next place. A ``watch``, where there is one, may end the call with an epoch. The cursor is
-    left at the next step. Subnormal numbers are 0 meanwhile. With ``moves``, parameters and what
+    left at the next step. Rows are asked for ``ahead`` of theirs or not. Subnormal numbers are 0
+    meanwhile. With ``moves``, parameters and what
     lies as they do come from ``home`` and go back there; without, they are the same arrays.
     """
     if not assemble(sync, size):
@@ -161,12 +163,13 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
                 break
         rows = min(batch, n - position)
         at = position + (n * (epoch - first_epoch) if order.size > n else ZERO)
-        source, key = order[at:at + rows], step_key(cursor[SEED], step)
+        source, key = span(order, at, at + rows), step_key(cursor[SEED], step)
+        coming = span(order, at, min(at + rows + batch, order.size) if ahead else at)
         weight = batch_weight(weights, source)
         scale = (1.0 / weight if weight > 0 else 0.0) if mean else 1.0
         base, meeting = share_rows(worker, size, sync, base, meeting, GRADIENT, kept, key,
                                    passes, ops, head, params, ws, X, T, labels, weights, source,
-                                   scale)
+                                   coming, scale)
         meeting += 1
         barrier(sync, size, meeting)
         base, meeting = parameter_phase(worker, size, sync, base, meeting, (key, np.uint64(0)),

@@ -57,6 +57,9 @@ PANEL_BYTES = 8 * 1024 * 1024
 #: compiled. Bytes of columns a thread up to which it does so, as more read X again and again, and
 #: those for a batch that does not stay in the L2 cache meanwhile.
 PICK_BYTES, PICK_COLUMNS, PICK_FAR, _PAGE, _NEAR = 512, 512, 256, 4096, 1024 * 1024
+#: Bytes of X from which shorter rows are asked for while others are computed: the L2 cache does
+#: not hold them from epoch to epoch.
+ASK_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class Plan:
         last = self.ops[-1]
         at, ld = int(last["y"]), int(last["ld_out"])
         return self.workspace[at:at + rows * ld].reshape(rows, ld)[:, :int(last["n_out"])]
+
+
+def asks_ahead(X: Array) -> bool:
+    """Whether training is better to ask for rows of X before it reads them."""
+    return X.nbytes >= ASK_BYTES and X.shape[1] * X.itemsize < PICK_BYTES
 
 
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:

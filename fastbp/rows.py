@@ -13,7 +13,7 @@ import numpy as np
 from ._jit import kernel
 from .kernels.arrays import address_of, span
 from .kernels.columns import ONE, ZERO
-from .kernels.copy import clear_row, copy_row
+from .kernels.copy import ask_row, clear_row, copy_row
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import ADD, WRITE
 from .table import (
@@ -55,6 +55,19 @@ def load_targets(h, ws, at, source, T, labels, weights, scale):
         ws[h["weight"] + at + r] = scale * weights[source[r]] if weights.size > 0 else scale
 
 
+@kernel
+def ask_rows(h, X, T, labels, later, asked, count):
+    """Ask for ``count`` more of the rows ``later``; how many of them are ``asked`` for then."""
+    m, n = h["n_features"], h["n"]
+    for i in range(asked, min(asked + count, later.size)):
+        ask_row(X, later[i] * m, m)
+        if labels.size > 0:
+            ask_row(labels, later[i], ONE)
+        else:
+            ask_row(T, later[i] * n, n)
+    return asked + count
+
+
 @kernel(inline=True)
 def rows_of(ws, at, ld, lo, hi):
     """Rows ``lo`` to ``hi`` of what lies from ``at`` on in rows of ``ld``."""
@@ -85,10 +98,14 @@ def backward(op, now, params, ws, lo, hi):
 
 
 @kernel
-def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, source, at, error,
-               scale):
-    """One pass over the rows ``source`` of X, in the workspace from row ``at`` on."""
-    h, lo, hi = head[0], at, at + source.size
+def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, source, later, at,
+               error, scale):
+    """One pass over the rows ``source`` of X, in the workspace from row ``at`` on; meanwhile the
+    rows ``later`` are asked for."""
+    h, lo, hi, asked, some = head[0], at, at + source.size, ZERO, ZERO
+    if later.size > 0:
+        turns = part["last"] - part["first"] + part["top"] - part["bottom"] + 1
+        some = later.size // max(turns, ONE) + 1
     if part["load"] != 0:
         if ops[0]["first"] == 0:
             load_rows(h, ops[0], ws, at, source, X)
@@ -96,6 +113,8 @@ def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, so
             call_first(ops[0]["first"], (ops[0], params, ws, address_of(X), address_of(source),
                                          source.size, at, ZERO, ops[0]["n_out"]))
     for k in range(part["first"], ops.size if mode == PREDICT else part["last"]):
+        if asked < later.size:
+            asked = ask_rows(h, X, T, labels, later, asked, some)
         forward(ops[k], now, params, ws, lo, hi)
     if mode == PREDICT:
         return
@@ -108,6 +127,8 @@ def pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights, so
     if mode == ERROR:
         return
     for k in range(part["top"], part["bottom"] - 1, -1):
+        if asked < later.size:
+            asked = ask_rows(h, X, T, labels, later, asked, some)
         backward(ops[k], now, params, ws, lo, hi)
 
 
@@ -152,8 +173,10 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, X, source):
 
 @kernel(inline=True)
 def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops, head, params,
-               ws, X, T, labels, weights, source, scale):
+               ws, X, T, labels, weights, source, coming, scale):
     """The row phase of a batch, share by share as they are claimed.
+
+    ``coming`` are its rows ``source`` and those of the next, where they are far, else empty.
 
     Without ``shards`` whose gradients are kept a share is a block with a place of its own in the
     workspace. A shard is some blocks, one after the other in the place of the thread, which leave
@@ -164,6 +187,10 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
     block = h["row_block"]
     height = block if shards == 0 else (rows + shards - 1) // shards
     shares = (rows + height - 1) // height if shards == 0 else shards
+    begin, end = ZERO, rows  # of what is the thread's own
+    if size > 1 and coming.size > 0:
+        run = (shares + size - 1) // size * height
+        begin, end = worker * run, (worker + 1) * run
     for p in range(passes.size):
         part = passes[p]
         if p > 0:
@@ -180,10 +207,15 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
             how = WRITE
             while lo < last:
                 hi = min(lo + block, last)
+                # Of this batch, or what the thread will begin the next with.
+                after = min(hi if hi < rows and hi != end else rows + begin, coming.size)
+                until = min(after + block, coming.size) if part["load"] != 0 else after
                 at = lo if shards == 0 else worker * block
                 now = key, np.uint64(lo)
                 pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights,
-                           span(source, lo, hi), at, rows_of(ws, h["error"], ONE, lo, hi), scale)
+                           span(source, lo, hi),
+                           span(coming, after, until), at,
+                           rows_of(ws, h["error"], ONE, lo, hi), scale)
                 if shards > 0:
                     block_gradients(ops, head, now, params, ws, at, hi - lo,
                                     rows_of(ws, h["partial"], n, share, share + 1), how)

@@ -21,7 +21,7 @@ from .kernels.random import shuffle as shuffle_rows
 from .kernels.team import launch
 from .network import Network
 from .optimizers import Optimizer
-from .plan import Plan, aligned_zeros
+from .plan import Plan, aligned_zeros, asks_ahead
 from .rules import Rules
 from .table import address, has_kernels
 
@@ -159,7 +159,7 @@ class Run:
         launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
                plan.moves, net.params, self.slots, self.average, *self._owned(plan),
                plan.workspace, self.X, *net.split_target(self.T), self.weights, self.order,
-               self.batch_size, self.mean,
+               asks_ahead(self.X), self.batch_size, self.mean,
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
                self.optimizer.hyper(), self._rules, self._sums, norms, self.watch,
                self.cursor, errors)

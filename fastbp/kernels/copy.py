@@ -1,7 +1,5 @@
-"""Copies of short rows.
-
-Whole vectors, then one masked vector: a loop costs several times that where a row has fewer
-elements than a vector.
+"""Copies of short rows: whole vectors, then one masked vector, as a loop costs several times
+that where a row has fewer elements than a vector. And rows asked for before they are copied.
 """
 
 from __future__ import annotations
@@ -15,7 +13,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED
+from .moves import prefetch_line
 from .reduce import Lanes, data_of
+from .tile import VECTOR_BYTES
 
 #: Bytes of the vector that a short rest fits in: a whole one would reach into the next cache
 #: line, and have to wait for that as well.
@@ -87,8 +87,25 @@ def _clear_row(typingctx, to, at, count):
     return types.void(to, types.int64, types.int64), codegen
 
 
+def _ask_row(typingctx, source, place, count):
+    """Have source[place:place + count], at least one, in the L2 cache before it is read."""
+
+    def codegen(context, builder, signature, args):
+        i64, size = ir.IntType(64), signature.args[0].dtype.bitwidth // 8
+        last = builder.sub(args[2], i64(1))
+        start = builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
+        with cgutils.for_range_slice(builder, i64(0), last, i64(VECTOR_BYTES // size),
+                                     i64) as (at, _):
+            prefetch_line(builder, builder.gep(start, [at]), near=2)
+        prefetch_line(builder, builder.gep(start, [last]), near=2)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, types.int64), codegen
+
+
 copy_row: Any = intrinsic(_copy_row)
 clear_row: Any = intrinsic(_clear_row)
+ask_row: Any = intrinsic(_ask_row)
 
 if DISABLED:
     def copy_row(to, at, source, place, count):  # noqa: F811
@@ -98,3 +115,6 @@ if DISABLED:
     def clear_row(to, at, count):  # noqa: F811
         """The same in NumPy."""
         to[at:at + count] = 0
+
+    def ask_row(source, place, count):  # noqa: F811
+        """Nothing: NumPy does not ask."""

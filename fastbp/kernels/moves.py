@@ -19,12 +19,13 @@ _LINES_AHEAD, _BLOCKS_AHEAD = 4, 2
 _INT = ir.IntType(64)
 
 
-def prefetch_line(builder: Any, pointer: Any, write: bool = False) -> None:
-    """Ask for the cache line at ``pointer``, there or not."""
+def prefetch_line(builder: Any, pointer: Any, write: bool = False, near: int = 3) -> None:
+    """Ask for the cache line at ``pointer``, there or not: into the L1 cache, or with ``near`` 2
+    into the L2 cache."""
     i8p, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
     ask = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(ir.VoidType(), [i8p, i32, i32, i32]), "llvm.prefetch.p0")
-    builder.call(ask, [builder.bitcast(pointer, i8p), i32(int(write)), i32(3), i32(1)])
+    builder.call(ask, [builder.bitcast(pointer, i8p), i32(int(write)), i32(near), i32(1)])
 
 
 def _chosen(builder: Any, first: Any, second: Any, order: Iterable[int]) -> Any:

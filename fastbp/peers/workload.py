@@ -19,7 +19,7 @@ LEARNING_RATE = {"sgd": 0.01, "adam": 1e-3}
 _WORDS = {"hidden": tuple(HIDDEN), "optimizer": tuple(LEARNING_RATE),
           "loss": ("softmax_cross_entropy", "l2"), "dtype": ("float32", "float64")}
 #: Most bytes of input in a workload's data, and most batches.
-_DATA_BYTES, _BATCHES = 32e6, 256
+_DATA_BYTES, BATCHES = 32e6, 256
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Workload:
     def batches(self) -> int:
         """Batches in the data, which is one epoch."""
         bytes_each = self.batch * self.sizes[0] * np.dtype(self.dtype).itemsize
-        return int(max(2, min(_BATCHES, _DATA_BYTES // bytes_each)))
+        return int(max(2, min(BATCHES, _DATA_BYTES // bytes_each)))
 
     @property
     def learning_rate(self) -> float:
