@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .tile import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, tile_1, tile_2, tile_3, tile_4
+from .tile import (
+    FEW,
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    few_1,
+    few_2,
+    tile_1,
+    tile_2,
+    tile_3,
+    tile_4,
+)
+
+__all__ = ["FEW", "FOUR", "ONE", "THREE", "TWO", "ZERO", "columns", "few_rows"]
 
 #: Of type int64 where Numba would take a literal for a type of its own, and compile what
 #: it is passed to once more.
@@ -56,3 +69,16 @@ def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row
             tile_1(rows, K, A, a, a_row, a_k, B, b + j, b_k, C, c + j, c_row, I, i + j, i_row,
                    mode, scale)
         j += vectors * lanes
+
+
+@kernel
+def few_rows(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, mode, scale):
+    """A product of up to ``FEW`` rows of C, which is I as well."""
+    lanes, j = VECTOR_BYTES // A.itemsize, ZERO
+    while j < cols:
+        if TILE_VECTORS > 1 and cols - j > lanes:
+            few_2(rows, K, A, ZERO, a_row, a_k, B, j, b_k, C, j, c_row, C, j, c_row, mode, scale)
+            j += 2 * lanes
+        else:
+            few_1(rows, K, A, ZERO, a_row, a_k, B, j, b_k, C, j, c_row, C, j, c_row, mode, scale)
+            j += lanes

@@ -335,6 +335,9 @@ _make = _build_python if DISABLED else _build
 TILE_VECTORS = len(TILE_ROWS)
 tile_1, tile_2, tile_3, tile_4 = (_make(rows, vectors) for vectors, rows
                                   in enumerate((*TILE_ROWS, 1, 1, 1)[:4], 1))
+#: The same of few rows, as which others would compute twice as many.
+FEW = 4
+few_1, few_2 = (_make(min(FEW, *TILE_ROWS), vectors) for vectors in (1, 2))
 #: The same of picked lines of A, by rows and by terms.
 picked_rows, picked_terms = ([_make(rows, vectors, pick) for vectors, rows
                               in enumerate((*TILE_ROWS, 1, 1, 1)[:4], 1)]

@@ -26,23 +26,18 @@ from .._validation import (
     check_size,
 )
 from ..initializers import Initializer, get
-from ..kernels.add import add_scaled
-from ..kernels.arrays import span, stack_array
-from ..kernels.columns import ONE, ZERO
+from ..kernels.arrays import span
+from ..kernels.columns import FEW, ONE, ZERO
 from ..kernels.matmul import multiply, product, row_product
-from ..kernels.tile import ADD, MASK, SCALE, VECTOR_BYTES, WRITE, pad, row_length
+from ..kernels.tile import ADD, MASK, WRITE, pad, row_length
 from ..kernels.transpose import transpose
 from ..table import address
 from .base import Kernels, Layer, Tensor
 from .bias import bias_gradient
 from .drivers import backward_rows, forward_rows, gradient_rows
 from .first import first_forward, first_gradient
+from .narrow import narrow_gradient, thin_gradient
 from .wide import WIDE, columns_backward, columns_forward, wide_backward
-
-#: A layer is narrow with outputs for a fourth of a vector, and inputs for two. Its gradient is
-#: made of so many inputs at a time; bytes of those by rows and by columns.
-_CHUNK = np.int64(256)
-_NARROW_WIDE, _NARROW_HIGH = 256 * VECTOR_BYTES // 4, 256 * VECTOR_BYTES
 
 
 @kernel
@@ -80,34 +75,6 @@ def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, g
     inputs = min(last, op["n_in"]) - first
     tile, dy = span(x, first, x.size), span(dy, left, dy.size)
     multiply(op, inputs, columns, rows, tile, ONE, ldx, dy, ldy, grad, ld, grad, ld, mode, scale)
-    if last > op["n_in"]:
-        bias_gradient(dy, ldy, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
-
-
-@kernel
-def narrow_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
-                    scale):
-    """The same, to the bit, for a few outputs, whose rows fill a fraction of one vector: as
-    its transpose dW = dY' X, whose rows fill whole ones.
-
-    Rows of x have room for whole vectors, those of grad are one vector long.
-    """
-    ldx, ldy, columns = op["ld_in"], op["ld_out"], op["n_out"]
-    lanes = VECTOR_BYTES // x.itemsize
-    inputs, zero = min(last, op["n_in"]) - first, x.dtype.type(0)
-    wide, high = stack_array(x, _NARROW_WIDE), stack_array(x, _NARROW_HIGH)
-    for lo in range(0, inputs, _CHUNK):
-        count = min(_CHUNK, inputs - lo)
-        part = span(grad, lo * ld, (lo + count) * ld)
-        if mode == ADD:
-            transpose(count, columns, part, ld, wide, _CHUNK)
-        multiply(op, columns, count, rows, dy, ONE, ldy, span(x, first + lo, x.size), ldx, wide,
-                 _CHUNK, wide, _CHUNK, ADD if mode == ADD else WRITE, zero)
-        if mode == SCALE:
-            transpose(columns, count, wide, _CHUNK, high, lanes)
-            add_scaled(part, scale, high)
-        else:
-            transpose(columns, count, wide, _CHUNK, part, ld)
     if last > op["n_in"]:
         bias_gradient(dy, ldy, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
 
@@ -153,7 +120,7 @@ class Dense(Layer):
     """
 
     kernels = Kernels(dense_forward, dense_backward, dense_gradient, dense_forward_row,
-                      correcting=(dense_gradient, narrow_gradient),
+                      correcting=(dense_gradient, narrow_gradient, thin_gradient),
                       rectifying=(dense_forward, dense_backward))
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True, *,
@@ -192,14 +159,17 @@ class Dense(Layer):
         return self.n_in + self.use_bias, self.n_in
 
     def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels:
-        """With the gradient of a narrow layer, what a wide one runs, where this is one and no
-        subclass has its own."""
+        """With the gradient of a narrow or a thin layer, what a wide one runs, where this is one
+        and no subclass has its own."""
         kernels, lanes = self.kernels, pad(1, dtype)
-        if 4 * n_out <= lanes and n_in >= 2 * lanes and kernels.gradient is dense_gradient:
-            kernels = kernels._replace(gradient=narrow_gradient)
+        if kernels.gradient is dense_gradient and min(n_in, n_out) <= FEW:
+            if 4 * n_out <= lanes and n_in >= lanes:
+                kernels = kernels._replace(gradient=narrow_gradient)
+            elif n_in <= FEW:
+                kernels = kernels._replace(gradient=thin_gradient)
         if kernels[:2] == (dense_forward, dense_backward) and not kernels.couple_forward:
             own = type(self).layout is Dense.layout  # and knows nothing of panels else
-            if own and kernels.gradient in (dense_gradient, narrow_gradient):
+            if own and kernels.gradient in (dense_gradient, narrow_gradient, thin_gradient):
                 kernels = kernels._replace(columns_forward=columns_forward,
                                            columns_backward=columns_backward)
             if own and kernels.gradient is dense_gradient:

@@ -1,0 +1,61 @@
+"""Gradients of dense layers with few outputs, or few inputs: tiles of few rows.
+
+All give the bits of ``dense``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._jit import kernel
+from ..kernels.add import add_scaled
+from ..kernels.arrays import span, stack_array
+from ..kernels.columns import ONE, few_rows
+from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE
+from ..kernels.transpose import transpose
+from .bias import bias_gradient
+
+#: Inputs of a narrow layer whose gradient is made at a time; bytes of that by rows and by columns.
+_CHUNK = np.int64(256)
+_NARROW_WIDE, _NARROW_HIGH = 256 * VECTOR_BYTES // 4, 256 * VECTOR_BYTES
+
+
+@kernel
+def narrow_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
+                    scale):
+    """The gradient for a few outputs, whose rows fill a fraction of one vector: as its transpose
+    dW = dY' X, whose rows fill whole ones.
+
+    Rows of x have room for whole vectors, those of grad are one vector long.
+    """
+    ldx, ldy, columns = op["ld_in"], op["ld_out"], op["n_out"]
+    lanes = VECTOR_BYTES // x.itemsize
+    inputs, zero = min(last, op["n_in"]) - first, x.dtype.type(0)
+    wide, high = stack_array(x, _NARROW_WIDE), stack_array(x, _NARROW_HIGH)
+    for lo in range(0, inputs, _CHUNK):
+        count = min(_CHUNK, inputs - lo)
+        part = span(grad, lo * ld, (lo + count) * ld)
+        if mode == ADD:
+            transpose(count, columns, part, ld, wide, _CHUNK)
+        few_rows(columns, count, rows, dy, ONE, ldy, span(x, first + lo, x.size), ldx, wide,
+                 _CHUNK, ADD if mode == ADD else WRITE, zero)
+        if mode == SCALE:
+            transpose(columns, count, wide, _CHUNK, high, lanes)
+            add_scaled(part, scale, high)
+        else:
+            transpose(columns, count, wide, _CHUNK, part, ld)
+    if last > op["n_in"]:
+        bias_gradient(dy, ldy, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
+
+
+@kernel
+def thin_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
+                  scale):
+    """The gradient for a few inputs."""
+    ldy, columns = op["ld_out"], right - left
+    inputs = min(last, op["n_in"]) - first
+    dy = span(dy, left, dy.size)
+    few_rows(inputs, columns, rows, span(x, first, x.size), ONE, op["ld_in"], dy, ldy, grad, ld,
+             mode, scale)
+    if last > op["n_in"]:
+        bias_gradient(dy, ldy, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
