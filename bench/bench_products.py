@@ -97,7 +97,7 @@ class Picked:
 
         def in_place(lines: np.ndarray) -> None:
             multiply_rows(lines, m, n, m, flat, weight, ld, y, ld, bias, 0, ADD)
-            multiply_terms(m, n, lines, m, flat, 0, dy, ld, grad, ld, WRITE, zero)
+            multiply_terms(m, n, lines, 0, m, flat, 0, dy, ld, grad, ld, WRITE, zero)
 
         self.products = in_place if rows == "in place" else gathered
         self.time_products()

@@ -164,7 +164,11 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
         rows = min(batch, n - position)
         at = position + (n * (epoch - first_epoch) if order.size > n else ZERO)
         source, key = span(order, at, at + rows), step_key(cursor[SEED], step)
-        coming = span(order, at, min(at + rows + batch, order.size) if ahead else at)
+        coming = span(order, at, at)
+        if ahead:
+            coming = span(order, at, min(at + rows + batch, order.size))
+            if worker == 0:  # nobody reads it before the next meeting
+                ops[0]["coming"] = rows if coming.size >= 2 * rows else ZERO
         weight = batch_weight(weights, source)
         scale = (1.0 / weight if weight > 0 else 0.0) if mean else 1.0
         base, meeting = share_rows(worker, size, sync, base, meeting, GRADIENT, kept, key,
@@ -194,4 +198,5 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
         carry(worker, size, moves, there, home.size, here, params.size, True)
     if worker == 0:
         cursor[STEP], cursor[EPOCH], cursor[POSITION] = step, epoch, position
+        ops[0]["coming"] = 0
     set_control(control)

@@ -57,8 +57,8 @@ PANEL_BYTES = 8 * 1024 * 1024
 #: compiled. Bytes of columns a thread up to which it does so, as more read X again and again, and
 #: those for a batch that does not stay in the L2 cache meanwhile.
 PICK_BYTES, PICK_COLUMNS, PICK_FAR, _PAGE, _NEAR = 512, 512, 256, 4096, 1024 * 1024
-#: Bytes of X from which shorter rows are asked for while others are computed: the L2 cache does
-#: not hold them from epoch to epoch.
+#: Bytes of X from which rows are asked for while others are computed: the L2 cache does not hold
+#: them from epoch to epoch.
 ASK_BYTES = 2 * 1024 * 1024
 
 
@@ -112,8 +112,8 @@ class Plan:
 
 
 def asks_ahead(X: Array) -> bool:
-    """Whether training is better to ask for rows of X before it reads them."""
-    return X.nbytes >= ASK_BYTES and X.shape[1] * X.itemsize < PICK_BYTES
+    """Whether training asks for rows of X before it reads them."""
+    return X.nbytes >= ASK_BYTES
 
 
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:

@@ -30,6 +30,8 @@ PREDICT, ERROR, GRADIENT = 0, 1, 2
 #: Columns that one thread takes at a time in a layer that couples rows, a panel of a product; and
 #: the least, where a team would find too few shares.
 _COLUMNS, _LEAST = 64, 16
+#: Bytes of a row of X from which the machine itself asks for the rest.
+_LONG = 512
 
 
 @kernel
@@ -60,7 +62,8 @@ def ask_rows(h, X, T, labels, later, asked, count):
     """Ask for ``count`` more of the rows ``later``; how many of them are ``asked`` for then."""
     m, n = h["n_features"], h["n"]
     for i in range(asked, min(asked + count, later.size)):
-        ask_row(X, later[i] * m, m)
+        if m * X.itemsize < _LONG:
+            ask_row(X, later[i] * m, m)
         if labels.size > 0:
             ask_row(labels, later[i], ONE)
         else:

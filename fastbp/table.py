@@ -31,6 +31,8 @@ from ._jit import DISABLED, entry_point, kernel
 #: couple kernels do the op's whole work, in place of ``forward`` and ``backward``. With
 #: ``width`` the parameters lie in panels of so many columns, ``panel`` elements apart (see
 #: ``place``, ``panels``). With ``first`` the op reads its rows where they lie in X; x is unused.
+#: Those of the next batch lie ``coming`` places further on in the order of rows, in a step whose
+#: next one is known, else 0.
 #: ``clip`` (CLIP of ``kernels.tile``, or 0) and ``mask`` (1 or 0): the op does a rectifier's work,
 #: above it on the way there, below it on the way back; that one's kernel is 0. ``a`` and ``b`` are
 #: the layer's constants, ``index`` is its place in the network.
@@ -39,7 +41,7 @@ OP = np.dtype([(name, np.int64) for name in (
     "first", "first_gradient", "product",
     "n_in", "n_out", "ld_in", "ld_out", "ld_param", "x", "y", "dx", "dy", "param", "mirror",
     "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "width", "panel",
-    "clip", "mask", "index")]
+    "clip", "mask", "coming", "index")]
     + [("a", np.float64), ("b", np.float64)])
 
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the

@@ -42,7 +42,9 @@ def picked(rows: int, K: int, cols: int, dtype: str, seed: int, clip: bool, mode
     assert np.isnan(C[rows * ld:]).all(), "wrote past the last row"
     dY, dW, scale = np.zeros((rows, ld), dtype), guarded(K, ld, dtype, 0.0), X.dtype.type(-0.1)
     dY[:, :cols] = rng.normal(size=(rows, cols))
-    multiply_terms(K, cols, lines, K, X.ravel(), 0, dY.ravel(), ld, dW, ld, mode, scale)
+    twice = np.concatenate((lines, rng.integers(0, 50, rows)))  # the next batch's, too
+    multiply_terms(K, cols, twice[:rows], rows, K, X.ravel(), 0, dY.ravel(), ld, dW, ld, mode,
+                   scale)
     assert np.isnan(dW[K * ld:]).all(), "wrote past the last row"
     return (C[:rows * ld].reshape(rows, ld)[:, :cols],
             product(X[lines], B, start=start, clip=clip),

@@ -58,6 +58,40 @@ def test_all_but_the_first_rows_of_an_epoch_are_asked_for(norm: str, loss: str) 
         assert found[start:start + each].count(0) == 16 * kinds  # the first block
 
 
+_COMING = """
+import os
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+import numpy as np
+import fastbp
+from fastbp import plan, updates
+
+found, call = set(), updates.call_first_gradient
+
+def first_gradient(at, args):
+    op, ws, X, source, rows = args[:5]
+    found.add((int(source[0]), int(rows), int(op["coming"])))
+    call(at, args)
+
+updates.call_first_gradient = first_gradient
+X, T = np.ones((130, 130), "f4"), np.arange(130) % 3
+for plan.ASK_BYTES in 0, X.nbytes + 1:
+    net = fastbp.Network([fastbp.Dense(130, 16), fastbp.Dense(16, 3)], "SoftmaxCrossEntropyLoss")
+    net.fit(X, T, epochs=2, batch_size=40, shuffle=False)
+    assert not net.plan(40, None, training=True, carried=3).ops["coming"].any()
+    print(sorted(found))
+    found.clear()
+"""
+
+
+def test_rows_read_in_place_are_asked_for_where_a_whole_batch_follows() -> None:
+    done = subprocess.run([sys.executable, "-c", _COMING], capture_output=True, text=True,
+                          timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "[(0, 40, 40), (40, 40, 40), (80, 40, 0), (120, 10, 0)]",
+        "[(0, 40, 0), (40, 40, 0), (80, 40, 0), (120, 10, 0)]"]
+
+
 @pytest.mark.usefixtures("teams")
 @pytest.mark.parametrize("loss", ["L2Loss", "SoftmaxCrossEntropyLoss"])
 @pytest.mark.parametrize("batch", [64, 1000, 1100])

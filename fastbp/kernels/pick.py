@@ -42,10 +42,11 @@ def multiply_rows(lines, line, cols, K, A, B, b_k, C, c_row, I, i_row, mode):  #
 
 
 @kernel
-def multiply_terms(rows, cols, lines, line, A, a, B, b_k, C, c_row, mode, scale):
+def multiply_terms(rows, cols, lines, coming, line, A, a, B, b_k, C, c_row, mode, scale):
     """C from S[r, j], the sum over k of A[a + lines[k] * line + r] * B[k * b_k + j], by ``mode``.
 
-    All else as ``matmul`` has it, where I is C; SCALE for up to ``SCALED`` lines.
+    All else as ``matmul`` has it, where I is C; SCALE for up to ``SCALED`` lines. Those whose
+    numbers lie ``coming`` places after ``lines``, which are as many, are asked for meanwhile.
     """
     lanes = VECTOR_BYTES // A.itemsize
     most = SCALED if mode == SCALE else WHOLE
@@ -56,15 +57,15 @@ def multiply_terms(rows, cols, lines, line, A, a, B, b_k, C, c_row, mode, scale)
             vectors = next_tile((cols - j + lanes - 1) // lanes, widest)
             if vectors == 4:
                 terms_4(rows, K, A, a, now, line, B, b + j, b_k, C, j, c_row, C, j, c_row, mode,
-                        scale)
+                        scale, coming)
             elif vectors == 3:
                 terms_3(rows, K, A, a, now, line, B, b + j, b_k, C, j, c_row, C, j, c_row, mode,
-                        scale)
+                        scale, coming)
             elif vectors == 2:
                 terms_2(rows, K, A, a, now, line, B, b + j, b_k, C, j, c_row, C, j, c_row, mode,
-                        scale)
+                        scale, coming)
             else:
                 terms_1(rows, K, A, a, now, line, B, b + j, b_k, C, j, c_row, C, j, c_row, mode,
-                        scale)
+                        scale, coming)
             j += vectors * lanes
         mode = ADD

@@ -92,7 +92,8 @@ def _build(tile_rows: int, vectors: int, pick: str = "", moves: Any = None) -> A
 
     With ``pick`` A is lines of memory picked by number: (lines, line) stand in place of (a_row,
     a_k), an array of numbers and elements from one line to the next. "rows" of A, each along its
-    terms, or "terms", each along the rows.
+    terms, or "terms", each along the rows: these take ``coming`` too, and meanwhile ask for what
+    is picked by the numbers so many places further on.
 
     With ``moves``, a class of that module, it takes (to, t, t_row, source, s, s_row, width, count)
     too, and returns how many it has had time to copy.
@@ -177,7 +178,9 @@ def _build(tile_rows: int, vectors: int, pick: str = "", moves: Any = None) -> A
                              for v in range(vectors)]
                     term = a_at
                     if pick == "terms":
-                        term = bld.mul(bld.load(bld.inttoptr(a_at, int64.as_pointer())), line)
+                        term, later = (bld.mul(bld.load(bld.inttoptr(
+                            bld.add(a_at, far), int64.as_pointer())), line) for far in steps)
+                        prefetch_line(bld, bld.gep(a_rows[0], [later]), near=2)
                     for r in range(tile_rows):
                         scalar = bld.load(bld.gep(a_rows[r], [term]))
                         one = bld.insert_element(undef, scalar, int32(0))
@@ -266,7 +269,9 @@ def _build(tile_rows: int, vectors: int, pick: str = "", moves: Any = None) -> A
         if pick:
             lines, line = context.make_array(sig.args[4])(context, bld, a_row).data, a_k
             a_k = int64(1 if pick == "rows" else 8)
-        a_start = bld.ptrtoint(lines, int64) if pick == "terms" else int64(0)
+        a_start = int64(0)
+        if pick == "terms":
+            a_start, steps = bld.ptrtoint(lines, int64), (int64(0), bld.mul(args[17], int64(8)))
         a_base, b_base, c_base, i_base = (
             base(2, A, a), base(6, B, b), base(9, C, c), base(12, I, i))
         kind = bld.and_(mode, int64(CLIP - 1))
@@ -293,12 +298,17 @@ def _build(tile_rows: int, vectors: int, pick: str = "", moves: Any = None) -> A
                           A.dtype), codegen
 
     @intrinsic
+    def picking(tyctx, rows, K, A, a, lines, line, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale,  # noqa: E741,E501
+                coming):
+        return types.void(n, n, A, n, lines, n, B, n, n, C, n, n, I, n, n, n, A.dtype, n), codegen
+
+    @intrinsic
     def moving(tyctx, rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale,  # noqa: E741,E501
                to, t, t_row, source, s, s_row, width, count):
         return n(n, n, A, n, n, n, B, n, n, C, n, n, I, n, n, n, A.dtype, to, n, n, source, n, n,
                  n, n), codegen
 
-    return moving if moves else tile
+    return moving if moves else picking if pick == "terms" else tile
 
 
 def _build_python(tile_rows: int, vectors: int, pick: str = "", moves: Any = None) -> Any:
@@ -326,7 +336,7 @@ def _build_python(tile_rows: int, vectors: int, pick: str = "", moves: Any = Non
             C[c + r * c_row:c + r * c_row + width] = total
         return 0  # pieces moved
 
-    return (lambda *args: tile(*args[:17])) if moves else tile
+    return lambda *args: tile(*args[:17])
 
 
 TILE_ROWS = SHAPES[host_isa()]

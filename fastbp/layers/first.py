@@ -31,7 +31,7 @@ def first_gradient(op, ws, X, source, rows, first, last, left, right, grad, ld, 
     m, ldy, columns = op["n_in"], op["ld_out"], right - left
     inputs = min(last, m) - first
     dy = span(ws, op["dy"] + left, ws.size)
-    multiply_terms(inputs, columns, span(array_at(source, ONE), ZERO, rows), m,
-                   array_at(X, scale), first, dy, ldy, grad, ld, mode, scale)
+    multiply_terms(inputs, columns, span(array_at(source, ONE), ZERO, rows),
+                   op["coming"], m, array_at(X, scale), first, dy, ldy, grad, ld, mode, scale)
     if last > m:
         bias_gradient(dy, ldy, rows, span(grad, inputs * ld, inputs * ld + columns), mode, scale)
