@@ -91,13 +91,12 @@ def _ask_row(typingctx, source, place, count):
     """Have source[place:place + count], at least one, in the L2 cache before it is read."""
 
     def codegen(context, builder, signature, args):
-        i64, size = ir.IntType(64), signature.args[0].dtype.bitwidth // 8
-        last = builder.sub(args[2], i64(1))
-        start = builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
-        with cgutils.for_range_slice(builder, i64(0), last, i64(VECTOR_BYTES // size),
-                                     i64) as (at, _):
-            prefetch_line(builder, builder.gep(start, [at]), near=2)
-        prefetch_line(builder, builder.gep(start, [last]), near=2)
+        i64, data = ir.IntType(64), data_of(context, builder, signature.args[0], args[0])
+        start, stop = (builder.ptrtoint(builder.gep(data, [at]), i64)
+                       for at in (args[1], builder.add(args[1], args[2])))
+        line = builder.and_(start, i64(-VECTOR_BYTES))
+        with cgutils.for_range_slice(builder, line, stop, i64(VECTOR_BYTES), i64) as (at, _):
+            prefetch_line(builder, builder.inttoptr(at, data.type), near=2)
         return context.get_dummy_value()
 
     return types.void(source, types.int64, types.int64), codegen
