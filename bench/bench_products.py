@@ -8,7 +8,8 @@ from threadpoolctl import threadpool_limits
 
 from fastbp.kernels.matmul import matmul
 from fastbp.kernels.pick import multiply_rows, multiply_terms
-from fastbp.kernels.tile import ADD, WRITE, row_length
+from fastbp.kernels.tile import ADD, WRITE
+from fastbp.kernels.vectors import row_length
 from fastbp.peak import peak_flops
 from fastbp.plan import PICK_BYTES, PICK_COLUMNS
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ._validation import Array, as_weights, check_real, check_size
 from .history import History
-from .kernels.tile import row_length
+from .kernels.vectors import row_length
 from .network import Network
 
 

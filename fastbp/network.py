@@ -28,7 +28,7 @@ from ._validation import (
 from .chain import check_layers
 from .doors import Doors
 from .kernels.team import launch
-from .kernels.tile import pad
+from .kernels.vectors import pad
 from .layers import Layer
 from .losses import Loss
 from .losses import get as get_loss

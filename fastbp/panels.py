@@ -21,7 +21,7 @@ import numpy as np
 from ._jit import kernel
 from ._validation import Array
 from .kernels.copy import copy_row
-from .kernels.tile import VECTOR_BYTES, pad, row_length
+from .kernels.vectors import VECTOR_BYTES, pad, row_length
 
 #: A block of parameters, ``rows`` of ``columns``: from ``home`` on in rows of ``ld_home`` as the
 #: network has it, from ``own`` on in rows of ``ld_own`` as thread ``owner`` does.

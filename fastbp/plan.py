@@ -16,7 +16,8 @@ import numpy as np
 
 from ._validation import Array
 from .kernels.matmul import WHOLE
-from .kernels.tile import CLIP, VECTOR_BYTES, pad, row_length
+from .kernels.tile import CLIP
+from .kernels.vectors import VECTOR_BYTES, pad, row_length
 from .layers import Dense, Layer
 from .layers.base import Kernels
 from .losses import Loss

@@ -10,7 +10,8 @@ import numpy as np
 
 from ._validation import Array
 from .kernels.matmul import PACKED_STRIDE
-from .kernels.tile import TILE_ROWS, VECTOR_BYTES, pad
+from .kernels.tile import TILE_ROWS
+from .kernels.vectors import VECTOR_BYTES, pad
 from .layers.base import TASK_ROW
 from .table import TASK
 

@@ -18,8 +18,9 @@ from .kernels.columns import ONE, ZERO
 from .kernels.matmul import SCALED
 from .kernels.reduce import block_magnitudes
 from .kernels.team import barrier, claim, claims
-from .kernels.tile import SCALE, VECTOR_BYTES, WRITE
+from .kernels.tile import SCALE, WRITE
 from .kernels.transpose import transpose
+from .kernels.vectors import VECTOR_BYTES
 from .table import call_first_gradient, call_gradient, call_update, place
 
 

@@ -15,7 +15,8 @@ from hypothesis.extra.numpy import arrays
 import fastbp
 from fastbp import plan as planning
 from fastbp.kernels.matmul import SCALED, WHOLE
-from fastbp.kernels.tile import ADD, SCALE, WRITE, pad, row_length
+from fastbp.kernels.tile import ADD, SCALE, WRITE
+from fastbp.kernels.vectors import pad, row_length
 from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
 from fastbp.layers.dense import dense_gradient
 from fastbp.layers.narrow import narrow_gradient, thin_gradient

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fastbp
 from fastbp import table
-from fastbp.kernels import tile
+from fastbp.kernels import vectors
 from fastbp.losses import LOSSES, SHORT_NAMES, Loss
 from fastbp.losses.cross_entropy import softmax_cross_entropy
 
@@ -429,7 +429,7 @@ def test_rows_as_lanes_are_the_rows_one_by_one(rows: int, n: int, dtype: str) ->
     weight = rng.uniform(0, 2, rows).astype(dtype)
     weight[-1] = tiny
     found = []
-    for ld in (tile.row_length(n, dtype), n + (n % (64 // X.itemsize) == 0)):
+    for ld in (vectors.row_length(n, dtype), n + (n % (64 // X.itemsize) == 0)):
         x, t, dx = (np.full((rows, ld), np.nan, dtype) for _ in range(3))
         x[:, :n], t[:, :n] = X, T
         head, error = np.zeros(1, table.HEAD), np.full(rows, np.nan, dtype)

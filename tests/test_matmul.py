@@ -21,19 +21,15 @@ from fastbp.kernels.tile import (
     CLIP,
     MASK,
     SCALE,
-    SHAPES,
     TILE_ROWS,
     TILE_VECTORS,
     UNROLL,
-    VECTOR_BYTES,
     WRITE,
     copying_tile,
-    host_isa,
-    pad,
-    row_length,
     transposing_tile,
 )
 from fastbp.kernels.transpose import transpose
+from fastbp.kernels.vectors import SHAPES, VECTOR_BYTES, host_isa, pad, row_length
 
 SIZES = st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65])
 DTYPES = st.sampled_from(["float32", "float64"])
@@ -180,7 +176,7 @@ def test_rows_never_lie_whole_pages_apart() -> None:
 _PROBE = """
 import hashlib, numpy as np
 from tests.test_matmul import product
-from fastbp.kernels.tile import host_isa
+from fastbp.kernels.vectors import host_isa
 rng, digest = np.random.default_rng(0), hashlib.sha256()
 for dtype in ("float32", "float64"):
     for rows, cols, K in [(1, 1, 1), (3, 17, 5), (8, 32, 64), (13, 50, 33), (64, 100, 70),

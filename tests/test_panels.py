@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import fastbp
 from fastbp import panels
 from fastbp import plan as planning
-from fastbp.kernels.tile import row_length
+from fastbp.kernels.vectors import row_length
 from fastbp.layers.normalization import layer_norm_gradient
 from fastbp.rules import Rules
 from fastbp.run import Run

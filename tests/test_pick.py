@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import fastbp
 from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.kernels.pick import multiply_rows, multiply_terms
-from fastbp.kernels.tile import ADD, CLIP, SCALE, SHAPES, WRITE, row_length
+from fastbp.kernels.tile import ADD, CLIP, SCALE, WRITE
+from fastbp.kernels.vectors import SHAPES, row_length
 
 from .test_matmul import DTYPES, SIZES, product
 
@@ -74,7 +75,8 @@ def test_long_sums(rows: int, mode: int, dtype: str) -> None:
 
 _PROBE = """
 import hashlib
-from fastbp.kernels.tile import SCALE, host_isa
+from fastbp.kernels.tile import SCALE
+from fastbp.kernels.vectors import host_isa
 from tests.test_pick import picked
 digest = hashlib.sha256()
 for dtype in ("float32", "float64"):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.kernels.tile import TILE_ROWS, pad
+from fastbp.kernels.tile import TILE_ROWS
+from fastbp.kernels.vectors import pad
 from fastbp.table import OP
 from fastbp.tasks import share_parameters
 

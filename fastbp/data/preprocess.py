@@ -16,8 +16,8 @@ import numpy as np
 from .._jit import DISABLED
 from .._validation import Array
 from ..kernels.standardize import standardize_columns
-from ..kernels.tile import pad, row_length
 from ..kernels.transpose import transpose
+from ..kernels.vectors import pad, row_length
 from .columns import Matrix, column, rows_of
 from .features import KINDS, PLAIN, Boolean, Categorical, Column, Numeric
 

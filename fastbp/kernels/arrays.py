@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .._jit import DISABLED, kernel
-from .tile import VECTOR_BYTES
+from .vectors import VECTOR_BYTES
 
 
 def _array(context: Any, builder: Any, array: Any, data: Any, size: Any) -> Any:

@@ -5,18 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .tile import (
-    FEW,
-    TILE_ROWS,
-    TILE_VECTORS,
-    VECTOR_BYTES,
-    few_1,
-    few_2,
-    tile_1,
-    tile_2,
-    tile_3,
-    tile_4,
-)
+from .tile import FEW, TILE_ROWS, TILE_VECTORS, few_1, few_2, tile_1, tile_2, tile_3, tile_4
+from .vectors import VECTOR_BYTES
 
 __all__ = ["FEW", "FOUR", "ONE", "THREE", "TWO", "ZERO", "columns", "few_rows"]
 

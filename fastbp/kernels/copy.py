@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from .._jit import DISABLED
 from .moves import prefetch_line
 from .reduce import Lanes, data_of
-from .tile import VECTOR_BYTES
+from .vectors import VECTOR_BYTES
 
 #: Bytes of the vector that a short rest fits in: a whole one would reach into the next cache
 #: line, and have to wait for that as well.

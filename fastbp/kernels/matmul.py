@@ -7,7 +7,7 @@
 Only B, C and I need rows padded to whole vectors; pads of C receive what pads of B hold.
 
 Operands beyond the caches are packed into the stack, a panel at a time; the others are read
-in place, their rows not whole pages apart (``tile.row_length``).
+in place, their rows not whole pages apart (``vectors.row_length``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ..table import call_product
 from .arrays import address_of, array_at, stack_array
 from .columns import ONE, ZERO, columns
 from .packed import DEPTH, PANELS_SIZE, STRIP_DEPTH, STRIPS_SIZE, by_panels, by_strips
-from .tile import ADD, CLIP, SCALE, VECTOR_BYTES, row_tile_1, row_tile_4, row_tile_8
+from .tile import ADD, CLIP, SCALE, row_tile_1, row_tile_4, row_tile_8
+from .vectors import VECTOR_BYTES
 
 #: Most terms of each sum at a time: so much of A and B stays in the L2 cache.
 _DEPTH = 256

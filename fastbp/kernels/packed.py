@@ -12,8 +12,9 @@ from .._jit import kernel
 from .arrays import span, stack_array
 from .columns import ONE, ZERO, columns
 from .copy import copy_row
-from .tile import ADD, SCALE, TILE_VECTORS, VECTOR_BYTES, copying_tile, transposing_tile
+from .tile import ADD, SCALE, TILE_VECTORS, copying_tile, transposing_tile
 from .transpose import transpose
+from .vectors import VECTOR_BYTES
 
 #: Most terms of each sum at a time where B alone is packed, more since each time C is read and
 #: written, and where A is too, except of sums that must be whole.

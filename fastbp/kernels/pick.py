@@ -14,7 +14,8 @@ from .._jit import kernel
 from .arrays import span
 from .columns import ZERO, next_tile, widest_tile
 from .matmul import SCALED, WHOLE
-from .tile import ADD, SCALE, VECTOR_BYTES, picked_rows, picked_terms
+from .tile import ADD, SCALE, picked_rows, picked_terms
+from .vectors import VECTOR_BYTES
 
 rows_1, rows_2, rows_3, rows_4 = picked_rows
 terms_1, terms_2, terms_3, terms_4 = picked_terms

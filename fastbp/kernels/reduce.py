@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED
-from .tile import VECTOR_BYTES
+from .vectors import VECTOR_BYTES
 
 
 class Lanes:

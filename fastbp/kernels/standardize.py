@@ -11,8 +11,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from .._jit import DISABLED, kernel
-from .tile import VECTOR_BYTES
 from .transpose import transpose
+from .vectors import VECTOR_BYTES
 
 
 @kernel

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from .._jit import DISABLED, kernel
 from .moves import turned
-from .tile import VECTOR_BYTES
+from .vectors import VECTOR_BYTES
 
 
 def _block(tyctx, rows, cols, A, a, a_row, B, b, b_row):

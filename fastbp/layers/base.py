@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from .._validation import Array, as_matrix, check_dtype
-from ..kernels.tile import VECTOR_BYTES, pad, row_length
+from ..kernels.vectors import VECTOR_BYTES, pad, row_length
 from ..table import OP, address
 from .drivers import backward_rows, couple_columns, forward_rows, gradient_rows
 

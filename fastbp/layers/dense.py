@@ -29,8 +29,9 @@ from ..initializers import Initializer, get
 from ..kernels.arrays import span
 from ..kernels.columns import FEW, ONE, ZERO
 from ..kernels.matmul import multiply, product, row_product
-from ..kernels.tile import ADD, MASK, WRITE, pad, row_length
+from ..kernels.tile import ADD, MASK, WRITE
 from ..kernels.transpose import transpose
+from ..kernels.vectors import pad, row_length
 from ..table import address
 from .base import Kernels, Layer, Tensor
 from .bias import bias_gradient

@@ -11,8 +11,9 @@ from .._jit import kernel
 from ..kernels.add import add_scaled
 from ..kernels.arrays import span, stack_array
 from ..kernels.columns import ONE, few_rows
-from ..kernels.tile import ADD, SCALE, VECTOR_BYTES, WRITE
+from ..kernels.tile import ADD, SCALE, WRITE
 from ..kernels.transpose import transpose
+from ..kernels.vectors import VECTOR_BYTES
 from .bias import bias_gradient
 
 #: Inputs of a narrow layer whose gradient is made at a time; bytes of that by rows and by columns.

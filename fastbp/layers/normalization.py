@@ -26,7 +26,8 @@ from .._jit import kernel
 from .._validation import Array, check_real
 from ..kernels.arrays import row_of
 from ..kernels.reduce import magnitudes, row_sum, wide_sum
-from ..kernels.tile import WRITE, row_length
+from ..kernels.tile import WRITE
+from ..kernels.vectors import row_length
 from ..table import KEY, ROW
 from .base import Kernels, Layer, Tensor
 

@@ -25,8 +25,8 @@ from ..kernels.arrays import row_of, span, stack_array
 from ..kernels.columns import ZERO
 from ..kernels.copy import copy_row
 from ..kernels.reduce import entropy_terms, row_max
-from ..kernels.tile import VECTOR_BYTES
 from ..kernels.transpose import transpose
+from ..kernels.vectors import VECTOR_BYTES
 from ..kernels.vmath import exp, log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
 from ..layers.base import Layer
