@@ -135,9 +135,9 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
     ``order`` has the rows of one epoch, for all, or of each epoch of the call. ``errors[0]``
     gathers the error times weight of the epoch under way; an epoch that ends moves on to the
     next place. A ``watch``, where there is one, may end the call with an epoch. The cursor is
-    left at the next step. Rows are asked for ``ahead`` of theirs or not. Subnormal numbers are 0
-    meanwhile. With ``moves``, parameters and what
-    lies as they do come from ``home`` and go back there; without, they are the same arrays.
+    left at the next step. ``ahead`` says whether rows are asked for before they are read.
+    Subnormal numbers are 0 meanwhile. With ``moves``, parameters and what lies as they do come
+    from ``home`` and go back there; without, they are the same arrays.
     """
     if not assemble(sync, size):
         if worker > 0:

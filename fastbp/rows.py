@@ -179,7 +179,8 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                ws, X, T, labels, weights, source, coming, scale):
     """The row phase of a batch, share by share as they are claimed.
 
-    ``coming`` are its rows ``source`` and those of the next, where they are far, else empty.
+    ``coming`` are its rows ``source`` and those of the next, where they are to be asked for, else
+    none.
 
     Without ``shards`` whose gradients are kept a share is a block with a place of its own in the
     workspace. A shard is some blocks, one after the other in the place of the thread, which leave
@@ -216,8 +217,7 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                 at = lo if shards == 0 else worker * block
                 now = key, np.uint64(lo)
                 pass_block(mode, part, now, ops, head, params, ws, X, T, labels, weights,
-                           span(source, lo, hi),
-                           span(coming, after, until), at,
+                           span(source, lo, hi), span(coming, after, until), at,
                            rows_of(ws, h["error"], ONE, lo, hi), scale)
                 if shards > 0:
                     block_gradients(ops, head, now, params, ws, at, hi - lo,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp.plan import asks_ahead
+from fastbp import plan
 
 _ASKED = """
 import os
@@ -95,13 +95,15 @@ def test_rows_read_in_place_are_asked_for_where_a_whole_batch_follows() -> None:
 @pytest.mark.usefixtures("teams")
 @pytest.mark.parametrize("loss", ["L2Loss", "SoftmaxCrossEntropyLoss"])
 @pytest.mark.parametrize("batch", [64, 1000, 1100])
-def test_rows_beyond_the_cache_give_the_bits_of_rows_within(loss: str, batch: int) -> None:
+def test_what_is_asked_for_changes_no_bit(loss: str, batch: int,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
     """In batches, blocks, shards and epochs whose ends meet anyhow, on any number of threads."""
     rng, found = np.random.default_rng(0), set()
     X = rng.normal(size=(22999, 24)).astype("f4")
-    assert asks_ahead(X) and not asks_ahead(X[:100])
+    assert plan.asks_ahead(X) and not plan.asks_ahead(X[:100])
     T = rng.integers(0, 3, len(X)) if loss != "L2Loss" else rng.normal(size=(len(X), 3))
-    for threads in 1, 2, 3:
+    for threads, least in (1, X.nbytes + 1), (1, 0), (2, 0), (3, 0):
+        monkeypatch.setattr(plan, "ASK_BYTES", least)
         net = fastbp.Network([fastbp.Dense(24, 16), fastbp.Tanh(), fastbp.Dense(16, 3)], loss)
         net.fit(X, T, epochs=3, batch_size=batch, n_threads=threads)
         found.add(net.params.tobytes())

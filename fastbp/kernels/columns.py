@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .tile import FEW, TILE_ROWS, TILE_VECTORS, few_1, few_2, tile_1, tile_2, tile_3, tile_4
+from .tile import TILE_ROWS, TILE_VECTORS, few_1, few_2, tile_1, tile_2, tile_3, tile_4
 from .vectors import VECTOR_BYTES
-
-__all__ = ["FEW", "FOUR", "ONE", "THREE", "TWO", "ZERO", "columns", "few_rows"]
 
 #: Of type int64 where Numba would take a literal for a type of its own, and compile what
 #: it is passed to once more.
@@ -63,7 +61,7 @@ def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row
 
 @kernel
 def few_rows(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, mode, scale):
-    """A product of up to ``FEW`` rows of C, which is I as well."""
+    """A product of few rows, where I is C; of more than ``tile.FEW`` it would be slow."""
     lanes, j = VECTOR_BYTES // A.itemsize, ZERO
     while j < cols:
         if TILE_VECTORS > 1 and cols - j > lanes:

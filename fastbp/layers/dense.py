@@ -27,9 +27,9 @@ from .._validation import (
 )
 from ..initializers import Initializer, get
 from ..kernels.arrays import span
-from ..kernels.columns import FEW, ONE, ZERO
+from ..kernels.columns import ONE, ZERO
 from ..kernels.matmul import multiply, product, row_product
-from ..kernels.tile import ADD, MASK, WRITE
+from ..kernels.tile import ADD, FEW, MASK, WRITE
 from ..kernels.transpose import transpose
 from ..kernels.vectors import pad, row_length
 from ..table import address
@@ -163,7 +163,7 @@ class Dense(Layer):
         """With the gradient of a narrow or a thin layer, what a wide one runs, where this is one
         and no subclass has its own."""
         kernels, lanes = self.kernels, pad(1, dtype)
-        if kernels.gradient is dense_gradient and min(n_in, n_out) <= FEW:
+        if kernels.gradient is dense_gradient:
             if 4 * n_out <= lanes and n_in >= lanes:
                 kernels = kernels._replace(gradient=narrow_gradient)
             elif n_in <= FEW:
