@@ -15,11 +15,11 @@ from hypothesis.extra.numpy import arrays
 import fastbp
 from fastbp import plan as planning
 from fastbp.kernels.matmul import SCALED, WHOLE
-from fastbp.kernels.tile import ADD, SCALE, WRITE
+from fastbp.kernels.tile import ADD, CLIP, SCALE, WRITE
 from fastbp.kernels.vectors import pad, row_length
 from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
-from fastbp.layers.dense import dense_gradient
-from fastbp.layers.narrow import narrow_gradient, thin_gradient
+from fastbp.layers.dense import dense_forward, dense_gradient
+from fastbp.layers.narrow import narrow_forward, narrow_gradient, thin_gradient
 from fastbp.layers.normalization import layer_norm_backward, layer_norm_gradient
 
 from . import naive
@@ -399,6 +399,39 @@ def test_gradients_of_narrow_layers_have_the_bits_of_any(dtype: str, n_in: int, 
     for one, other in zip(found[:2], found[2:], strict=True):
         width = n_out if mode == ADD else ldy  # where nothing is added, pads become 0
         assert (one[:, :width] == other[:, :width]).all()
+
+
+@pytest.mark.parametrize("clip", [0, CLIP])
+@pytest.mark.parametrize("rows", [1, 4, 15, 16, 33])
+@pytest.mark.parametrize("dtype, n_in, n_out", [
+    ("float32", 16, 3), ("float32", 33, 1), ("float32", 130, 4), ("float32", 600, 2),
+    ("float64", 8, 1), ("float64", 300, 2)])
+def test_outputs_of_narrow_layers_have_the_bits_of_any(dtype: str, n_in: int, n_out: int,
+                                                       rows: int, clip: int) -> None:
+    layer, rng, kind = fastbp.Dense(n_in, n_out, dtype=dtype), np.random.default_rng(0), np.dtype(
+        dtype)
+    layer.weight, layer.bias = rng.normal(size=(n_out, n_in)), rng.normal(size=n_out)
+    kernels = layer.kernels_for(kind, n_in, n_out)
+    assert kernels is not None and kernels.forward is narrow_forward
+    for shape in ((pad(1, kind) - 1, n_out), (n_in, pad(1, kind) // 4 + 1)):
+        wider = layer.kernels_for(kind, *shape)
+        assert wider is not None and wider.forward is dense_forward
+    op, ldx, ldy = layer.op(kind, n_in, n_out), row_length(n_in, kind), row_length(n_out, kind)
+    op["ld_in"], op["param"], op["clip"] = ldx, 0, clip
+    x, found = np.full((rows, ldx), np.nan, kind), []
+    x[:, :n_in] = rng.normal(size=(rows, n_in))
+    assert layer._flat is not None
+    for forward in (dense_forward, narrow_forward):
+        y = np.full((rows + 1) * ldy, np.nan, kind)
+        forward(op[0], (np.uint64(0), np.uint64(0)), layer._flat, x[:0].ravel(), x.ravel(),
+                y[:rows * ldy])
+        assert np.isnan(y[rows * ldy:]).all(), "wrote past the last row"
+        found.append(y[:rows * ldy].reshape(rows, ldy))
+    np.testing.assert_array_equal(*found)
+    expected = x[:, :n_in] @ layer.weight.T + layer.bias
+    np.testing.assert_allclose(found[0][:, :n_out], expected.clip(0) if clip else expected,
+                               rtol=1e-4, atol=1e-4 if dtype == "float32" else 1e-12)
+    assert (found[1][:, n_out:] == 0).all()
 
 
 def test_a_gradient_of_a_subclass_is_taken_at_any_size_and_corrects_nothing() -> None:

@@ -15,7 +15,6 @@ import fastbp
 from fastbp import table
 from fastbp.kernels import vectors
 from fastbp.losses import LOSSES, SHORT_NAMES, Loss
-from fastbp.losses.cross_entropy import softmax_cross_entropy
 
 from . import naive
 from .builders import REGRESSION
@@ -416,10 +415,12 @@ def test_fused_is_the_two_taken_apart(layer: type[fastbp.Layer], loss: type[Loss
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [1, 2, 10, 16, 31, 32])
+@pytest.mark.parametrize(("name", "n"), [
+    *(("SoftmaxCrossEntropyLoss", n) for n in (1, 2, 3, 10, 16, 31, 32)),
+    *((name, n) for name in ("L2Loss", "MSELoss") for n in (1, 2, 3, 4, 5))])
 @pytest.mark.parametrize("rows", [1, 7, 64, 131])
-def test_rows_as_lanes_are_the_rows_one_by_one(rows: int, n: int, dtype: str) -> None:
-    """Padded rows of a few classes go another way than packed ones, to the same numbers."""
+def test_rows_as_lanes_are_the_rows_one_by_one(rows: int, name: str, n: int, dtype: str) -> None:
+    """Padded rows of a few outputs go another way than packed ones, to the same numbers."""
     rng, tiny = np.random.default_rng(n), np.finfo(dtype).smallest_subnormal
     X = rng.normal(size=(rows, n)).astype(dtype) * 3
     X[::5, 0], X[1::5, 0], X[2::7, -1] = np.inf, -np.inf, np.nan
@@ -433,8 +434,8 @@ def test_rows_as_lanes_are_the_rows_one_by_one(rows: int, n: int, dtype: str) ->
         x, t, dx = (np.full((rows, ld), np.nan, dtype) for _ in range(3))
         x[:, :n], t[:, :n] = X, T
         head, error = np.zeros(1, table.HEAD), np.full(rows, np.nan, dtype)
-        head["n"], head["ld"] = n, ld
-        softmax_cross_entropy(head[0], x.ravel(), t.ravel(), weight, error, dx.ravel())
+        head["n"], head["ld"], head["a"] = n, ld, LOSSES[name]().constants()[0]
+        LOSSES[name].kernel(head[0], x.ravel(), t.ravel(), weight, error, dx.ravel())
         assert (dx[:, n:] == 0).all()
         found.append((error, dx[:, :n]))
     tolerance = 1e-5 if dtype == "float32" else 1e-13

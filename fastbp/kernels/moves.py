@@ -28,7 +28,7 @@ def prefetch_line(builder: Any, pointer: Any, write: bool = False, near: int = 3
     builder.call(ask, [builder.bitcast(pointer, i8p), i32(int(write)), i32(near), i32(1)])
 
 
-def _chosen(builder: Any, first: Any, second: Any, order: Iterable[int]) -> Any:
+def chosen(builder: Any, first: Any, second: Any, order: Iterable[int]) -> Any:
     """The lanes of two vectors, numbered through, in this order."""
     i32 = ir.IntType(32)
     mask = [i32(n) for n in order]
@@ -46,7 +46,7 @@ def turned(builder: Any, vectors: list[Any]) -> list[Any]:
             if not i & apart:
                 pair = vectors[i], vectors[i + apart]
                 vectors[i], vectors[i + apart] = (
-                    _chosen(builder, *pair, order) for order in (low, high))
+                    chosen(builder, *pair, order) for order in (low, high))
         apart *= 2
     return vectors
 
@@ -123,8 +123,8 @@ class Blocks(Lines):
             given = [builder.load(self._place(self._source, self._source_row,
                                               builder.add(row, _INT(q)), start, few),
                                   align=self._size) for q in range(r, lanes, few)]
-            low, high = (_chosen(builder, given[q], given[q + 1], range(2 * few)) for q in (0, 2))
-            vectors.append(_chosen(builder, low, high, range(lanes)))
+            low, high = (chosen(builder, given[q], given[q + 1], range(2 * few)) for q in (0, 2))
+            vectors.append(chosen(builder, low, high, range(lanes)))
         for t, vector in enumerate(turned(builder, vectors)):
             to = self._place(self._to, self._to_row, builder.add(start, _INT(t)), row, lanes)
             builder.store(vector, to, align=self._size)

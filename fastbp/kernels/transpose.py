@@ -1,12 +1,11 @@
 """Transpose by square blocks of vectors, held in registers: B[j, i] = A[i, j].
 
 An element at a time costs 1 ns, as much as 100 multiply-adds; a block of 16 x 16 through
-four stages of shuffles an eighth of that.
+four stages of shuffles an eighth of that. A block of few columns or few rows is four small ones
+side by side, in a fourth of the vectors.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -14,6 +13,7 @@ from numba.extending import intrinsic
 
 from .._jit import DISABLED, kernel
 from .moves import turned
+from .parts import Rows, alone, side_by_side
 from .vectors import VECTOR_BYTES
 
 
@@ -57,6 +57,40 @@ def _block(tyctx, rows, cols, A, a, a_row, B, b, b_row):
     return types.void(n, n, A, n, n, B, n, n), codegen
 
 
+def _columns(tyctx, rows, cols, A, a, a_row, B, b, b_row):
+    """The same where ``cols`` are up to a fourth of a vector."""
+    n = types.intp
+
+    def codegen(context, bld, sig, args):
+        rows, cols, A, a, a_row, B, b, b_row = args
+        source = Rows(context, bld, sig.args[2], A, a, a_row, rows)
+        to = Rows(context, bld, sig.args[5], B, b, b_row, cols)
+        vectors = [side_by_side(bld, [source.load(i, source.few)
+                                      for i in range(r, source.lanes, source.few)])
+                   for r in range(source.few)]
+        for j, vector in reversed(list(enumerate(turned(bld, vectors)))):
+            to.store(vector, j)
+        return context.get_dummy_value()
+
+    return types.void(n, n, A, n, n, B, n, n), codegen
+
+
+def _rows(tyctx, rows, cols, A, a, a_row, B, b, b_row):
+    """The same where ``rows`` are up to a fourth of a vector."""
+    n = types.intp
+
+    def codegen(context, bld, sig, args):
+        rows, cols, A, a, a_row, B, b, b_row = args
+        source = Rows(context, bld, sig.args[2], A, a, a_row, rows)
+        to = Rows(context, bld, sig.args[5], B, b, b_row, cols)
+        vectors = turned(bld, [source.load(i, source.lanes) for i in range(source.few)])
+        for j in reversed(range(source.lanes)):
+            to.store(alone(bld, vectors[j % source.few], j // source.few), j)
+        return context.get_dummy_value()
+
+    return types.void(n, n, A, n, n, B, n, n), codegen
+
+
 def _block_python(rows, cols, A, a, a_row, B, b, b_row):
     """The same contract in plain Python, for ``NUMBA_DISABLE_JIT=1``."""
     lanes = VECTOR_BYTES // A.itemsize
@@ -66,7 +100,8 @@ def _block_python(rows, cols, A, a, a_row, B, b, b_row):
             B[b + j * b_row + i] = A[a + i * a_row + j]
 
 
-transpose_block: Any = _block_python if DISABLED else intrinsic(_block)
+transpose_block, transpose_columns, transpose_rows = (
+    _block_python if DISABLED else intrinsic(make) for make in (_block, _columns, _rows))
 
 
 @kernel
@@ -76,6 +111,14 @@ def transpose(rows, cols, A, a_row, B, b_row):
     The rest of the last vector in each row of B becomes zero.
     """
     lanes = VECTOR_BYTES // A.itemsize
+    if 4 * cols <= lanes:
+        for i in range(0, rows, lanes):
+            transpose_columns(min(lanes, rows - i), cols, A, i * a_row, a_row, B, i, b_row)
+        return
+    if 4 * rows <= lanes:
+        for j in range(0, cols, lanes):
+            transpose_rows(rows, min(lanes, cols - j), A, j, a_row, B, j * b_row, b_row)
+        return
     for i in range(0, rows, lanes):
         for j in range(0, cols, lanes):
             transpose_block(min(lanes, rows - i), min(lanes, cols - j), A, i * a_row + j, a_row,

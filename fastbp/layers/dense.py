@@ -37,7 +37,7 @@ from .base import Kernels, Layer, Tensor
 from .bias import bias_gradient
 from .drivers import backward_rows, forward_rows, gradient_rows
 from .first import first_forward, first_gradient
-from .narrow import narrow_gradient, thin_gradient
+from .narrow import narrow_forward, narrow_gradient, thin_gradient
 from .wide import WIDE, columns_backward, columns_forward, wide_backward
 
 
@@ -122,7 +122,7 @@ class Dense(Layer):
 
     kernels = Kernels(dense_forward, dense_backward, dense_gradient, dense_forward_row,
                       correcting=(dense_gradient, narrow_gradient, thin_gradient),
-                      rectifying=(dense_forward, dense_backward))
+                      rectifying=(dense_forward, dense_backward, narrow_forward))
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True, *,
                  weight_init: str | Initializer = "glorot_uniform",
@@ -160,11 +160,12 @@ class Dense(Layer):
         return self.n_in + self.use_bias, self.n_in
 
     def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels:
-        """With the gradient of a narrow or a thin layer, what a wide one runs, where this is one
-        and no subclass has its own."""
+        """With what a narrow, a thin and a wide layer run, where this is one and no subclass has
+        its own."""
         kernels, lanes = self.kernels, pad(1, dtype)
+        narrow = 4 * n_out <= lanes and n_in >= lanes
         if kernels.gradient is dense_gradient:
-            if 4 * n_out <= lanes and n_in >= lanes:
+            if narrow:
                 kernels = kernels._replace(gradient=narrow_gradient)
             elif n_in <= FEW:
                 kernels = kernels._replace(gradient=thin_gradient)
@@ -178,6 +179,8 @@ class Dense(Layer):
                                            first_gradient=first_gradient)
             if n_in * row_length(n_out, dtype) * dtype.itemsize >= WIDE:
                 kernels = kernels._replace(backward=wide_backward)
+        if narrow and kernels.forward is dense_forward:
+            kernels = kernels._replace(forward=narrow_forward)
         return kernels
 
     def mirrored(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> bool:
@@ -267,9 +270,10 @@ class Dense(Layer):
         assert self._flat is not None
         X = self._take_input(X, allow_nonfinite)
         op = self.op(X.dtype, self.n_in, self.n_out)
-        op["param"] = 0
+        op["param"], wide = 0, _padded(X, row_length(self.n_in, X.dtype))
+        op["ld_in"] = wide.shape[1]
         Y = np.empty((len(X), int(op["ld_out"][0])), X.dtype)
-        forward_rows(op, np.uint64(0), self._flat, self._flat[:0], X.ravel(), Y.ravel())
+        forward_rows(op, np.uint64(0), self._flat, self._flat[:0], wide.ravel(), Y.ravel())
         self._x, self._y = X, np.ascontiguousarray(Y[:, :self.n_out])
         return self._y
 

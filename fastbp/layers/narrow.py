@@ -1,6 +1,6 @@
-"""Gradients of dense layers with few outputs, or few inputs: tiles of few rows.
+"""Dense layers with few outputs, or few inputs: tiles of few rows.
 
-All give the bits of ``dense``.
+All give the bits of ``dense``, which computes several times as much to throw it away.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from .._jit import kernel
 from ..kernels.add import add_scaled
 from ..kernels.arrays import span, stack_array
 from ..kernels.columns import ONE, few_rows
+from ..kernels.few import few_columns
 from ..kernels.tile import ADD, SCALE, WRITE
 from ..kernels.transpose import transpose
 from ..kernels.vectors import VECTOR_BYTES
@@ -19,6 +20,17 @@ from .bias import bias_gradient
 #: Inputs of a narrow layer whose gradient is made at a time; bytes of that by rows and by columns.
 _CHUNK = np.int64(256)
 _NARROW_WIDE, _NARROW_HIGH = 256 * VECTOR_BYTES // 4, 256 * VECTOR_BYTES
+
+
+@kernel
+def narrow_forward(op, now, params, ws, x, y):
+    """y = x W' + bias for a few outputs, which fill a fraction of one vector.
+
+    Rows of x have room for whole vectors, those of y are one vector long.
+    """
+    m, ldy, at = op["n_in"], op["ld_out"], op["param"]
+    few_columns(y.size // ldy, m, x, op["ld_in"], params, at, ldy, y, ldy, at + m * ldy,
+                op["clip"])
 
 
 @kernel

@@ -9,39 +9,73 @@ per row of n outputs. Source: seed text, section "Loss layer for continuous valu
 from __future__ import annotations
 
 from .._jit import kernel
-from ..kernels.arrays import row_of
+from ..kernels.arrays import row_of, span, stack_array
+from ..kernels.columns import ZERO
+from ..kernels.copy import copy_row
 from ..kernels.reduce import squares
+from ..kernels.transpose import transpose
+from ..kernels.vectors import VECTOR_BYTES
 from ..kernels.vmath import select
 from .base import Loss
 
+#: Rows at a time whose few outputs stand as columns, and bytes for so many: of numbers that a
+#: fourth of a vector holds, and of one each.
+_LANES, _TABLE, _COLUMN = 64, 64 * VECTOR_BYTES // 4, 64 * 8
+
 
 @kernel
-def l2(h, x, t, weight, error, dx):
-    """One block: error[r] = weight[r] * E_r, dx = weight[r] * (x - t), pads of dx 0.
+def across(x, t, n, ld, weight, error, dx, part, slope):
+    """As ``squared``, for outputs that fill up to a fourth of a vector: rows are the lanes."""
+    table, targets = stack_array(x, _TABLE), stack_array(x, _TABLE)
+    total, w = stack_array(x, _COLUMN), stack_array(x, _COLUMN)
+    lanes = VECTOR_BYTES // x.itemsize
+    for lo in range(0, weight.size, _LANES):
+        count = min(_LANES, weight.size - lo)
+        m = (count + lanes - 1) // lanes * lanes  # lanes beyond the rows compute on zeros
+        transpose(count, n, span(x, lo * ld, x.size), ld, table, m)
+        transpose(count, n, span(t, lo * ld, t.size), ld, targets, m)
+        for r in range(m):
+            total[r] = w[r] = 0
+        copy_row(w, ZERO, weight, lo, count)
+        for k in range(n):
+            z, target = row_of(table, k, m), row_of(targets, k, m)
+            for r in range(m):
+                gap = z[r] - target[r]
+                total[r] += gap * gap
+                z[r] = (w[r] * slope) * gap
+        for r in range(m):
+            total[r] = w[r] * (part * total[r])
+        copy_row(error, lo, total, ZERO, count)
+        transpose(n, count, table, m, span(dx, lo * ld, dx.size), ld)
 
-    ``a`` is the 1/2 of E.
-    """
-    n, ld = h["n"], h["ld"]
-    half, zero = x.dtype.type(h["a"]), x.dtype.type(0)
+
+@kernel
+def squared(h, x, t, weight, error, dx, part, slope):
+    """One block: error[r] = weight[r] * part * sum (x - t)^2, dx = weight[r] * slope * (x - t),
+    pads of dx 0."""
+    n, ld, zero, lanes = h["n"], h["ld"], x.dtype.type(0), VECTOR_BYTES // x.itemsize
+    if 1 < n <= lanes // 4 and ld % lanes == 0:
+        across(x, t, n, ld, weight, error, dx, part, slope)
+        return
     for r in range(weight.size):
-        w = weight[r]
         a, b, out = row_of(x, r, ld), row_of(t, r, ld), row_of(dx, r, ld)
-        error[r] = w * (half * squares(a, b, n))
+        error[r] = weight[r] * (part * squares(a, b, n))
+        w = weight[r] * slope
         for i in range(ld):
             out[i] = select(i < n, w * (a[i] - b[i]), zero)
 
 
 @kernel
+def l2(h, x, t, weight, error, dx):
+    """``squared`` by 1/2, which ``h`` has as ``a``, and 1."""
+    squared(h, x, t, weight, error, dx, x.dtype.type(h["a"]), x.dtype.type(1))
+
+
+@kernel
 def mse(h, x, t, weight, error, dx):
-    """One block: error[r] = weight[r] * E_r, dx = weight[r] * 2 (x - t) / n, pads of dx 0."""
-    n, ld = h["n"], h["ld"]
-    zero = x.dtype.type(0)
-    for r in range(weight.size):
-        w = weight[r] / x.dtype.type(n)
-        a, b, out = row_of(x, r, ld), row_of(t, r, ld), row_of(dx, r, ld)
-        error[r] = w * squares(a, b, n)
-        for i in range(ld):
-            out[i] = select(i < n, (w + w) * (a[i] - b[i]), zero)
+    """``squared`` by 1/n and 2/n."""
+    n = x.dtype.type(h["n"])
+    squared(h, x, t, weight, error, dx, x.dtype.type(1) / n, x.dtype.type(2) / n)
 
 
 class L2Loss(Loss):

@@ -1,0 +1,75 @@
+"""Rows so short that four of them fit in a vector, as its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from .moves import chosen
+from .vectors import VECTOR_BYTES
+
+
+class Rows:
+    """Code for rows of an array by whole vectors, or by the fourth of one that few columns fill.
+
+    Parameters
+    ----------
+    context, builder
+        Of Numba, where the code goes.
+    kind : numba type
+        Of the array.
+    array, start, stride, count : llvmlite values
+        The first element of the rows, how many from one to the next, and how many rows, None
+        for as many as are asked for.
+    """
+
+    def __init__(self, context: Any, builder: Any, kind: Any, array: Any, start: Any,
+                 stride: Any, count: Any = None) -> None:
+        self._builder, self._stride, self._count = builder, stride, count
+        self._data = builder.gep(context.make_array(kind)(context, builder, array).data, [start])
+        self._element, self._size = context.get_data_type(kind.dtype), kind.dtype.bitwidth // 8
+        self.lanes = VECTOR_BYTES // self._size
+        self.few = self.lanes // 4
+
+    def at(self, row: int) -> tuple[Any, Any]:
+        """Whether there is such a row, and where it begins, or the last if not."""
+        builder, int64 = self._builder, ir.IntType(64)
+        inside, place = ir.IntType(1)(1), builder.mul(self._stride, int64(row))
+        if self._count is not None:
+            inside = builder.icmp_signed("<", int64(row), self._count)
+            place = builder.select(inside, place, builder.mul(
+                self._stride, builder.sub(self._count, int64(1))))
+        return inside, builder.gep(self._data, [place])
+
+    def part(self, start: Any, lanes: int) -> Any:
+        """So many elements from a pointer on."""
+        kind = ir.VectorType(self._element, lanes)
+        return self._builder.load(self._builder.bitcast(start, kind.as_pointer()),
+                                  align=self._size)
+
+    def load(self, row: int, lanes: int) -> Any:
+        """A row, zero if there is none such."""
+        inside, start = self.at(row)
+        given = self.part(start, lanes)
+        return self._builder.select(inside, given, ir.Constant(given.type, None))
+
+    def store(self, value: Any, row: int) -> None:
+        """Write a row: the last, if there is none such."""
+        self._builder.store(value, self._builder.bitcast(self.at(row)[1], value.type.as_pointer()),
+                            align=self._size)
+
+
+def side_by_side(builder: Any, parts: list[Any]) -> Any:
+    """Four parts as one vector."""
+    few = parts[0].type.count
+    low, high = (chosen(builder, *pair, range(2 * few))
+                 for pair in ((parts[0], parts[1]), (parts[2], parts[3])))
+    return chosen(builder, low, high, range(4 * few))
+
+
+def alone(builder: Any, vector: Any, q: int) -> Any:
+    """Part ``q`` of four, and zeros for the others."""
+    lanes, few = vector.type.count, vector.type.count // 4
+    return chosen(builder, vector, ir.Constant(vector.type, None),
+                  [*range(q * few, (q + 1) * few), *range(lanes, 2 * lanes - few)])
