@@ -165,6 +165,13 @@ def test_transpose(rows: int, cols: int, dtype: str) -> None:
     assert np.isnan(target[:, pad(rows, dtype):]).all()
 
 
+@pytest.mark.parametrize(("rows", "cols"), [(0, 3), (3, 0), (0, 40), (40, 0), (0, 0)])
+def test_a_transpose_of_nothing_writes_nothing(rows: int, cols: int) -> None:
+    target = np.full(40 * 64, np.nan, np.float32)
+    transpose(rows, cols, np.zeros(40 * 64, np.float32), 64, target[64:-64], 64)
+    assert np.isnan(target).all()
+
+
 def test_rows_never_lie_whole_pages_apart() -> None:
     for n in (1, 16, 1000, 1024, 2048, 4096):
         for dtype in ("float32", "float64"):

@@ -111,11 +111,11 @@ def transpose(rows, cols, A, a_row, B, b_row):
     The rest of the last vector in each row of B becomes zero.
     """
     lanes = VECTOR_BYTES // A.itemsize
-    if 4 * cols <= lanes:
+    if 0 < 4 * cols <= lanes:
         for i in range(0, rows, lanes):
             transpose_columns(min(lanes, rows - i), cols, A, i * a_row, a_row, B, i, b_row)
         return
-    if 4 * rows <= lanes:
+    if 0 < 4 * rows <= lanes:
         for j in range(0, cols, lanes):
             transpose_rows(rows, min(lanes, cols - j), A, j, a_row, B, j * b_row, b_row)
         return
