@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import warnings
@@ -166,6 +167,7 @@ class Job:
     warm_start: bool = False
     resume: str | os.PathLike[str] | None = None
     n_threads: int | None = None
+    undo: Sequence[Callable[[], object]] = ()
 
     @property
     def unwatched(self) -> bool:
@@ -182,6 +184,7 @@ class Job:
     def start(self) -> None:
         """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
         run, last = self.run, self.run.network.last_run
+        run.rates(1)  # a schedule that gives none fails before anything has changed
         if self.warm_start and last is not None:
             run.follow(last)
         run.first_epoch, run.first_step = int(run.cursor[EPOCH]), int(run.cursor[STEP])
@@ -194,17 +197,19 @@ class Job:
         if self.resume is not None:
             from .io.checkpoint import restore
 
+            params = run.network.params
+            self.undo = [functools.partial(np.copyto, params, params.copy())]
             restore(run, self.hooks, self.resume)
 
     def begin(self) -> None:
-        """Tell the hooks; if one fails, end those before it."""
+        """Tell the hooks; if one fails, end those before it, and be as before."""
         run, begun = self.run, list[Callback]()
         try:
             for hook in self.hooks:
                 hook.on_train_begin(run.network, run.epochs, run.n_rows)
                 begun.append(hook)
         except BaseException as error:
-            _do_all([run.finish, *(hook.on_train_end for hook in begun)], error)
+            _do_all([run.finish, *self.undo, *(hook.on_train_end for hook in begun)], error)
             raise
 
     def end(self, failed: BaseException | None = None) -> None:

@@ -244,3 +244,29 @@ def test_numbers_of_numpy_are_state_like_others(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_begun_is_named_itself(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none/x\.st'$"):
         classifier().save(tmp_path / "none" / "x.st")
+
+
+def test_a_resumed_run_that_cannot_begin_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    path, log = tmp_path / "run.st", fastbp.callbacks.CSVLog(tmp_path / "none" / "x.csv")
+    classifier().fit(X, T, epochs=2, callbacks=[Checkpoint(path)])
+    net = classifier()
+    before = net.params.copy()
+    with pytest.raises(FileNotFoundError, match="x.csv"):
+        net.fit(X, T, epochs=4, resume=path, callbacks=[log])
+    assert (net.params == before).all() and net.last_run is None
+    net.fit(X, T, epochs=4, resume=path)
+    assert (net.params != before).any()
+
+
+def test_a_schedule_that_gives_no_rates_changes_nothing() -> None:
+    class Constant(fastbp.schedules.Schedule):
+        def rates(self, epoch: np.ndarray, epochs: float) -> Any:
+            return 0.1
+
+    net = classifier()
+    net.fit(X, T, epochs=1)
+    before, last = net.params.copy(), net.last_run
+    for hooks in ([], [StopOnNaN()]):
+        with pytest.raises(ValueError, match="must give rates of shape"):
+            net.fit(X, T, epochs=1, optimizer=fastbp.SGD(Constant()), callbacks=hooks)
+    assert net.last_run is last and (net.params == before).all()
