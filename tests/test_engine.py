@@ -188,6 +188,20 @@ def test_a_few_shards_agree_with_the_textbook(batch: int, threads: int, rules: d
     np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-12)
 
 
+def test_blocks_of_odd_rows_change_no_bits(teams: None) -> None:
+    rng, found = np.random.default_rng(0), []
+    X, T = rng.normal(size=(270, 40)), rng.normal(size=(270, 3))
+    for threads in 1, 2:
+        net = fastbp.Network([fastbp.Dense(40, 64), fastbp.Tanh(), fastbp.Dense(64, 3)], "l2",
+                             seed=1)
+        run = Run(net, net.check_input(X), net.check_target(T), 135, fastbp.SGD(0.1), False)
+        head = run.plan(threads).head
+        assert head["shards"] == 2 and (threads == 1 or head["row_block"] == 67)  # of 68
+        run.advance(4, threads)
+        found.append(net.params)
+    np.testing.assert_array_equal(*found)
+
+
 @kernel
 def even_rows(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode, scale):  # type: ignore[no-untyped-def]  # noqa: E501
     """A gradient of the even rows of a batch alone."""

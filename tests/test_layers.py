@@ -420,6 +420,8 @@ def test_outputs_of_narrow_layers_have_the_bits_of_any(dtype: str, n_in: int, n_
     op["ld_in"], op["param"], op["clip"] = ldx, 0, clip
     x, found = np.full((rows, ldx), np.nan, kind), []
     x[:, :n_in] = rng.normal(size=(rows, n_in))
+    x[rows // 2, :n_in] = 0  # sums of the sign that 0 has
+    layer.weight[0], layer.bias[0] = -np.abs(layer.weight[0]), -0.0
     assert layer._flat is not None
     for forward in (dense_forward, narrow_forward):
         y = np.full((rows + 1) * ldy, np.nan, kind)
@@ -428,6 +430,7 @@ def test_outputs_of_narrow_layers_have_the_bits_of_any(dtype: str, n_in: int, n_
         assert np.isnan(y[rows * ldy:]).all(), "wrote past the last row"
         found.append(y[:rows * ldy].reshape(rows, ldy))
     np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(*map(np.signbit, found))
     expected = x[:, :n_in] @ layer.weight.T + layer.bias
     np.testing.assert_allclose(found[0][:, :n_out], expected.clip(0) if clip else expected,
                                rtol=1e-4, atol=1e-4 if dtype == "float32" else 1e-12)

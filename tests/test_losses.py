@@ -417,7 +417,9 @@ def test_fused_is_the_two_taken_apart(layer: type[fastbp.Layer], loss: type[Loss
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "n"), [
     *(("SoftmaxCrossEntropyLoss", n) for n in (1, 2, 3, 10, 16, 31, 32)),
-    *((name, n) for name in ("L2Loss", "MSELoss") for n in (1, 2, 3, 4, 5))])
+    *((name, n) for name in ("L2Loss", "MSELoss", "SigmoidBinaryCrossEntropyLoss")
+      for n in (1, 2, 3, 4, 5)),
+    *(("SigmoidBinaryCrossEntropyLoss", n) for n in (17, 32, 33))])
 @pytest.mark.parametrize("rows", [1, 7, 64, 131])
 def test_rows_as_lanes_are_the_rows_one_by_one(rows: int, name: str, n: int, dtype: str) -> None:
     """Padded rows of a few outputs go another way than packed ones, to the same numbers."""

@@ -17,7 +17,6 @@ from numba.extending import intrinsic
 from .._jit import DISABLED
 from .moves import chosen
 from .parts import Rows, alone, side_by_side
-from .reduce import Lanes
 from .vectors import VECTOR_BYTES
 
 #: Vectors of sums in flight, to hide what a multiply-add takes.
@@ -57,13 +56,14 @@ def _few_columns(tyctx, rows, K, A, a_row, B, b, b_k, C, c_row, i, clip):
                 for v, total in enumerate(sums):
                     given = side_by_side(bld, [source.part(bld.gep(place, [k]), few)
                                                for place in places[4 * v:4 * v + 4]])
-                    if count is not None:  # what is beyond may be no number
-                        part = Lanes(context, bld, kind_a, VECTOR_BYTES // 4)
-                        given = bld.select(side_by_side(bld, [part.first(count)] * 4), given, zero)
                     for t, factor in enumerate(factors):
-                        wide = chosen(bld, given, given,
-                                      (r // few * few + t for r in range(lanes)))
-                        bld.store(bld.call(fma, [wide, factor, bld.load(total)]), total)
+                        wide, held = chosen(bld, given, given, (
+                            r // few * few + t for r in range(lanes))), bld.load(total)
+                        new = bld.call(fma, [wide, factor, held])
+                        if count is not None:  # what is beyond may be no number
+                            inside = bld.icmp_signed("<", int64(t), count)
+                            new = bld.select(inside, new, held)
+                        bld.store(new, total)
 
             rest = bld.and_(K, int64(few - 1))
             whole = bld.sub(K, rest)
@@ -97,5 +97,7 @@ if DISABLED:
             total = B[i:i + few].copy()
             for k in range(K):
                 total += A[r * a_row + k] * B[b + k * b_k:b + k * b_k + few]
+            if clip:
+                total[total < 0] = 0
             C[r * c_row:(r + 1) * c_row] = 0
-            C[r * c_row:r * c_row + few] = total.clip(0) if clip else total
+            C[r * c_row:r * c_row + few] = total

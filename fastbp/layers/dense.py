@@ -270,8 +270,9 @@ class Dense(Layer):
         assert self._flat is not None
         X = self._take_input(X, allow_nonfinite)
         op = self.op(X.dtype, self.n_in, self.n_out)
-        op["param"], wide = 0, _padded(X, row_length(self.n_in, X.dtype))
-        op["ld_in"] = wide.shape[1]
+        narrow = self.kernels_for(X.dtype, self.n_in, self.n_out).forward is narrow_forward
+        wide = _padded(X, row_length(self.n_in, X.dtype)) if narrow else X
+        op["param"], op["ld_in"] = 0, wide.shape[1]
         Y = np.empty((len(X), int(op["ld_out"][0])), X.dtype)
         forward_rows(op, np.uint64(0), self._flat, self._flat[:0], wide.ravel(), Y.ravel())
         self._x, self._y = X, np.ascontiguousarray(Y[:, :self.n_out])

@@ -21,17 +21,15 @@ import numpy as np
 
 from .._jit import kernel
 from .._validation import Array
-from ..kernels.arrays import row_of, span, stack_array
-from ..kernels.columns import ZERO
-from ..kernels.copy import copy_row
+from ..kernels.arrays import row_of, stack_array
 from ..kernels.reduce import entropy_terms, row_max
-from ..kernels.transpose import transpose
 from ..kernels.vectors import VECTOR_BYTES
 from ..kernels.vmath import exp, log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
 from ..layers.base import Layer
 from ..layers.softmax import Softmax, exp_rows
 from .base import Loss, check_fractions
+from .columns import COLUMN, LANES, from_columns, to_columns
 from .smoothing import YES_OR_NO, Smoothed, smooth_targets
 
 
@@ -54,12 +52,11 @@ def cross_entropy(h, x, t, weight, error, dx):
         error[r] = w * total
 
 
-#: Up to so many classes rows are the lanes of the vectors: a row fills few vectors by itself,
-#: and its sums across lanes and its logarithm cost more than three transposes, which need rows
-#: of whole vectors. Never chosen by the block: the two ways add in another order.
+#: Up to so many classes rows are the lanes of the vectors: their sums across lanes and their
+#: logarithms cost more than three transposes, which need rows of whole vectors.
 _FEW = np.int64(32)
-#: Rows at a time, and bytes for all logits of so many, and for 6 numbers of each.
-_LANES, _TABLE, _VECTORS = 64, 32 * 64 * 8, 6 * 64 * 8
+#: Bytes for all logits of the rows at a time, and for 6 numbers of each.
+_TABLE, _VECTORS = 32 * LANES * 8, 6 * COLUMN
 
 
 @kernel
@@ -67,18 +64,15 @@ def across(x, t, n, ld, weight, error, dx):
     """As ``softmax_cross_entropy``, for a few classes."""
     table, targets, own = (stack_array(x, _TABLE), stack_array(x, _TABLE),
                            stack_array(x, _VECTORS))
-    zero, one, lanes = x.dtype.type(0), x.dtype.type(1), VECTOR_BYTES // x.itemsize
-    for lo in range(0, weight.size, _LANES):
-        count = min(_LANES, weight.size - lo)
-        m = (count + lanes - 1) // lanes * lanes  # lanes beyond the rows compute on zeros
-        high, tops, rest = row_of(own, 0, m), row_of(own, 1, m), row_of(own, 2, m)
-        mass, gaps, w = row_of(own, 3, m), row_of(own, 4, m), row_of(own, 5, m)
-        transpose(count, n, span(x, lo * ld, x.size), ld, table, m)
-        transpose(count, n, span(t, lo * ld, t.size), ld, targets, m)
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    w = row_of(own, 0, LANES)
+    for lo in range(0, weight.size, LANES):
+        count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w)
+        high, tops, rest = (row_of(own, 1, LANES), row_of(own, 2, LANES), row_of(own, 3, LANES))
+        mass, gaps = row_of(own, 4, LANES), row_of(own, 5, LANES)
         for r in range(m):
-            high[r], w[r] = -np.inf, zero
+            high[r] = -np.inf
             tops[r] = rest[r] = mass[r] = gaps[r] = zero
-        copy_row(w, ZERO, weight, lo, count)
         for k in range(n):
             z = row_of(table, k, m)
             for r in range(m):
@@ -98,12 +92,11 @@ def across(x, t, n, ld, weight, error, dx):
             others = rest[r] + (tops[r] - one)
             gaps[r] = w[r] * (gaps[r] + mass[r] * log1p(others))
             mass[r] = w[r] * mass[r] / (one + others)
-        copy_row(error, lo, gaps, ZERO, count)
         for k in range(n):
             z, target = row_of(table, k, m), row_of(targets, k, m)
             for r in range(m):
                 z[r] = z[r] * mass[r] - w[r] * target[r]
-        transpose(n, count, table, m, span(dx, lo * ld, dx.size), ld)
+        from_columns(table, gaps, lo, n, count, m, ld, error, dx)
 
 
 @kernel
@@ -151,20 +144,46 @@ def binary_cross_entropy(h, x, t, weight, error, dx):
         error[r] = w * total
 
 
+@kernel(forceinline=True)
+def binary_error(z, t, zero, one):
+    """Of one logit: t softplus(-z) + (1 - t) softplus(z)."""
+    up = select(t == zero, zero, t * softplus(-z))
+    return up + select(t == one, zero, (one - t) * softplus(z))
+
+
+@kernel
+def binary_across(x, t, n, ld, weight, error, dx):
+    """As ``sigmoid_binary_cross_entropy``, for a few outputs."""
+    table, targets = stack_array(x, _TABLE), stack_array(x, _TABLE)
+    total, w = stack_array(x, COLUMN), stack_array(x, COLUMN)
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for lo in range(0, weight.size, LANES):
+        count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w)
+        for r in range(m):
+            total[r] = 0
+        for k in range(n):
+            z, target = row_of(table, k, m), row_of(targets, k, m)
+            for r in range(m):
+                total[r] += binary_error(z[r], target[r], zero, one)
+                z[r] = w[r] * (sigmoid(z[r]) - target[r])
+        for r in range(m):
+            total[r] *= w[r]
+        from_columns(table, total, lo, n, count, m, ld, error, dx)
+
+
 @kernel
 def sigmoid_binary_cross_entropy(h, x, t, weight, error, dx):
-    """One block on logits: t softplus(-z) + (1 - t) softplus(z)."""
-    n, ld = h["n"], h["ld"]
-    one, zero = x.dtype.type(1), x.dtype.type(0)
+    """One block on logits."""
+    n, ld, zero, one = h["n"], h["ld"], x.dtype.type(0), x.dtype.type(1)
     smooth_targets(h, t, YES_OR_NO)
+    if n <= _FEW and ld % (VECTOR_BYTES // x.itemsize) == 0:
+        binary_across(x, t, n, ld, weight, error, dx)
+        return
     for r in range(weight.size):
         w, total = weight[r], zero
         for i in range(r * ld, r * ld + n):
-            z = x[i]
-            up = select(t[i] == zero, zero, t[i] * softplus(-z))
-            down = select(t[i] == one, zero, (one - t[i]) * softplus(z))
-            total += up + down
-            dx[i] = w * (sigmoid(z) - t[i])
+            total += binary_error(x[i], t[i], zero, one)
+            dx[i] = w * (sigmoid(x[i]) - t[i])
         for i in range(r * ld + n, r * ld + ld):
             dx[i] = zero
         error[r] = w * total

@@ -9,34 +9,27 @@ per row of n outputs. Source: seed text, section "Loss layer for continuous valu
 from __future__ import annotations
 
 from .._jit import kernel
-from ..kernels.arrays import row_of, span, stack_array
-from ..kernels.columns import ZERO
-from ..kernels.copy import copy_row
+from ..kernels.arrays import row_of, stack_array
+from ..kernels.copy import clear_row
 from ..kernels.reduce import squares
-from ..kernels.transpose import transpose
 from ..kernels.vectors import VECTOR_BYTES
 from ..kernels.vmath import select
 from .base import Loss
+from .columns import COLUMN, LANES, from_columns, to_columns
 
-#: Rows at a time whose few outputs stand as columns, and bytes for so many: of numbers that a
-#: fourth of a vector holds, and of one each.
-_LANES, _TABLE, _COLUMN = 64, 64 * VECTOR_BYTES // 4, 64 * 8
+#: Bytes of so many rows, of numbers that a fourth of a vector holds.
+_TABLE = 64 * VECTOR_BYTES // 4
 
 
 @kernel
 def across(x, t, n, ld, weight, error, dx, part, slope):
-    """As ``squared``, for outputs that fill up to a fourth of a vector: rows are the lanes."""
+    """As ``squared``, for outputs that fill up to a fourth of a vector."""
     table, targets = stack_array(x, _TABLE), stack_array(x, _TABLE)
-    total, w = stack_array(x, _COLUMN), stack_array(x, _COLUMN)
-    lanes = VECTOR_BYTES // x.itemsize
-    for lo in range(0, weight.size, _LANES):
-        count = min(_LANES, weight.size - lo)
-        m = (count + lanes - 1) // lanes * lanes  # lanes beyond the rows compute on zeros
-        transpose(count, n, span(x, lo * ld, x.size), ld, table, m)
-        transpose(count, n, span(t, lo * ld, t.size), ld, targets, m)
+    total, w = stack_array(x, COLUMN), stack_array(x, COLUMN)
+    for lo in range(0, weight.size, LANES):
+        count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w)
         for r in range(m):
-            total[r] = w[r] = 0
-        copy_row(w, ZERO, weight, lo, count)
+            total[r] = 0
         for k in range(n):
             z, target = row_of(table, k, m), row_of(targets, k, m)
             for r in range(m):
@@ -45,8 +38,7 @@ def across(x, t, n, ld, weight, error, dx, part, slope):
                 z[r] = (w[r] * slope) * gap
         for r in range(m):
             total[r] = w[r] * (part * total[r])
-        copy_row(error, lo, total, ZERO, count)
-        transpose(n, count, table, m, span(dx, lo * ld, dx.size), ld)
+        from_columns(table, total, lo, n, count, m, ld, error, dx)
 
 
 @kernel
@@ -54,7 +46,14 @@ def squared(h, x, t, weight, error, dx, part, slope):
     """One block: error[r] = weight[r] * part * sum (x - t)^2, dx = weight[r] * slope * (x - t),
     pads of dx 0."""
     n, ld, zero, lanes = h["n"], h["ld"], x.dtype.type(0), VECTOR_BYTES // x.itemsize
-    if 1 < n <= lanes // 4 and ld % lanes == 0:
+    if n == 1:
+        for r in range(weight.size):
+            gap = x[r * ld] - t[r * ld]
+            clear_row(dx, r * ld, ld)
+            dx[r * ld] = (weight[r] * slope) * gap
+            error[r] = weight[r] * (part * (gap * gap))
+        return
+    if 4 * n <= lanes and ld % lanes == 0:
         across(x, t, n, ld, weight, error, dx, part, slope)
         return
     for r in range(weight.size):
