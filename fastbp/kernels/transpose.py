@@ -7,7 +7,8 @@ side by side, in a fourth of the vectors.
 
 from __future__ import annotations
 
-from llvmlite import ir
+from typing import Any
+
 from numba import types
 from numba.extending import intrinsic
 
@@ -17,78 +18,37 @@ from .parts import Rows, alone, side_by_side
 from .vectors import VECTOR_BYTES
 
 
-def _block(tyctx, rows, cols, A, a, a_row, B, b, b_row):
-    """B[j, i] = A[i, j] for j < cols and all lanes i, zero from i = rows on.
+def _build(few_columns: bool = False, few_rows: bool = False) -> Any:
+    """Make what transposes one block, of up to a fourth of a vector one way where that is said.
 
-    Both sizes are 1 to one vector; rows of A and B have room for whole vectors.
+    It takes (rows, cols, A, a, a_row, B, b, b_row): B[j, i] = A[i, j] for j < cols and all lanes
+    i, zero from i = rows on. Both sizes are 1 to one vector; rows of A and B have room for whole
+    vectors.
     """
-    n = types.intp
 
     def codegen(context, bld, sig, args):
         rows, cols, A, a, a_row, B, b, b_row = args
-        element = context.get_data_type(sig.args[2].dtype)
-        size = sig.args[2].dtype.bitwidth // 8
-        lanes = VECTOR_BYTES // size
-        int64 = ir.IntType(64)
-        vec = ir.VectorType(element, lanes)
-        zero = ir.Constant(vec, None)
-
-        def base(position, array, offset):
-            data = context.make_array(sig.args[position])(context, bld, array).data
-            return bld.gep(data, [offset])
-
-        def row(start, stride, r):
-            return bld.bitcast(bld.gep(start, [bld.mul(stride, r)]), vec.as_pointer())
-
-        a_base, b_base = base(2, A, a), base(5, B, b)
-        last, vectors = bld.sub(rows, int64(1)), []
-        for i in range(lanes):
-            inside = bld.icmp_signed("<", int64(i), rows)
-            given = bld.load(row(a_base, a_row, bld.select(inside, int64(i), last)), align=size)
-            vectors.append(bld.select(inside, given, zero))
+        source = Rows(context, bld, sig.args[2], A, a, a_row, rows)
+        to = Rows(context, bld, sig.args[5], B, b, b_row, cols)
+        lanes, few = source.lanes, source.few
+        if few_columns:  # rows ``few`` apart, side by side
+            vectors = [side_by_side(bld, [source.load(i, few) for i in range(r, lanes, few)])
+                       for r in range(few)]
+        else:
+            vectors = [source.load(i, lanes) for i in range(few if few_rows else lanes)]
         vectors = turned(bld, vectors)
-        last = bld.sub(cols, int64(1))
-        for j in reversed(range(lanes)):  # what is beyond cols lands in row cols - 1, before it
-            inside = bld.icmp_signed("<", int64(j), cols)
-            bld.store(vectors[j], row(b_base, b_row, bld.select(inside, int64(j), last)),
-                      align=size)
+        # What is beyond cols lands in row cols - 1, before it.
+        for j in reversed(range(few if few_columns else lanes)):
+            to.store(alone(bld, vectors[j % few], j // few) if few_rows else vectors[j], j)
         return context.get_dummy_value()
 
-    return types.void(n, n, A, n, n, B, n, n), codegen
-
-
-def _columns(tyctx, rows, cols, A, a, a_row, B, b, b_row):
-    """The same where ``cols`` are up to a fourth of a vector."""
     n = types.intp
 
-    def codegen(context, bld, sig, args):
-        rows, cols, A, a, a_row, B, b, b_row = args
-        source = Rows(context, bld, sig.args[2], A, a, a_row, rows)
-        to = Rows(context, bld, sig.args[5], B, b, b_row, cols)
-        vectors = [side_by_side(bld, [source.load(i, source.few)
-                                      for i in range(r, source.lanes, source.few)])
-                   for r in range(source.few)]
-        for j, vector in reversed(list(enumerate(turned(bld, vectors)))):
-            to.store(vector, j)
-        return context.get_dummy_value()
+    @intrinsic
+    def block(tyctx, rows, cols, A, a, a_row, B, b, b_row):
+        return types.void(n, n, A, n, n, B, n, n), codegen
 
-    return types.void(n, n, A, n, n, B, n, n), codegen
-
-
-def _rows(tyctx, rows, cols, A, a, a_row, B, b, b_row):
-    """The same where ``rows`` are up to a fourth of a vector."""
-    n = types.intp
-
-    def codegen(context, bld, sig, args):
-        rows, cols, A, a, a_row, B, b, b_row = args
-        source = Rows(context, bld, sig.args[2], A, a, a_row, rows)
-        to = Rows(context, bld, sig.args[5], B, b, b_row, cols)
-        vectors = turned(bld, [source.load(i, source.lanes) for i in range(source.few)])
-        for j in reversed(range(source.lanes)):
-            to.store(alone(bld, vectors[j % source.few], j // source.few), j)
-        return context.get_dummy_value()
-
-    return types.void(n, n, A, n, n, B, n, n), codegen
+    return block
 
 
 def _block_python(rows, cols, A, a, a_row, B, b, b_row):
@@ -101,7 +61,8 @@ def _block_python(rows, cols, A, a, a_row, B, b, b_row):
 
 
 transpose_block, transpose_columns, transpose_rows = (
-    _block_python if DISABLED else intrinsic(make) for make in (_block, _columns, _rows))
+    _block_python if DISABLED else _build(*few)
+    for few in ((False, False), (True, False), (False, True)))
 
 
 @kernel

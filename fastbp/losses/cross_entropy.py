@@ -65,11 +65,10 @@ def across(x, t, n, ld, weight, error, dx):
     table, targets, own = (stack_array(x, _TABLE), stack_array(x, _TABLE),
                            stack_array(x, _VECTORS))
     zero, one = x.dtype.type(0), x.dtype.type(1)
-    w = row_of(own, 0, LANES)
+    high, tops, rest = row_of(own, 0, LANES), row_of(own, 1, LANES), row_of(own, 2, LANES)
+    mass, gaps, w = row_of(own, 3, LANES), row_of(own, 4, LANES), row_of(own, 5, LANES)
     for lo in range(0, weight.size, LANES):
         count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w)
-        high, tops, rest = (row_of(own, 1, LANES), row_of(own, 2, LANES), row_of(own, 3, LANES))
-        mass, gaps = row_of(own, 4, LANES), row_of(own, 5, LANES)
         for r in range(m):
             high[r] = -np.inf
             tops[r] = rest[r] = mass[r] = gaps[r] = zero
