@@ -15,8 +15,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED
-from .moves import chosen
-from .parts import Rows, alone, side_by_side
+from .moves import chosen, side_by_side
+from .parts import Rows, alone
 from .vectors import VECTOR_BYTES
 
 #: Vectors of sums in flight, to hide what a multiply-add takes.

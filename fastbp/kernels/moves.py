@@ -36,6 +36,14 @@ def chosen(builder: Any, first: Any, second: Any, order: Iterable[int]) -> Any:
                                   ir.Constant(ir.VectorType(i32, len(mask)), mask))
 
 
+def side_by_side(builder: Any, parts: list[Any]) -> Any:
+    """Four parts as one vector."""
+    few = parts[0].type.count
+    low, high = (chosen(builder, *pair, range(2 * few))
+                 for pair in ((parts[0], parts[1]), (parts[2], parts[3])))
+    return chosen(builder, low, high, range(4 * few))
+
+
 def turned(builder: Any, vectors: list[Any]) -> list[Any]:
     """Vectors that are the rows of square blocks side by side, each block transposed."""
     lanes, vectors, apart = vectors[0].type.count, list(vectors), 1
@@ -123,8 +131,7 @@ class Blocks(Lines):
             given = [builder.load(self._place(self._source, self._source_row,
                                               builder.add(row, _INT(q)), start, few),
                                   align=self._size) for q in range(r, lanes, few)]
-            low, high = (chosen(builder, given[q], given[q + 1], range(2 * few)) for q in (0, 2))
-            vectors.append(chosen(builder, low, high, range(lanes)))
+            vectors.append(side_by_side(builder, given))
         for t, vector in enumerate(turned(builder, vectors)):
             to = self._place(self._to, self._to_row, builder.add(start, _INT(t)), row, lanes)
             builder.store(vector, to, align=self._size)

@@ -60,14 +60,6 @@ class Rows:
                             align=self._size)
 
 
-def side_by_side(builder: Any, parts: list[Any]) -> Any:
-    """Four parts as one vector."""
-    few = parts[0].type.count
-    low, high = (chosen(builder, *pair, range(2 * few))
-                 for pair in ((parts[0], parts[1]), (parts[2], parts[3])))
-    return chosen(builder, low, high, range(4 * few))
-
-
 def alone(builder: Any, vector: Any, q: int) -> Any:
     """Part ``q`` of four, and zeros for the others."""
     lanes, few = vector.type.count, vector.type.count // 4

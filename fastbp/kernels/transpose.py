@@ -13,8 +13,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from .._jit import DISABLED, kernel
-from .moves import turned
-from .parts import Rows, alone, side_by_side
+from .moves import side_by_side, turned
+from .parts import Rows, alone
 from .vectors import VECTOR_BYTES
 
 

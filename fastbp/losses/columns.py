@@ -15,8 +15,9 @@ LANES, COLUMN = 64, 64 * 8
 
 
 @kernel
-def to_columns(x, t, weight, lo, n, ld, table, targets, w):
-    """``n`` numbers each of the rows of x and t from ``lo`` on, and their weights, by columns.
+def to_columns(x, t, weight, lo, n, ld, table, targets, w, total):
+    """``n`` numbers each of the rows of x and t from ``lo`` on, and their weights, by columns; and
+    a column of zeros for their errors.
 
     Rows are ``ld`` apart, whole vectors. Returns how many rows there are, and lanes: those beyond
     the rows hold zeros.
@@ -26,7 +27,7 @@ def to_columns(x, t, weight, lo, n, ld, table, targets, w):
     transpose(count, n, span(x, lo * ld, x.size), ld, table, m)
     transpose(count, n, span(t, lo * ld, t.size), ld, targets, m)
     for r in range(m):
-        w[r] = 0
+        w[r] = total[r] = 0
     copy_row(w, ZERO, weight, lo, count)
     return count, m
 

@@ -68,10 +68,10 @@ def across(x, t, n, ld, weight, error, dx):
     high, tops, rest = row_of(own, 0, LANES), row_of(own, 1, LANES), row_of(own, 2, LANES)
     mass, gaps, w = row_of(own, 3, LANES), row_of(own, 4, LANES), row_of(own, 5, LANES)
     for lo in range(0, weight.size, LANES):
-        count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w)
+        count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w, gaps)
         for r in range(m):
             high[r] = -np.inf
-            tops[r] = rest[r] = mass[r] = gaps[r] = zero
+            tops[r] = rest[r] = mass[r] = zero
         for k in range(n):
             z = row_of(table, k, m)
             for r in range(m):
@@ -157,9 +157,7 @@ def binary_across(x, t, n, ld, weight, error, dx):
     total, w = stack_array(x, COLUMN), stack_array(x, COLUMN)
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for lo in range(0, weight.size, LANES):
-        count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w)
-        for r in range(m):
-            total[r] = 0
+        count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w, total)
         for k in range(n):
             z, target = row_of(table, k, m), row_of(targets, k, m)
             for r in range(m):

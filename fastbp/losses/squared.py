@@ -18,7 +18,7 @@ from .base import Loss
 from .columns import COLUMN, LANES, from_columns, to_columns
 
 #: Bytes of so many rows, of numbers that a fourth of a vector holds.
-_TABLE = 64 * VECTOR_BYTES // 4
+_TABLE = LANES * VECTOR_BYTES // 4
 
 
 @kernel
@@ -27,9 +27,7 @@ def across(x, t, n, ld, weight, error, dx, part, slope):
     table, targets = stack_array(x, _TABLE), stack_array(x, _TABLE)
     total, w = stack_array(x, COLUMN), stack_array(x, COLUMN)
     for lo in range(0, weight.size, LANES):
-        count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w)
-        for r in range(m):
-            total[r] = 0
+        count, m = to_columns(x, t, weight, lo, n, ld, table, targets, w, total)
         for k in range(n):
             z, target = row_of(table, k, m), row_of(targets, k, m)
             for r in range(m):
