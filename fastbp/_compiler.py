@@ -1,12 +1,12 @@
-"""Numba's compiler, but for four things.
+"""Numba's compiler, but for five things.
 
 Loops are vectorised by the whole registers of the host. What is seldom called is kept out of its
-callers. Garbage is collected without looking through all that there is. And a kernel that other
-kernels call has neither a way in from Python nor machine code of its own, nor is it optimised:
-those who call it copy its body and optimise what becomes of it, so all three would be done for
-nobody, which takes two fifths of a first fit. Whoever asks for them gets them: ``LazyLibrary``
-makes machine code for the first who wants an address, ``LazyDispatcher`` has a twin for calls
-from Python.
+callers. Passes for what kernels do not have are left out. Garbage is collected without looking
+through all that there is. And a kernel that other kernels call has neither a way in from Python
+nor machine code of its own, nor is it optimised: those who call it copy its body and optimise
+what becomes of it, so all three would be done for nobody, which takes two fifths of a first fit.
+Whoever asks for them gets them: ``LazyLibrary`` makes machine code for the first who wants an
+address, ``LazyDispatcher`` has a twin for calls from Python.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
 from numba.core.registry import CPUDispatcher
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
+from numba.core.untyped_passes import InlineClosureLikes
 
 
 class _WideLower(Lower):  # type: ignore[misc]
@@ -126,8 +127,13 @@ def _no_full_collections() -> Iterator[None]:
             gc.set_threshold(*before)
 
 
+#: Passes for what no kernel has, functions within functions and expressions of whole arrays, but
+#: loops over threads need.
+_NEEDLESS = (InlineClosureLikes, InlineOverloads, NopythonRewrites)
+
+
 class Compiler(CompilerBase):  # type: ignore[misc]
-    """Numba's compiler but for the last pass, and for garbage."""
+    """Numba's compiler but for some passes, and for garbage."""
 
     lowering: Any = _WideLowering
 
@@ -137,10 +143,11 @@ class Compiler(CompilerBase):  # type: ignore[misc]
             return super().compile_extra(func)
 
     def define_pipelines(self) -> list[Any]:
-        """Numba's passes with another lowering."""
+        """Numba's passes with another lowering, without those that do nothing here."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        needless = () if self.state.flags.auto_parallel.enabled else _NEEDLESS
         passes.passes = [(self.lowering if one is NativeLowering else one, why)
-                         for one, why in passes.passes]
+                         for one, why in passes.passes if one not in needless]
         passes.finalize()
         return [passes]
 

@@ -6,23 +6,98 @@
     w_j <- w_j c / |w_j|             max_norm: the weights into a unit, after the update
     a <- d a + (1 - d) p             average: d the decay
 
-The engine does all of it in compiled code (``updates``); here are the arguments, and the
-same in NumPy for the textbook loop.
+Here are the arguments, the kernels of what few runs ask for, which the engine calls by address
+(``updates``), and the same in NumPy for the textbook loop.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._jit import kernel
 from ._validation import Array, check_real
-from .table import RULES
+from .kernels.arrays import span
+from .kernels.columns import ONE, ZERO
+from .kernels.reduce import block_magnitudes
+from .kernels.vectors import VECTOR_BYTES
+from .table import RULES, address, place
+from .updates import refresh_mirror
 
 if TYPE_CHECKING:
     from .network import Network
+
+
+@kernel
+def rule_out(p, g, decayed, l1, l2, clip_value):
+    """Gradients of penalties on p, if it is ``decayed``, then the clip of g."""
+    zero = p.dtype.type(0)
+    if decayed and l2 != 0:
+        b = p.dtype.type(l2)
+        for i in range(g.size):
+            g[i] += b * p[i]
+    if decayed and l1 != 0:
+        a = p.dtype.type(l1)
+        for i in range(g.size):
+            g[i] += a if p[i] > zero else (-a if p[i] < zero else zero)
+    if clip_value > 0:
+        high = p.dtype.type(clip_value)
+        for i in range(g.size):
+            g[i] = min(max(g[i], -high), high)
+
+
+@kernel
+def rule_block(p, ld, g, step, rows, columns, run, decayed, rule, share, sums, to):
+    """What the rules do to the gradient g of so many rows and columns of p, the first ``decayed``
+    rows penalised by a ``share``; for each vector's columns (penalty, sum of g^2) to sums[to:].
+
+    With ``run`` rows follow each other and are taken as one, what pads them included.
+    """
+    l1, l2, lanes = rule["l1"] * share, rule["l2"] * share, VECTOR_BYTES // p.itemsize
+    length, count = columns, rows
+    if run and decayed == rows:
+        length, count = columns + (rows - 1) * ld, ONE
+    for i in range(count):
+        rule_out(span(p, i * ld, i * ld + length), span(g, i * step, i * step + length),
+                 i < decayed, l1, l2, rule["clip_value"])
+    for j in range(0, columns, lanes):
+        n = min(lanes, columns - j)
+        if decayed > 0 and (rule["l1"] != 0 or rule["l2"] != 0):  # a share of 0 says so, too
+            size, square = block_magnitudes(span(p, j, p.size), decayed, ld, n)
+            sums[to, 0] = l1 * size + 0.5 * l2 * square
+        if rule["clip_norm"] > 0:
+            sums[to, 1] = block_magnitudes(span(g, j, g.size), rows, step, n)[1]
+        to += 1
+
+
+@kernel
+def limit_norms(op, task, params, ws, most, norms):
+    """Scale each unit of a tile's columns down to weights of norm ``most`` at most."""
+    ld, left = op["ld_param"], place(op, ZERO, task["left"])
+    norms = norms[task["left"]:task["right"]]
+    for j in range(norms.size):
+        norms[j] = 0
+    for i in range(op["n_decayed"]):
+        row = params[left + i * ld:left + i * ld + norms.size]
+        for j in range(norms.size):
+            w = np.float64(row[j])  # squares of float32 under- and overflow
+            norms[j] += w * w
+    high = 0.0
+    for j in range(norms.size):
+        norm = math.sqrt(norms[j])
+        high = max(high, norm)
+        norms[j] = most / norm if norm > most else 1.0
+    if high <= most:
+        return
+    for i in range(op["n_decayed"]):
+        row = params[left + i * ld:left + i * ld + norms.size]
+        for j in range(norms.size):
+            row[j] = row[j] * params.dtype.type(norms[j])
+    refresh_mirror(op, ZERO, op["n_in"], task["left"], task["right"], params, ws)
 
 
 @dataclass(frozen=True)
@@ -68,11 +143,17 @@ class Rules:
         return not (self.l1 or self.l2 or self.clip_value or self.clip_norm or self.weight_decay)
 
     def row(self) -> Array:
-        """As the engine takes them; ``plain`` and ``apart`` are for the run to say."""
+        """As the engine takes them; ``plain``, ``apart`` and kernels are for the run to say."""
         row = np.zeros(1, RULES)
         for field in fields(self):
             row[field.name] = getattr(self, field.name)
         return row
+
+    def kernels(self, dtype: np.dtype[Any]) -> dict[str, int]:
+        """Addresses of what these rules need, by the fields of ``RULES``; 0 where they do not."""
+        ruled = self.l1 or self.l2 or self.clip_value or self.clip_norm
+        return {"rule": address("rule", rule_block if ruled else None, dtype),
+                "limit": address("limit", limit_norms if self.max_norm else None, dtype)}
 
     def prepare(self, network: Network, rows: float) -> float:
         """Add the penalties to ``network.grads`` and clip them; returns the penalties.

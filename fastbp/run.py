@@ -153,6 +153,8 @@ class Run:
         errors[0] = self.errors[0]  # one sum, wherever a chunk ends
         self.errors = errors[:1]  # an interrupt is raised right after the call
         self._rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
+        for name, at in self.rules.kernels(net.dtype).items():
+            self._rules[name] = at
         if len(self._sums) != plan.n_sums:
             self._sums = np.zeros((plan.n_sums, 2))
         norms = np.empty(plan.n_params if self.rules.max_norm else 0)

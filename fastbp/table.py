@@ -74,10 +74,11 @@ PASS = np.dtype([(name, np.int64) for name in (
 #: by global norm, weight decay (of the gradient, or of the parameters if ``decoupled``),
 #: largest norm of a unit's weights, decay of the moving average of the parameters, taken
 #: ``apart`` from their updates where those are not all that changes parameters. ``plain``: nothing
-#: is done to gradients, and the update is p - size g.
+#: is done to gradients, and the update is p - size g. ``rule`` and ``limit`` are the kernels of
+#: what is done to gradients, and to norms.
 RULES = np.dtype([(name, np.float64) for name in (
     "l1", "l2", "by_rows", "clip_value", "clip_norm", "weight_decay", "decoupled", "max_norm",
-    "average", "apart", "plain")])
+    "average", "apart", "plain")] + [("rule", np.int64), ("limit", np.int64)])
 
 #: What a kernel may know of the moment: (key, row), unsigned. ``key`` is 0 outside of
 #: training, else drawn from seed and step; ``row`` is the block's first row in the batch.
@@ -87,7 +88,8 @@ KEY, ROW = 0, 1
 def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
     array, numbers = types.Array(element, 1, "C"), types.Array(types.float64, 1, "C")
     n, real, now = types.int64, types.float64, types.UniTuple(types.uint64, 2)
-    op, head = numba.from_dtype(OP), numba.from_dtype(HEAD)
+    op, head, task, rules = (numba.from_dtype(kind) for kind in (OP, HEAD, TASK, RULES))
+    sums = types.Array(types.float64, 2, "C")
     return {
         # y of rows x; y holds x already where the layer works in place
         "forward": (op, now, array, array, array, array),  # params, ws, x, y
@@ -117,6 +119,11 @@ def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
         # one piece p of the parameters by its gradient g and state
         "update": (array, array, array, array, array, real, real, numbers),
         # p, g, slot 0, slot 1, slot 2, size, spread, hyper
+        # rules on the gradient of some rows and columns, and on the norms of a tile; see ``rules``
+        "rule": (array, n, array, n, n, n, types.boolean, n, rules, real, sums, n),
+        # p, ld, g, step, rows, columns, run, decayed, rule, share, sums, to
+        "limit": (op, task, array, array, real, numbers),
+        # params, ws, most, norms
     }
 
 
@@ -178,9 +185,9 @@ def _caller(role: str) -> Any:
 
 
 (call_forward, call_backward, call_gradient, call_couple, call_first, call_first_gradient,
- call_loss, call_product, call_update) = (_caller(role) for role in (
-     "forward", "backward", "gradient", "couple", "first", "first_gradient", "loss", "product",
-     "update"))
+ call_limit, call_loss, call_product, call_rule, call_update) = (_caller(role) for role in (
+     "forward", "backward", "gradient", "couple", "first", "first_gradient", "limit", "loss",
+     "product", "rule", "update"))
 
 
 @kernel(inline=True)

@@ -16,12 +16,18 @@ from ._jit import kernel
 from .kernels.arrays import address_of, span
 from .kernels.columns import ONE, ZERO
 from .kernels.matmul import SCALED
-from .kernels.reduce import block_magnitudes
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import SCALE, WRITE
 from .kernels.transpose import transpose
 from .kernels.vectors import VECTOR_BYTES
-from .table import call_first_gradient, call_gradient, call_update, place
+from .table import (
+    call_first_gradient,
+    call_gradient,
+    call_limit,
+    call_rule,
+    call_update,
+    place,
+)
 
 
 @kernel
@@ -85,48 +91,6 @@ def tile_gradient(op, task, now, head, params, ws, X, source, shards, grad, ld):
         own_gradient(op, task, now, params, ws, X, source, lo, hi, grad, ld, mode,
                      ws.dtype.type(1))
         lo, mode = hi, SCALE
-
-
-@kernel
-def rule_out(p, g, decayed, l1, l2, clip_value):
-    """Gradients of penalties on p, if it is ``decayed``, then the clip of g."""
-    zero = p.dtype.type(0)
-    if decayed and l2 != 0:
-        b = p.dtype.type(l2)
-        for i in range(g.size):
-            g[i] += b * p[i]
-    if decayed and l1 != 0:
-        a = p.dtype.type(l1)
-        for i in range(g.size):
-            g[i] += a if p[i] > zero else (-a if p[i] < zero else zero)
-    if clip_value > 0:
-        high = p.dtype.type(clip_value)
-        for i in range(g.size):
-            g[i] = min(max(g[i], -high), high)
-
-
-@kernel
-def rule_block(p, ld, g, step, rows, columns, run, decayed, rule, share, sums, to):
-    """What the rules do to the gradient g of so many rows and columns of p, the first ``decayed``
-    rows penalised by a ``share``; for each vector's columns (penalty, sum of g^2) to sums[to:].
-
-    With ``run`` rows follow each other and are taken as one, what pads them included.
-    """
-    l1, l2, lanes = rule["l1"] * share, rule["l2"] * share, VECTOR_BYTES // p.itemsize
-    length, count = columns, rows
-    if run and decayed == rows:
-        length, count = columns + (rows - 1) * ld, ONE
-    for i in range(count):
-        rule_out(span(p, i * ld, i * ld + length), span(g, i * step, i * step + length),
-                 i < decayed, l1, l2, rule["clip_value"])
-    for j in range(0, columns, lanes):
-        n = min(lanes, columns - j)
-        if decayed > 0 and (rule["l1"] != 0 or rule["l2"] != 0):  # a share of 0 says so, too
-            size, square = block_magnitudes(span(p, j, p.size), decayed, ld, n)
-            sums[to, 0] = l1 * size + 0.5 * l2 * square
-        if rule["clip_norm"] > 0:
-            sums[to, 1] = block_magnitudes(span(g, j, g.size), rows, step, n)[1]
-        to += 1
 
 
 @kernel(inline=True)
@@ -215,40 +179,15 @@ def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimi
         lo, g, rows = at + i * ld, span(grad, i * step, grad.size), min(height, count - i)
         if ruled:
             decayed = min(max(op["n_decayed"] - task["first"] - i, ZERO), rows)
-            rule_block(span(params, lo, params.size), ld, g, step, rows, columns, run, decayed,
-                       rule, share, sums, task["sum"] + i // height * task["step"])
+            call_rule(rule["rule"], (span(params, lo, params.size), ld, g, step, rows, columns,
+                                     run, decayed, rule, share, sums,
+                                     task["sum"] + i // height * task["step"]))
         if updates > 0:
             update_block(params, lo, ld, g, step, rows, columns, run, slots, optimizer, rates,
                          hyper, rule, shrink)
     if updates > 0:
         refresh_mirror(op, task["first"], min(task["last"], op["n_in"]), task["left"],
                        task["right"], params, ws)
-
-
-@kernel(cold=True)
-def limit_norms(op, task, params, ws, most, norms):
-    """Scale each unit of a tile's columns down to weights of norm ``most`` at most."""
-    ld, left = op["ld_param"], place(op, ZERO, task["left"])
-    norms = norms[task["left"]:task["right"]]
-    for j in range(norms.size):
-        norms[j] = 0
-    for i in range(op["n_decayed"]):
-        row = params[left + i * ld:left + i * ld + norms.size]
-        for j in range(norms.size):
-            w = np.float64(row[j])  # squares of float32 under- and overflow
-            norms[j] += w * w
-    high = 0.0
-    for j in range(norms.size):
-        norm = math.sqrt(norms[j])
-        high = max(high, norm)
-        norms[j] = most / norm if norm > most else 1.0
-    if high <= most:
-        return
-    for i in range(op["n_decayed"]):
-        row = params[left + i * ld:left + i * ld + norms.size]
-        for j in range(norms.size):
-            row[j] = row[j] * params.dtype.type(norms[j])
-    refresh_mirror(op, ZERO, op["n_in"], task["left"], task["right"], params, ws)
 
 
 @kernel(cold=True)
@@ -277,8 +216,8 @@ def after_update(worker, size, sync, base, meeting, ops, tasks, params, average,
         while share < tasks.size:
             task = tasks[share]
             if task["op"] >= 0 and task["first"] == 0 and ops[task["op"]]["n_decayed"] > 0:
-                limit_norms(ops[task["op"]], task, params, ws, rule["max_norm"],
-                            norms[ops[task["op"]]["param"]:])
+                call_limit(rule["limit"], (ops[task["op"]], task, params, ws, rule["max_norm"],
+                                           norms[ops[task["op"]]["param"]:]))
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
         base += claims(tasks.size, size)
     if rule["average"] > 0 and rule["apart"] != 0:

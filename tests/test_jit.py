@@ -269,7 +269,7 @@ _LAZY = """
 import numpy as np, fastbp
 from numba.core import event
 from fastbp.kernels.columns import columns
-from fastbp.kernels.matmul import product
+from fastbp.kernels.matmul import small_product
 class Names(event.Listener):
     def on_start(self, e):
         names.append(e.data["dispatcher"].py_func.__name__)
@@ -287,15 +287,15 @@ def fit(layer):
 def test_only_kernels_that_are_called_by_address_become_machine_code(tmp_path: Path) -> None:
     def waits(code: str, kernel: str) -> list[str]:
         look = (f"[getattr(c.library, 'waits', False) for c in {kernel}.overloads.values()], "
-                "'columns' in names, 'product' in names")
+                "'columns' in names, 'small_product' in names")
         return run(f"{_LAZY}{code}\nprint({look})", FASTBP_CACHE_DIR=str(tmp_path)).split()
 
     assert waits("fit(fastbp.ReLU())", "columns") == ["[True]", "True", "True"]
-    assert waits("fit(fastbp.ReLU())", "product") == ["[False]", "False", "False"]
+    assert waits("fit(fastbp.ReLU())", "small_product") == ["[False]", "False", "False"]
     # A new caller copies what the cache has, without compiling it again ...
     assert waits("fit(fastbp.BatchNorm())", "columns") == ["[]", "False", "False"]
     (folder,) = {p.parent for p in entries(tmp_path)}
-    for path in folder.glob("product-*"):
+    for path in folder.glob("small_product-*"):
         path.unlink()
     assert waits("fit(fastbp.ReLU())", "columns") == ["[True]", "False", "True"]
     # ... and what the cache has no machine code for gets it where somebody asks.
@@ -304,7 +304,7 @@ signature = next(iter(columns.overloads))
 from fastbp._jit import entry_point
 assert entry_point(columns, signature) == entry_point(columns, signature) > 0
 """
-    for path in folder.glob("product-*"):
+    for path in folder.glob("small_product-*"):
         path.unlink()
     assert waits("fit(fastbp.ReLU())" + code, "columns") == ["[False]", "False", "True"]
 

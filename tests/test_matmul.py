@@ -9,12 +9,22 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastbp._jit import kernel
 from fastbp.kernels.columns import next_tile
-from fastbp.kernels.matmul import _DEPTH, SCALED, WHOLE, is_packed, matmul, row_product
+from fastbp.kernels.matmul import (
+    _DEPTH,
+    SCALED,
+    WHOLE,
+    is_packed,
+    matmul,
+    product_for,
+    row_product,
+    small_product,
+)
+from fastbp.kernels.matmul import product as whole_product
 from fastbp.kernels.packed import matmul_by_rows
 from fastbp.kernels.tile import (
     ADD,
@@ -96,6 +106,21 @@ def test_products_cut_and_packed_have_the_bits_of_one_sum(rows: int, K: int, col
     for r in range(rows):  # a row at a time, uncut
         row_product(K, A[r].copy(), wide.ravel(), ld, y, np.zeros(ld, dtype))
         np.testing.assert_array_equal(found[r], y[:cols])
+
+
+@given(n_in=st.integers(1, 3000), n_out=st.integers(1, 3000), dtype=DTYPES)
+@example(n_in=512, n_out=512, dtype="float32")
+@example(n_in=512, n_out=513, dtype="float32")
+@example(n_in=20, n_out=1008, dtype="float32")
+@example(n_in=20, n_out=1009, dtype="float32")
+def test_a_layer_has_the_product_that_packs_where_one_is_packed(n_in: int, n_out: int,
+                                                                dtype: str) -> None:
+    ld_in, ld_out = (row_length(n, dtype) * np.dtype(dtype).itemsize for n in (n_in, n_out))
+    many = 1 << 20  # rows
+    packed = (is_packed(many, n_in, 1, ld_out) or is_packed(many, n_out, 1, ld_in)
+              or is_packed(many, many, 2, ld_out))
+    wanted = whole_product if packed else small_product
+    assert product_for(n_in, n_out, np.dtype(dtype)) is wanted
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -24,7 +24,7 @@ _LARGE = {"columns_forward": "couple", "columns_backward": "couple", "first_forw
               help="Only of this dtype; both by default.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
 def command(dtypes: tuple[str, ...], as_json: bool) -> None:
-    """Fill the kernel cache: every layer, loss and optimizer.
+    """Fill the kernel cache: every layer, loss, optimizer and rule.
 
     After that no process of this user on this kind of CPU waits for the compiler. The folder is
     FASTBP_CACHE_DIR, else fastbp in the user's cache directory; in an image, set it to a place
@@ -66,8 +66,10 @@ def _compile(dtype: np.dtype[Any]) -> None:
     from ..losses import LOSSES, MSELoss, SoftmaxCrossEntropyLoss
     from ..network import Network
     from ..optimizers import OPTIMIZERS
+    from ..rules import Rules
     from ..table import address
 
+    Rules(l2=1.0, max_norm=1.0).kernels(dtype)
     for layer in LAYERS.values():
         for field, role in _ROLES.items():
             address(role, getattr(layer.kernels, field), dtype)

@@ -12,13 +12,17 @@ in place, their rows not whole pages apart (``vectors.row_length``).
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from .._jit import kernel
 from ..table import call_product
 from .arrays import address_of, array_at, stack_array
 from .columns import ONE, ZERO, columns
 from .packed import DEPTH, PANELS_SIZE, STRIP_DEPTH, STRIPS_SIZE, by_panels, by_strips
 from .tile import ADD, CLIP, SCALE, row_tile_1, row_tile_4, row_tile_8
-from .vectors import VECTOR_BYTES
+from .vectors import VECTOR_BYTES, row_length
 
 #: Most terms of each sum at a time: so much of A and B stays in the L2 cache.
 _DEPTH = 256
@@ -34,6 +38,22 @@ def is_packed(rows, K, a_k, stride):
     """Whether copies pay; rows of B are ``stride`` bytes apart."""
     far = K * stride > _PACKED_BYTES if a_k == 1 else stride >= PACKED_STRIDE
     return far and rows >= _PACKED_ROWS
+
+
+@kernel(inline=True)
+def unpacked(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, clip, scale):  # noqa: E741
+    """``matmul`` of operands that are read where they lie."""
+    depth, k = K, ZERO
+    # Small products are spared the divisions, that of a range among them.
+    if K > _DEPTH and mode != SCALE:
+        pieces = (K + _DEPTH - 1) // _DEPTH
+        depth = (K + pieces - 1) // pieces
+    while k < K:
+        terms = min(K - k, depth)
+        columns(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, ZERO, c_row, I,
+                ZERO, i_row, mode + clip if k + terms == K else mode, scale)
+        I, i_row, mode = C, c_row, ADD  # noqa: E741
+        k += terms
 
 
 @kernel(inline=True)
@@ -65,18 +85,8 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
         else:
             by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, scale,
                       strips, panels)
-        return
-    depth, k = K, ZERO
-    # Small products are spared the divisions, that of a range among them.
-    if K > _DEPTH and mode != SCALE:
-        pieces = (K + _DEPTH - 1) // _DEPTH
-        depth = (K + pieces - 1) // pieces
-    while k < K:
-        terms = min(K - k, depth)
-        columns(rows, cols, terms, A, k * a_k, a_row, a_k, B, k * b_k, b_k, C, ZERO, c_row, I,
-                ZERO, i_row, mode + clip if k + terms == K else mode, scale)
-        I, i_row, mode = C, c_row, ADD  # noqa: E741
-        k += terms
+    else:
+        unpacked(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, clip, scale)
 
 
 @kernel
@@ -84,6 +94,21 @@ def product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scal
     """``matmul`` of what lies at these addresses: one copy of its code for all who call it."""
     matmul(rows, cols, K, array_at(A, scale), a_row, a_k, array_at(B, scale), b_k,
            array_at(C, scale), c_row, array_at(I, scale), i_row, mode, scale)
+
+
+@kernel
+def small_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
+    """The same where nothing is ever packed: it compiles in half the time."""
+    clip = CLIP if mode >= CLIP else ZERO
+    unpacked(rows, cols, K, array_at(A, scale), a_row, a_k, array_at(B, scale), b_k,
+             array_at(C, scale), c_row, array_at(I, scale), i_row, mode - clip, clip, scale)
+
+
+def product_for(n_in: int, n_out: int, dtype: np.dtype[Any]) -> Any:
+    """The kernel for the three products of a layer, batches of any length."""
+    ld_in, ld_out = (row_length(n, dtype) * dtype.itemsize for n in (n_in, n_out))
+    packs = max(n_in * ld_out, n_out * ld_in) > _PACKED_BYTES or ld_out >= PACKED_STRIDE
+    return product if packs else small_product
 
 
 @kernel(inline=True)

@@ -28,7 +28,7 @@ from .._validation import (
 from ..initializers import Initializer, get
 from ..kernels.arrays import span
 from ..kernels.columns import ONE, ZERO
-from ..kernels.matmul import multiply, product, row_product
+from ..kernels.matmul import multiply, product_for, row_product
 from ..kernels.tile import ADD, FEW, MASK, WRITE
 from ..kernels.transpose import transpose
 from ..kernels.vectors import pad, row_length
@@ -192,7 +192,7 @@ class Dense(Layer):
         """As any layer's, in buffers whose rows of output are whole vectors."""
         op = super().op(dtype, n_in, n_out, back=back, row=row)
         op["ld_out"] = row_length(n_out, dtype)
-        op["product"] = address("product", product, dtype)
+        op["product"] = address("product", product_for(n_in, n_out, dtype), dtype)
         return op
 
     def initialize(self, rng: np.random.Generator) -> None:
