@@ -14,7 +14,7 @@ import numpy as np
 
 from ._jit import kernel
 from .kernels.arrays import span
-from .kernels.columns import ZERO
+from .kernels.columns import ONE, ZERO
 from .kernels.random import mix, shuffle_share
 from .kernels.reduce import wide_sum
 from .kernels.subnormal import FLUSH, get_control, set_control
@@ -150,7 +150,7 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
     step, epoch, position = cursor[STEP], cursor[EPOCH], cursor[POSITION]
     first_epoch, meeting, base = epoch, ZERO, ZERO
     for there, here in ((home, params), (home_slots, slots), (home_average, average)):
-        carry(worker, size, moves, there, home.size, here, params.size, False)
+        carry(worker, size, moves, there, home.size, here, params.size, ZERO)
     if worker == 0:
         refresh_mirrors(ops, head, params, ws)
     for s in range(rates.shape[0]):
@@ -195,7 +195,7 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
         if position == n:
             position, epoch = 0, epoch + 1
     for there, here in ((home, params), (home_slots, slots), (home_average, average)):
-        carry(worker, size, moves, there, home.size, here, params.size, True)
+        carry(worker, size, moves, there, home.size, here, params.size, ONE)
     if worker == 0:
         cursor[STEP], cursor[EPOCH], cursor[POSITION] = step, epoch, position
         ops[0]["coming"] = 0

@@ -335,7 +335,7 @@ class Network(Doors, Portable, Textbook):
         self.grads[...] = summed
         return total
 
-    def _evaluate(self, mode: int, plan: Plan, X: Array, T: Array, rows: slice,
+    def _evaluate(self, mode: np.int64, plan: Plan, X: Array, T: Array, rows: slice,
                   scale: float, weights: Array | None = None) -> float:
         own = _NO_WEIGHTS[self.dtype] if weights is None else weights
         team = plan.team(rows.stop - rows.start, 3 if mode == engine.GRADIENT else 1)

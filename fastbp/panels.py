@@ -80,8 +80,8 @@ def cut_parameters(ops: Array, offsets: Array, sizes: Array,
 
 @kernel(cold=True)
 def carry(worker, size, moves, home, n_home, own, n_own, back):
-    """Carry what lies as parameters do, once or several times over, to the threads or ``back``:
-    each its own part."""
+    """Carry what lies as parameters do, once or several times over, to the threads, or home where
+    ``back`` is not 0: each its own part."""
     for k in range(home.size // n_home if moves.size > 0 else 0):
         for i in range(moves.size):
             move = moves[i]
@@ -89,7 +89,7 @@ def carry(worker, size, moves, home, n_home, own, n_own, back):
                 for r in range(move["rows"]):
                     there = k * n_home + move["home"] + r * move["ld_home"]
                     here = k * n_own + move["own"] + r * move["ld_own"]
-                    if back:
+                    if back != 0:
                         copy_row(home, there, own, here, move["columns"])
                     else:
                         copy_row(own, here, home, there, move["columns"])
