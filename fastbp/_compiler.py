@@ -26,6 +26,8 @@ from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
 from numba.core.untyped_passes import InlineClosureLikes
 
+from ._convention import entry_module, entry_name
+
 
 class _WideLower(Lower):  # type: ignore[misc]
     def lower_normal_function(self, fndesc: Any) -> None:
@@ -75,6 +77,7 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
     """
 
     waits = False
+    _entered = False
 
     def _optimize_final_module(self) -> None:
         """Nothing: each who copies the code does it anyway."""
@@ -91,6 +94,14 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
                 super()._finalize_final_module()
                 self.waits = False
         return int(super().get_pointer_to_function(name))
+
+    def enter_by(self, module: Any, inner: str) -> None:
+        """Add a module with a function that ``inner`` shall become a part of, once."""
+        if not self._entered:
+            self._get_module_for_linking()  # what others copy
+            self._final_module.link_in(llvm.parse_assembly(str(module)))
+            self._final_module.get_function(inner).linkage = llvm.Linkage.internal
+            self._entered = True
 
     def serialize_using_object_code(self) -> Any:
         """What a cache keeps: machine code only where there is any."""
@@ -197,10 +208,22 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
 
 
 def machine_code(compiled: Any) -> tuple[int, bool]:
-    """(address of what has been compiled, whether there was no machine code of it till now)."""
+    """(address of what has been compiled, for calls of ``_convention``, whether there was no
+    machine code of it till now)."""
+    library, fndesc, name = compiled.library, compiled.fndesc, entry_name(compiled.fndesc)
     with global_compiler_lock:
-        waited = getattr(compiled.library, "waits", False)
-        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        waited = getattr(library, "waits", False)
+        if waited:
+            library.enter_by(entry_module(compiled.target_context, fndesc), fndesc.llvm_func_name)
+            library.get_pointer_to_function(name)
+        # Not by the library: one from the cache does not know that its code has this function.
+        address = library.codegen._engine.get_function_address(name)
+        if not address:  # Numba's own compiler has made this one
+            entry = library.codegen.create_library(name)
+            entry.add_ir_module(entry_module(compiled.target_context, fndesc))
+            entry.add_linking_library(library)
+            entry.finalize()
+            address = entry.get_pointer_to_function(name)
     return int(address), waited
 
 

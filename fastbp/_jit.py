@@ -67,7 +67,7 @@ def _compile_lazily(func: Callable[..., Any], **options: Any) -> Any:
 
 
 def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
-    """Address of the machine code of a kernel for these Numba types, under Numba's calls.
+    """Address of the machine code of a kernel for these Numba types, called by ``_convention``.
 
     It holds as long as the dispatcher lives, in this process.
     """

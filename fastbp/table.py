@@ -21,6 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ._convention import flatten, function_type
 from ._jit import DISABLED, entry_point, kernel
 
 #: One layer. Sizes in elements; x, y, dx, dy, mirror (W in the other layout) and extra (the
@@ -170,13 +171,11 @@ def _caller(role: str) -> Any:
 
         def codegen(context, builder, sig, values):
             given = sig.args[1].types
-            convention = context.call_conv
-            kind = convention.get_function_type(types.none, wanted)
-            code = builder.inttoptr(values[0], kind.as_pointer())
+            code = builder.inttoptr(values[0], function_type(context, wanted).as_pointer())
             unpacked = cgutils.unpack_tuple(builder, values[1], len(given))
             cast = [context.cast(builder, v, one, other)
                     for v, one, other in zip(unpacked, given, wanted, strict=True)]
-            convention.call_function(builder, code, types.none, wanted, cast)
+            builder.call(code, flatten(context, builder, wanted, cast))
             return context.get_dummy_value()
 
         return types.none(types.int64, args), codegen

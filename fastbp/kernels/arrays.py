@@ -13,18 +13,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .._convention import array_of
 from .._jit import DISABLED, kernel
 from .vectors import VECTOR_BYTES
-
-
-def _array(context: Any, builder: Any, array: Any, data: Any, size: Any) -> Any:
-    """A 1-D array of ``size`` elements at ``data``, which it does not own."""
-    from numba.np.arrayobj import populate_array  # a tenth of the import, for compilation alone
-
-    made = context.make_array(array)(context, builder)
-    step = context.get_constant(types.intp, array.dtype.bitwidth // 8)
-    populate_array(made, data, [size], [step], step, None)
-    return made._getvalue()
 
 
 def _span(typingctx, array, start, stop):
@@ -32,8 +23,8 @@ def _span(typingctx, array, start, stop):
 
     def codegen(context, builder, signature, args):
         data = context.make_array(array)(context, builder, args[0]).data
-        return _array(context, builder, array, builder.gep(data, [args[1]]),
-                      builder.sub(args[2], args[1]))
+        return array_of(context, builder, array, builder.gep(data, [args[1]]),
+                        [builder.sub(args[2], args[1])])
 
     return array(array, types.int64, types.int64), codegen
 
@@ -48,8 +39,8 @@ def _stack_array(typingctx, like, size):
         with builder.goto_entry_block():  # cgutils.alloca_once would clear it
             data = builder.alloca(ir.ArrayType(element, n))
         data.align = VECTOR_BYTES
-        return _array(context, builder, array, builder.bitcast(data, element.as_pointer()),
-                      context.get_constant(types.intp, n))
+        return array_of(context, builder, array, builder.bitcast(data, element.as_pointer()),
+                        [context.get_constant(types.intp, n)])
 
     return array(like, size), codegen
 
@@ -70,8 +61,8 @@ def _array_at(typingctx, address, like):
 
     def codegen(context, builder, signature, args):
         element = context.get_data_type(like)
-        return _array(context, builder, array, builder.inttoptr(args[0], element.as_pointer()),
-                      context.get_constant(types.intp, 0))
+        return array_of(context, builder, array, builder.inttoptr(args[0], element.as_pointer()),
+                        [context.get_constant(types.intp, 0)])
 
     return array(address, like), codegen
 

@@ -64,9 +64,9 @@ def _build(tile_rows: int, vectors: int, pick: str = "", moves: Any = None) -> A
         vec = ir.VectorType(element, lanes)
         zero, undef = ir.Constant(vec, None), ir.Constant(vec, ir.Undefined)
         splat = ir.Constant(ir.VectorType(int32, lanes), None)
-        # An empty instruction: LLVM cannot see that its result is what went in. With picked
-        # terms it seems to need a sum, too: else LLVM loads A for all terms of a turn first,
-        # more than there are registers.
+        # Empty instructions: LLVM cannot see that their results are what went in. Else it loads
+        # A and B for all terms of a turn first, more than there are registers, and sums go to the
+        # stack. With picked terms it takes but one, which seems to need a sum.
         tie = REGISTER if pick == "terms" else ""
         unknown = ir.FunctionType(int64, [int64, *([element] if tie else [])])
         fma = cgutils.get_or_insert_function(
@@ -144,6 +144,8 @@ def _build(tile_rows: int, vectors: int, pick: str = "", moves: Any = None) -> A
                     a_at = bld.asm(unknown, "", "=r,0" + tie, [bld.add(a_at, a_k), *(
                         [bld.extract_element(acc[-1][-1], int32(0))] if tie else [])], False)
                     b_at = bld.add(b_at, b_k)
+                    if count > 1 and not tie:
+                        b_at = bld.asm(ir.FunctionType(int64, [int64]), "", "=r,0", [b_at], False)
                 return (a_at, b_at), acc
 
             def loop(times, count, at, acc):

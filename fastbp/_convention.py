@@ -1,0 +1,86 @@
+"""How the engine calls kernels by their addresses: an array as where it lies and how long it is.
+
+Numba hands over seven words for an array, most of which a kernel has no use for; each goes through
+the stack, and every call copies all. A step of a tiny network is some calls of four to six arrays
+and little else. So what an address leads to is a function of this convention, into which LLVM
+copies Numba's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+
+def function_type(context: Any, kinds: Iterable[Any]) -> Any:
+    """LLVM's type of a function of arguments of these Numba types; it returns nothing."""
+    words = [word for kind in kinds for word in _words(context, kind)]
+    return ir.FunctionType(ir.VoidType(), words)
+
+
+def _words(context: Any, kind: Any) -> list[Any]:
+    if isinstance(kind, types.Array):
+        size = context.get_value_type(types.intp)
+        return [context.get_data_type(kind.dtype).as_pointer(), *[size] * kind.ndim]
+    return list(context.get_arg_packer([kind]).argument_types)
+
+
+def flatten(context: Any, builder: Any, kinds: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    """The words of values of these types."""
+    words: list[Any] = []
+    for kind, value in zip(kinds, values, strict=True):
+        if isinstance(kind, types.Array):
+            array = context.make_array(kind)(context, builder, value)
+            words += [array.data, *cgutils.unpack_tuple(builder, array.shape, kind.ndim)]
+        else:
+            words += context.get_arg_packer([kind]).as_arguments(builder, [value])
+    return words
+
+
+def array_of(context: Any, builder: Any, kind: Any, data: Any, shape: Sequence[Any]) -> Any:
+    """A contiguous array at ``data``, which it does not own."""
+    from numba.np.arrayobj import populate_array  # a tenth of the import, for compilation alone
+
+    made = context.make_array(kind)(context, builder)
+    size = step = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
+    steps: list[Any] = []
+    for length in reversed(shape):
+        steps.insert(0, step)
+        step = builder.mul(step, length)
+    populate_array(made, data, list(shape), steps, size, None)
+    return made._getvalue()
+
+
+def _gather(context: Any, builder: Any, kinds: Iterable[Any], words: Sequence[Any]) -> list[Any]:
+    """Values of these types from their words."""
+    values, rest = [], list(words)
+    for kind in kinds:
+        count = len(_words(context, kind))
+        own, rest = rest[:count], rest[count:]
+        if isinstance(kind, types.Array):
+            values.append(array_of(context, builder, kind, own[0], own[1:]))
+        else:
+            values += context.get_arg_packer([kind]).from_arguments(builder, own)
+    return values
+
+
+def entry_name(fndesc: Any) -> str:
+    """Name of the function of this convention for a function of Numba's."""
+    return f"entry.{fndesc.llvm_func_name}"
+
+
+def entry_module(context: Any, fndesc: Any) -> Any:
+    """LLVM's module of that function, which calls Numba's."""
+    module = context.codegen()._create_empty_module(entry_name(fndesc))
+    kinds = fndesc.argtypes
+    entry = ir.Function(module, function_type(context, kinds), entry_name(fndesc))
+    builder = ir.IRBuilder(entry.append_basic_block())
+    context.call_conv.call_function(builder, context.declare_function(module, fndesc),
+                                    fndesc.restype, kinds,
+                                    _gather(context, builder, kinds, entry.args))
+    builder.ret_void()
+    return module
