@@ -26,15 +26,13 @@ from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
 from numba.core.untyped_passes import InlineClosureLikes
 
-from ._convention import entry_module, entry_name
+from ._convention import INLINES, entry_module, entry_name, widen
 
 
 class _WideLower(Lower):  # type: ignore[misc]
     def lower_normal_function(self, fndesc: Any) -> None:
         super().lower_normal_function(fndesc)
-        # LLVM vectorises by half registers where it thinks AVX-512 slows the clock. A set's
-        # own add: llvmlite's lets no attribute through that it does not know.
-        set.add(self.function.attributes, '"prefer-vector-width"="512"')
+        widen(self.function)
         if getattr(self.func_ir.func_id.func, "cold", False):
             for attribute in ("cold", "noinline"):
                 self.function.attributes.add(attribute)
@@ -96,11 +94,12 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
         return int(super().get_pointer_to_function(name))
 
     def enter_by(self, module: Any, inner: str) -> None:
-        """Add a module with a function that ``inner`` shall become a part of, once."""
+        """Add a module with a function that calls ``inner``, and only it, once."""
         if not self._entered:
             self._get_module_for_linking()  # what others copy
             self._final_module.link_in(llvm.parse_assembly(str(module)))
-            self._final_module.get_function(inner).linkage = llvm.Linkage.internal
+            if INLINES:
+                self._final_module.get_function(inner).linkage = llvm.Linkage.internal
             self._entered = True
 
     def serialize_using_object_code(self) -> Any:

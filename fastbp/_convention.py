@@ -11,9 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+
+#: Whether LLVM makes vectors of a loop that it has copied into another function: that of Numba
+#: 0.61 does not, and has it called there.
+INLINES = llvm.llvm_version_info >= (20,)
 
 
 def function_type(context: Any, kinds: Iterable[Any]) -> Any:
@@ -68,6 +73,12 @@ def _gather(context: Any, builder: Any, kinds: Iterable[Any], words: Sequence[An
     return values
 
 
+def widen(function: Any) -> None:
+    """Have loops vectorised by whole registers, where LLVM thinks AVX-512 slows the clock, too."""
+    # A set's own add: llvmlite's lets no attribute through that it does not know.
+    set.add(function.attributes, '"prefer-vector-width"="512"')
+
+
 def entry_name(fndesc: Any) -> str:
     """Name of the function of this convention for a function of Numba's."""
     return f"entry.{fndesc.llvm_func_name}"
@@ -78,9 +89,14 @@ def entry_module(context: Any, fndesc: Any) -> Any:
     module = context.codegen()._create_empty_module(entry_name(fndesc))
     kinds = fndesc.argtypes
     entry = ir.Function(module, function_type(context, kinds), entry_name(fndesc))
-    builder = ir.IRBuilder(entry.append_basic_block())
-    context.call_conv.call_function(builder, context.declare_function(module, fndesc),
-                                    fndesc.restype, kinds,
+    widen(entry)
+    builder, inner = ir.IRBuilder(entry.append_basic_block()), context.declare_function(
+        module, fndesc)
+    context.call_conv.call_function(builder, inner, fndesc.restype, kinds,
                                     _gather(context, builder, kinds, entry.args))
+    if not INLINES:
+        for call in builder.block.instructions:
+            if getattr(call, "callee", None) is inner:
+                call.attributes.add("noinline")
     builder.ret_void()
     return module
