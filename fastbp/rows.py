@@ -32,6 +32,8 @@ PREDICT, ERROR, GRADIENT = ZERO, ONE, TWO
 _COLUMNS, _LEAST = 64, 16
 #: Bytes of a row of X from which the machine itself asks for the rest.
 _LONG = 512
+#: What a batch is made from: addresses, and how many labels and weights there are.
+_X, _T, _LABELS, _N_LABELS, _WEIGHTS, _N_WEIGHTS = range(6)
 
 
 @kernel
@@ -47,27 +49,28 @@ def load_rows(h, op, ws, at, source, X):
 def load_targets(h, ws, at, source, given, scale):
     """Targets of ``source`` as rows of numbers from row ``at`` on, and their weight."""
     n, ld, zero = h["n"], h["ld"], ws.dtype.type(0)
-    T, weights = array_at(given[1], zero), array_at(given[4], zero)
-    labels = array_at(given[2], ONE)
+    T, weights = array_at(given[_T], zero), array_at(given[_WEIGHTS], zero)
+    labels = array_at(given[_LABELS], ONE)
     for r in range(source.size):
         row = h["target"] + (at + r) * ld
-        if given[3] > 0:
+        if given[_N_LABELS] > 0:
             clear_row(ws, row, n)
             ws[row + labels[source[r]]] = 1
         else:
             copy_row(ws, row, T, source[r] * n, n)
-        ws[h["weight"] + at + r] = scale * weights[source[r]] if given[5] > 0 else scale
+        ws[h["weight"] + at + r] = scale * weights[source[r]] if given[_N_WEIGHTS] > 0 else scale
 
 
 @kernel
 def ask_rows(h, zero, given, later, asked, count):
     """Ask for ``count`` more of the rows ``later``; how many of them are ``asked`` for then."""
     m, n = h["n_features"], h["n"]
-    X, T, labels = array_at(given[0], zero), array_at(given[1], zero), array_at(given[2], ONE)
+    X, T = array_at(given[_X], zero), array_at(given[_T], zero)
+    labels = array_at(given[_LABELS], ONE)
     for i in range(asked, min(asked + count, later.size)):
         if m * X.itemsize < _LONG:
             ask_row(X, later[i] * m, m)
-        if given[3] > 0:
+        if given[_N_LABELS] > 0:
             ask_row(labels, later[i], ONE)
         else:
             ask_row(T, later[i] * n, n)
@@ -109,10 +112,9 @@ def pass_block(mode, part, now, ops, h, params, ws, given, rows, first, last, co
     """One pass over the rows ``first`` to ``last`` of the batch, in the workspace from row ``at``
     on; meanwhile those that are ``coming``, from ``after`` to ``until``, are asked for.
 
-    ``rows`` and ``coming`` are addresses, ``given`` those of X, T, labels and weights, of the last
-    two their numbers, too: arrays by themselves are seven words or nine each, on the stack, and
-    where these came to lie 2 KiB from where they were copied from, a step of a tiny network took
-    two fifths longer (Zen 4).
+    ``rows`` and ``coming`` are addresses, as most of ``given``: arrays would be seven words or
+    nine each, on the stack, and where these came to lie 2 KiB from where they were copied from, a
+    step of a tiny network took two fifths longer (Zen 4).
     """
     source, later = (span(array_at(rows, ONE), first, last),
                      span(array_at(coming, ONE), after, until))
@@ -123,9 +125,9 @@ def pass_block(mode, part, now, ops, h, params, ws, given, rows, first, last, co
         some = later.size // max(turns, ONE) + 1
     if part["load"] != 0:
         if ops[0]["first"] == 0:
-            load_rows(h, ops[0], ws, at, source, array_at(given[0], zero))
+            load_rows(h, ops[0], ws, at, source, array_at(given[_X], zero))
         else:
-            call_first(ops[0]["first"], (ops[0], params, ws, given[0], address_of(source),
+            call_first(ops[0]["first"], (ops[0], params, ws, given[_X], address_of(source),
                                          source.size, at, ZERO, ops[0]["n_out"]))
     for k in range(part["first"], ops.size if mode == PREDICT else part["last"]):
         if asked < later.size:
