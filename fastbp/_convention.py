@@ -51,11 +51,10 @@ def array_of(context: Any, builder: Any, kind: Any, data: Any, shape: Sequence[A
     from numba.np.arrayobj import populate_array  # a tenth of the import, for compilation alone
 
     made = context.make_array(kind)(context, builder)
-    size = step = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
-    steps: list[Any] = []
-    for length in reversed(shape):
-        steps.insert(0, step)
-        step = builder.mul(step, length)
+    size = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
+    steps = [size]
+    for length in reversed(shape[1:]):
+        steps.insert(0, builder.mul(steps[0], length))
     populate_array(made, data, list(shape), steps, size, None)
     return made._getvalue()
 

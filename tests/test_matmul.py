@@ -325,7 +325,7 @@ for kernel, kinds in ((copy_meanwhile, (*head, f, f, n, n, n)),
 def test_sums_stay_in_their_registers() -> None:
     out = subprocess.run([sys.executable, "-c", _REGISTERS], capture_output=True, text=True,
                          check=True, env={**os.environ, "FASTBP_CACHE_DIR": ""}).stdout.split()
-    assert len(out) == 6  # the cache, off here, keeps no assembly
+    assert len(out) == 6  # with a cache, off here, nothing may be left to generate
     for multiply_adds, spilled in zip(map(int, out[::2]), map(int, out[1::2]), strict=True):
         assert multiply_adds > 24 * UNROLL and spilled < 10
 
