@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastbp
+from fastbp import Dense, Network, SoftmaxCrossEntropyLoss
+from fastbp._validation import all_finite
 
 from .builders import classifier, clusters
 
@@ -127,3 +129,31 @@ def test_rows_of_any_shape_under_flatten(tmp_path: Any) -> None:
         free.predict(images[:, :3])
     with pytest.raises(ValueError, match="shape"):
         fastbp.Flatten((0, 3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 8192, 8193, 100_000])
+def test_all_numbers_are_looked_at(dtype: str, size: int) -> None:
+    array = np.full(size, np.finfo(dtype).max, dtype)  # whose squares are infinite
+    assert all_finite(array)
+    for bad in (np.nan, np.inf, -np.inf):
+        for at in (0, size // 2, size - 1):
+            array[at] = bad
+            assert not all_finite(array)
+            assert not all_finite(array.reshape(1, -1)[:, ::-1])
+            array[at] = 1
+
+
+def test_no_threads_of_blas_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, dot = [], np.dot
+
+    def watched(a: Any, *rest: Any) -> Any:
+        sizes.append(np.size(a))
+        return dot(a, *rest)
+
+    monkeypatch.setattr(np, "dot", watched)
+    X, T = np.random.default_rng(0).random((5000, 8)), np.zeros(5000, np.int64)
+    net = Network([Dense(8, 2)], SoftmaxCrossEntropyLoss(), dtype="float64")
+    net.fit(X, T, epochs=1)
+    net.predict(X[:10])
+    assert sizes and max(sizes) <= 10_000  # where OpenBLAS begins

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._jit import DISABLED
-from .._validation import Array
+from .._validation import Array, all_finite
 from ..kernels.standardize import standardize_columns
 from ..kernels.transpose import transpose
 from ..kernels.vectors import pad, row_length
@@ -117,13 +117,8 @@ class Preprocessor:
         return out
 
     def _within(self, X: Array, first_row: int) -> Array:
-        flat = X.ravel()
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(np.dot(flat, flat)):  # at the speed of memory
-                return X
-        wrong = ~np.isfinite(X)
-        if wrong.any():
-            i, j = np.argwhere(wrong)[0]
+        if not all_finite(X):
+            i, j = np.argwhere(~np.isfinite(X))[0]
             raise ValueError(f"feature {self.feature_names[j]!r} is too large for float32 in row "
                              f"{first_row + int(i)} (counted from 0)")
         return X
