@@ -7,8 +7,9 @@ what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYT
 and ``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``,
 ``PANEL_ROWS``, ``PANEL_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1,
 ``PICK_BYTES`` where it is worth a second or two of compilation, once. For threads that depends on
-the machine: it has passed 1 at 400,000 and at 4,000,000; below ``plan.PARALLEL_THRESHOLD`` it
-never did, from ``plan.SETTLED_WORK`` a thread it always has, and between them a run tries.
+the machine: it has passed 1 at 300,000 and at 4,000,000, with shards below 100,000 and above
+500,000 (cores that share no cache); from ``plan.SETTLED_WORK`` a thread it always has, and from
+``plan.PARALLEL_THRESHOLD`` and ``SHARDED_THRESHOLD`` up to there a run tries.
 """
 
 from __future__ import annotations
@@ -85,15 +86,18 @@ def either_way(work: Workload, name: str, low: int, high: int, where: Any = plan
 
 def threads() -> None:
     """From which work of a step on more threads pay."""
-    print("| width | work of a step | one thread / all |\n|---:|---:|---:|")
-    for width in (32, 64, 96, 128, 192, 256, 384):
-        work = Workload("", (width, width, 10), 32, "relu", optimizer="sgd")
-        with constants(PARALLEL_THRESHOLD=0, SETTLED_WORK=0):
-            found = ratio(work, lambda w=work: FastbpBackend(w, 1),
-                          lambda w=work: FastbpBackend(w))
-        print(f"| {width} | {work_of(width, 32):,} | {found:.2f} |", flush=True)
-    print(f"\nPARALLEL_THRESHOLD = {plan.PARALLEL_THRESHOLD:,}, SETTLED_WORK = "
-          f"{plan.SETTLED_WORK:,} a thread\n")
+    for batch in (32, 128):  # without shards, and with them
+        print(f"| width, batches of {batch} | work of a step | one thread / all |")
+        print("|---:|---:|---:|")
+        for width in (8, 16, 32, 64, 96, 128, 192, 256, 384):
+            work = Workload("", (width, width, 10), batch, "relu", optimizer="sgd")
+            with constants(PARALLEL_THRESHOLD=0, SETTLED_WORK=0):
+                found = ratio(work, lambda w=work: FastbpBackend(w, 1),
+                              lambda w=work: FastbpBackend(w))
+            print(f"| {width} | {work_of(width, batch):,} | {found:.2f} |", flush=True)
+        print()
+    print(f"PARALLEL_THRESHOLD = {plan.PARALLEL_THRESHOLD:,}, SHARDED_THRESHOLD = "
+          f"{plan.SHARDED_THRESHOLD:,}, SETTLED_WORK = {plan.SETTLED_WORK:,} a thread\n")
 
 
 def calls() -> None:

@@ -22,11 +22,15 @@ _TRIALS, _TRIAL_SECONDS, _LONGEST_TRIAL = 3, 0.005, 0.025
 #: Seconds of training until numbers are tried again, at first, and at most after trials that found
 #: the same number: each lets the others take some ms.
 _AGAIN, _RARELY = 1.0, 60.0
+#: So many calls in a row of so many times what the number has been chosen for are too slow.
+_LATE_CALLS, _LATE = 3, 1.3
 #: More threads must save so much of the time.
 _GAIN = 0.03
-#: What is known by kind of step: the number that pays, seconds until it is looked for again and
-#: how many those were at first, times of trials under way, and seconds of a step.
+#: What is known by kind of step: the number that pays, seconds of a step for which it was chosen,
+#: seconds until it is looked for again and how many those were at first, times of trials under
+#: way, and seconds of a step.
 _found: dict[Any, int] = {}
+_chosen: dict[Any, float] = {}
 _rests: dict[Any, tuple[float, float]] = {}
 _trials: dict[Any, dict[int, list[float]]] = {}
 _paces: dict[int, float] = {}
@@ -53,6 +57,7 @@ class Threads:
 
     def __init__(self, run: Run, most: int, watched: bool = False) -> None:
         self.size, self._times = most, dict[int, list[float]]()
+        self._late, self._slow = 0, 0.0
         self._key: Any = None
         self._step: int | None = None
         if not run.compiled:
@@ -100,7 +105,7 @@ class Threads:
             left, again = _rests[self._key]
             _rests[self._key] = left - seconds, again
             self.size = _found[self._key]  # another run may have tried meanwhile
-            if left < seconds:
+            if left < seconds or self._is_late(steps, seconds):
                 self._try()
             return
         if not self._times or not steps or (seconds < self._trial_seconds / 2 and not cut):
@@ -109,6 +114,17 @@ class Threads:
         self.size = self._next()
         if len(self._times[self.size]) >= _TRIALS:
             self._decide()
+
+    def _is_late(self, steps: int, seconds: float) -> bool:
+        """Whether calls have become too slow, with this one."""
+        if steps and seconds >= self._trial_seconds / 2:
+            late = seconds > _LATE * _chosen[self._key] * steps
+            self._late = self._late + 1 if late else 0
+        if self._late < _LATE_CALLS:
+            return False
+        self._late, self._slow = 0, seconds / steps
+        _rests[self._key] = 0.0, _AGAIN / 2
+        return True
 
     def pace(self, run: Run, count: int, taken: int, seconds: float, longest: float) -> None:
         """Set how many steps the next call takes, after one of ``taken`` that was to take
@@ -124,6 +140,9 @@ class Threads:
         enough = min(best.values()) * (1 + _GAIN)
         self.size = min(n for n, time in best.items() if time <= enough)
         same = _found.get(self._key) == self.size
+        # As slow with the same number: that is how it is now, and no reason to try again.
+        _chosen[self._key] = max(best[self.size], self._slow if same else 0.0)
+        self._slow = 0.0
         again = min(2 * _rests[self._key][1], _RARELY) if same else _AGAIN
         _rests[self._key] = again, again
         _found[self._key], self._times = self.size, {}

@@ -237,6 +237,17 @@ def test_the_work_of_a_step_is_the_planners() -> None:
             assert (net.plan(32, 2).n_threads > 1) == (several and thread_count(None) > 1)
 
 
+def test_steps_with_shards_are_shared_by_threads_from_less_work_on() -> None:
+    workload = Workload("", (8, 8, 10), 128, "relu", "sgd")
+    work = workload.network().plan(128, 1, training=True).work
+    for limit, several in ((work, True), (work + 1, False)):
+        with constants.constants(SHARDED_THRESHOLD=limit, PARALLEL_THRESHOLD=1 << 60):
+            net = workload.network()
+            assert net.plan(128, 2).n_threads == 1  # what does not train has no shards
+            threads = net.plan(128, 2, training=True).n_threads
+            assert (threads > 1) == (several and thread_count(None) > 1)
+
+
 def test_the_readme_shows_the_figures_of_the_last_run() -> None:
     readme = (ROOT / "README.md").read_text()
     shown = readme.split("bench.peers --report -->\n")[1].split("\n<!-- end")[0]

@@ -27,6 +27,7 @@ FAR = {1: 100.0, 2: 130.0, 4: 210.0, 8: 150.0}
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
     monkeypatch.setattr(module, "_found", {})
+    monkeypatch.setattr(module, "_chosen", {})
     monkeypatch.setattr(module, "_trials", {})
     monkeypatch.setattr(module, "_paces", {})
     monkeypatch.setattr(module, "_rests", {})
@@ -83,6 +84,24 @@ def test_numbers_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = np.diff(trials) * 10 / fast[2]
     np.testing.assert_allclose(waits, [2.0] + [3.0] * (len(waits) - 1), atol=0.05)
     assert len(waits) > 8
+
+
+def test_numbers_are_tried_again_when_steps_become_slow() -> None:
+    """Cores that were near each other may be far apart from one moment to the next."""
+    near, far = {1: 1000.0, 2: 1700.0}, {1: 1000.0, 2: 400.0}
+    threads = crew(most=2)
+    assert work(threads, near, 20)[6:] == [2] * 14
+    assert work(threads, {1: 1000.0, 2: 1350.0}, 20) == [2] * 20  # a little slower is no matter
+    assert work(threads, far, 2) == [2, 2] and work(threads, near, 20) == [2] * 20
+    assert work(threads, far, 29) == [2] * 3 + [1, 2] * 3 + [1] * 20
+    assert work(threads, {1: 600.0, 2: 300.0}, 29) == [1] * 3 + [1, 2] * 3 + [1] * 20
+    assert crew(most=2).size == 1
+
+
+def test_what_stays_slow_is_no_reason_to_try_time_and_again() -> None:
+    threads, slow = crew(most=2), {1: 100.0, 2: 90.0}
+    work(threads, {1: 150.0, 2: 90.0}, 6)  # of a moment
+    assert work(threads, slow, 60) == [1] * 3 + [1, 2] * 3 + [1] * 51
 
 
 @pytest.mark.parametrize("most", [2, 16, 40, 64, 256])
@@ -161,6 +180,7 @@ def test_trials_change_no_bit(watched: bool, monkeypatch: pytest.MonkeyPatch) ->
         return engine(self, n_steps, n_threads)
 
     monkeypatch.setattr(Run, "_engine", seen)
+    monkeypatch.setattr(module, "_TRIAL_SECONDS", 1e-5)  # less than all takes on any machine
     hooks = [fastbp.StopOnNaN()] if watched else []
     for net, most in zip(nets, (1, 2), strict=True):
         net.fit(X, T, epochs=300, batch_size=17, n_threads=most, callbacks=hooks)
