@@ -1,12 +1,13 @@
-"""Numba's compiler, but for five things.
+"""Numba's compiler, but for six things.
 
-Loops are vectorised by the whole registers of the host. What is seldom called is kept out of its
-callers. Passes for what kernels do not have are left out. Garbage is collected without looking
-through all that there is. And a kernel that other kernels call has neither a way in from Python
-nor machine code of its own, nor is it optimised: those who call it copy its body and optimise
-what becomes of it, so all three would be done for nobody, which takes two fifths of a first fit.
-Whoever asks for them gets them: ``LazyLibrary`` makes machine code for the first who wants an
-address, ``LazyDispatcher`` has a twin for calls from Python.
+Loops are vectorised by the whole registers of the host, several side by side where that is asked
+for. What is seldom called is kept out of its callers. Passes for what kernels do not have are left
+out. Garbage is collected without looking through all that there is. And a kernel that other
+kernels call has neither a way in from Python nor machine code of its own, nor is it optimised:
+those who call it copy its body and optimise what becomes of it, so all three would be done for
+nobody, which takes two fifths of a first fit. Whoever asks for them gets them: ``LazyLibrary``
+makes machine code for the first who wants an address, ``LazyDispatcher`` has a twin for calls from
+Python.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite import ir
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder, compile_result
 from numba.core.compiler_lock import global_compiler_lock
@@ -28,11 +30,33 @@ from numba.core.untyped_passes import InlineClosureLikes
 
 from ._convention import INLINES, entry_module, entry_name, widen
 
+#: Vectors side by side in a loop of long chains.
+_SIDE_BY_SIDE = 4
+
+
+def _interleave(function: Any) -> None:
+    """Have loops that LLVM makes vectors of compute some vectors side by side.
+
+    Left to itself it takes one a turn where a turn is long. A core then waits for each operation
+    of a long chain, as it cannot look far enough ahead to begin the next one's.
+    """
+    module, place = function.module, {block: n for n, block in enumerate(function.blocks)}
+    for block, n in place.items():
+        targets = [one for one in block.terminator.operands if isinstance(one, ir.Block)]
+        if any(place[one] <= n for one in targets):
+            count = ir.Constant(ir.IntType(32), _SIDE_BY_SIDE)
+            hint = module.add_metadata(["llvm.loop.interleave.count", count])
+            loop = ir.MDValue(module, (), str(len(module.metadata)))
+            loop.operands = (loop, hint)  # itself, as LLVM tells loops apart
+            block.terminator.set_metadata("llvm.loop", loop)
+
 
 class _WideLower(Lower):  # type: ignore[misc]
     def lower_normal_function(self, fndesc: Any) -> None:
         super().lower_normal_function(fndesc)
         widen(self.function)
+        if getattr(self.func_ir.func_id.func, "interleave", False):
+            _interleave(self.function)
         if getattr(self.func_ir.func_id.func, "cold", False):
             for attribute in ("cold", "noinline"):
                 self.function.attributes.add(attribute)

@@ -83,18 +83,21 @@ def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
 
 
 def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
-           inline: bool = False, forceinline: bool = False, cold: bool = False) -> Any:
+           inline: bool = False, forceinline: bool = False, cold: bool = False,
+           interleave: bool = False) -> Any:
     """Compile a serial kernel: no exceptions, no allocation, no index that is not right.
 
     ``inline`` copies the body into each caller before LLVM sees it: for thin layers
     between kernels, which compile faster so, and for what returns a view of an array.
     ``forceinline`` leaves it to LLVM, whatever the size: a loop with a call stays scalar.
     ``cold`` keeps it out of its callers: what they do in each step then keeps the registers.
+    ``interleave`` has its loops compute several vectors side by side: for long chains of
+    operations on each element.
     """
     if func is None:
         return functools.partial(kernel, fastmath=fastmath, inline=inline,
-                                 forceinline=forceinline, cold=cold)
-    func.cold = cold
+                                 forceinline=forceinline, cold=cold, interleave=interleave)
+    func.cold, func.interleave = cold, interleave
     if not fastmath <= CONTRACT:
         raise ValueError(f"fastmath={set(fastmath)} is not within {set(CONTRACT)}")
     options: dict[str, Any] = {"inline": "always"} if inline else {}

@@ -244,6 +244,24 @@ print(before, " x float>" in library.get_llvm_str())
     assert vectors.split() == ["False", "True"]
 
 
+def test_long_chains_are_computed_side_by_side() -> None:
+    divided = run("""
+from fastbp._jit import entry_point
+from fastbp.layers.activations import tanh_forward
+from fastbp.layers.smooth import gelu_forward
+from fastbp.table import signature
+import numpy as np
+for kernel in (tanh_forward, gelu_forward):
+    for dtype in ("float32", "float64"):
+        types = signature("forward", np.dtype(dtype))
+        entry_point(kernel, types)
+        code = kernel.overloads[types].library.get_llvm_str()
+        bodies = code.split("vector.body")[1:]  # to the end of its block
+        print(max(body.split("br i1")[0].count(" fdiv ") for body in bodies) >= 4)
+""", FASTBP_CACHE_DIR="")
+    assert divided.split() == ["True"] * 4
+
+
 def test_what_is_cold_stays_a_call() -> None:
     called = run("""
 from numba import types
