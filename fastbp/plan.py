@@ -26,8 +26,8 @@ from .table import HEAD, OP, PASS, address
 from .tasks import share_parameters
 
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
-#: and caches cost more than a second core brings; with shards, which hand on so little, a step of
-#: less than the other. By ``bench.constants``, as SHARD_ACTIVATIONS.
+#: and caches cost more than a second core brings; less than the other where each has a shard,
+#: which leaves little to hand on. By ``bench.constants``, as SHARD_ACTIVATIONS.
 PARALLEL_THRESHOLD, SHARDED_THRESHOLD = 400_000, 100_000
 #: And of so much for each thread, on all of them; between the two a run tries (``threads``).
 SETTLED_WORK = 16_000_000
@@ -162,8 +162,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     work = sum(capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if isinstance(layer, Dense)
                                         else 4) for k, layer in enumerate(layers))
     few = _few_shards(layers, sizes, lds, dtype, capacity) if training else 0
-    if work < min(PARALLEL_THRESHOLD, SHARDED_THRESHOLD if few else PARALLEL_THRESHOLD):
-        n_threads = 1
+    if work < PARALLEL_THRESHOLD:
+        n_threads = min(n_threads, few) if few and work >= SHARDED_THRESHOLD else 1
     by_columns = [0] * len(layers)
     if (training and n_threads > max(few, 1) and few < SHARDS  # each has no shard of its own
             and capacity <= OWN_ROWS * n_threads):
