@@ -7,8 +7,8 @@ what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYT
 and ``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``,
 ``PANEL_ROWS``, ``PANEL_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1,
 ``PICK_BYTES`` where it is worth a second or two of compilation, once. For threads that depends on
-the machine: it has passed 1 at 300,000 and at 4,000,000, with shards below 100,000 and above
-500,000 (cores that share no cache); from ``plan.SETTLED_WORK`` a thread it always has, and from
+the machine: it has passed 1 at 200,000 and at 4,000,000, with shards below 100,000 and, where
+cores share no cache, far above; from ``plan.SETTLED_WORK`` a thread it always has, and from
 ``plan.PARALLEL_THRESHOLD`` and ``SHARDED_THRESHOLD`` up to there a run tries.
 """
 
@@ -86,12 +86,15 @@ def either_way(work: Workload, name: str, low: int, high: int, where: Any = plan
 
 def threads() -> None:
     """From which work of a step on more threads pay."""
-    for batch in (32, 128):  # without shards, and with them
+    plain, sharded = {"PARALLEL_THRESHOLD": 0}, {"PARALLEL_THRESHOLD": 1 << 60,
+                                                 "SHARDED_THRESHOLD": 0}
+    for batch, widths, limits in ((32, (32, 64, 96, 128, 192, 256, 384), plain),
+                                  (128, (8, 16, 32, 64, 96), sharded)):
         print(f"| width, batches of {batch} | work of a step | one thread / all |")
         print("|---:|---:|---:|")
-        for width in (8, 16, 32, 64, 96, 128, 192, 256, 384):
+        for width in widths:
             work = Workload("", (width, width, 10), batch, "relu", optimizer="sgd")
-            with constants(PARALLEL_THRESHOLD=0, SETTLED_WORK=0):
+            with constants(SETTLED_WORK=0, **limits):
                 found = ratio(work, lambda w=work: FastbpBackend(w, 1),
                               lambda w=work: FastbpBackend(w))
             print(f"| {width} | {work_of(width, batch):,} | {found:.2f} |", flush=True)

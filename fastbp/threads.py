@@ -105,7 +105,8 @@ class Threads:
             left, again = _rests[self._key]
             _rests[self._key] = left - seconds, again
             self.size = _found[self._key]  # another run may have tried meanwhile
-            if left < seconds or self._is_late(steps, seconds):
+            self._watch(steps, seconds)
+            if left < seconds or self._slow > 0:
                 self._try()
             return
         if not self._times or not steps or (seconds < self._trial_seconds / 2 and not cut):
@@ -115,16 +116,13 @@ class Threads:
         if len(self._times[self.size]) >= _TRIALS:
             self._decide()
 
-    def _is_late(self, steps: int, seconds: float) -> bool:
-        """Whether calls have become too slow, with this one."""
+    def _watch(self, steps: int, seconds: float) -> None:
+        """Count calls in a row that are too slow; the last of too many says how slow."""
         if steps and seconds >= self._trial_seconds / 2:
             late = seconds > _LATE * _chosen[self._key] * steps
             self._late = self._late + 1 if late else 0
-        if self._late < _LATE_CALLS:
-            return False
-        self._late, self._slow = 0, seconds / steps
-        _rests[self._key] = 0.0, _AGAIN / 2
-        return True
+            if self._late == _LATE_CALLS:
+                self._late, self._slow = 0, seconds / steps
 
     def pace(self, run: Run, count: int, taken: int, seconds: float, longest: float) -> None:
         """Set how many steps the next call takes, after one of ``taken`` that was to take
@@ -142,8 +140,8 @@ class Threads:
         same = _found.get(self._key) == self.size
         # As slow with the same number: that is how it is now, and no reason to try again.
         _chosen[self._key] = max(best[self.size], self._slow if same else 0.0)
-        self._slow = 0.0
-        again = min(2 * _rests[self._key][1], _RARELY) if same else _AGAIN
+        steady, self._slow = same and self._slow == 0, 0.0
+        again = min(2 * _rests[self._key][1], _RARELY) if steady else _AGAIN
         _rests[self._key] = again, again
         _found[self._key], self._times = self.size, {}
         _trials.pop(self._key, None)
