@@ -41,6 +41,8 @@ class Run:
         Step, epoch, position in the epoch, seed, whether to shuffle.
     order : ndarray
         Rows in the order of the epoch; or, for ``take`` alone, of each epoch to come.
+    ended : list of float
+        Errors of the epochs that ended in the last ``take``.
     watch : ndarray
         What ends ``take`` with an epoch whose loss falls no more; empty for nothing.
     rate_scale : float
@@ -71,7 +73,8 @@ class Run:
         self.weights = np.empty(0, network.dtype) if weights is None else weights
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
         self.watch = np.empty(0)
-        self.errors = np.zeros(1)
+        self.errors = self._counted = np.zeros(1)
+        self.ended: list[float] = []
         self.rate_scale, self.chunk, self.first_epoch, self.first_step = 1.0, 1, 0, 0
         self.raw = self.average
         self.mean = network._head_loss.reduction == "mean"
@@ -117,14 +120,16 @@ class Run:
             for _ in range(n_steps):
                 self._textbook()
 
-    def take(self, n_steps: int, n_threads: int) -> list[float]:
-        """Compiled steps across epochs; errors of the epochs that ended."""
+    def take(self, n_steps: int, n_threads: int) -> None:
+        """Compiled steps across epochs; ``ended`` gets the errors of those that are over."""
         before = self.cursor[engine.EPOCH]
-        errors = [float(e) for e in self._engine(n_steps, n_threads)]
-        ended = int(self.cursor[engine.EPOCH] - before)
-        if ended:
-            self.errors[0] = errors[ended]
-        return errors[:ended]
+        try:
+            self._engine(n_steps, n_threads)
+        finally:
+            over = int(self.cursor[engine.EPOCH] - before)
+            self.ended = self._counted[:over].tolist()
+            if over:
+                self.errors[0] = self._counted[over]
 
     def plan(self, n_threads: int | None) -> Plan:
         """How so many threads take the steps."""
@@ -143,7 +148,7 @@ class Run:
                 for times in (1, self.slots.size // n, self.average.size // n, whole))
         return self._panels[1]
 
-    def _engine(self, n_steps: int, n_threads: int) -> Array:
+    def _engine(self, n_steps: int, n_threads: int) -> None:
         net = self.network
         plan = self.plan(n_threads)
         sizes, steps = np.empty((n_steps, 3)), self.cursor[engine.STEP] + 1 + np.arange(n_steps)
@@ -151,7 +156,7 @@ class Run:
         sizes[:, :2] = self.optimizer.sizes(sizes[:, 2], steps)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # one sum, wherever a chunk ends
-        self.errors = errors[:1]  # an interrupt is raised right after the call
+        self.errors, self._counted = errors[:1], errors  # an interrupt comes right after the call
         self._rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
         for name, at in self.rules.kernels(net.dtype).items():
             self._rules[name] = at
@@ -165,7 +170,6 @@ class Run:
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
                self.optimizer.hyper(), self._rules, self._sums, norms, self.watch,
                self.cursor, errors)
-        return errors
 
     def _textbook(self) -> None:
         """One step as the text writes it; for layers and losses of the user's own."""

@@ -266,16 +266,18 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool]) -> None:
         done = int(run.cursor[EPOCH]) * whole + int(run.cursor[POSITION]) // run.batch_size
         count, epoch = min(run.chunk, last * whole - done), len(run.history.get("loss", ()))
         begun, before = int(run.cursor[STEP]), time.perf_counter()
-        losses = run.take(count, threads.size)
-        spent = time.perf_counter() - before
+        try:
+            run.take(count, threads.size)
+        finally:  # an interrupt is raised right after the steps: their epochs count
+            spent, losses = time.perf_counter() - before, [loss / total for loss in run.ended]
+            run.history.extend({
+                "loss": losses,
+                "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
+                "samples_per_s": [count / whole * n / spent] * len(losses)})
         threads.pace(run, count, int(run.cursor[STEP]) - begun, spent, CHUNK_SECONDS)
-        run.history.extend({
-            "loss": [loss / total for loss in losses],
-            "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
-            "samples_per_s": [count / whole * n / spent] * len(losses)})
         if not np.isfinite(losses).all():
             for k, loss in enumerate(losses):
-                _warn_of(loss / total, epoch + k)
+                _warn_of(loss, epoch + k)
 
 
 def _warn_of(loss: float, epoch: int) -> None:
@@ -314,7 +316,11 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         return True
     run.errors[0] = 0.0
     with run.averaged():
-        logs |= _validate(run, job.validation, job.metrics)
+        try:
+            logs |= _validate(run, job.validation, job.metrics)
+        except KeyboardInterrupt as raised:  # once more: a checkpoint keeps the figures, too
+            interrupt = raised
+            logs |= _validate(run, job.validation, job.metrics)
     run.history.append(logs)
     _warn_of(logs["loss"], epoch)
     stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop

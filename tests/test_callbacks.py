@@ -377,6 +377,49 @@ def test_an_interrupt_amid_a_call_of_steps_loses_none(
     assert found["learning_rate"] == expected["learning_rate"]
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_an_interrupt_where_nobody_looks_keeps_the_epochs_that_ended(
+        epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastbp import engine, run
+
+    X, T = clusters(64)
+    launch = run.launch
+
+    def interrupted(*args: Any) -> None:
+        launch(*args)
+        if args[-2][engine.EPOCH] == epochs:
+            raise KeyboardInterrupt
+
+    whole, taken = classifier(), classifier()
+    expected = whole.fit(X, T, epochs=epochs)
+    monkeypatch.setattr(run, "launch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        taken.fit(X, T, epochs=epochs)
+    assert taken.last_run is not None and taken.last_run.history["loss"] == expected["loss"]
+    np.testing.assert_array_equal(taken.params, whole.params)
+
+
+def test_an_interrupt_amid_validation_keeps_the_figures_of_the_epoch(tmp_path: Path) -> None:
+    X, T = clusters(64)
+    path, left = tmp_path / "run", [2]
+
+    def once(truth: Any, output: Any) -> float:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return float(output.max())
+
+    def fit(**options: Any) -> Any:
+        return classifier().fit(X, T, epochs=4, validation_data=(X, T), metrics=[once], **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(callbacks=[Checkpoint(path)])
+    assert left == [-1]  # the second epoch's was measured once more
+    found, expected = fit(resume=path), fit()
+    for name in ("loss", "val_loss", "val_once", "learning_rate"):
+        assert found[name] == expected[name]
+
+
 def test_a_user_layer_resumes_through_the_textbook_loop() -> None:
     X, T = clusters(64)
 
