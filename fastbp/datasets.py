@@ -158,12 +158,14 @@ def split(data: Dataset, test_size: float = 0.2, seed: int = 0) -> Split:
     Raises
     ------
     ValueError, TypeError
-        For a share outside (0, 1) or a negative seed.
+        For a share outside (0, 1) or a seed outside [0, 2**32).
     ImportError
         Without scikit-learn.
     """
     share = check_real(test_size, "test_size", 0.0, 1.0, open_low=True)
     seed = check_size(seed, "seed", 0)
+    if seed >= 2**32:
+        raise ValueError(f"seed must be below 2**32, got {seed!r}")
     try:
         from sklearn.model_selection import train_test_split
     except ImportError:

@@ -63,8 +63,9 @@ def test_bad_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (0.0, 1.0, -0.1):
         with pytest.raises(ValueError, match="test_size"):
             datasets.split(data, size)
-    with pytest.raises(ValueError, match="seed"):
-        datasets.split(data, seed=-1)
+    for seed in (-1, 2**32):
+        with pytest.raises(ValueError, match=f"^seed must be .* got {seed}$"):
+            datasets.split(data, seed=seed)
     monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
     with pytest.raises(ImportError, match=r"fastbp\[sklearn\]"):
         datasets.split(data)
