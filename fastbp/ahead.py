@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from threading import Event, Semaphore, Thread
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -11,6 +12,9 @@ Item = TypeVar("Item")
 
 class Ahead(Generic[Item]):
     """Make the next item while the last one is in use.
+
+    By queues written in C: those of Python, and its semaphores, may wait for good once Ctrl-C came
+    amid one of their calls.
 
     Parameters
     ----------
@@ -24,42 +28,40 @@ class Ahead(Generic[Item]):
     """
 
     def __init__(self, items: Generator[Item, None, None]) -> None:
-        self._items, self._ready, self._free = items, Semaphore(0), Semaphore(1)
-        self._stop, self._slot = Event(), list[Any]()
-        self.busy = True
+        self._items, self._asked, self._made = items, SimpleQueue[None](), SimpleQueue[Any]()
+        self.busy, self._over = True, False
+        self._asked.put(None)
         self._thread = Thread(target=self._work, name="fastbp-blocks", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         try:
             while True:
-                self._free.acquire()
-                if self._stop.is_set():
+                self._asked.get()
+                if self._over:
                     return
-                self._slot.append(next(self._items))
+                item = next(self._items)
                 self.busy = False
-                self._ready.release()
+                self._made.put(item)
+                del item  # it is not held while the next is made
         except BaseException as error:  # for who waits, whatever it is
-            self._slot.append(error)
             self.busy = False
-            self._ready.release()
+            self._made.put(error)
         finally:
             self._items.close()
 
     def take(self) -> Item:
         """The next item, or what went wrong making it."""
-        self._ready.acquire()
-        item = self._slot.pop()
+        item = self._made.get()
         if isinstance(item, BaseException):
             raise item
         self.busy = True
-        self._free.release()
+        self._asked.put(None)
         taken: Item = item
         return taken
 
     def close(self) -> None:
         """End the thread."""
-        self._stop.set()
-        self._free.release()
+        self._over = True
+        self._asked.put(None)
         self._thread.join()
-        self._slot.clear()

@@ -18,10 +18,11 @@ from ._jit import thread_count
 from ._validation import Array, as_array, check_size
 from .arguments import check_callbacks
 from .history import History
+from .job import Job
 from .network import Network
 from .optimizers import Optimizer
 from .table import has_kernels
-from .training import Job, prepare, train
+from .training import prepare, train
 
 
 def fit_many(networks: Iterable[Network], X: Any, T: Any, *,

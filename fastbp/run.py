@@ -17,6 +17,7 @@ import numpy as np
 from . import engine
 from ._validation import Array
 from .history import History
+from .interrupts import held
 from .kernels.random import shuffle as shuffle_rows
 from .kernels.team import launch
 from .network import Network
@@ -41,8 +42,6 @@ class Run:
         Step, epoch, position in the epoch, seed, whether to shuffle.
     order : ndarray
         Rows in the order of the epoch; or, for ``take`` alone, of each epoch to come.
-    ended : list of float
-        Errors of the epochs that ended in the last ``take``.
     watch : ndarray
         What ends ``take`` with an epoch whose loss falls no more; empty for nothing.
     rate_scale : float
@@ -73,8 +72,7 @@ class Run:
         self.weights = np.empty(0, network.dtype) if weights is None else weights
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
         self.watch = np.empty(0)
-        self.errors = self._counted = np.zeros(1)
-        self.ended: list[float] = []
+        self.errors = np.zeros(1)
         self.rate_scale, self.chunk, self.first_epoch, self.first_step = 1.0, 1, 0, 0
         self.raw = self.average
         self.mean = network._head_loss.reduction == "mean"
@@ -101,7 +99,7 @@ class Run:
         """Of that, the part of the epoch's first ``rows``."""
         if self.mean and self.whole and self.weights.size and rows < self.n_rows:
             return float(self.weights[self.order[:rows]].sum(dtype=np.float64))
-        return self.total * rows / self.n_rows
+        return self.total * rows / self.n_rows if rows < self.n_rows else self.total
 
     def rates(self, n_steps: int) -> Array:
         """Learning rates of the next steps."""
@@ -118,18 +116,17 @@ class Run:
             self._engine(n_steps, n_threads)
         else:
             for _ in range(n_steps):
-                self._textbook()
+                with held():
+                    self._textbook()
 
-    def take(self, n_steps: int, n_threads: int) -> None:
-        """Compiled steps across epochs; ``ended`` gets the errors of those that are over."""
+    def take(self, n_steps: int, n_threads: int) -> list[float]:
+        """Compiled steps across epochs; errors of the epochs that ended."""
         before = self.cursor[engine.EPOCH]
-        try:
-            self._engine(n_steps, n_threads)
-        finally:
-            over = int(self.cursor[engine.EPOCH] - before)
-            self.ended = self._counted[:over].tolist()
-            if over:
-                self.errors[0] = self._counted[over]
+        errors = self._engine(n_steps, n_threads).tolist()
+        ended = int(self.cursor[engine.EPOCH] - before)
+        if ended:
+            self.errors[0] = errors[ended]
+        return errors[:ended]
 
     def plan(self, n_threads: int | None) -> Plan:
         """How so many threads take the steps."""
@@ -148,15 +145,18 @@ class Run:
                 for times in (1, self.slots.size // n, self.average.size // n, whole))
         return self._panels[1]
 
-    def _engine(self, n_steps: int, n_threads: int) -> None:
-        net = self.network
+    def _engine(self, n_steps: int, n_threads: int) -> Array:
+        net, needed = self.network, self.optimizer.n_slots * self.network.params.size
+        if needed != self.slots.size:  # the kernel would write beyond the end
+            raise ValueError(f"{self.optimizer!r} keeps another number of state vectors than when "
+                             "the run began")
         plan = self.plan(n_threads)
         sizes, steps = np.empty((n_steps, 3)), self.cursor[engine.STEP] + 1 + np.arange(n_steps)
         sizes[:, 2] = self.rates(n_steps)
         sizes[:, :2] = self.optimizer.sizes(sizes[:, 2], steps)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # one sum, wherever a chunk ends
-        self.errors, self._counted = errors[:1], errors  # an interrupt comes right after the call
+        self.errors = errors[:1]  # an interrupt is raised right after the call
         self._rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
         for name, at in self.rules.kernels(net.dtype).items():
             self._rules[name] = at
@@ -170,6 +170,7 @@ class Run:
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
                self.optimizer.hyper(), self._rules, self._sums, norms, self.watch,
                self.cursor, errors)
+        return errors
 
     def _textbook(self) -> None:
         """One step as the text writes it; for layers and losses of the user's own."""
@@ -215,11 +216,13 @@ class Run:
             return
         params = self.network.params
         raw = params.copy()
-        params[...] = self.average
         try:
+            with held():
+                params[...] = self.average
             yield
         finally:
-            params[...] = raw
+            with held():
+                params[...] = raw
 
     # -- going on later ---------------------------------------------------------------
 
@@ -300,9 +303,10 @@ class Run:
 
     def finish(self) -> None:
         """Leave averaged parameters in the network, and keep the raw ones to go on from."""
-        self.raw = self.network.params.copy() if self.average.size else self.average
-        if self.average.size:
-            self.network.params[...] = self.average
+        with held():
+            self.raw = self.network.params.copy() if self.average.size else self.average
+            if self.average.size:
+                self.network.params[...] = self.average
         self._panels = None
         self._release()
 

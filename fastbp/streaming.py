@@ -20,6 +20,7 @@ from .ahead import Ahead
 from .callbacks import Callback
 from .engine import EPOCH, POSITION, SEED, SHUFFLE, STEP
 from .history import History
+from .interrupts import held
 from .kernels.random import shuffle as shuffle_rows
 from .kernels.team import cores
 from .losses.base import check_weighs
@@ -122,19 +123,24 @@ class StreamRun(Run):
             if self._ahead is not None and self._ahead.busy and n_threads == len(cores()):
                 # A core that reads would hold up the rest of a team: leave it out for a while.
                 count, team = min(count, -(-self.chunk // 10)), max(1, n_threads - 1)
-            whole = self.cursor
-            self._inner[[STEP, EPOCH]] = whole[[STEP, EPOCH]]
-            self.cursor = self._inner  # the engine's place is within the block
-            try:
-                super().advance(count, team)
-            finally:  # an interrupt is raised when steps are taken
-                taken = int(self._inner[STEP] - whole[STEP])
-                self.cursor, self._left = whole, self._left - taken
-                whole[STEP] += taken
-                whole[POSITION] += taken * self.batch_size
-                if whole[POSITION] >= self.n_rows:
-                    whole[POSITION], whole[EPOCH] = 0, whole[EPOCH] + 1
-            n_steps -= taken
+            with held():  # where the run stands is in two cursors meanwhile
+                n_steps -= self._steps(count, team)
+
+    def _steps(self, count: int, n_threads: int) -> int:
+        """Take so many of the block's steps; how many were taken."""
+        whole = self.cursor
+        self._inner[[STEP, EPOCH]] = whole[[STEP, EPOCH]]
+        self.cursor = self._inner  # the engine's place is within the block
+        try:
+            super().advance(count, n_threads)
+        finally:  # also where the last one fails
+            taken = int(self._inner[STEP] - whole[STEP])
+            self.cursor, self._left = whole, self._left - taken
+            whole[STEP] += taken
+            whole[POSITION] += taken * self.batch_size
+            if whole[POSITION] >= self.n_rows:
+                whole[POSITION], whole[EPOCH] = 0, whole[EPOCH] + 1
+        return taken
 
     def _place(self) -> None:
         """Put the next block's rows in place of those that are done."""

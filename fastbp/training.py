@@ -6,13 +6,11 @@ import functools
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ._jit import thread_count
 from ._validation import as_path, as_weights, check_bool, check_real, check_size
 from .arguments import (
     Validation,
@@ -23,9 +21,11 @@ from .arguments import (
     hold_out,
     measured,
 )
-from .callbacks import Callback, Checkpoint, EarlyStopping, PrintEpoch
+from .callbacks import Callback, EarlyStopping, PrintEpoch
 from .engine import EPOCH, POSITION, STEP
 from .history import History
+from .interrupts import held
+from .job import CHUNK_SECONDS, Job, do_all
 from .metrics import Metric, check_metrics, get_metrics, measure
 from .network import Network
 from .optimizers import get as get_optimizer
@@ -33,9 +33,6 @@ from .rules import Rules
 from .run import Run
 from .threads import Threads
 from .weights import class_weights
-
-#: Seconds of compiled work after which control comes back to Python.
-CHUNK_SECONDS = 0.05
 
 
 def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int = 32,
@@ -156,88 +153,6 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     return Job(run, validation, found, hooks, warm_start, resume, n_threads)
 
 
-@dataclass
-class Job:
-    """A run and what goes with it."""
-
-    run: Run
-    validation: Validation | None = None
-    metrics: Sequence[Metric] = ()
-    hooks: Sequence[Callback] = ()
-    warm_start: bool = False
-    resume: str | os.PathLike[str] | None = None
-    n_threads: int | None = None
-    undo: Sequence[Callable[[], object]] = ()
-
-    @property
-    def unwatched(self) -> bool:
-        """Whether nothing of Python's happens between epochs."""
-        return (self.run.whole and self.run.compiled
-                and not (self.hooks or self.metrics or self.validation))
-
-    def threads(self) -> Threads:
-        """Those that the run may use; they know how many steps it begins with."""
-        threads = Threads(self.run, thread_count(self.n_threads), not self.unwatched)
-        self.run.chunk = threads.first_steps(CHUNK_SECONDS) or self.run.chunk
-        return threads
-
-    def start(self) -> None:
-        """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
-        run, last = self.run, self.run.network.last_run
-        run.rates(1)  # a schedule that gives none fails before anything has changed
-        if self.warm_start and last is not None:
-            run.follow(last)
-        run.first_epoch, run.first_step = int(run.cursor[EPOCH]), int(run.cursor[STEP])
-        # Checkpoints come last: they see what the others have done.
-        self.hooks = sorted(self.hooks, key=lambda hook: isinstance(hook, Checkpoint))
-        for hook in self.hooks:
-            hook.run = run
-            if isinstance(hook, Checkpoint):
-                hook.hooks = self.hooks
-        if self.resume is not None:
-            from .io.checkpoint import restore
-
-            params = run.network.params
-            self.undo = [functools.partial(np.copyto, params, params.copy())]
-            restore(run, self.hooks, self.resume)
-
-    def begin(self) -> None:
-        """Tell the hooks; if one fails, end those before it, and be as before."""
-        run, begun = self.run, list[Callback]()
-        try:
-            for hook in self.hooks:
-                hook.on_train_begin(run.network, run.epochs, run.n_rows)
-                begun.append(hook)
-        except BaseException as error:
-            _do_all([run.finish, *self.undo, *(hook.on_train_end for hook in begun)], error)
-            raise
-
-    def end(self, failed: BaseException | None = None) -> None:
-        """Leave the final parameters in the network and tell all hooks, also after an error."""
-        _do_all([*(hook.on_last_step for hook in self.hooks), self._finish,
-                 *(hook.on_train_end for hook in self.hooks)], failed)
-
-    def _finish(self) -> None:
-        self.run.finish()
-        self.run.network.last_run = self.run
-
-
-def _do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None = None) -> None:
-    """Take every step, whatever others raise; then raise the first error, unless ``failed`` is
-    on its way. Only an interrupt goes before an earlier error."""
-    error = failed
-    for step in steps:
-        try:
-            step()
-        except BaseException as new:
-            if error is None or (isinstance(error, Exception) and not isinstance(new, Exception)):
-                error = new
-            elif hasattr(error, "add_note"):  # Python 3.11
-                error.add_note(f"At the end of training: {new!r}")
-    if error is not None and error is not failed:
-        raise error
-
-
 def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
     """Take a run through its epochs, in chunks, with all that happens between them; ends early
     where ``stopped`` says so."""
@@ -266,10 +181,9 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool]) -> None:
         done = int(run.cursor[EPOCH]) * whole + int(run.cursor[POSITION]) // run.batch_size
         count, epoch = min(run.chunk, last * whole - done), len(run.history.get("loss", ()))
         begun, before = int(run.cursor[STEP]), time.perf_counter()
-        try:
-            run.take(count, threads.size)
-        finally:  # an interrupt is raised right after the steps: their epochs count
-            spent, losses = time.perf_counter() - before, [loss / total for loss in run.ended]
+        with held():
+            losses = [loss / total for loss in run.take(count, threads.size)]
+            spent = time.perf_counter() - before
             run.history.extend({
                 "loss": losses,
                 "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
@@ -293,45 +207,45 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
     taken = begun_at = int(run.cursor[POSITION]) // run.batch_size
     # The rate at the start of the epoch, also where a resumed run stands within it.
     rate, whole = float(run.epoch_rates(np.array([epoch]))[0]), run.steps_per_epoch
-    interrupt = None
+    failed: BaseException | None = None
     while taken < whole and not stop:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
         try:
             run.advance(count, threads.size)
-        except KeyboardInterrupt as raised:  # when the steps are taken
+            spent, error = time.perf_counter() - before, float(run.errors[0])
+            threads.pace(run, count, count, spent, CHUNK_SECONDS)
+            taken += count
+            stop = _tell(hooks, "on_chunk_end", epoch, min(taken * run.batch_size, n)) or stopped()
+        except BaseException as raised:
             if int(run.cursor[EPOCH]) - run.first_epoch <= epoch:
                 raise
-            interrupt = raised  # the epoch is over: all are told of it first
-        spent = time.perf_counter() - before
-        threads.pace(run, count, count, spent, CHUNK_SECONDS)
-        taken += count
-        done, error = min(taken * run.batch_size, n), float(run.errors[0])
-        stop = _tell(hooks, "on_chunk_end", epoch, done) or stopped()
-    seen, total = done - begun_at * run.batch_size, run.total_of(done)
-    logs = {"loss": error / total if total else 0.0, "learning_rate": rate,
-            "samples_per_s": seen / (time.perf_counter() - began)}
-    if int(run.cursor[EPOCH]) - run.first_epoch <= epoch:
-        # Stopped within the epoch, or taken back: its figures are of what it has seen.
+            failed, error, taken = raised, float(run.errors[0]), whole  # all are told first
+    with held():
+        done = min(taken * run.batch_size, n)
+        seen, total = done - begun_at * run.batch_size, run.total_of(done)
+        logs = {"loss": error / total if total else 0.0, "learning_rate": rate,
+                "samples_per_s": seen / (time.perf_counter() - began)}
+        if int(run.cursor[EPOCH]) - run.first_epoch <= epoch:
+            # Stopped within the epoch, or taken back: its figures are of what it has seen.
+            run.history.append(logs)
+            return True
+        run.errors[0] = 0.0
+        with run.averaged():
+            logs |= _validate(run, job.validation, job.metrics)
         run.history.append(logs)
-        return True
-    run.errors[0] = 0.0
-    with run.averaged():
-        try:
-            logs |= _validate(run, job.validation, job.metrics)
-        except KeyboardInterrupt as raised:  # once more: a checkpoint keeps the figures, too
-            interrupt = raised
-            logs |= _validate(run, job.validation, job.metrics)
-    run.history.append(logs)
-    _warn_of(logs["loss"], epoch)
-    stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop
-    if interrupt is not None:
-        raise interrupt
+        _warn_of(logs["loss"], epoch)
+        stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop
+        if failed is not None:
+            raise failed
     return stop
 
 
 def _tell(hooks: Sequence[Callback], event: str, *args: Any) -> bool:
-    """Call every hook, whatever the others say; True when one wants to stop."""
-    return any([bool(getattr(hook, event)(*args)) for hook in hooks])  # noqa: C419
+    """Call every hook, whatever the others say or raise; True when one wants to stop."""
+    said: list[bool] = []
+    do_all([functools.partial(lambda hook: said.append(bool(getattr(hook, event)(*args))), hook)
+             for hook in hooks])
+    return any(said)
 
 
 def _validate(run: Run, data: Validation | None, metrics: Sequence[Metric]) -> dict[str, float]:

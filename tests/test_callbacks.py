@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -388,7 +389,7 @@ def test_an_interrupt_where_nobody_looks_keeps_the_epochs_that_ended(
     def interrupted(*args: Any) -> None:
         launch(*args)
         if args[-2][engine.EPOCH] == epochs:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     whole, taken = classifier(), classifier()
     expected = whole.fit(X, T, epochs=epochs)
@@ -406,7 +407,7 @@ def test_an_interrupt_amid_validation_keeps_the_figures_of_the_epoch(tmp_path: P
     def once(truth: Any, output: Any) -> float:
         left[0] -= 1
         if left[0] == 0:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return float(output.max())
 
     def fit(**options: Any) -> Any:
@@ -414,10 +415,71 @@ def test_an_interrupt_amid_validation_keeps_the_figures_of_the_epoch(tmp_path: P
 
     with pytest.raises(KeyboardInterrupt):
         fit(callbacks=[Checkpoint(path)])
-    assert left == [-1]  # the second epoch's was measured once more
+    assert left == [0]
     found, expected = fit(resume=path), fit()
     for name in ("loss", "val_loss", "val_once", "learning_rate"):
         assert found[name] == expected[name]
+
+
+@pytest.mark.parametrize("fails", [KeyboardInterrupt, ZeroDivisionError])
+def test_what_fails_after_the_last_step_of_an_epoch_loses_it_for_nobody(
+        fails: type[BaseException], tmp_path: Path) -> None:
+    X, T = clusters(64)
+    path = tmp_path / "run"
+
+    class Fails(Callback):
+        def on_chunk_end(self, epoch: int, samples: int) -> None:
+            if epoch == 2 and samples == 64:
+                raise fails
+
+    def fit(*first: Callback, **options: Any) -> tuple[fastbp.Network, Any]:
+        net = classifier()
+        hooks = [*first, EarlyStopping("loss", patience=3, min_delta=9.0)]
+        return net, net.fit(X, T, epochs=9, callbacks=[*hooks, *options.pop("last", [])],
+                            **options)
+
+    whole, expected = fit()
+    with pytest.raises(fails):
+        fit(Fails(), last=[Checkpoint(path)])
+    again, found = fit(resume=path)
+    np.testing.assert_array_equal(again.params, whole.params)
+    assert found["loss"] == expected["loss"] and len(found["loss"]) == 5
+
+
+def test_every_hook_hears_of_an_epoch_whatever_another_raises() -> None:
+    X, T = clusters(64)
+    heard: list[int] = []
+
+    class Fails(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            raise ZeroDivisionError
+
+    class Hears(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            heard.append(epoch)
+
+    with pytest.raises(ZeroDivisionError):
+        classifier().fit(X, T, epochs=3, callbacks=[Fails(), Hears()])
+    assert heard == [0]
+
+
+def test_a_start_that_fails_leaves_network_and_callbacks(tmp_path: Path) -> None:
+    X, T = clusters(64)
+    path, data = tmp_path / "run", {"validation_data": clusters(64)}
+    net = classifier()
+    net.fit(X, T, epochs=3, average=0.9)
+    before = net.params.copy()
+    with pytest.raises(FileNotFoundError):
+        net.fit(X, T, epochs=3, average=0.9, warm_start=True, resume=tmp_path / "none")
+    np.testing.assert_array_equal(net.params, before)
+    classifier().fit(X, T, epochs=3, callbacks=[EarlyStopping(), Checkpoint(path)], **data)
+    stopping, nowhere = EarlyStopping(), CSVLog(tmp_path / "no" / "log.csv")
+    for hooks in [stopping, nowhere], [nowhere, stopping]:
+        with pytest.raises(FileNotFoundError):
+            net.fit(X, T, epochs=5, resume=path, callbacks=hooks, **data)
+        np.testing.assert_array_equal(net.params, before)
+    net.fit(X, T, epochs=1, callbacks=[stopping], **data)
+    assert stopping.best_epoch == 0
 
 
 def test_a_user_layer_resumes_through_the_textbook_loop() -> None:

@@ -135,7 +135,8 @@ def test_repeats_and_memory_layouts() -> None:
 def test_chunks_change_nothing(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     X, T = clusters(300)
     first = fitted(X, T)
-    monkeypatch.setattr("fastbp.training.CHUNK_SECONDS", seconds)
+    for module in "job", "training":
+        monkeypatch.setattr(f"fastbp.{module}.CHUNK_SECONDS", seconds)
     assert fitted(X, T) == first
 
 

@@ -20,21 +20,21 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
 #: First match names the floor; machinery and network stand on steps of their own.
 FLOORS = [("_convention", -1.1), ("_compiler", -1.0), ("_cache", -0.5), ("_jit", 0.0),
-          ("_validation", 0.0), ("ahead", 0.0), ("table", 0.5), ("kernels", 1.0),
-          ("initializers", 2.0), ("schedules", 2.0), ("layers", 2.1),
+          ("_validation", 0.0), ("ahead", 0.0), ("interrupts", 0.0), ("table", 0.5),
+          ("kernels", 1.0), ("initializers", 2.0), ("schedules", 2.0), ("layers", 2.1),
           ("optimizers", 2.1), ("losses", 2.2), ("panels", 3.0), ("tasks", 3.0), ("plan", 3.1),
           ("rows", 3.1), ("updates", 3.1),
           ("engine", 3.2), ("history", 4.0), ("chain", 4.0), ("doors", 4.0), ("rules", 4.0),
           ("weights", 4.0), ("callbacks", 4.0), ("summary", 4.0), ("portable", 4.0),
           ("textbook", 4.0), ("network", 4.1), ("run", 4.15), ("metrics", 4.15),
-          ("arguments", 4.16), ("threads", 4.16), ("training", 4.2), ("lbfgs", 4.2),
+          ("arguments", 4.16), ("threads", 4.16), ("job", 4.17), ("training", 4.2), ("lbfgs", 4.2),
           ("sensitivity", 4.2), ("peak", 4.2), ("layer_statistics", 4.2), ("gradients", 4.2),
           ("many", 4.3), ("streaming", 4.3), ("io", 5.0), ("datasets", 5.0),
           ("estimators", 5.0), ("plot", 5.0), ("data", 5.0), ("peers", 5.0), ("report", 5.05),
           ("model", 5.05), ("cli", 5.9), ("__init__", 6.0), ("__main__", 6.0)]
 #: Methods of Network that open doors to the floors above, when called.
 UPWARD = {("doors", "training"), ("doors", "io"), ("doors", "sensitivity"),
-          ("callbacks", "io"), ("training", "io")}
+          ("callbacks", "io"), ("job", "io")}
 HEAVY = ("sklearn", "rich", "mlxtend", "pandas", "scipy", "torch", "onnx", "keras", "mpi4py",
          "asv", "matplotlib", "argparse", "pyarrow")
 

@@ -43,6 +43,31 @@ def test_every_optimizer_has_cases_and_a_naive_twin() -> None:
     assert set(CASES) == set(naive.OPTIMIZERS) == set(OPTIMIZERS)
 
 
+@pytest.mark.parametrize(("name", "arguments"), ALL)
+def test_settings_count_that_are_set_later(name: str, arguments: dict[str, Any]) -> None:
+    """The state that they need is there: a kernel that has none would write beyond its end."""
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    made, changed, found = OPTIMIZERS[name](**arguments), OPTIMIZERS[name](), []
+    for key, value in arguments.items():
+        setattr(changed, key, value)
+    for optimizer in (made, changed):
+        net = fastbp.Network([fastbp.Dense(5, 3)], "mse")
+        net.fit(X, X[:, :3], epochs=2, optimizer=optimizer)
+        found.append(net.params)
+    np.testing.assert_array_equal(*found)
+
+
+def test_settings_that_need_more_state_are_refused_amid_a_run() -> None:
+    class More(fastbp.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            self.run.optimizer.amsgrad = True  # type: ignore[attr-defined]
+
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    net = fastbp.Network([fastbp.Dense(5, 3)], "mse")
+    with pytest.raises(ValueError, match="amsgrad=True.* another number of state vectors"):
+        net.fit(X, X[:, :3], epochs=2, optimizer="adam", callbacks=[More()])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "arguments"), ALL)
 def test_twenty_steps_are_the_naive_loop(name: str, arguments: dict[str, Any], dtype: str) -> None:

@@ -9,6 +9,7 @@ from .base import Monitor
 
 if TYPE_CHECKING:
     from ..network import Network
+    from ..run import Run
 
 
 class ReduceOnPlateau(Monitor):
@@ -32,14 +33,14 @@ class ReduceOnPlateau(Monitor):
         self.factor = check_real(factor, "factor", 0.0, 1.0, open_low=True)
         self.cooldown = check_size(cooldown, "cooldown", 0)
         self.minimum = check_real(minimum, "minimum", 0.0, 1.0)
-        self._saved = False
+        self._saved: Run | None = None
         super().__init__(monitor, patience, min_delta, mode)
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Start anew, unless a checkpoint has been taken up."""
-        if not self._saved:
+        """Start anew, unless a checkpoint has been taken up for this run."""
+        if self._saved is None or self._saved is not self.run:
             self.reset()
-        self._saved = False
+        self._saved = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Reduce where patience is over."""
@@ -54,4 +55,4 @@ class ReduceOnPlateau(Monitor):
     def restore(self, state: dict[str, float]) -> None:
         """Take up the best and the wait; the rate itself is the run's."""
         super().restore(state)
-        self._saved = True
+        self._saved = self.run

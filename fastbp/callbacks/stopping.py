@@ -15,6 +15,7 @@ from .base import Callback, Monitor
 
 if TYPE_CHECKING:
     from ..network import Network
+    from ..run import Run
 
 
 class EarlyStopping(Monitor):
@@ -40,7 +41,7 @@ class EarlyStopping(Monitor):
                  mode: str = "auto", restore_best: bool = True, start_epoch: int = 0) -> None:
         self.restore_best = check_bool(restore_best, "restore_best")
         self.start_epoch = check_size(start_epoch, "start_epoch", 0)
-        self._saved = False
+        self._saved: Run | None = None
         super().__init__(monitor, patience, min_delta, mode)
 
     def reset(self) -> None:
@@ -50,10 +51,10 @@ class EarlyStopping(Monitor):
         self._params: Array | None = None
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Start anew, unless a checkpoint has been taken up."""
-        if not self._saved:
+        """Start anew, unless a checkpoint has been taken up for this run."""
+        if self._saved is None or self._saved is not self.run:
             self.reset()
-        self._saved = False
+        self._saved = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
         """Keep the best, stop when patience is over."""
@@ -85,7 +86,7 @@ class EarlyStopping(Monitor):
         super().restore(state)
         self.best_epoch, self._params = int(state["best_epoch"]), state.get("params")
         self.stopped = self._over(int(self.run.cursor[EPOCH]) - self.run.first_epoch)
-        self._saved = True
+        self._saved = self.run
 
 
 class TimeLimit(Callback):

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import EPOCH, POSITION
-from ..training import Job, straight, train
+from ..job import Job
+from ..training import straight, train
 from .solvers import Follow
 
 

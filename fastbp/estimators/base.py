@@ -23,14 +23,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._validation import Array, as_weights, check_finite
+from ..arguments import Validation
 from ..history import History
+from ..job import Job
 from ..layers import LAYERS, Dense, Layer
 from ..lbfgs import minimise
 from ..losses import Loss
 from ..network import Network
 from ..rules import Rules
 from ..run import Run
-from ..training import Job, Validation
 from .ahead import descend
 from .callbacks import CallbackSupportMixin, Relay, begin_fit, end_fit, with_callbacks
 from .parameters import ACTIVATIONS, check_parameters, sizes_of

@@ -32,6 +32,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED, kernel
+from ..interrupts import held
 
 #: Words of ``sync``: a line each, and from _CLAIMED on one for each thread.
 _ARRIVED, _DECISION, _BARRIER, _CLAIMED, _LINE = 0, 8, 16, 24, 8
@@ -197,13 +198,14 @@ class _Pool(ThreadPoolExecutor):
         super().__init__(n_threads, thread_name_prefix="fastbp")
         self.size, self._calls, self._lock, self._told = n_threads, 0, Lock(), (-1, [-1])
         started = Barrier(n_threads + 1)
-        try:
-            for _ in range(n_threads):
-                self.submit(started.wait)
-        except RuntimeError:  # no more threads to be had: those that wait must not wait for good
-            started.abort()
-            raise
-        started.wait()
+        with held():  # a thread that is never met would keep the process from its end
+            try:
+                for _ in range(n_threads):
+                    self.submit(started.wait)
+            except RuntimeError:  # no more threads to be had: those that wait must not go on
+                started.abort()
+                raise
+            started.wait()
 
     @contextmanager
     def calling(self) -> Iterator[None]:

@@ -78,7 +78,11 @@ class Adam(Optimizer):
         self.beta2 = check_real(beta2, "beta2", 0.0, 1.0)
         self.epsilon = check_real(epsilon, "epsilon", open_low=True)
         self.amsgrad = check_bool(amsgrad, "amsgrad")
-        self.n_slots = 2 + self.amsgrad
+
+    @property
+    def n_slots(self) -> int:  # type: ignore[override]
+        """Two moments, and the largest second one for AMSGrad."""
+        return 2 + self.amsgrad
 
     def hyper(self) -> Array:
         """(beta1, beta2, epsilon, amsgrad)."""

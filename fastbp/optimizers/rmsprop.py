@@ -93,7 +93,11 @@ class RMSprop(Optimizer):
         self.epsilon = check_real(epsilon, "epsilon", open_low=True)
         self.momentum = check_real(momentum, "momentum", 0.0, 1.0)
         self.centered = check_bool(centered, "centered")
-        self.n_slots = 1 + self.centered + (self.momentum > 0)
+
+    @property
+    def n_slots(self) -> int:  # type: ignore[override]
+        """One for each of ``slot_names``."""
+        return len(self.slot_names)
 
     @property
     def slot_names(self) -> tuple[str, ...]:

@@ -67,7 +67,11 @@ class SGD(Optimizer):
         self.nesterov = check_bool(nesterov, "nesterov")
         if self.nesterov and self.momentum == 0:
             raise ValueError(f"nesterov=True needs momentum above 0, got momentum={momentum!r}")
-        self.n_slots = int(self.momentum > 0)
+
+    @property
+    def n_slots(self) -> int:  # type: ignore[override]
+        """A velocity, where there is momentum."""
+        return int(self.momentum > 0)
 
     def hyper(self) -> Array:
         """(momentum, nesterov)."""

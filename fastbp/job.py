@@ -1,0 +1,112 @@
+"""A run and what goes with it: how it begins, and how it ends whatever comes."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._jit import thread_count
+from .arguments import Validation
+from .callbacks import Callback, Checkpoint
+from .engine import EPOCH, STEP
+from .metrics import Metric
+from .run import Run
+from .threads import Threads
+
+#: Seconds of compiled work after which control comes back to Python.
+CHUNK_SECONDS = 0.05
+
+
+@dataclass
+class Job:
+    """A run and what goes with it."""
+
+    run: Run
+    validation: Validation | None = None
+    metrics: Sequence[Metric] = ()
+    hooks: Sequence[Callback] = ()
+    warm_start: bool = False
+    resume: str | os.PathLike[str] | None = None
+    n_threads: int | None = None
+    undo: Sequence[Callable[[], object]] = ()
+
+    @property
+    def unwatched(self) -> bool:
+        """Whether nothing of Python's happens between epochs."""
+        return (self.run.whole and self.run.compiled
+                and not (self.hooks or self.metrics or self.validation))
+
+    def threads(self) -> Threads:
+        """Those that the run may use; they know how many steps it begins with."""
+        threads = Threads(self.run, thread_count(self.n_threads), not self.unwatched)
+        self.run.chunk = threads.first_steps(CHUNK_SECONDS) or self.run.chunk
+        return threads
+
+    def start(self) -> None:
+        """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
+        run, last = self.run, self.run.network.last_run
+        run.rates(1)  # a schedule that gives none fails before anything has changed
+        if self.warm_start or self.resume is not None:
+            params = run.network.params
+            self.undo = [functools.partial(np.copyto, params, params.copy())]
+        try:
+            self._stand(last)
+        except BaseException as error:
+            do_all(self.undo, error)
+            raise
+
+    def _stand(self, last: Run | None) -> None:
+        run = self.run
+        if self.warm_start and last is not None:
+            run.follow(last)
+        run.first_epoch, run.first_step = int(run.cursor[EPOCH]), int(run.cursor[STEP])
+        # Checkpoints come last: they see what the others have done.
+        self.hooks = sorted(self.hooks, key=lambda hook: isinstance(hook, Checkpoint))
+        for hook in self.hooks:
+            hook.run = run
+            if isinstance(hook, Checkpoint):
+                hook.hooks = self.hooks
+        if self.resume is not None:
+            from .io.checkpoint import restore
+
+            restore(run, self.hooks, self.resume)
+
+    def begin(self) -> None:
+        """Tell the hooks; if one fails, end those before it, and be as before."""
+        run, begun = self.run, list[Callback]()
+        try:
+            for hook in self.hooks:
+                hook.on_train_begin(run.network, run.epochs, run.n_rows)
+                begun.append(hook)
+        except BaseException as error:
+            do_all([*(hook.on_train_end for hook in begun), run.finish, *self.undo], error)
+            raise
+
+    def end(self, failed: BaseException | None = None) -> None:
+        """Leave the final parameters in the network and tell all hooks, also after an error."""
+        do_all([*(hook.on_last_step for hook in self.hooks), self._finish,
+                 *(hook.on_train_end for hook in self.hooks)], failed)
+
+    def _finish(self) -> None:
+        self.run.finish()
+        self.run.network.last_run = self.run
+
+
+def do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None = None) -> None:
+    """Take every step, whatever others raise; then raise the first error, unless ``failed`` is
+    on its way. Only an interrupt goes before an earlier error."""
+    error = failed
+    for step in steps:
+        try:
+            step()
+        except BaseException as new:
+            if error is None or (isinstance(error, Exception) and not isinstance(new, Exception)):
+                error = new
+            elif hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(f"After that: {new!r}")
+    if error is not None and error is not failed:
+        raise error

@@ -1,0 +1,159 @@
+"""Ctrl-C amid what must not be left half done."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.ahead import Ahead
+from fastbp.callbacks import Callback
+from fastbp.interrupts import held
+from fastbp.optimizers.base import Optimizer
+
+from .builders import classifier, clusters
+
+
+def test_the_first_waits_for_the_end_of_the_block() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), held():
+        signal.raise_signal(signal.SIGINT)
+        done.append(1)
+    assert done and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_second_does_not_wait() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), held(), held():
+        signal.raise_signal(signal.SIGINT)
+        done.append(1)
+        signal.raise_signal(signal.SIGINT)
+        done.append(2)
+    assert done == [1] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_errors_pass_and_threads_are_left_alone() -> None:
+    with pytest.raises(ZeroDivisionError), held():
+        raise ZeroDivisionError
+    seen: list[Any] = []
+
+    def work() -> None:
+        with held():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_step_in_python_is_whole(average: float, tmp_path: Path) -> None:
+    """A textbook step advances cursor, parameters and state one after the other."""
+    X, T = clusters(64)
+    path = tmp_path / "run"
+
+    class Plain(Optimizer):
+        stop = 0
+
+        def update(self, params: Any, grads: Any, slots: Any, step: int, rate: float) -> None:
+            if step == self.stop:
+                signal.raise_signal(signal.SIGINT)
+            params -= rate * grads
+
+    def fit(stop: int = 0, **options: Any) -> fastbp.Network:
+        net, plain = classifier(), Plain(0.1)
+        plain.stop = stop
+        net.fit(X, T, epochs=3, batch_size=16, optimizer=plain, average=average, **options)
+        return net
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(6, callbacks=[fastbp.Checkpoint(path)])
+    whole, again = fit(), fit(resume=path)
+    np.testing.assert_array_equal(again.params, whole.params)
+    assert again.last_run is not None and again.last_run.cursor[0] == 12
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_parameters_and_their_average_change_places_as_a_whole(
+        at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an epoch ends, and as a user's own code looks at the average between epochs."""
+    from fastbp import run
+
+    X, T = clusters(64)
+    net, raw, changes = classifier(), [], [0]
+
+    class Look(Callback):
+        def on_chunk_end(self, epoch: int, samples: int) -> None:
+            with self.run.averaged():
+                assert net.params.sum() == self.run.average.sum()
+            raw.append(net.params.copy())
+
+    @contextmanager
+    def interrupted() -> Iterator[None]:
+        with held():
+            changes[0] += 1
+            if changes[0] == at:
+                signal.raise_signal(signal.SIGINT)
+            yield
+
+    monkeypatch.setattr(run, "held", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, T, epochs=9, batch_size=64, average=0.9, callbacks=[Look()])
+    last = net.last_run
+    assert last is not None and last.cursor[1] == 1 and changes[0] >= at
+    if raw:
+        np.testing.assert_array_equal(last.raw, raw[0])
+    np.testing.assert_array_equal(net.params, last.average)
+    assert (last.raw != last.average).any()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer on this system")
+def test_who_waits_for_an_item_can_be_interrupted() -> None:
+    """At any moment; a Semaphore of Python's may be left so that nobody is woken again."""
+    def items() -> Iterator[int]:
+        n = 0
+        while True:
+            yield (n := n + 1)
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for moment in np.linspace(1e-4, 3e-3, 60):
+            ahead = Ahead(items())  # type: ignore[arg-type]
+            with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, float(moment))
+                while True:
+                    ahead.take()
+            ahead.close()
+            assert not ahead._thread.is_alive()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_process_ends_whose_threads_were_interrupted_as_they_started() -> None:
+    program = """
+import signal, threading
+from fastbp.kernels import team
+wait = threading.Barrier.wait
+def interrupted(self, timeout=None):
+    if threading.current_thread() is threading.main_thread():
+        signal.raise_signal(signal.SIGINT)
+    return wait(self, timeout)
+threading.Barrier.wait = interrupted
+try:
+    team._pool(1)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          timeout=60, check=True)
+    assert done.stdout == "interrupted\n"
