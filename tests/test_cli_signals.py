@@ -319,3 +319,46 @@ def test_several_runs_keep_their_epochs(finished: bool, run: Here,
     done = run(*argv, "5")
     assert done.status == 2 and "--resume --epochs 5: r holds several runs" in done.err
     assert run(*argv, "1").status == 0  # the same line: as ever
+
+
+def test_a_signal_amid_an_import_ends_the_command_like_any_other(tmp_path: Path) -> None:
+    """As a class is made, Python makes another error of one that is raised."""
+    program = """
+import functools, os, signal
+plain = functools.cached_property.__set_name__
+def name(self, owner, attribute):
+    if owner.__name__ == "PyLower":
+        os.kill(os.getpid(), signal.SIGTERM)
+    plain(self, owner, attribute)
+functools.cached_property.__set_name__ = name
+from fastbp.cli import main
+raise SystemExit(main(["train", "iris", "-q", "--no-report", "-o", "run"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True,
+                          text=True, timeout=120, check=False)
+    assert done.returncode == 143, done.stderr
+    assert "fastbp: terminated" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_signal_amid_an_import_waits_for_its_end(tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastbp.cli.exits import Stopped, stop_signals
+
+    (tmp_path / "optional_part.py").write_text("""
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(1000):
+        pass
+except BaseException:
+    os.environ["FASTBP_TEST"] = "swallowed"
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("FASTBP_TEST", "")
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(Stopped) as caught, stop_signals():
+        import optional_part  # type: ignore[import-not-found]
+
+        time.sleep(60)
+    assert caught.value.status == 143 and optional_part and not os.environ["FASTBP_TEST"]
+    assert signal.getsignal(signal.SIGALRM) is before

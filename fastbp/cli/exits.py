@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TextIO
@@ -21,6 +21,8 @@ FAILED, DIVERGED = 1, 3
 _BY_SIGNAL = 128
 #: That of SIGPIPE, which Windows has no name for.
 _PIPE_CLOSED = _BY_SIGNAL + 13
+#: Until a signal comes again, seconds.
+_MOMENT = 0.01
 #: Arguments that the library's messages name, as in drop=['x'], and the options that they are.
 _OPTIONS = {"drop": "--ignore", "categorical": "--categorical", "missing": "--missing",
             "unknown": "--unknown", "delimiter": "--delimiter"}
@@ -139,19 +141,29 @@ class Signals:
     """Whether SIGINT or SIGTERM came.
 
     Outside of ``gently`` a signal ends the command at once; inside, the first is remembered
-    for training to stop at the next step, and the second ends the command.
+    for training to stop at the next step, and the second ends the command. Amid an import, which
+    would make another error of that, or none, it comes again a moment later.
     """
 
     def __init__(self) -> None:
         self.gentle, self.caught = False, 0
+        self.imports, self._late = 0, 0
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         """What the process does on a signal."""
         if not self.gentle or self.caught:
+            if _imports(frame) > self.imports and hasattr(signal, "setitimer"):
+                self._late = number
+                signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+                return
             raise Stopped(number)
         self.caught = number
         # Past Python's buffers, which the signal may have come in the middle of.
         os.write(2, b"\nfastbp: stopping at the next step; again to stop at once\n")
+
+    def again(self, _: int, frame: FrameType | None = None) -> None:
+        """A signal that has waited for an import."""
+        self.handle(self._late, frame)
 
     @contextmanager
     def gently(self) -> Iterator[None]:
@@ -163,19 +175,35 @@ class Signals:
             self.gentle = False
 
 
+def _imports(frame: FrameType | None) -> int:
+    """How many imports are under way, as frames of their machinery."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename.startswith("<frozen importlib")
+        frame = frame.f_back
+    return count
+
+
 SIGNALS = Signals()
 
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
     """SIGINT and SIGTERM go to ``SIGNALS`` while a command runs in the main thread."""
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {
+        signal.SIGINT: SIGNALS.handle, signal.SIGTERM: SIGNALS.handle}
+    if hasattr(signal, "setitimer"):
+        handlers[signal.SIGALRM] = SIGNALS.again
     try:
-        before = {n: signal.signal(n, SIGNALS.handle) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: signal.signal(n, handler) for n, handler in handlers.items()}
     except ValueError:  # not the main thread: signals are not ours
         yield
         return
+    SIGNALS.imports = _imports(sys._getframe())
     try:
         yield
     finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
