@@ -123,6 +123,40 @@ def test_a_pipe_closes_where_no_signal_says_so(monkeypatch: pytest.MonkeyPatch) 
     assert main(["datasets"]) == 128 + 13
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions, links and pipes of Unix")
+def test_predictions_go_where_they_are_told(trained: Here) -> None:
+    """A file keeps its permissions, a link its file; a pipe takes the rows."""
+    expected = trained("predict", "kind", "d.csv").out
+    Path("real.csv").write_text("earlier")
+    Path("real.csv").chmod(0o600)
+    Path("link.csv").symlink_to("real.csv")
+    assert trained("predict", "kind", "d.csv", "-o", "link.csv").status == 0
+    assert Path("link.csv").is_symlink() and Path("real.csv").read_text() == expected
+    assert Path("real.csv").stat().st_mode & 0o777 == 0o600
+    os.mkfifo("pipe.csv")
+    reader = subprocess.Popen(["cat", "pipe.csv"], stdout=subprocess.PIPE, text=True)
+    assert trained("predict", "kind", "d.csv", "-o", "pipe.csv").status == 0
+    assert reader.communicate(timeout=60)[0] == expected
+    assert "pipe.csv is no regular file" in trained.fails("predict", "kind", "pipe.csv")
+    assert sorted(p.name for p in Path().glob(".*.csv*")) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_full_stdout_is_named(trained: Here) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "fastbp", "predict", "kind", "d.csv"],
+                              stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("fastbp: error: stdout: No space left on device")
+
+
+@pytest.mark.parametrize("bad", ["\u00e9", "\n", '"'])
+def test_what_cannot_stand_between_fields_is_refused(bad: str, trained: Here) -> None:
+    done = trained("predict", "kind", "d.csv", "--delimiter", bad)
+    assert done.status == 2 and "Traceback" not in done.err
+    assert f"'--delimiter': {bad!r} cannot stand between fields" in done.err
+
+
 def test_predictions_do_not_replace_what_they_are_of(trained: Here) -> None:
     before = Path("d.csv").read_bytes()
     os.link("d.csv", "e.csv")

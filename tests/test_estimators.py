@@ -521,6 +521,15 @@ def test_coefficients_are_read_only_and_can_be_set() -> None:
     other = MLPClassifier((9,), max_iter=3, random_state=1).fit(X, y)
     other.coefs_, other.intercepts_ = model.coefs_, model.intercepts_
     np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+    for unfit, message in (
+            ([], "coefs_ must be 2 arrays, one a layer, got 0"),
+            ([np.zeros((4, 9)), np.zeros((9, 9))], r"coefs_\[1\] must have shape \(9, 3\), got"),
+            ([np.zeros((4, 9)), np.full((9, 3), np.nan)], r"coefs_\[1\] holds nan")):
+        with pytest.raises(ValueError, match=message):
+            other.coefs_ = unfit
+    with pytest.raises(ValueError, match=r"intercepts_\[0\] must have shape \(9,\)"):
+        other.intercepts_ = [np.zeros(8), np.zeros(3)]
+    np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
 
 
 @pytest.mark.parametrize(("parameter", "value"), [

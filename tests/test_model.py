@@ -171,6 +171,30 @@ def test_other_formats_and_versions_are_told(tmp_path: Path) -> None:
         load_model(tmp_path / "none")
 
 
+@pytest.mark.parametrize(("part", "place", "value"), [
+    ("fastbp.target", ["mean"], 10**400), ("fastbp.target", ["classes", 0], None),
+    ("fastbp.target", ["classes", 0], 1), ("fastbp", ["layers", 0, "n_in"], 10**400),
+    ("fastbp", ["seed"], 10**400), ("fastbp.preprocessing", ["columns", 0, "mean"], 10**400),
+    ("fastbp.preprocessing", ["columns", 0, "mean"], None),
+    ("fastbp.preprocessing", ["columns", 0, "scale"], None),
+    ("fastbp.preprocessing", ["columns", 0, "fill"], "1"),
+    ("fastbp.preprocessing", ["columns", 1, "categories", 1], 7)], ids=str)
+def test_values_of_another_kind_are_told_when_loaded(part: str, place: list[Any], value: Any,
+                                                     tmp_path: Path) -> None:
+    """Not when something is predicted: a file needs no trust in who wrote it."""
+    path = tmp_path / "m"
+    trained("group", missing="error").save(path)
+    load_model(path)
+    tensors, metadata = read(path)
+    changed = inner = json.loads(metadata[part])
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    write(path, tensors, metadata | {part: json.dumps(changed)})
+    with pytest.raises(ValueError, match="m is not a fastbp model"):
+        load_model(path)
+
+
 def test_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, model = tmp_path / "m", trained("group")
     model.save(path)

@@ -109,7 +109,7 @@ class Seeds(Kind):
 
 
 class Character(Kind):
-    """One character; \\t is a tab."""
+    """One ASCII character; \\t is a tab."""
 
     name = "CHAR"
 
@@ -119,6 +119,9 @@ class Character(Kind):
             return "\t"
         if not isinstance(value, str) or len(value) != 1:
             raise ValueError(f"{value!r} is not one character")
+        if not value.isascii() or value in '\r\n"':
+            raise ValueError(f"{value!r} cannot stand between fields: an ASCII character can, "
+                             "but no line break or quote")
         return value
 
 

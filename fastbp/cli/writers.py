@@ -6,17 +6,20 @@ import csv
 import io
 import os
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .._validation import Array
+from ..io.files import beside, is_special, put_in_place
 
 
 class Writer:
-    """Base: a file beside its place until the end of the ``with`` block.
+    """Base: a file beside its place until the end of the ``with`` block; it keeps the permissions
+    of one that is there. A pipe or a device takes the rows as they come.
 
     Parameters
     ----------
@@ -24,10 +27,13 @@ class Writer:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path, self.place = Path(path), Path(os.path.realpath(path))
+        self.scratch: str | None = None
         try:
-            handle, self.scratch = tempfile.mkstemp(dir=self.path.parent,
-                                                    prefix=f".{self.path.name}.")
+            if is_special(path):
+                self.file = open(path, "wb")  # noqa: SIM115
+                return
+            handle, self.scratch = beside(self.place)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None
         self.file = os.fdopen(handle, "wb")
@@ -39,20 +45,18 @@ class Writer:
                  trace: Any) -> None:
         try:
             self.close()
-            if kind is None:
+            if kind is None and self.scratch:
                 self.file.flush()
                 os.fsync(self.file.fileno())
             self.file.close()
-            if kind is None:
-                mask = os.umask(0)
-                os.umask(mask)
-                os.chmod(self.scratch, 0o666 & ~mask)
-                os.replace(self.scratch, self.path)
+            if kind is None and self.scratch:
+                put_in_place(self.scratch, self.place)
         except OSError as failed:
             if kind is None:
                 raise OSError(failed.errno, failed.strerror, str(self.path)) from failed
         finally:
-            Path(self.scratch).unlink(missing_ok=True)
+            if self.scratch:
+                Path(self.scratch).unlink(missing_ok=True)
 
     def write(self, columns: dict[str, Array]) -> None:
         """Add rows.
@@ -104,6 +108,16 @@ class TextWriter(Writer):
         self.text.flush()
 
 
+@contextmanager
+def _named_stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # ended by who reads: no error
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdout") from error
+
+
 class Stdout:
     """CSV on stdout."""
 
@@ -116,11 +130,13 @@ class Stdout:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        sys.stdout.flush()
+        with _named_stdout():
+            sys.stdout.flush()
 
     def write(self, columns: dict[str, Array]) -> None:
         """Add rows."""
-        self.rows.put(columns)
+        with _named_stdout():
+            self.rows.put(columns)
 
 
 class ParquetWriter(Writer):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import numbers
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
 from .._validation import Array, check_choice
 from ..kernels.standardize import standardize
-from .columns import first, missing, numbers, plain, text
+from .columns import first, missing, plain, text
+from .columns import numbers as numbers_of
 
 #: What compiled code reads as it stands.
 PLAIN = (np.dtype(np.float32), np.dtype(np.float64))
@@ -26,7 +28,8 @@ class Numeric:
     fill: float | None = None
 
     def __post_init__(self) -> None:
-        _finite(self.name, mean=self.mean, scale=self.scale, fill=self.fill)
+        _finite(self.name, mean=self.mean, scale=self.scale)
+        _finite(self.name, fill=0.0 if self.fill is None else self.fill)
         if self.scale == 0:
             raise ValueError(f"column {self.name!r} has scale 0")
 
@@ -40,7 +43,7 @@ class Numeric:
         feature, plain = out[:, 0], values.dtype in PLAIN and values.flags.c_contiguous
         if plain and standardize(values, self.mean, self.scale, feature):
             return
-        found = numbers(values, self.name, first_row)
+        found = numbers_of(values, self.name, first_row)
         fill_missing(found, self.name, self.fill, first_row)
         standardize(found, self.mean, self.scale, feature)
 
@@ -53,7 +56,7 @@ class Boolean:
     fill: float | None = None
 
     def __post_init__(self) -> None:
-        _finite(self.name, fill=self.fill)
+        _finite(self.name, fill=0.0 if self.fill is None else self.fill)
 
     @property
     def feature_names(self) -> list[str]:
@@ -67,7 +70,7 @@ class Boolean:
             words = {"true": 1.0, "false": 0.0}
             values = np.array([words.get(v.lower(), v) if isinstance(v, str) else v
                                for v in values.tolist()], object)
-        found = numbers(values, self.name, first_row, "true or false")
+        found = numbers_of(values, self.name, first_row, "true or false")
         odd = ~np.isin(found, (0, 1)) & ~np.isnan(found)
         if odd.any():
             raise ValueError(f"column {self.name!r} must hold true or false, got "
@@ -91,6 +94,9 @@ class Categorical:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "categories", tuple(self.categories))
+        if not all(isinstance(word, str) for word in self.categories):
+            raise TypeError(f"column {self.name!r} has categories that are no text: "
+                            f"{self.categories}")
         check_choice(self.encoding, "encoding", ENCODINGS)
         check_choice(self.unknown, "unknown", UNKNOWN)
         if len(set(self.categories)) < max(len(self.categories), 1):
@@ -137,9 +143,11 @@ KINDS: dict[str, type[Column]] = {"numeric": Numeric, "boolean": Boolean,
                                   "categorical": Categorical}
 
 
-def _finite(name: str, **values: float | None) -> None:
+def _finite(name: str, **values: float) -> None:
     for key, value in values.items():
-        if value is not None and not math.isfinite(value):
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"column {name!r} has {key} {value!r}, which is no number")
+        if not abs(value) <= sys.float_info.max:
             raise ValueError(f"column {name!r} has {key} {value}")
 
 

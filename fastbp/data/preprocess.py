@@ -197,7 +197,7 @@ class Preprocessor:
         try:
             entries = [dict(entry) for entry in described["columns"]]
             return cls([KINDS[entry.pop("kind")](**entry) for entry in entries])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"preprocessing is damaged: {error!r}") from error
 
     def __eq__(self, other: object) -> bool:

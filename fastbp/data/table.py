@@ -316,6 +316,8 @@ def open_table(source: Any, *, delimiter: str | None = None) -> Table:
     if kind not in _READERS:
         names = "" if ends else f", nor a bundled name ({', '.join(datasets.DATASETS)})"
         raise ValueError(f"{path}: {kind or 'no ending'} is none of {', '.join(_READERS)}{names}")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is no regular file: tables are read more than once")
     with open(path, "rb") as file:  # a missing file is an OSError that names it
         if not file.read(1):
             raise ValueError(f"{path} is an empty file")

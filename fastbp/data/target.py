@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._validation import Array, check_choice
-from .columns import first, missing, numbers, plain, text
+from .columns import first, missing, plain, text
+from .columns import numbers as numbers_of
 
 if TYPE_CHECKING:
     from .table import Table
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 FORMAT = "fastbp-target-1"
 TASKS = ("classification", "regression")
 Class = str | int | float | bool
+
+
+def _kind(value: Any) -> type | None:
+    """Text, number or boolean; None for anything else."""
+    return next((kind for kind, types in ((bool, (bool, np.bool_)), (float, numbers.Real),
+                                          (str, str)) if isinstance(value, types)), None)
 
 
 class Target:
@@ -42,6 +50,9 @@ class Target:
             raise ValueError(f"target {name!r}: classes are for classification, and there they "
                              f"must be given; got {self.classes} for {task}")
         if self.classes is not None:
+            if len(set(map(_kind, self.classes))) > 1 or None in map(_kind, self.classes):
+                raise TypeError(f"target {name!r} must have classes of one kind, text, numbers or "
+                                f"booleans, got {self.classes}")
             if len(self.classes) < 2:
                 raise ValueError(f"target {name!r} has one class only, {self.classes[0]!r}: there "
                                  "is nothing to tell apart" if self.classes else
@@ -93,7 +104,7 @@ class Target:
             raise ValueError(f"target {self.name!r} has no value in {first(gone, first_row)}: "
                              "drop the row")
         if self.classes is None:
-            found = numbers(values, self.name, first_row)
+            found = numbers_of(values, self.name, first_row)
             with np.errstate(over="ignore"):
                 return ((found - self.mean) / self.scale).astype(np.float32)[:, None]
         return self._indices(values, first_row)
@@ -166,7 +177,7 @@ class Target:
             raise ValueError(f"target of format {described.get('format')!r}, expected {FORMAT!r}")
         try:
             return cls(**entries)
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise ValueError(f"target is damaged: {error}") from error
 
     def __repr__(self) -> str:

@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import Array, as_weights, check_finite
+from .._validation import Array, as_array, as_matrix, as_weights, check_finite
 from ..arguments import Validation
 from ..history import History
 from ..job import Job
@@ -107,8 +107,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
-        for layer, value in zip(_dense_layers(self.network_), values, strict=True):
-            layer.weight = np.transpose(value)
+        layers = _dense_layers(self.network_)
+        arrays = _arrays(values, "coefs_", [layer.weight.T.shape for layer in layers],
+                         self.network_.dtype)
+        for layer, value in zip(layers, arrays, strict=True):
+            layer.weight = value.T
 
     @property
     def intercepts_(self) -> list[Array]:
@@ -117,7 +120,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
-        for layer, value in zip(_dense_layers(self.network_), values, strict=True):
+        layers = _dense_layers(self.network_)
+        arrays = _arrays(values, "intercepts_", [layer.bias.shape for layer in layers],
+                         self.network_.dtype)
+        for layer, value in zip(layers, arrays, strict=True):
             layer.bias = value
 
     # -- fit --------------------------------------------------------------------------
@@ -322,6 +328,21 @@ def _dense(X: Any) -> Array:
 
 def _dense_layers(network: Network) -> list[Dense]:
     return [layer for layer in network.layers if isinstance(layer, Dense)]
+
+
+def _arrays(values: Any, name: str, shapes: list[tuple[int, ...]],
+            dtype: np.dtype[Any]) -> list[Array]:
+    """``values`` as arrays of these shapes: all are looked at before one is taken."""
+    given = list(values)
+    if len(given) != len(shapes):
+        raise ValueError(f"{name} must be {len(shapes)} arrays, one a layer, got {len(given)}")
+    found = []
+    for k, (value, shape) in enumerate(zip(given, shapes, strict=True)):
+        array = as_array(value, f"{name}[{k}]")
+        if array.shape != shape:
+            raise ValueError(f"{name}[{k}] must have shape {shape}, got {array.shape}")
+        found.append(as_matrix(array.reshape(shape[0], -1), f"{name}[{k}]", dtype).reshape(shape))
+    return found
 
 
 def _frozen(values: Array) -> Array:

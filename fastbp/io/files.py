@@ -22,7 +22,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """
     path = os.fsdecode(path)
     try:
-        if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        if is_special(path):
             with open(path, "wb") as out:  # no file that could be replaced
                 out.write(data)
             return
@@ -32,19 +32,34 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         raise OSError(error.errno, error.strerror or str(error), path) from error
 
 
-def _write(path: Path, data: bytes) -> None:
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a pipe or a device, which takes what is written and is not replaced."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def beside(path: Path) -> tuple[int, str]:
+    """(handle, name) of a new file that ``put_in_place`` can move to ``path``."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
     # Names have a limit: of a long one the beginning.
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+
+
+def put_in_place(scratch: str, path: Path) -> None:
+    """Move a file to ``path``, with the permissions of one that is there."""
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
+    os.chmod(scratch, mode)
+    os.replace(scratch, path)
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, scratch = beside(path)
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        os.chmod(scratch, mode)
-        os.replace(scratch, path)
+        put_in_place(scratch, path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise

@@ -150,7 +150,8 @@ def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,
     if kinds == {float} and not np.isfinite(found).all():
         raise ValueError(f"classes must be finite, got {found[:10]!r}")
     if kinds == {int} and max(map(abs, found)) >= 2**63:
-        raise ValueError(f"classes must fit 64 bits, got {max(found, key=abs)}")
+        raise ValueError("classes must be whole numbers between -(2**63 - 1) and 2**63 - 1, got "
+                         f"{max(found, key=abs)}")
     return found
 
 

@@ -121,7 +121,7 @@ def load(path: str | os.PathLike[str]) -> Network:
                              f"{FORMAT!r}, the one that is read here")
         return _build(description, {name: value for name, value in tensors.items()
                                     if not name.startswith("run/")})
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         writer = metadata.get(VERSION, version())
         by = "" if writer == version() else f" (written by fastbp {writer}, this is {version()})"
         raise ValueError(f"{os.fsdecode(path)} is not a fastbp model{by}: {error}") from error
