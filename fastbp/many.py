@@ -120,7 +120,12 @@ def _named(i: int) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise type(error)(f"networks[{i}]: {error}") from error
+        text = f"networks[{i}]: {error}"
+        try:
+            named = type(error)(text)
+        except TypeError:  # of a kind that is made from more, as UnicodeDecodeError
+            named = (ValueError if isinstance(error, ValueError) else TypeError)(text)
+        raise named from error
 
 
 def _given(common: dict[str, Any], options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -92,6 +92,8 @@ TARGETS: list[tuple[Any, type[Exception], str]] = [
     (T.astype(str), TypeError, "T must hold real numbers"),
     (T[:0], ValueError, "T is empty"),
     (np.eye(4)[T][None], ValueError, "T must be 2-D"),
+    ([[1, 2], [3]], ValueError, "T is not a rectangular array"),
+    (scipy.sparse.csr_matrix(np.eye(4)[T]), TypeError, "T is a sparse matrix .*T.toarray()"),
 ]
 
 

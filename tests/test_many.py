@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import Any
@@ -198,3 +199,15 @@ def test_one_network_cannot_be_trained_twice_at_once() -> None:
     with pytest.raises(ValueError, match="one network twice"):
         fastbp.fit_many([net, net], *clusters(50))
     assert fastbp.fit_many([], *clusters(50)) == []
+
+
+def test_errors_made_of_more_than_a_text_are_named_too() -> None:
+    X = np.zeros((4, 2))
+
+    def fails(epoch: int, logs: dict[str, float]) -> None:
+        json.loads("{")
+
+    net = fastbp.Network([fastbp.Dense(2, 1)], "l2")
+    with pytest.raises(ValueError, match=r"^networks\[0\]: Expecting property name") as caught:
+        fastbp.fit_many([net], X, X[:, :1], options=[{"callbacks": [Lambda(fails)]}])
+    assert isinstance(caught.value.__cause__, json.JSONDecodeError)

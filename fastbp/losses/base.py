@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._jit import driver, prange
-from .._validation import Array, as_labels, as_matrix, check_choice, same_length
+from .._validation import Array, as_array, as_labels, as_matrix, check_choice, same_length
 from ..layers.base import Layer, _float_dtype
 from ..layers.drivers import ROW_BLOCK
 from ..table import HEAD, address, call_loss, has_kernels
@@ -92,7 +92,7 @@ class Loss:
         ValueError, TypeError
             For a wrong shape, a label out of range, non-finite or non-numeric values.
         """
-        array = np.asarray(T)
+        array = as_array(T, name)
         if self.labels and n_out > 1 and (array.ndim == 1 or array.shape[1:] == (1,)):
             return as_labels(T, name, n_out)
         if array.ndim == 1 and n_out == 1:
