@@ -155,6 +155,10 @@ def flushed(array: Array, dtype: np.dtype[Any]) -> Array:
     return np.where(small, dtype.type(0), result) if small.any() else result
 
 
+#: Most that weights sum to: 1 / sum is not subnormal.
+_MOST_WEIGHT = 1e300
+
+
 def as_weights(weights: Any, rows: int, dtype: np.dtype[Any],
                name: str = "sample_weight", *, zeros: bool = False) -> Array | None:
     """Weights of rows (n,) as ``dtype``: finite, at least 0, not all 0 unless ``zeros``."""
@@ -170,6 +174,10 @@ def as_weights(weights: Any, rows: int, dtype: np.dtype[Any],
         raise ValueError(f"{name} must be at least 0, got {result.min()}")
     if not zeros and not result.any():
         raise ValueError(f"{name} is zero for every row")
+    with np.errstate(over="ignore"):
+        total = result.sum(dtype=np.float64)
+    if total > _MOST_WEIGHT:
+        raise ValueError(f"{name} must sum to at most {_MOST_WEIGHT:g}, got {total:g}")
     return result
 
 

@@ -110,6 +110,8 @@ class StreamRun(Run):
         """What an epoch's error is divided by, as far as its rows are known."""
         if not (self.mean and self.weighted):
             return super().total
+        if not self._weight and self._rows < self.n_rows:  # more may come
+            return 0.0
         if not self._weight:
             raise ValueError("the weights of the source are zero for every row")
         return self._weight * self.n_rows / self._rows

@@ -372,3 +372,14 @@ def test_bad_options_change_nothing(options: dict[str, Any], error: type[Excepti
     with pytest.raises(error, match=match):
         net.fit(X, T, **options)
     np.testing.assert_array_equal(net.params, before)
+
+
+def test_weights_beyond_what_a_mean_divides_by_are_refused() -> None:
+    X, T = clusters()
+    net = classifier("float64")
+    with pytest.raises(ValueError, match=r"sample_weight must sum to at most 1e\+300, got inf"):
+        net.fit(X, T, sample_weight=np.full(len(X), 1e307))
+    near = classifier("float64")
+    for one, weight in ((net, 1e297), (near, 1.0)):
+        one.fit(X, T, epochs=1, sample_weight=np.full(len(X), weight))
+    np.testing.assert_allclose(net.params, near.params, rtol=1e-9, atol=1e-12)

@@ -333,3 +333,13 @@ def test_memory_is_some_blocks_whatever_the_file(tmp_path: Path) -> None:
         tracemalloc.stop()
     block = 8000 * (6 * 4 + 8 + 8)
     assert peaks[1] < 1.2 * peaks[0] and peaks[1] < 6 * block + 1_000_000
+
+
+def test_a_stop_among_rows_without_weight_is_no_error() -> None:
+    class Stop(Callback):
+        def on_chunk_end(self, epoch: int, samples: int) -> bool:
+            return True
+
+    blocks = [(X, T, 0 * W), (X, T, W)]
+    history = fit_stream(network(), blocks, epochs=2, shuffle=False, callbacks=[Stop()])
+    assert history["loss"] == [0.0]
