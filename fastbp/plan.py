@@ -161,7 +161,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     lds = [row_length(w, dtype) for w in sizes]
     work = sum(capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if isinstance(layer, Dense)
                                         else 4) for k, layer in enumerate(layers))
-    few = _few_shards(layers, sizes, lds, dtype, capacity) if training else 0
+    cuttable = _cuttable(layers, sizes, dtype)
+    few = _few_shards(layers, sizes, lds, dtype, capacity) if cuttable and training else 0
     if work < PARALLEL_THRESHOLD:
         n_threads = min(n_threads, few) if few and work >= SHARDED_THRESHOLD else 1
     by_columns = [0] * len(layers)
@@ -202,7 +203,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         moves, n_params = cut_parameters(ops, np.array(offsets), np.array(lengths), dtype)
     shards = SHARDS if (at * dtype.itemsize > SHARD_ACTIVATIONS
                         and capacity >= _SHARD_ROWS * SHARDS
-                        and (ops["extra"] < 0).all() and not ops["by_columns"].any()
+                        and cuttable and not ops["by_columns"].any()
                         and n_params * dtype.itemsize <= SHARD_WEIGHTS) else few
     if shards == SHARDS:
         n_threads = min(n_threads, shards)
@@ -238,20 +239,25 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                 aligned_zeros(at, dtype), n_threads, work)
 
 
+def _cuttable(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any]) -> bool:
+    """Whether a batch can be cut in shards: no layer couples its rows, and gradients add up."""
+    for k, layer in enumerate(layers):
+        kernels = layer.kernels_for(dtype, sizes[k], sizes[k + 1])
+        if kernels is None or kernels.couple_forward or not (
+                not layer.shapes() or kernels.adds or kernels.gradient in kernels.correcting):
+            return False
+    return True
+
+
 def _few_shards(layers: Sequence[Layer], sizes: Sequence[int], lds: Sequence[int],
                 dtype: np.dtype[Any], capacity: int) -> int:
     """A few shards, where they pay a team, else 0: as many for one thread, which need not keep
     their gradients, as the sums are made in the same order."""
     weights, activations = 0, capacity * lds[0]
-    for k, layer in enumerate(layers):
-        kernels = layer.kernels_for(dtype, sizes[k], sizes[k + 1])
-        if kernels is None or kernels.couple_forward or layer.extra_size(capacity, lds[k + 1]):
-            return 0
+    for layer, ld in zip(layers, lds[1:], strict=True):
         if layer.shapes():
-            if kernels.gradient not in kernels.correcting:
-                return 0
             weights += layer.layout(dtype)[1]
-            activations += capacity * lds[k + 1]
+            activations += capacity * ld
     shards = SHARDS
     while shards > FEW_SHARDS and capacity <= WHOLE * shards // 2:
         shards //= 2

@@ -124,6 +124,19 @@ def test_dropout_is_off_outside_of_training() -> None:
             Dropout(bad)
 
 
+def test_small_spreads_around_large_numbers_keep_their_gradients() -> None:
+    """Numbers at 1e4, 0.01 apart: float32 has the mean to 0.0005, a twentieth of the spread."""
+    rng = np.random.default_rng(0)
+    X = (10_000 + rng.integers(0, 10, (6, 30)) / 1024).astype(np.float32)
+    dY, found = rng.normal(size=(6, 30)).astype(np.float32), {}
+    for dtype in np.float32, np.float64:
+        layer = LayerNorm(1e-12)
+        layer.forward(X.astype(dtype))
+        found[dtype] = [layer.backward(dY.astype(dtype)), layer.gradients()["weight"]]
+    for near, exact in zip(found[np.float32], found[np.float64], strict=True):
+        np.testing.assert_allclose(near, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
+
+
 def test_normalisation_by_hand() -> None:
     X = np.array([[1.0, 3], [3, 11]])
     layer = LayerNorm(epsilon=1e-12)

@@ -40,7 +40,9 @@ class Kernels(NamedTuple):
     #: Of a network's first layer, for rows that lie in X.
     first_forward: Any = None
     first_gradient: Any = None
-    #: Gradient kernels that can correct the parameters themselves (mode SCALE).
+    #: Whether the gradient can be added to that of other rows; and gradient kernels that can, and
+    #: correct the parameters themselves (mode SCALE).
+    adds: bool = False
     correcting: tuple[Any, ...] = ()
     #: Whether the layer is max(0, x), and which kernels of a layer can do that, forward and back,
     #: for the layers next to it.

@@ -31,17 +31,21 @@ from ..kernels.vectors import row_length
 from ..table import KEY, ROW
 from .base import Kernels, Layer, Tensor
 
+#: Numbers of a row that are kept from the way there to the way back.
+_KEPT = 3
+
 
 @kernel
 def layer_norm_forward(op, now, params, ws, x, y):
     """By rows; mean and 1 / sqrt(var + epsilon) of each stay in the workspace.
 
-    What the mean's rounding leaves is taken off too: small spreads around large numbers stay.
+    So does what the mean's rounding leaves, which is taken off too: small spreads around large
+    numbers stay.
     """
     n, ld, at, ldp = op["n_out"], op["ld_out"], op["param"], op["ld_param"]
     weight, bias = params[at:at + n], params[at + ldp:at + ldp + n]
     count, epsilon = x.dtype.type(n), x.dtype.type(op["a"])
-    kept = op["extra"] + 2 * np.int64(now[ROW])
+    kept = op["extra"] + _KEPT * np.int64(now[ROW])
     for r in range(y.size // ld):
         row, out = x[r * ld:r * ld + n], row_of(y, r, ld)
         exact = wide_sum(row, n) / n
@@ -50,7 +54,8 @@ def layer_norm_forward(op, now, params, ws, x, y):
         for i in range(n):
             out[i] = (row[i] - mean) - rest
         inverse = x.dtype.type(1) / np.sqrt(magnitudes(out, n)[1] / count + epsilon)
-        ws[kept + 2 * r], ws[kept + 2 * r + 1] = mean, inverse
+        at_row = kept + _KEPT * r
+        ws[at_row], ws[at_row + 1], ws[at_row + 2] = mean, rest, inverse
         for i in range(n):
             out[i] = weight[i] * (out[i] * inverse) + bias[i]
         for i in range(n, ld):
@@ -62,18 +67,19 @@ def layer_norm_backward(op, now, params, ws, x, y, dy, dx):
     """By rows; dx holds what is summed meanwhile."""
     n, ld, at = op["n_out"], op["ld_out"], op["param"]
     weight, count = params[at:at + n], x.dtype.type(n)
-    kept = op["extra"] + 2 * np.int64(now[ROW])
+    kept = op["extra"] + _KEPT * np.int64(now[ROW])
     for r in range(dx.size // ld):
         row, given, out = x[r * ld:r * ld + n], dy[r * ld:r * ld + n], row_of(dx, r, ld)
-        mean, inverse = ws[kept + 2 * r], ws[kept + 2 * r + 1]
+        at_row = kept + _KEPT * r
+        mean, rest, inverse = ws[at_row], ws[at_row + 1], ws[at_row + 2]
         for i in range(n):
-            out[i] = given[i] * weight[i] * ((row[i] - mean) * inverse)
+            out[i] = given[i] * weight[i] * (((row[i] - mean) - rest) * inverse)
         along = row_sum(out, n) / count
         for i in range(n):
             out[i] = given[i] * weight[i]
         level = row_sum(out, n) / count
         for i in range(n):
-            out[i] = inverse * ((out[i] - level) - (row[i] - mean) * inverse * along)
+            out[i] = inverse * ((out[i] - level) - ((row[i] - mean) - rest) * inverse * along)
         for i in range(n, ld):
             out[i] = 0
 
@@ -89,16 +95,18 @@ def clear(grad, count, columns, n, ld):
 @kernel
 def layer_norm_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld,
                         mode, scale):
-    """Row 0 of the gradient is dweight, row 1 dbias; summed in the order of the rows."""
-    ldx, columns = op["ld_out"], right - left
+    """Row 0 of the gradient is dweight, row 1 dbias; summed in the order of the rows, on top of
+    what is there where ``mode`` is not WRITE."""
+    ldx, columns, kept = op["ld_out"], right - left, op["extra"] + _KEPT * np.int64(now[ROW])
     if mode == WRITE:
         clear(grad, last - first, columns, op["n_out"], ld)
     for r in range(rows):
         row, given = x[r * ldx + left:r * ldx + right], dy[r * ldx + left:r * ldx + right]
-        mean, inverse = ws[op["extra"] + 2 * r], ws[op["extra"] + 2 * r + 1]
+        at_row = kept + _KEPT * r
+        mean, rest, inverse = ws[at_row], ws[at_row + 1], ws[at_row + 2]
         if first == 0:
             for j in range(columns):
-                grad[j] += given[j] * ((row[j] - mean) * inverse)
+                grad[j] += given[j] * (((row[j] - mean) - rest) * inverse)
         if last == 2:
             out = grad[(1 - first) * ld:(1 - first) * ld + columns]
             for j in range(columns):
@@ -279,11 +287,11 @@ class LayerNorm(_Norm):
         Added to the variance, above 0.
     """
 
-    kernels = Kernels(layer_norm_forward, layer_norm_backward, layer_norm_gradient)
+    kernels = Kernels(layer_norm_forward, layer_norm_backward, layer_norm_gradient, adds=True)
 
     def extra_size(self, rows: int, ld: int) -> int:
-        """Mean and inverse deviation of each row."""
-        return 2 * rows
+        """Mean, what its rounding leaves, and inverse deviation of each row."""
+        return _KEPT * rows
 
 
 class BatchNorm(_Norm):
