@@ -14,6 +14,8 @@ Array = NDArray[Any]
 #: Numbers up to which a dot product takes no threads of BLAS: those spin for some 0.1 s after it,
 #: on cores that a team wants.
 _SERIAL_DOT = 8192
+#: Most that weights sum to, so that 1 / sum is not subnormal.
+_MOST_WEIGHT = 1e300
 
 
 def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
@@ -153,10 +155,6 @@ def flushed(array: Array, dtype: np.dtype[Any]) -> Array:
     result = np.ascontiguousarray(array, dtype=dtype)
     small = (np.abs(result) < np.finfo(dtype).tiny) & (result != 0)
     return np.where(small, dtype.type(0), result) if small.any() else result
-
-
-#: Most that weights sum to: 1 / sum is not subnormal.
-_MOST_WEIGHT = 1e300
 
 
 def as_weights(weights: Any, rows: int, dtype: np.dtype[Any],

@@ -89,7 +89,7 @@ class Job:
     def end(self, failed: BaseException | None = None) -> None:
         """Leave the final parameters in the network and tell all hooks, also after an error."""
         do_all([*(hook.on_last_step for hook in self.hooks), self._finish,
-                 *(hook.on_train_end for hook in self.hooks)], failed)
+                *(hook.on_train_end for hook in self.hooks)], failed)
 
     def _finish(self) -> None:
         self.run.finish()

@@ -244,7 +244,7 @@ def _tell(hooks: Sequence[Callback], event: str, *args: Any) -> bool:
     """Call every hook, whatever the others say or raise; True when one wants to stop."""
     said: list[bool] = []
     do_all([functools.partial(lambda hook: said.append(bool(getattr(hook, event)(*args))), hook)
-             for hook in hooks])
+            for hook in hooks])
     return any(said)
 
 

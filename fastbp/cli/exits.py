@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TextIO
@@ -147,13 +147,14 @@ class Signals:
 
     def __init__(self) -> None:
         self.gentle, self.caught = False, 0
-        self.imports, self._late = 0, 0
+        self.imports, self.late = 0, 0
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         """What the process does on a signal."""
         if not self.gentle or self.caught:
             if _imports(frame) > self.imports and hasattr(signal, "setitimer"):
-                self._late = number
+                self.late = number
+                signal.signal(signal.SIGALRM, self.again)
                 signal.setitimer(signal.ITIMER_REAL, _MOMENT)
                 return
             raise Stopped(number)
@@ -163,7 +164,7 @@ class Signals:
 
     def again(self, _: int, frame: FrameType | None = None) -> None:
         """A signal that has waited for an import."""
-        self.handle(self._late, frame)
+        self.handle(self.late, frame)
 
     @contextmanager
     def gently(self) -> Iterator[None]:
@@ -190,20 +191,18 @@ SIGNALS = Signals()
 @contextmanager
 def stop_signals() -> Iterator[None]:
     """SIGINT and SIGTERM go to ``SIGNALS`` while a command runs in the main thread."""
-    handlers: dict[int, Callable[[int, FrameType | None], None]] = {
-        signal.SIGINT: SIGNALS.handle, signal.SIGTERM: SIGNALS.handle}
-    if hasattr(signal, "setitimer"):
-        handlers[signal.SIGALRM] = SIGNALS.again
     try:
-        before = {n: signal.signal(n, handler) for n, handler in handlers.items()}
+        before = {n: signal.signal(n, SIGNALS.handle) for n in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not the main thread: signals are not ours
         yield
         return
-    SIGNALS.imports = _imports(sys._getframe())
+    SIGNALS.imports, SIGNALS.late = _imports(sys._getframe()), 0
+    alarm = signal.getsignal(signal.SIGALRM) if hasattr(signal, "setitimer") else None
     try:
         yield
     finally:
-        if hasattr(signal, "setitimer"):
+        if SIGNALS.late:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            before[signal.SIGALRM] = alarm
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numbers
 import sys
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from .._validation import Array, check_choice
 from ..kernels.standardize import standardize
-from .columns import first, missing, plain, text
-from .columns import numbers as numbers_of
+from .columns import first, missing, numbers, plain, text
 
 #: What compiled code reads as it stands.
 PLAIN = (np.dtype(np.float32), np.dtype(np.float64))
@@ -43,7 +42,7 @@ class Numeric:
         feature, plain = out[:, 0], values.dtype in PLAIN and values.flags.c_contiguous
         if plain and standardize(values, self.mean, self.scale, feature):
             return
-        found = numbers_of(values, self.name, first_row)
+        found = numbers(values, self.name, first_row)
         fill_missing(found, self.name, self.fill, first_row)
         standardize(found, self.mean, self.scale, feature)
 
@@ -70,7 +69,7 @@ class Boolean:
             words = {"true": 1.0, "false": 0.0}
             values = np.array([words.get(v.lower(), v) if isinstance(v, str) else v
                                for v in values.tolist()], object)
-        found = numbers_of(values, self.name, first_row, "true or false")
+        found = numbers(values, self.name, first_row, "true or false")
         odd = ~np.isin(found, (0, 1)) & ~np.isnan(found)
         if odd.any():
             raise ValueError(f"column {self.name!r} must hold true or false, got "
@@ -145,7 +144,7 @@ KINDS: dict[str, type[Column]] = {"numeric": Numeric, "boolean": Boolean,
 
 def _finite(name: str, **values: float) -> None:
     for key, value in values.items():
-        if not isinstance(value, numbers.Real):
+        if not isinstance(value, Real):
             raise TypeError(f"column {name!r} has {key} {value!r}, which is no number")
         if not abs(value) <= sys.float_info.max:
             raise ValueError(f"column {name!r} has {key} {value}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._validation import Array, check_choice
-from .columns import first, missing, plain, text
-from .columns import numbers as numbers_of
+from .columns import first, missing, numbers, plain, text
 
 if TYPE_CHECKING:
     from .table import Table
@@ -23,7 +22,7 @@ Class = str | int | float | bool
 
 def _kind(value: Any) -> type | None:
     """Text, number or boolean; None for anything else."""
-    return next((kind for kind, types in ((bool, (bool, np.bool_)), (float, numbers.Real),
+    return next((kind for kind, types in ((bool, (bool, np.bool_)), (float, Real),
                                           (str, str)) if isinstance(value, types)), None)
 
 
@@ -104,7 +103,7 @@ class Target:
             raise ValueError(f"target {self.name!r} has no value in {first(gone, first_row)}: "
                              "drop the row")
         if self.classes is None:
-            found = numbers_of(values, self.name, first_row)
+            found = numbers(values, self.name, first_row)
             with np.errstate(over="ignore"):
                 return ((found - self.mean) / self.scale).astype(np.float32)[:, None]
         return self._indices(values, first_row)
