@@ -1,5 +1,8 @@
 """Settings and fixtures of the whole suite."""
 
+import signal
+from collections.abc import Iterator
+
 import hypothesis
 import numpy as np
 import pytest
@@ -21,3 +24,12 @@ def teams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step and call takes as many threads as it may, however small it is."""
     for limit in ("PARALLEL_THRESHOLD", "SETTLED_WORK", "LAUNCH_WORK"):
         monkeypatch.setattr(planning, limit, 0)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the shell has it ignored, as of what runs in the
+    background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -380,7 +380,7 @@ def test_an_interrupt_amid_a_call_of_steps_loses_none(
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_an_interrupt_where_nobody_looks_keeps_the_epochs_that_ended(
-        epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        epochs: int, ctrl_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from fastbp import engine, run
 
     X, T = clusters(64)
@@ -400,7 +400,8 @@ def test_an_interrupt_where_nobody_looks_keeps_the_epochs_that_ended(
     np.testing.assert_array_equal(taken.params, whole.params)
 
 
-def test_an_interrupt_amid_validation_keeps_the_figures_of_the_epoch(tmp_path: Path) -> None:
+def test_an_interrupt_amid_validation_keeps_the_figures_of_the_epoch(
+        ctrl_c: None, tmp_path: Path) -> None:
     X, T = clusters(64)
     path, left = tmp_path / "run", [2]
 

@@ -22,6 +22,8 @@ from fastbp.optimizers.base import Optimizer
 
 from .builders import classifier, clusters
 
+pytestmark = pytest.mark.usefixtures("ctrl_c")
+
 
 def test_the_first_waits_for_the_end_of_the_block() -> None:
     done = []
@@ -143,6 +145,7 @@ def test_a_process_ends_whose_threads_were_interrupted_as_they_started() -> None
     program = """
 import signal, threading
 from fastbp.kernels import team
+signal.signal(signal.SIGINT, signal.default_int_handler)
 wait = threading.Barrier.wait
 def interrupted(self, timeout=None):
     if threading.current_thread() is threading.main_thread():
