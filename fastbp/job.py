@@ -48,19 +48,19 @@ class Job:
 
     def start(self) -> None:
         """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
-        run, last = self.run, self.run.network.last_run
+        run = self.run
         run.rates(1)  # a schedule that gives none fails before anything has changed
         if self.warm_start or self.resume is not None:
             params = run.network.params
             self.undo = [functools.partial(np.copyto, params, params.copy())]
         try:
-            self._stand(last)
+            self._stand()
         except BaseException as error:
             do_all(self.undo, error)
             raise
 
-    def _stand(self, last: Run | None) -> None:
-        run = self.run
+    def _stand(self) -> None:
+        run, last = self.run, self.run.network.last_run
         if self.warm_start and last is not None:
             run.follow(last)
         run.first_epoch, run.first_step = int(run.cursor[EPOCH]), int(run.cursor[STEP])

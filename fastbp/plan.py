@@ -243,8 +243,9 @@ def _cuttable(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any
     """Whether a batch can be cut in shards: no layer couples its rows, and gradients add up."""
     for k, layer in enumerate(layers):
         kernels = layer.kernels_for(dtype, sizes[k], sizes[k + 1])
-        if kernels is None or kernels.couple_forward or not (
-                not layer.shapes() or kernels.adds or kernels.gradient in kernels.correcting):
+        if kernels is None or kernels.couple_forward:
+            return False
+        if layer.shapes() and not (kernels.adds or kernels.gradient in kernels.correcting):
             return False
     return True
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from fastbp import data, datasets
-from fastbp.data import Numeric, Preprocessor, arrow, columns, table
+from fastbp.data import Numeric, Preprocessor, arrow, columns, npy
 from fastbp.data.learn import Moments
 from fastbp.data.stream import ArrayStream, TableStream
 
@@ -109,7 +109,7 @@ def test_whole_numbers_at_the_top_bind_nothing_below(tmp_path: Path,
 
 
 def test_npy_and_npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_PART_BYTES", 100)
+    monkeypatch.setattr(npy, "_PART_BYTES", 100)
     X = np.arange(60, dtype="f4").reshape(20, 3)
     np.save(tmp_path / "X.npy", X)
     found = data.open_table(tmp_path / "X.npy")

@@ -1,8 +1,8 @@
 """Tables by path or name: what columns there are, whole or block by block.
 
 CSV, TSV, Parquet and Arrow are pyarrow's to read (extra ``data``; see ``arrow``), .npy and
-.npz NumPy's. A table is made of parts that can be read in any order: row groups, record
-batches, ranges of rows; a part comes in pieces, so that no more than a piece is in memory.
+.npz NumPy's (see ``npy``). A table is made of parts that can be read in any order: row groups,
+record batches, ranges of rows; a part comes in pieces, so that no more than a piece is in memory.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import numpy as np
 
 from .. import datasets
 from .._validation import Array, check_size
+from ..io.files import is_special
 from .columns import Matrix, column, missing, rows_of, ways_of
 
 #: Rows and numbers that come at once, at most, where nothing else is said.
 ROWS, NUMBERS = 65_536, 1024 * 1024
-#: Bytes of a part of a .npy file.
-_PART_BYTES = 2 * 1024 * 1024
 Columns = Mapping[str, Array]
 #: Kinds of what pandas and pyarrow may hold as categories, which they then are.
 WORDS = ("categorical", "numeric", "boolean")
@@ -195,78 +194,6 @@ class Arrays(Table):
                 yield {name: whole[name][i:i + rows] for name in columns or self.names}
 
 
-class NumpyFile(Table):
-    """A .npy file: a column for each feature of a row, "x0", "x1", ...; fields by their names.
-
-    Read in pieces with plain reads: a map's pages would count as memory of the process.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.label, self.path = str(path), path
-        try:
-            mapped: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} is not a readable .npy file: {error}") from None
-        if mapped.ndim == 0 or mapped.size == 0:
-            raise ValueError(f"{path} has no rows: shape {mapped.shape}")
-        if not mapped.flags.c_contiguous:
-            raise ValueError(f"{path} is stored by columns (Fortran order): save "
-                             "np.ascontiguousarray(X)")
-        self.dtype, self.offset, self.n_rows = mapped.dtype, mapped.offset, len(mapped)
-        self.width = mapped.size // len(mapped)
-        if self.dtype.names and mapped.ndim == 1:
-            self.kinds = {name: kind_of(np.empty(0, self.dtype[name]))
-                          for name in self.dtype.names}
-        else:
-            kind = kind_of(np.empty(0, self.dtype))
-            self.kinds = {f"x{i}": kind for i in range(self.width)}
-        self.row_bytes = self.dtype.itemsize * self.width
-        self.part_rows = max(1, _PART_BYTES // self.row_bytes)
-        self.n_parts = -(-len(mapped) // self.part_rows)
-
-    def part(self, index: int, columns: Sequence[str] | None = None,
-             rows: int = ROWS) -> Iterator[Columns]:
-        """A range of rows."""
-        start = index * self.part_rows
-        stop = min(start + self.part_rows, self.n_rows or 0)
-        with open(self.path, "rb", buffering=0) as file:
-            file.seek(self.offset + start * self.row_bytes)
-            for i in range(start, stop, rows):
-                count = min(rows, stop - i)
-                data = np.fromfile(file, self.dtype, count * self.width)
-                if data.size < count * self.width:
-                    raise ValueError(f"{self.path} ends in row {i + data.size // self.width}, "
-                                     f"it should have {self.n_rows}")
-                if self.dtype.names:
-                    yield {name: data[name] for name in columns or self.names}
-                else:
-                    yield Matrix(self.names, data.reshape(count, self.width))
-
-
-def _zipped(path: Path) -> Arrays:
-    """A .npz file: arrays X and y, or one 1-D array a column."""
-    with open(path, "rb") as raw:  # NumPy leaves open what is no archive
-        try:
-            with np.load(raw, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except Exception as error:  # zipfile's and zlib's own, and many more
-            raise ValueError(f"{path} is not a readable .npz file: {error}") from None
-    if set(arrays) <= {"X", "y"} and "X" in arrays and arrays["X"].ndim > 1:
-        if not arrays["X"].size:
-            raise ValueError(f"{path}: X has no values, its shape is {arrays['X'].shape}")
-        X = arrays["X"].reshape(len(arrays["X"]), -1)
-        others = {"y": arrays["y"].reshape(-1)} if "y" in arrays else {}
-        if others and len(others["y"]) != len(X):
-            raise ValueError(f"{path}: X has {len(X)} rows, y has {len(others['y'])}")
-        names = [f"x{i}" for i in range(X.shape[1])]
-        return Arrays(Matrix(names, X, others), str(path), "y" if others else None)
-    if any(a.ndim != 1 for a in arrays.values()) or not arrays:
-        shapes = {name: a.shape for name, a in arrays.items()}
-        raise ValueError(f"{path} must hold arrays X (n, m) and y (n,), or a 1-D array for each "
-                         f"column; it holds {shapes}")
-    return Arrays(arrays, str(path), "y" if "y" in arrays else None)
-
-
 def bundled(name: str) -> Arrays:
     """A data set that comes inside a package, as a table whose target is "target".
 
@@ -316,7 +243,7 @@ def open_table(source: Any, *, delimiter: str | None = None) -> Table:
     if kind not in _READERS:
         names = "" if ends else f", nor a bundled name ({', '.join(datasets.DATASETS)})"
         raise ValueError(f"{path}: {kind or 'no ending'} is none of {', '.join(_READERS)}{names}")
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if is_special(path):
         raise ValueError(f"{path} is no regular file: tables are read more than once")
     with open(path, "rb") as file:  # a missing file is an OSError that names it
         if not file.read(1):
@@ -342,13 +269,25 @@ def _feather(path: Path, delimiter: str | None) -> Table:
     return ArrowFile(path)
 
 
+def _npy(path: Path, delimiter: str | None) -> Table:
+    from .npy import NumpyFile
+
+    return NumpyFile(path)
+
+
+def _npz(path: Path, delimiter: str | None) -> Table:
+    from .npy import archive
+
+    return archive(path)
+
+
 _READERS: dict[str, Any] = {
     ".csv": _text, ".tsv": _text, ".txt": _text, ".parquet": _parquet, ".pq": _parquet,
     ".arrow": _feather, ".feather": _feather, ".ipc": _feather,
-    ".npy": lambda path, _: NumpyFile(path), ".npz": lambda path, _: _zipped(path)}
+    ".npy": _npy, ".npz": _npz}
 #: Of packed files, and all that a table's name may end with.
 PACKED = (".gz", ".bz2", ".zst", ".lz4")
 ENDINGS = (*_READERS, *PACKED)
 
-__all__ = ["ENDINGS", "ROWS", "Arrays", "NumpyFile", "Table", "bundled", "column", "join",
+__all__ = ["ENDINGS", "ROWS", "Arrays", "Table", "bundled", "column", "join",
            "open_table"]

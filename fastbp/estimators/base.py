@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import Array, as_array, as_matrix, as_weights, check_finite
+from .._validation import Array, as_weights, check_finite
 from ..arguments import Validation
 from ..history import History
 from ..job import Job
@@ -34,7 +34,7 @@ from ..rules import Rules
 from ..run import Run
 from .ahead import descend
 from .callbacks import CallbackSupportMixin, Relay, begin_fit, end_fit, with_callbacks
-from .parameters import ACTIVATIONS, check_parameters, sizes_of
+from .parameters import ACTIVATIONS, check_arrays, check_parameters, sizes_of
 from .solvers import Follow, SkAdam, SkSGD, reporting, threads_for
 
 
@@ -108,8 +108,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
         layers = _dense_layers(self.network_)
-        arrays = _arrays(values, "coefs_", [layer.weight.T.shape for layer in layers],
-                         self.network_.dtype)
+        arrays = check_arrays(values, "coefs_", [layer.weight.T.shape for layer in layers],
+                              self.network_.dtype)
         for layer, value in zip(layers, arrays, strict=True):
             layer.weight = value.T
 
@@ -121,8 +121,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
         layers = _dense_layers(self.network_)
-        arrays = _arrays(values, "intercepts_", [layer.bias.shape for layer in layers],
-                         self.network_.dtype)
+        arrays = check_arrays(values, "intercepts_", [layer.bias.shape for layer in layers],
+                              self.network_.dtype)
         for layer, value in zip(layers, arrays, strict=True):
             layer.bias = value
 
@@ -328,21 +328,6 @@ def _dense(X: Any) -> Array:
 
 def _dense_layers(network: Network) -> list[Dense]:
     return [layer for layer in network.layers if isinstance(layer, Dense)]
-
-
-def _arrays(values: Any, name: str, shapes: list[tuple[int, ...]],
-            dtype: np.dtype[Any]) -> list[Array]:
-    """``values`` as arrays of these shapes: all are looked at before one is taken."""
-    given = list(values)
-    if len(given) != len(shapes):
-        raise ValueError(f"{name} must be {len(shapes)} arrays, one a layer, got {len(given)}")
-    found = []
-    for k, (value, shape) in enumerate(zip(given, shapes, strict=True)):
-        array = as_array(value, f"{name}[{k}]")
-        if array.shape != shape:
-            raise ValueError(f"{name}[{k}] must have shape {shape}, got {array.shape}")
-        found.append(as_matrix(array.reshape(shape[0], -1), f"{name}[{k}]", dtype).reshape(shape))
-    return found
 
 
 def _frozen(values: Array) -> Array:

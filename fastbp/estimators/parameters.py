@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_bool, check_choice, check_real, check_size
+from .._validation import (
+    Array,
+    as_array,
+    as_matrix,
+    check_bool,
+    check_choice,
+    check_real,
+    check_size,
+)
 from ..callbacks import Callback
 from ..layers import Layer, ReLU, Sigmoid, Tanh
 
@@ -67,3 +75,24 @@ def sizes_of(own: Any) -> list[int]:
     sizes = own.hidden_layer_sizes
     sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
     return [check_size(size, "hidden_layer_sizes") for size in sizes]
+
+
+def check_arrays(values: Any, name: str, shapes: list[tuple[int, ...]],
+                 dtype: np.dtype[Any]) -> list[Array]:
+    """``values`` as finite arrays of these shapes: all are looked at before one is taken.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For the first that does not fit, or another number of them.
+    """
+    given = list(values)
+    if len(given) != len(shapes):
+        raise ValueError(f"{name} must be {len(shapes)} arrays, one a layer, got {len(given)}")
+    found = []
+    for k, (value, shape) in enumerate(zip(given, shapes, strict=True)):
+        array = as_array(value, f"{name}[{k}]")
+        if array.shape != shape:
+            raise ValueError(f"{name}[{k}] must have shape {shape}, got {array.shape}")
+        found.append(as_matrix(array.reshape(shape[0], -1), f"{name}[{k}]", dtype).reshape(shape))
+    return found
