@@ -84,9 +84,13 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(whole: Path, tmp_path: Pa
     again = (*LONG, "-o", "r", "-q", "--checkpoint-every", "0.05s", "--resume")
     run = start(*again, folder=tmp_path)
     wait_for_epochs(run, 3, tmp_path / "r/unfinished/metrics.jsonl")
+    checkpoint = tmp_path / "r/unfinished/checkpoint.safetensors"
+    while not checkpoint.exists():  # three epochs may take less than 0.05 s
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.005)
     run.kill()
     run.communicate(timeout=60)
-    assert (tmp_path / "r/unfinished/checkpoint.safetensors").exists()
+    assert checkpoint.exists()
     done = process(*again, "--json", folder=tmp_path)  # the same line, as a scheduler would
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(params(tmp_path / "r"), params(whole))
