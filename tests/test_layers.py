@@ -19,8 +19,8 @@ from fastbp.kernels.tile import ADD, CLIP, SCALE, WRITE
 from fastbp.kernels.vectors import pad, row_length
 from fastbp.layers import ACTIVATIONS, LAYERS, Layer, get
 from fastbp.layers.dense import dense_forward, dense_gradient
+from fastbp.layers.layer_norm import layer_norm_backward, layer_norm_gradient
 from fastbp.layers.narrow import narrow_forward, narrow_gradient, thin_gradient
-from fastbp.layers.normalization import layer_norm_backward, layer_norm_gradient
 
 from . import naive
 

@@ -14,7 +14,7 @@ import fastbp
 from fastbp import panels
 from fastbp import plan as planning
 from fastbp.kernels.vectors import row_length
-from fastbp.layers.normalization import layer_norm_gradient
+from fastbp.layers.layer_norm import layer_norm_gradient
 from fastbp.rules import Rules
 from fastbp.run import Run
 from fastbp.table import place

@@ -13,8 +13,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED
+from .lanes import Lanes, data_of
 from .moves import prefetch_line
-from .reduce import Lanes, data_of
 from .vectors import VECTOR_BYTES
 
 #: Bytes of the vector that a short rest fits in: a whole one would reach into the next cache
@@ -30,21 +30,13 @@ def _write(context: Any, builder: Any, array: Any, to: Any, count: Any,
     short = Lanes(context, builder, array, _SHORT)
     whole = builder.and_(count, i64(-lanes.n))
 
-    def target(lanes: Any, at: Any) -> Any:
-        return builder.bitcast(builder.gep(to, [at]), lanes.vector.as_pointer())
-
     def write_rest(lanes: Any) -> None:
         mask = lanes.first(rest)
-        store = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [lanes.vector, lanes.vector.as_pointer(),
-                                            ir.IntType(32), mask.type]),
-            f"llvm.masked.store.v{lanes.n}f{lanes.bits}.p0")
-        builder.call(store, [value(lanes, whole, mask), target(lanes, whole),
-                             ir.IntType(32)(lanes.bits // 8), mask])
+        lanes.store(value(lanes, whole, mask), to, whole, mask)
 
     with cgutils.for_range_slice(builder, i64(0), whole, i64(lanes.n), i64) as (at, _):
-        builder.store(value(lanes, at, None), target(lanes, at), align=lanes.bits // 8)
+        place = builder.bitcast(builder.gep(to, [at]), lanes.vector.as_pointer())
+        builder.store(value(lanes, at, None), place, align=lanes.bits // 8)
     rest = builder.sub(count, whole)
     some, little = (builder.icmp_signed(sign, rest, i64(n))
                     for sign, n in ((">", 0), ("<=", short.n)))

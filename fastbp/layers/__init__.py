@@ -3,10 +3,11 @@
 from .._validation import check_choice
 from .activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Layer
+from .batch_norm import BatchNorm
 from .dense import Dense
 from .dropout import Dropout
 from .flatten import Flatten
-from .normalization import BatchNorm, LayerNorm
+from .layer_norm import LayerNorm
 from .smooth import GELU, SiLU, Softplus
 from .softmax import LogSoftmax, Softmax
 

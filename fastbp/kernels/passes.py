@@ -1,0 +1,220 @@
+"""Passes over rows whose body is a formula, written once: of vectors in LLVM's code, of arrays in
+NumPy.
+
+Numba's own loop over a row asks each time whether its arrays overlap, leaves what is shorter than
+some vectors to single numbers, and adds in a sum one number after the other.
+
+All arrays and numbers are of one dtype. A formula returns two tuples: what is stored, an element
+of each array ``to``, and what is summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .._jit import DISABLED
+from .lanes import Lanes, data_of
+
+Formula = Callable[..., tuple[tuple[Any, ...], tuple[Any, ...]]]
+
+#: Vectors of a row side by side down its columns: a sum waits for its last addition.
+_SIDE_BY_SIDE = 4
+
+
+class Vector:
+    """A vector in LLVM's code, with the operators of a formula."""
+
+    def __init__(self, lanes: Lanes, value: Any) -> None:
+        self.lanes, self.value = lanes, value
+
+    def _with(self, other: Any, operation: str, swapped: bool = False) -> Vector:
+        if not isinstance(other, Vector):
+            other = Vector(self.lanes, self.lanes.splat(self.lanes.element(other)))
+        a, b = (other, self) if swapped else (self, other)
+        function = getattr(self.lanes.builder, operation)
+        return Vector(self.lanes, function(a.value, b.value, flags=("contract",)))
+
+    def __add__(self, other: Any) -> Vector:
+        return self._with(other, "fadd")
+
+    def __sub__(self, other: Any) -> Vector:
+        return self._with(other, "fsub")
+
+    def __mul__(self, other: Any) -> Vector:
+        return self._with(other, "fmul")
+
+    def __truediv__(self, other: Any) -> Vector:
+        return self._with(other, "fdiv")
+
+    def __rtruediv__(self, other: Any) -> Vector:
+        return self._with(other, "fdiv", swapped=True)
+
+    def sqrt(self) -> Vector:
+        """Root of each lane, which NumPy's ``sqrt`` asks for by this name."""
+        lanes = self.lanes
+        root = cgutils.get_or_insert_function(
+            lanes.builder.module, ir.FunctionType(lanes.vector, [lanes.vector]),
+            f"llvm.sqrt.v{lanes.n}f{lanes.bits}")
+        return Vector(lanes, lanes.builder.call(root, [self.value]))
+
+
+def root(x: Any) -> Any:
+    """Square root in a formula."""
+    return x.sqrt() if isinstance(x, Vector) else np.sqrt(x)
+
+
+class _Pass:
+    """What both kinds of pass write: vectors of arrays at a place, whole or masked."""
+
+    def __init__(self, context: Any, builder: Any, like: Any) -> None:
+        self.context, self.builder = context, builder
+        self.lanes = Lanes(context, builder, like)
+
+    def data(self, kinds: Any, arrays: Any) -> list[Any]:
+        """Where the elements of each of a tuple of arrays lie."""
+        return [data_of(self.context, self.builder, kind, array) for kind, array in
+                zip(kinds, cgutils.unpack_tuple(self.builder, arrays, len(kinds)), strict=True)]
+
+    def splat(self, values: Iterable[Any]) -> list[Vector]:
+        """Each of these numbers in every lane."""
+        return [Vector(self.lanes, self.lanes.splat(value)) for value in values]
+
+    def load(self, data: Any, at: Any, mask: Any) -> Vector:
+        """Lanes of data[at:], those of ``mask`` where there is one."""
+        if mask is not None:
+            return Vector(self.lanes, self.lanes.load(data, at, mask, self.lanes.zero))
+        return Vector(self.lanes, self.builder.load(self._place(data, at),
+                                                    align=self.lanes.bits // 8))
+
+    def store(self, value: Any, data: Any, at: Any, mask: Any) -> None:
+        """The same lanes to data[at:]."""
+        if mask is not None:
+            self.lanes.store(value, data, at, mask)
+        else:
+            self.builder.store(value, self._place(data, at), align=self.lanes.bits // 8)
+
+    def apply(self, formula: Formula, values: Iterable[Vector], targets: Iterable[tuple[Any, Any]],
+              totals: Iterable[Any], mask: Any) -> None:
+        """The formula of ``values``: what it stores to its (data, at), what it sums to totals."""
+        stored, summed = formula(*values)
+        for vector, (data, at) in zip(stored, targets, strict=True):
+            self.store(vector.value, data, at, mask)
+        for vector, total in zip(summed, totals, strict=True):
+            new = vector.value
+            if mask is not None:
+                new = self.builder.select(mask, new, self.lanes.zero)
+            self.builder.store(self.builder.fadd(self.builder.load(total), new), total)
+
+    def _place(self, data: Any, at: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(data, [at]), self.lanes.vector.as_pointer())
+
+
+def along_row(formula: Formula, sums: int = 0) -> Any:
+    """Make f(n, given, numbers, to): a pass over the ``n`` numbers of a row.
+
+    The formula takes an element of each array ``given``, then the ``numbers``. Its sums are
+    returned, each by lanes and then by halves of them.
+    """
+
+    def codegen(context, builder, signature, args):
+        n, given, numbers, to = args
+        work = _Pass(context, builder, signature.args[1][0])
+        lanes, i64 = work.lanes, ir.IntType(64)
+        sources, targets = work.data(signature.args[1], given), work.data(signature.args[3], to)
+        scalars = work.splat(cgutils.unpack_tuple(builder, numbers, len(signature.args[2])))
+        totals = [cgutils.alloca_once_value(builder, lanes.zero) for _ in range(sums)]
+
+        def at_place(at: Any, mask: Any = None) -> None:
+            work.apply(formula, [*(work.load(data, at, mask) for data in sources), *scalars],
+                       [(data, at) for data in targets], totals, mask)
+
+        whole = builder.and_(n, i64(-lanes.n))
+        with cgutils.for_range_slice(builder, i64(0), whole, i64(lanes.n), i64) as (at, _):
+            at_place(at)
+        rest = builder.sub(n, whole)
+        with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
+            at_place(whole, lanes.first(rest))
+        return context.make_tuple(builder, signature.return_type, [
+            lanes.fold(builder.load(total), builder.fadd) for total in totals])
+
+    def typed(typingctx, n, given, numbers, to):
+        return types.UniTuple(given[0].dtype, sums)(types.int64, given, numbers, to), codegen
+
+    def python(n, given, numbers, to):
+        stored, summed = formula(*(one[:n] for one in given), *numbers)
+        for value, out in zip(stored, to, strict=True):
+            out[:n] = value
+        return tuple(value.sum() for value in summed)
+
+    return python if DISABLED else intrinsic(typed)
+
+
+def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0) -> Any:
+    """Make f(rows, n, ld, given, columns, numbers, of_rows, to, totals): a pass over rows of n.
+
+    The formula takes an element of each array ``given``, what each of ``columns`` has for its
+    column, the ``numbers``, then the ``row_numbers`` that the array ``of_rows`` has for each row.
+    Its sums over the rows are added to ``totals``, in the order of the rows.
+    """
+
+    def codegen(context, builder, signature, args):
+        rows, n, ld = args[:3]
+        work = _Pass(context, builder, signature.args[3][0])
+        lanes, i64 = work.lanes, ir.IntType(64)
+        sources, constants, targets, results = (
+            work.data(signature.args[i], args[i]) for i in (3, 4, 7, 8))
+        scalars = work.splat(cgutils.unpack_tuple(builder, args[5], len(signature.args[5])))
+        of_rows = data_of(context, builder, signature.args[6], args[6])
+
+        def group(left: Any, width: int, mask: Any = None) -> None:
+            """The columns of ``width`` vectors from ``left`` on, down all rows."""
+            places = [builder.add(left, i64(k * lanes.n)) for k in range(width)]
+            fixed = [[work.load(data, at, mask) for data in constants] for at in places]
+            held = [[cgutils.alloca_once_value(builder, work.load(data, at, mask).value)
+                     for data in results] for at in places]
+            with cgutils.for_range(builder, rows, intp=i64) as loop:
+                row, own = builder.mul(loop.index, ld), builder.mul(loop.index, i64(row_numbers))
+                of_row = work.splat(builder.load(builder.gep(of_rows, [builder.add(own, i64(k))]))
+                                    for k in range(row_numbers))
+                for at, of_column, sums in zip(places, fixed, held, strict=True):
+                    here = builder.add(row, at)
+                    work.apply(formula, [*(work.load(data, here, mask) for data in sources),
+                                         *of_column, *scalars, *of_row],
+                               [(data, here) for data in targets], sums, mask)
+            for at, sums in zip(places, held, strict=True):
+                for data, total in zip(results, sums, strict=True):
+                    work.store(builder.load(total), data, at, mask)
+
+        one, some = i64(lanes.n), i64(_SIDE_BY_SIDE * lanes.n)
+        whole, most = builder.and_(n, i64(-lanes.n)), builder.mul(builder.sdiv(n, some), some)
+        with cgutils.for_range_slice(builder, i64(0), most, some, i64) as (left, _):
+            group(left, _SIDE_BY_SIDE)
+        with cgutils.for_range_slice(builder, most, whole, one, i64) as (left, _):
+            group(left, 1)
+        rest = builder.sub(n, whole)
+        with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
+            group(whole, 1, lanes.first(rest))
+        return context.get_dummy_value()
+
+    def typed(typingctx, rows, n, ld, given, columns, numbers, of_rows, to, totals):
+        return types.void(*[types.int64] * 3, given, columns, numbers, of_rows, to,
+                          totals), codegen
+
+    def python(rows, n, ld, given, columns, numbers, of_rows, to, totals):
+        for r in range(rows):
+            here = slice(r * ld, r * ld + n)
+            stored, summed = formula(*(one[here] for one in given), *(one[:n] for one in columns),
+                                     *numbers, *of_rows[r * row_numbers:(r + 1) * row_numbers])
+            for value, out in zip(stored, to, strict=True):
+                out[here] = value
+            for value, out in zip(summed, totals, strict=True):
+                out[:n] += value
+
+    return python if DISABLED else intrinsic(typed)

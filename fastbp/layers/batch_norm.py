@@ -1,0 +1,188 @@
+"""Batch normalisation: mean and var over the rows of a batch in training, where running averages
+of them are kept; those averages elsewhere.
+
+See ``normalization`` for the formulas. Source: Ioffe & Szegedy, Batch Normalization, 2015. The
+running variance is the unbiased one, as PyTorch's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._jit import kernel
+from .._validation import check_real
+from ..kernels.copy import clear_row
+from ..kernels.passes import down_columns, root
+from ..kernels.tile import WRITE
+from ..table import KEY
+from .base import Kernels
+from .normalization import Norm, clear
+
+
+def _sum(x):
+    return (), (x,)
+
+
+def _square(x, mean):
+    gap = x - mean
+    return (), (gap * gap,)
+
+
+def _gradients(x, dy, mean, inverse):
+    return (), (dy * ((x - mean) * inverse), dy)
+
+
+def _normal(x, mean, inverse, weight, bias):
+    return (weight * ((x - mean) * inverse) + bias,), ()
+
+
+def _pulled_by_batch(x, dy, mean, inverse, weight, level, along, count):
+    hat = (x - mean) * inverse
+    return (weight * inverse * ((dy - level / count) - hat * (along / count)),), ()
+
+
+def _normal_by_averages(x, average, spread, weight, bias, epsilon):
+    return _normal(x, average, 1 / root(spread + epsilon), weight, bias)
+
+
+def _pulled_by_averages(dy, weight, spread, epsilon):
+    return (dy * weight * (1 / root(spread + epsilon)),), ()
+
+
+def _gradients_by_averages(x, dy, average, spread, epsilon):
+    return _gradients(x, dy, average, 1 / root(spread + epsilon))
+
+
+sums, squares = down_columns(_sum, sums=1), down_columns(_square, sums=1)
+gradients, gradients_by_averages = (down_columns(one, sums=2)
+                                    for one in (_gradients, _gradients_by_averages))
+normal, normal_by_averages = down_columns(_normal), down_columns(_normal_by_averages)
+pulled_by_batch, pulled_by_averages = (down_columns(one)
+                                       for one in (_pulled_by_batch, _pulled_by_averages))
+
+
+@kernel
+def batch_statistics(op, now, params, ws, x, dy, rows, left, right):
+    """Mean and 1 / sqrt(var + epsilon) of columns over the batch, and their averages."""
+    ld, n, at = op["ld_out"], right - left, op["param"] + left
+    mean = ws[op["extra"] + left:op["extra"] + right]
+    inverse = ws[op["extra"] + ld + left:op["extra"] + ld + right]
+    one, count, epsilon = x.dtype.type(1), x.dtype.type(rows), x.dtype.type(op["a"])
+    for j in range(n):
+        mean[j] = 0
+        inverse[j] = 0
+    sums(rows, n, ld, (x[left:],), (), (), ws, (), (mean,))
+    for j in range(n):
+        mean[j] /= count
+    squares(rows, n, ld, (x[left:],), (mean,), (), ws, (), (inverse,))
+    fresh, step = x.dtype.type(op["b"]), 2 * op["ld_param"]
+    unbiased = x.dtype.type(max(rows - 1, 1))
+    running, spread = params[at + step:at + step + n], params[at + step + op["ld_param"]:]
+    for j in range(n):
+        running[j] += fresh * (mean[j] - running[j])
+        spread[j] += fresh * (inverse[j] / unbiased - spread[j])
+        inverse[j] = one / np.sqrt(inverse[j] / count + epsilon)
+
+
+@kernel
+def batch_gradients(op, now, params, ws, x, dy, rows, left, right):
+    """Sums over the batch of dy * xhat and dy, by columns."""
+    ld, n, at = op["ld_out"], right - left, op["extra"] + left
+    along, level = ws[at + 2 * ld:at + 2 * ld + n], ws[at + 3 * ld:at + 3 * ld + n]
+    for j in range(n):
+        along[j] = 0
+        level[j] = 0
+    gradients(rows, n, ld, (x[left:], dy[left:]), (ws[at:], ws[at + ld:]), (), ws, (),
+              (along, level))
+    if left == 0:
+        ws[op["extra"] + 4 * ld] = rows
+
+
+@kernel
+def batch_norm_forward(op, now, params, ws, x, y):
+    """With the statistics of the batch in training, else with the averages."""
+    n, ld, ldp, at, extra = op["n_out"], op["ld_out"], op["ld_param"], op["param"], op["extra"]
+    weight, bias, rows = params[at:], params[at + ldp:], y.size // ld
+    if now[KEY] != 0:
+        normal(rows, n, ld, (x,), (ws[extra:], ws[extra + ld:], weight, bias), (), ws, (y,), ())
+    else:  # several threads may be here: nothing is written but y
+        normal_by_averages(rows, n, ld, (x,),
+                           (params[at + 2 * ldp:], params[at + 3 * ldp:], weight, bias),
+                           (x.dtype.type(op["a"]),), ws, (y,), ())
+    for r in range(rows):
+        clear_row(y, r * ld + n, ld - n)
+
+
+@kernel
+def batch_norm_backward(op, now, params, ws, x, y, dy, dx):
+    n, ld, at, extra = op["n_out"], op["ld_out"], op["param"], op["extra"]
+    weight, rows = params[at:], dx.size // ld
+    if now[KEY] != 0:
+        pulled_by_batch(rows, n, ld, (x, dy), (
+            ws[extra:], ws[extra + ld:], weight, ws[extra + 3 * ld:], ws[extra + 2 * ld:]),
+            (ws[extra + 4 * ld],), ws, (dx,), ())
+    else:
+        pulled_by_averages(rows, n, ld, (dy,), (weight, params[at + 3 * op["ld_param"]:]),
+                           (x.dtype.type(op["a"]),), ws, (dx,), ())
+    for r in range(rows):
+        clear_row(dx, r * ld + n, ld - n)
+
+
+@kernel
+def batch_norm_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld,
+                        mode, scale):
+    """Row 0 of the gradient is dweight, row 1 dbias."""
+    ldx, ldp, n, extra = op["ld_out"], op["ld_param"], right - left, op["extra"] + left
+    if mode == WRITE:
+        clear(grad, last - first, n, op["n_out"], ld)
+    if now[KEY] != 0:
+        for j in range(n):
+            grad[j] += ws[extra + 2 * ldx + j]
+            grad[ld + j] += ws[extra + 3 * ldx + j]
+    else:
+        at = op["param"] + left
+        gradients_by_averages(rows, n, ldx, (x[left:], dy[left:]),
+                              (params[at + 2 * ldp:], params[at + 3 * ldp:]),
+                              (x.dtype.type(op["a"]),), ws, (), (grad, grad[ld:]))
+
+
+class BatchNorm(Norm):
+    """Normalise each unit over the rows of a batch; y = weight * xhat + bias.
+
+    Parameters
+    ----------
+    momentum : float
+        Share of a new batch in the running averages, in (0, 1]; PyTorch's meaning.
+    epsilon : float
+        Added to the variance, above 0.
+
+    Attributes
+    ----------
+    running_mean, running_var
+        Averages over training, among ``parameters()``; not trained by gradient.
+    """
+
+    kernels = Kernels(batch_norm_forward, batch_norm_backward, batch_norm_gradient,
+                      couple_forward=batch_statistics, couple_backward=batch_gradients)
+    buffers = ("running_mean", "running_var")
+    _initial: ClassVar[dict[str, float]] = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0,
+                                            "running_var": 1.0}
+
+    def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+        super().__init__(epsilon)
+        self.momentum = check_real(momentum, "momentum", 0.0, 1.0, open_low=True,
+                                   open_high=False)
+
+    def extra_size(self, rows: int, ld: int) -> int:
+        """Mean, inverse deviation, sums of dy * xhat and dy; the number of rows."""
+        return 4 * ld + 1
+
+    def constants(self) -> tuple[float, float]:
+        """(epsilon, momentum)."""
+        return self.epsilon, self.momentum
+
+    def config(self) -> dict[str, Any]:
+        """Momentum and epsilon."""
+        return {"momentum": self.momentum, "epsilon": self.epsilon}
