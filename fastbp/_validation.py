@@ -83,6 +83,8 @@ def as_array(X: Any, name: str) -> Array:
                         f"pass {name}.toarray() if it fits in memory")
     if X is None:
         raise TypeError(f"{name} must hold real numbers, got None")
+    if type(X).__name__ == "MaskedArray" and np.any(X.mask):
+        raise ValueError(f"{name} has masked elements: fill them, or drop their rows")
     try:
         array = np.asarray(X)
     except ValueError:

@@ -8,8 +8,8 @@ from typing import Any
 from .layers import Layer
 
 
-def check_layers(layers: Any) -> list[Layer]:
-    """The layers as a list.
+def check_layers(layers: Any) -> tuple[Layer, ...]:
+    """The layers as a tuple.
 
     Raises
     ------
@@ -18,14 +18,15 @@ def check_layers(layers: Any) -> list[Layer]:
     """
     if isinstance(layers, Layer):
         raise TypeError(f"layers must be a sequence of layers, got {layers!r}")
-    layers = list(layers)
+    layers = tuple(layers)
     if not layers:
         raise ValueError("layers is empty: a network needs at least one")
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"layers[{i}] must be a Layer, got {layer!r}")
         if layer._owner is not None or any(layer is other for other in layers[:i]):
-            raise ValueError(f"layers[{i}], {layer!r}, is in a network already")
+            raise ValueError(f"layers[{i}], {layer!r}, is in a network already: "
+                             "copy.copy of it has the same parameters and is in none")
     width = next((layer.n_in for layer in layers if layer.n_in is not None), None)
     if width is None:
         raise ValueError(f"layers[0], {layers[0]!r}, and those above it must tell the number of "

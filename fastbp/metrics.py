@@ -7,6 +7,7 @@ for.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ FIGURES = ("loss", "learning_rate", "samples_per_s")
 class Metric(NamedTuple):
     """A name and a function (T, output, weights) -> number.
 
-    ``output`` is what ``takes`` says: "classes", "probabilities" or "output".
+    ``output`` is what ``takes`` says: "classes", "probabilities", "expected" (the targets that
+    outputs stand for: probabilities, rates of counts, else themselves) or "output".
     """
 
     name: str
@@ -54,6 +56,8 @@ def _sklearn(name: str, **options: Any) -> Callable[..., float]:
         except ImportError as error:
             raise ImportError(f'metric {name!r} is scikit-learn\'s: pip install '
                               '"fastbp[sklearn]"') from error
+        if not np.isfinite(given).all():  # a network that diverged, which is no error here
+            return math.nan
         own = dict(options)
         if name == "roc_auc_score" and given.ndim == 2:
             if given.shape[1] == 1 or (given.shape[1] == 2 and T.ndim == 1):
@@ -84,8 +88,10 @@ METRICS: dict[str, Metric] = {m.name: m for m in (
     Metric("f1", _sklearn("f1_score", average="macro"), "classes"),
     Metric("roc_auc", _sklearn("roc_auc_score"), "probabilities"),
     Metric("log_loss", _sklearn("log_loss"), "probabilities"),
-    Metric("mse", _mean_squared_error), Metric("rmse", _root_mean_squared_error),
-    Metric("mae", _mean_absolute_error), Metric("r2", _sklearn("r2_score")))}
+    Metric("mse", _mean_squared_error, "expected"),
+    Metric("rmse", _root_mean_squared_error, "expected"),
+    Metric("mae", _mean_absolute_error, "expected"),
+    Metric("r2", _sklearn("r2_score"), "expected"))}
 
 
 def get_metrics(metrics: Any) -> list[Metric]:
@@ -159,10 +165,11 @@ def measure(network: Network, X: Array, T: Array, metrics: Sequence[Metric],
     """
     if not metrics:
         return {}
-    kinds = {metric.takes for metric in metrics}
+    kinds, loss = {metric.takes for metric in metrics}, network.loss_function
     given: dict[str, tuple[Array, Array]] = {}
+    if "expected" in kinds:
+        given["expected"] = T, loss.expected(network.predict(X))
     if kinds & {"classes", "probabilities"}:
-        loss = network.loss_function
         P = network.predict(X) if loss.probabilities is None else network.predict_proba(X)
         if network.n_out == 1:
             labels, classes = T[:, 0] > 0.5, P[:, 0] > loss.threshold

@@ -33,6 +33,7 @@ from .layers import Layer
 from .losses import Loss
 from .losses import get as get_loss
 from .losses.base import error_of
+from .outputs import Outputs
 from .plan import Plan, aligned_zeros, make_plan
 from .portable import Portable
 from .table import has_kernels
@@ -50,7 +51,7 @@ _NO_WEIGHTS = {np.dtype(t): np.empty(0, t) for t in ("f4", "f8")}
 _NO_LABELS = np.empty(0, np.int64)
 
 
-class Network(Doors, Portable, Textbook):
+class Network(Doors, Outputs, Portable, Textbook):
     """A feed-forward network: layers in order, a loss on top.
 
     Parameters
@@ -70,6 +71,9 @@ class Network(Doors, Portable, Textbook):
 
     Attributes
     ----------
+    layers : tuple of Layer
+        Fixed, as ``loss_function`` is. Another network can begin with what this one has learnt:
+        ``copy.copy(layer)`` has the same parameters and is in no network.
     params, grads : ndarray, 1-D
         All parameters and their gradients. Tensors start on 64-byte boundaries with rows
         padded to vectors; pads stay zero. ``named_parameters`` shows the tensors.
@@ -243,45 +247,6 @@ class Network(Doors, Portable, Textbook):
         if not engine.predict_row(ops, self.params, np.empty(size, self.dtype), X, Y):
             self.check_input(X)  # says what is wrong, unless it is allowed
         return Y
-
-    def predict_proba(self, X: Any) -> Array:
-        """Probabilities (b, n_out) of a network whose loss is a cross-entropy.
-
-        Raises
-        ------
-        ValueError
-            If the loss makes no probabilities of the output, or X is unfit.
-        """
-        link = self.loss_function.probabilities
-        if link is None:
-            raise ValueError(f"predict_proba needs a cross-entropy loss, not "
-                             f"{self.loss_function!r}")
-        Y = self.predict(X)
-        if link == "identity":
-            return Y
-        from .layers import Sigmoid, Softmax
-
-        return (Softmax() if link == "softmax" else Sigmoid()).forward(Y)
-
-    def predict_classes(self, X: Any) -> Array:
-        """Class indices (b,): the largest output, or output > ``threshold`` where there is one.
-
-        Under a binary cross-entropy of several outputs each is a label of its own: then rows
-        of 0 and 1 (b, n_out).
-
-        Raises
-        ------
-        ValueError
-            If the loss takes no classes, or X is unfit.
-        """
-        loss = self.loss_function
-        if not loss.classes:
-            raise ValueError(f"predict_classes needs a loss of classes, not {loss!r}")
-        Y = self.predict(X) if loss.probabilities is None else self.predict_proba(X)
-        if self.n_out > 1 and loss.labels:
-            return Y.argmax(axis=1)
-        yes = (loss.threshold < Y).astype(np.int64)
-        return yes if self.n_out > 1 else yes[:, 0]
 
     def loss(self, X: Any, T: Any, *, sample_weight: Any = None) -> float:
         """The error E of targets T given X: the number that training descends.

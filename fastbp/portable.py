@@ -36,14 +36,27 @@ class Buffer:
             own[...] = given
 
 
+class Fixed:
+    """What is set once: plans, offsets and files are made of it. Read as a ``Buffer`` is."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, network: Any, value: Any) -> None:
+        if self.name in network.__dict__:
+            raise AttributeError(f"{self.name} of a network cannot be replaced: make a new one, "
+                                 "of copy.copy(layer) where a layer is to stay as it is")
+        network.__dict__[self.name] = value
+
+
 class Portable:
     """Base of what owns layers in one flat buffer of parameters."""
 
-    layers: list[Layer]
+    layers: tuple[Layer, ...] = Fixed()  # type: ignore[assignment]
     dtype: np.dtype[Any]
     params: Array = Buffer()  # type: ignore[assignment]
     grads: Array = Buffer()  # type: ignore[assignment]
-    loss_function: Loss
+    loss_function: Loss = Fixed()  # type: ignore[assignment]
     _offsets: list[int]
 
     def _fuse(self) -> None:
@@ -58,7 +71,7 @@ class Portable:
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items()
                  if name not in ("grads", "_plans", "_row_plan")}
-        bare = [copy.copy(layer) for layer in self.layers]
+        bare = tuple(copy.copy(layer) for layer in self.layers)
         for layer in bare:
             layer._flat = layer._flat_grad = None
         return state | {"layers": bare, "params": np.array(self.params)}

@@ -18,7 +18,7 @@ from .losses.base import error_of
 class Textbook:
     """Base of ``Network``: forward and backward through whole layers."""
 
-    layers: list[Layer]
+    layers: tuple[Layer, ...]
     dtype: np.dtype[Any]
     _head_loss: Loss
     _n_train: int
@@ -55,4 +55,6 @@ class Textbook:
         """From the gradient at the loss back to the input; leaves the layers' gradients."""
         for layer in reversed(self.layers[:self._n_train]):
             delta = layer.backward(delta)
+            if delta is None:
+                raise TypeError(f"{layer!r}.backward returned None, not the gradient of its input")
         return delta

@@ -34,9 +34,9 @@ def class_weights(T: Array, class_weight: Any, n_out: int, sample_weight: Array 
     elif isinstance(class_weight, Mapping):
         by_class = np.ones(n_classes)
         for label, weight in class_weight.items():
-            if not isinstance(label, (int, np.integer)) or not 0 <= label < n_classes:
+            if not isinstance(label, (int, np.integer, np.bool_)) or not 0 <= label < n_classes:
                 raise ValueError(f"class_weight names class {label!r}, outside [0, {n_classes})")
-            by_class[label] = check_real(weight, f"class_weight[{label!r}]")
+            by_class[int(label)] = check_real(weight, f"class_weight[{label!r}]")
     else:
         raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
     with np.errstate(over="ignore"):

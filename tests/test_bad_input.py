@@ -79,6 +79,7 @@ INPUTS: list[tuple[Any, type[Exception], str]] = [
     ([[1, 2], [3]], ValueError, "X is not a rectangular array"),
     (None, TypeError, "X must hold real numbers"),
     (scipy.sparse.csr_matrix(X), TypeError, "X is a sparse matrix"),
+    (np.ma.masked_greater(X, 0), ValueError, "X has masked elements"),
     (np.zeros((2, 6), "datetime64[s]"), TypeError, "X must hold real numbers"),
 ]
 TARGETS: list[tuple[Any, type[Exception], str]] = [

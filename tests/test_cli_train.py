@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -295,6 +297,15 @@ def test_the_bar_of_a_second_fit_starts_empty() -> None:
         bar.on_chunk_end(1, 50)
         bar.on_epoch_end(1, {"loss": 1.0})
         bar.on_train_end()
+
+
+def test_a_bar_can_be_copied_and_pickled() -> None:
+    """As callbacks of estimators are, by clone and GridSearchCV."""
+    bar = ProgressBar()
+    for again in (pickle.loads(pickle.dumps(bar)), copy.deepcopy(bar)):
+        X, T = clusters(30)
+        classifier().fit(X, T, epochs=1, callbacks=[again])
+        pickle.dumps(again)
 
 
 def test_plain_lines_without_terminal_or_rich(monkeypatch: pytest.MonkeyPatch,

@@ -196,6 +196,16 @@ def test_weights_and_poisson_are_the_same() -> None:
         MLPRegressor("poisson").fit(X, -y)
 
 
+@pytest.mark.parametrize("loss", [fastbp.PoissonLoss(), "PoissonLoss"])
+def test_a_poisson_loss_of_fastbp_predicts_rates(loss: Any) -> None:
+    X, y = load("diabetes")
+    model = MLPRegressor(loss, max_iter=5, early_stopping=True, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), np.exp(model.network_.predict(X)[:, 0]))
+    assert model.out_activation_ == "exp" and model.best_validation_score_ > -10
+    with pytest.raises(ValueError, match="at least 0 for loss="):
+        MLPRegressor(loss).fit(X, -y)
+
+
 def test_a_poisson_network_can_be_saved(tmp_path: Any) -> None:
     X, y = load("diabetes")
     model = MLPRegressor("poisson", max_iter=2).fit(X, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,11 @@ def test_class_weights() -> None:
     assert (rare.predict_classes(X) == 3).mean() > 0.6 > 2 * (T == 3).mean()
     binary = fastbp.Network([fastbp.Dense(6, 1), fastbp.Sigmoid()], "BinaryCrossEntropyLoss")
     binary.fit(X, T == 0, epochs=1, class_weight="balanced")
+    binary_nets = [copy.deepcopy(binary) for _ in range(3)]
+    for net, keys in zip(binary_nets, ((0, 1), (False, True), (np.False_, np.True_)), strict=True):
+        net.fit(X, T == 0, epochs=1, class_weight=dict(zip(keys, (1, 9), strict=True)))
+        np.testing.assert_array_equal(net.params, binary_nets[0].params)
+    assert (binary_nets[0].params != binary.params).any()
     one_hot = classifier("float64")
     one_hot.fit(X, np.eye(4)[T], epochs=2, class_weight="balanced")
     np.testing.assert_allclose(one_hot.params, nets[0].params, rtol=1e-12)

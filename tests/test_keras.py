@@ -124,6 +124,11 @@ def before_flatten(part: Any, shape: tuple[int, ...] = (4, 3)) -> Any:
     return keras.Sequential([K.Input(shape), K.ReLU(), part, K.Flatten(), K.Dense(2)])
 
 
+def relu(x: Any) -> Any:
+    """Not Keras', whatever its name."""
+    return -x
+
+
 class Own(K.Dense):
     """A layer of the user's own."""
 
@@ -147,6 +152,8 @@ class Own(K.Dense):
     (lambda: functional(lambda x: K.Dense(2)(K.GaussianNoise(0.1)(x))), TypeError, "GaussianN"),
     (lambda: functional(lambda x: Own(2)(x)), TypeError, "Own"),
     (lambda: functional(lambda x: K.Dense(2, activation="relu6")(x)), TypeError, "relu6"),
+    (lambda: functional(lambda x: K.Dense(2, activation=relu)(x)), TypeError, "relu"),
+    (lambda: functional(lambda x: K.Activation(relu)(x)), TypeError, "relu"),
     (lambda: functional(lambda x: K.ReLU(max_value=6)(K.Dense(2)(x))), ValueError, "max_value"),
     (lambda: keras.Sequential([K.Dense(2)]), ValueError, "not built"),
     (lambda: "model.keras", TypeError, "got str")])

@@ -81,3 +81,28 @@ def test_metrics_that_cannot_be_are_refused_and_own_ones_kept() -> None:
                                          validation_split=0.5, callbacks=iter([
                                              fastbp.EarlyStopping("val_accuracy")]))
     assert history["val_accuracy"] == [7.0]
+
+
+def test_figures_of_numbers_are_of_what_outputs_stand_for() -> None:
+    X, T = clusters(200)
+    yes, counts = (T > 1).astype(float), T.astype(float)
+    logits = fastbp.Network([fastbp.Dense(6, 1)], "SigmoidBinaryCrossEntropyLoss", "float64")
+    history = logits.fit(X, yes, epochs=2, metrics=["mse"])
+    brier = np.square(logits.predict_proba(X)[:, 0] - yes).mean()
+    assert history["mse"][-1] == pytest.approx(brier)
+    rates = fastbp.Network([fastbp.Dense(6, 1)], "PoissonLoss", "float64")
+    history = rates.fit(X, counts, epochs=2, metrics=["mae"])
+    gaps = np.abs(np.exp(rates.predict(X)[:, 0]) - counts)
+    assert history["mae"][-1] == pytest.approx(gaps.mean())
+
+
+def test_metrics_of_a_network_that_diverged_are_no_numbers() -> None:
+    """scikit-learn refuses NaN: that would hide what happened behind another error."""
+    pytest.importorskip("sklearn")
+    X, T = clusters(200)
+    for loss, n_out, names in (("mse", 1, ["r2", "mse"]),
+                               ("SoftmaxCrossEntropyLoss", 4, ["log_loss", "roc_auc", "f1"])):
+        net = fastbp.Network([fastbp.Dense(6, n_out)], loss, allow_nonfinite=True)
+        with pytest.warns(RuntimeWarning, match="loss is"):
+            history = net.fit(1e4 * X, T, epochs=3, optimizer=fastbp.SGD(1e37), metrics=names)
+        assert np.isnan([history[name][-1] for name in names if name != "f1"]).all()

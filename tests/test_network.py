@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -261,3 +264,22 @@ def test_assigned_buffers_are_copied_into(name: str) -> None:
     assert (own == 1).all()
     with pytest.raises(ValueError, match=rf"^{name} must have shape \({own.size},\), got \(2,\)"):
         setattr(net, name, np.ones(2))
+
+
+def test_layers_and_loss_of_a_network_cannot_be_replaced() -> None:
+    """Plans, offsets and files are made of them; copies go on in another network."""
+    net = network("tanh-l2")
+    for name, value in (("layers", list(net.layers)), ("loss_function", fastbp.MSELoss())):
+        with pytest.raises(AttributeError, match=f"{name} of a network cannot be replaced"):
+            setattr(net, name, value)
+    with pytest.raises(TypeError):
+        net.layers[0] = fastbp.Dense(3, 3)  # type: ignore[index]
+    with pytest.raises(ValueError, match="in a network already: copy.copy of it"):
+        fastbp.Network([net.layers[0]], "mse")
+    kept = copy.copy(net.layers[0])
+    other = fastbp.Network([kept, fastbp.ReLU(), fastbp.Dense(kept.n_out or 0, 2)], "mse")
+    np.testing.assert_array_equal(other.layers[0].weight,  # type: ignore[attr-defined]
+                                  net.layers[0].weight.astype("f4"))  # type: ignore[attr-defined]
+    again = pickle.loads(pickle.dumps(net))
+    with pytest.raises(AttributeError, match="cannot be replaced"):
+        again.layers = ()

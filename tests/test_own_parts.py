@@ -54,6 +54,16 @@ def test_layers_are_out_of_training_after_a_textbook_fit() -> None:
     np.testing.assert_array_equal(net.predict(X), expected)
 
 
+def test_a_gradient_that_was_not_returned_is_missed() -> None:
+    class Forgetful(Sine):
+        def backward(self, dY: Any) -> Any:
+            super().backward(dY)
+
+    for layers in ([Dense(3, 2), Forgetful()], [Forgetful(), Dense(3, 2)]):
+        with pytest.raises(TypeError, match="Forgetful.*.backward returned None"):
+            Network(layers, "l2").fit(X, T)
+
+
 def test_a_layer_may_work_in_place_on_gradients() -> None:
     net = Network([Dense(3, 2), Sine()], "l2", dtype="float64")
     assert fastbp.gradcheck(net, X[:4], T[:4]) < 1e-6

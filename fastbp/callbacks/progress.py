@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .base import Callback
@@ -29,19 +30,22 @@ class ProgressBar(Callback):
     """Samples done, time, and the last epoch's figures, drawn by rich."""
 
     def __init__(self, console: Any = None) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"), BarColumn(bar_width=16),
-            TimeRemainingColumn(compact=True), TextColumn("{task.fields[figures]}"),
-            console=console)
-        self._task = self._bar.add_task("", total=None, epoch="", figures="")
-        self._epochs, self._n = 0, 0
+        if find_spec("rich") is None:
+            raise ImportError('ProgressBar needs rich: pip install "fastbp[cli]"')
+        self._console, self._epochs, self._n = console, 0, 0
+        self._bar: Any = None  # only while it is shown: it cannot be copied or pickled
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Show the empty bar."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         self._epochs, self._n = epochs, n_samples
-        self._bar.reset(self._task, total=epochs * n_samples, epoch=f"0/{epochs}", figures="")
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"), BarColumn(bar_width=16),
+            TimeRemainingColumn(compact=True), TextColumn("{task.fields[figures]}"),
+            console=self._console)
+        self._task = self._bar.add_task("", total=epochs * n_samples, epoch=f"0/{epochs}",
+                                        figures="")
         self._bar.start()
 
     def on_chunk_end(self, epoch: int, samples: int) -> None:
@@ -59,3 +63,4 @@ class ProgressBar(Callback):
     def on_train_end(self) -> None:
         """Leave the last state on the screen."""
         self._bar.stop()
+        self._bar = None

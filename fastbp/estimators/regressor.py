@@ -177,17 +177,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     def _encode(self, y: Array, name: str = "y") -> Array:
         """Rows (n, n_outputs)."""
-        if self.loss == "poisson" and (y < 0).any():
-            raise ValueError(f"{name} must be at least 0 for loss='poisson', got {y.min()}")
+        if isinstance(self._made_loss(), PoissonLoss) and (y < 0).any():
+            raise ValueError(f"{name} must be at least 0 for loss={self.loss!r}, got {y.min()}")
         return y[:, None] if y.ndim == 1 else y
 
-    def _head(self, T: Array) -> tuple[int, Loss, list[Layer], str]:
+    def _made_loss(self) -> Loss:
         if self.loss == "poisson":
-            return T.shape[1], PoissonLoss(deviance=True), [], "exp"
-        loss = L2Loss() if self.loss == "squared_error" else get_loss(self.loss)
+            return PoissonLoss(deviance=True)
+        return L2Loss() if self.loss == "squared_error" else get_loss(self.loss)
+
+    def _head(self, T: Array) -> tuple[int, Loss, list[Layer], str]:
+        loss = self._made_loss()
         if loss.classes:
             raise ValueError(f"loss={self.loss!r} is not for regression")
-        return T.shape[1], loss, [], "identity"
+        return T.shape[1], loss, [], "exp" if isinstance(loss, PoissonLoss) else "identity"
 
     def _strata(self, T: Array) -> None:
         return None

@@ -18,6 +18,8 @@ from ..losses import Loss
 from ..network import Network
 from .parts import check_known, loss_for
 
+_PACKAGES = ("keras", "tf_keras", "tensorflow")
+
 
 def _activation(name: str) -> Callable[[Any, Any, str], Any]:
     return lambda k, layer, dtype: k.layers.Activation(name, dtype=dtype)
@@ -158,7 +160,7 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
 
 def _from_keras(part: Any) -> bool:
     """Whether its class is Keras' own, of one package or another."""
-    return type(part).__module__.split(".")[0] in ("keras", "tf_keras", "tensorflow")
+    return type(part).__module__.split(".")[0] in _PACKAGES
 
 
 def _chain(model: Any) -> Iterator[Any]:
@@ -228,7 +230,9 @@ def _activated(part: Any, config: dict[str, Any]) -> list[Layer]:
     inner, name = part.activation, config["activation"]
     if _from_keras(inner) and not inner.get_weights():
         return _layers(inner, inner.get_config(), [])
-    if not isinstance(name, str) or name not in ACTIVATIONS:
+    # A function of the user's may have the name of one of Keras'.
+    own = getattr(inner, "__module__", "").split(".")[0] in _PACKAGES
+    if not own or not isinstance(name, str) or name not in ACTIVATIONS:
         raise TypeError(f"activation {name!r} has no equivalent in fastbp")
     return [ACTIVATIONS[name]()]
 

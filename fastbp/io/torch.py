@@ -199,7 +199,12 @@ def fill(network: Network, tensors: dict[str, Array]) -> Network:
                              f"{own[name].shape}")
         if value.dtype.kind not in "iuf":
             raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
-    for name, value in found.items():
+    with np.errstate(over="ignore"):
+        cast = {name: value.astype(network.dtype) for name, value in found.items()}
+    for name, value in cast.items():
+        if (np.isinf(value) & np.isfinite(found[name])).any():
+            raise ValueError(f"{name} holds numbers beyond {network.dtype}")
+    for name, value in cast.items():
         own[name][...] = value
     return network
 

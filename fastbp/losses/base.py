@@ -13,8 +13,10 @@ import numpy as np
 
 from .._jit import driver, prange
 from .._validation import Array, as_array, as_labels, as_matrix, check_choice, same_length
+from ..layers.activations import Sigmoid
 from ..layers.base import Layer, _float_dtype
 from ..layers.drivers import ROW_BLOCK
+from ..layers.softmax import Softmax
 from ..table import HEAD, address, call_loss, has_kernels
 
 
@@ -74,6 +76,12 @@ class Loss:
     def classes(self) -> bool:
         """Whether outputs stand for classes."""
         return self.labels or self.probabilities is not None
+
+    def expected(self, Y: Array) -> Array:
+        """The targets that outputs Y stand for, in the mean: probabilities where there are any."""
+        if self.probabilities in (None, "identity"):
+            return Y
+        return (Softmax() if self.probabilities == "softmax" else Sigmoid()).forward(Y)
 
     def constants(self) -> tuple[float, float]:
         """Numbers that the kernel finds as ``a`` and ``b`` of the head."""

@@ -52,7 +52,8 @@ def poisson(h, x, t, weight, error, dx):
 class PoissonLoss(Loss):
     """E = mean_i e^x_i - t_i x_i per row: X is the log of the rate of counts T.
 
-    dX = (e^X - T) / (n b). The rates themselves are ``numpy.exp(network.predict(X))``.
+    dX = (e^X - T) / (n b). The rates themselves are ``numpy.exp(network.predict(X))``, which
+    ``expected`` gives of the output.
 
     Parameters
     ----------
@@ -72,6 +73,11 @@ class PoissonLoss(Loss):
     def __init__(self, reduction: str = "mean", *, deviance: bool = False) -> None:
         super().__init__(reduction)
         self.deviance = check_bool(deviance, "deviance")
+
+    def expected(self, Y: Array) -> Array:
+        """Rates of counts."""
+        rates: Array = np.exp(Y)
+        return rates
 
     def constants(self) -> tuple[float, float]:
         """Whether the deviance."""
