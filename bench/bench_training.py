@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+
+from fastbp import Dense, Network
+from fastbp.layers import LAYERS, Layer
 from fastbp.peak import peak_flops
 from fastbp.peers.fastbp import BACKENDS, FastbpBackend
 from fastbp.peers.numpy import NumpyBackend
@@ -60,6 +64,24 @@ class Rules:
     def track_over_plain(self, row: str, rules: dict[str, float]) -> float:
         """A step's time over that of one without; median over alternating pairs."""
         return ratio_of_times(FastbpBackend(GRID[row], **rules), FastbpBackend(GRID[row]))
+
+
+class Between:
+    """What a layer after each hidden product costs a step."""
+
+    params = (["rl", "fused64", "mnist-m"], ["BatchNorm", "LayerNorm", "Dropout"])
+    param_names = ("row", "layer")
+    timeout = 300
+
+    def track_over_plain(self, row: str, layer: str) -> float:
+        """A step's time over that of one without; median over alternating pairs."""
+        plain, run = FastbpBackend(GRID[row]), FastbpBackend(GRID[row])
+        layers: list[Layer] = []
+        for own in run.network.layers:
+            hidden = isinstance(own, Dense) and own.n_out == GRID[row].sizes[1]
+            layers += [copy.copy(own), *([LAYERS[layer]()] if hidden else [])]
+        run.network = Network(layers, run.network.loss_function, GRID[row].dtype)
+        return ratio_of_times(run, plain)
 
 
 class Late:
