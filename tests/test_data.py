@@ -165,6 +165,55 @@ def test_bad_files_are_one_line_with_their_name(tmp_path: Path, name: str, conte
     assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def packed(path: Path, content: bytes) -> Path:
+    how = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}.get(path.suffix.lower())
+    with pa.output_stream(str(path), compression=how) as file:
+        file.write(content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.bz2", "a.csv.zst"])
+@pytest.mark.parametrize("values", ["uv", "12"])
+@pytest.mark.parametrize("block", [48, 1000, 2**22])
+def test_quotes_that_never_close_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                             name: str, values: str, block: int) -> None:
+    monkeypatch.setattr(arrow, "_BLOCK_BYTES", block)
+    u, v = values
+    for top, end in ((40, 1), (40, 60), (0, 9), (0, 60)):
+        text = "x,z,y\n" + f"1,2,{u}\n" * top + f',,"{v}\n' + f"1,2,{u}\n" * end
+        for content in (text, text[:-1], text.replace("\n", "\r\n"), text + "\n\n"):
+            path = packed(tmp_path / name, content.encode())
+            for wanted in (None, ["x"], ["y", "x"]):
+                with pytest.raises(ValueError, match=rf"row {top} \(counted from 0") as caught:
+                    data.open_table(path).read(wanted)
+                told = str(caught.value)
+                assert str(path) in told and "quote" in told and "never closes" in told
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@pytest.mark.parametrize(("end", "value"), [
+    ('5" pipe', '5" pipe'), ('"u\nv"', "u\nv"), ('"\n"', "\n"), ('"a ""b""\n"', 'a "b"\n'),
+    ('"u"', "u"), ('"u\nv"w"', 'u\nvw"'), ('"u\nv"" "', 'u\nv" '), ("", None), (r"u\n", r"u\n")])
+def test_quotes_that_close_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
+                                end: str, value: str | None) -> None:
+    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 40)
+    for tail in ("", "\n", "\r\n", "\n\n\n"):
+        content = "x,y\n" + '1,"u"\n' * 12 + "2," + end + tail
+        for many in range(12):  # ends of blocks at any place
+            path = packed(tmp_path / name, b"x" * many + content.encode())
+            x = "x" * (many + 1)
+            assert data.open_table(path).read()["y"].tolist() == ["u"] * 12 + [value]
+            assert data.open_table(path).read([x])[x].tolist() == [1] * 12 + [2]
+
+
+def test_quotes_in_the_only_column(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.csv", b'y\nu\n\n"v\nw"\n')
+    assert data.open_table(path).read()["y"].tolist() == ["u", "v\nw"]
+    packed(path, b'y\nu\n\n"v\nw\n')
+    with pytest.raises(ValueError, match=r"a\.csv: the quote .* 'y' in row 1 .* never"):
+        data.learn(path)
+
+
 def test_files_cut_short(tmp_path: Path) -> None:
     df = frame(2000)
     for kind in (".parquet", ".arrow"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,10 @@ def _pyarrow() -> Any:
 
 
 @contextmanager
-def _reading(path: Path, what: str, names: Sequence[str] = ()) -> Iterator[None]:
-    """What pyarrow says of a damaged file, in one line that names it, and columns by name."""
+def _reading(path: Path, what: str,
+             explain: Callable[[str], object] = lambda words: None) -> Iterator[None]:
+    """What pyarrow says of a damaged file, in one line that names it; or what ``explain`` raises.
+    """
     pa = _pyarrow()
     try:
         yield
@@ -42,12 +44,8 @@ def _reading(path: Path, what: str, names: Sequence[str] = ()) -> Iterator[None]
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        explain(str(error))
         words = " ".join(str(error).split())
-        number = re.search(r"CSV column #(\d+)", words)
-        if number and int(number[1]) < len(names):
-            words = words.replace(number[0], f"column {names[int(number[1])]!r}")
-        if "invalid UTF8" in words:
-            raise ValueError(f"{path} is not UTF-8, save it as UTF-8: {words}") from None
         raise ValueError(f"{path} is not a readable {what} file, or cut short: {words}") from None
 
 
@@ -104,6 +102,26 @@ def _columns(batch: Any, names: Sequence[str]) -> Columns:
     return {name: _array(batch.column(name)) for name in names}
 
 
+class _Longer:
+    """A file and what comes after its end, as pyarrow takes files of Python."""
+
+    closed = False
+
+    def __init__(self, file: Any, more: bytes) -> None:
+        self.file, self.more = file, more
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; the last of the file have ``more`` with them, as rows end there."""
+        found: bytes = self.file.read(size)
+        if len(found) < size:
+            found, self.more = found + self.more, b""
+        return found
+
+    def close(self) -> None:
+        """Done with."""
+        self.file.close()
+
+
 class TextFile(Table):
     """Delimited text with a header. It is read in order only: one part.
 
@@ -117,9 +135,8 @@ class TextFile(Table):
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise ValueError(f"delimiter must be one character, got {delimiter!r}")
         self.path, self.label, self.delimiter = path, str(path), delimiter
-        self._types: dict[str, Any] = {}
         pa = _pyarrow()
-        with _reading(path, "CSV"), self._open() as reader:
+        with _reading(path, "CSV", self._explain), self._open({}) as reader:
             schema = reader.schema
             self.kinds = _kinds(schema, path)
         if len(self.kinds) == 1:
@@ -142,14 +159,52 @@ class TextFile(Table):
             raise ValueError(f"{self.path}: one column found, {header!r}, with delimiter "
                              f"{self.delimiter!r}; is it delimiter={other!r}?")
 
-    def _open(self, columns: Sequence[str] | None = None) -> Any:
+    def _open(self, types: Mapping[str, Any], columns: Iterable[str] = (),
+              after: bytes = b"", odd: Any = None) -> Any:
         from pyarrow import csv
 
+        file = _pyarrow().input_stream(str(self.path))
         return csv.open_csv(
-            str(self.path), csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-            csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
-            csv.ConvertOptions(column_types=self._types, strings_can_be_null=True,
-                               include_columns=list(columns) if columns else None))
+            _Longer(file, after) if after else file,
+            csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+            csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True,
+                             invalid_row_handler=odd),
+            csv.ConvertOptions(column_types=types, strings_can_be_null=True,
+                               include_columns=list(columns)))
+
+    def _explain(self, words: str, row: int = 0) -> None:
+        """Say what pyarrow says of the text in words of the table."""
+        if "straddling" in words:
+            raise ValueError(f"{self.path}: row {row} (counted from 0) is longer than 4 MiB: does "
+                             "a quote open there that never closes?") from None
+        found = re.search(r"CSV column #(\d+)(.*(?:value '(.*)'|UTF8).*)", words, re.DOTALL)
+        if not found:
+            return
+        if "\n" in (found[3] or ""):
+            self._check_quotes()
+        name, rest = self.names[int(found[1])], " ".join(found[2].split())
+        utf8 = " is not UTF-8, save it as UTF-8" if found[3] is None else (
+            " is not a readable CSV file, or cut short")
+        raise ValueError(f"{self.path}{utf8}: column {name!r}{rest}") from None
+
+    def _check_quotes(self) -> None:
+        """Refuse a quote that is open at the end of the file, which pyarrow takes for closed.
+
+        It takes in a row too many, which pyarrow calls odd else. Not the way to read always:
+        pyarrow's thread asks Python for bytes, and if left amid that ends the process badly.
+        """
+        last, odd = self.names[-1], list[Any]()
+        after = f"\n{self.delimiter * len(self.names)}\n".encode()
+
+        def skip(row: Any) -> str:
+            odd.append(row)
+            return "skip"
+
+        with self._open({last: _pyarrow().binary()}, [last], after, skip) as reader:
+            row = sum(map(len, reader)) - 1
+        if not odd:
+            raise ValueError(f"{self.path}: the quote that opens column {last!r} in row {row} "
+                             "(counted from 0) never closes") from None
 
     def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
         """The same with these columns read as text or as numbers."""
@@ -163,12 +218,19 @@ class TextFile(Table):
     def part(self, index: int, columns: Sequence[str] | None = None,
              rows: int = ROWS) -> Iterator[Columns]:
         """All rows in order."""
-        names, found = list(columns or self.names), 0
-        with _reading(self.path, "CSV", self.names), self._open(names) as reader:
+        names, last, found, end = list(columns or self.names), self.names[-1], 0, ""
+        # The last column tells of an open quote; as bytes, what it holds is of no account.
+        types = self._types if last in names else self._types | {last: _pyarrow().binary()}
+        with _reading(self.path, "CSV", lambda words: self._explain(words, found)), self._open(
+                types, dict.fromkeys([*names, last])) as reader:
             for batch in reader:
                 found += len(batch)
+                if len(batch):
+                    end = repr(batch.column(last)[-1].as_py())
                 for i in range(0, len(batch), rows):
                     yield _columns(batch.slice(i, rows), names)
+            if re.search(r"\\[nr]", end):  # lines in the very last field: a quote opened there
+                self._check_quotes()
         if not found:
             raise ValueError(f"{self.path} has a header but no rows")
 
