@@ -150,6 +150,8 @@ def test_bundled_names_and_tables_in_memory() -> None:
     ("a.tsv", b"x,y\n1,2\n", r"one column found.*delimiter=','"),
     ("a.csv", "x,größe\n1,2\n".encode("latin-1"), "the header is not UTF-8: save the file as"),
     ("a.csv", "x,y\n1,café\n".encode("latin-1"), "is not UTF-8, save it as UTF-8.*'y'"),
+    ("a.csv", "\ufeffx\ty\n1\t2\n".encode("utf-16-le"), "is UTF-16, save it as UTF-8"),
+    ("a.csv", "\ufeffx,y\n1,2\n".encode("utf-16-be"), "is UTF-16, save it as UTF-8"),
     ("a.csv", b"x,x\n1,2\n", "two columns named 'x'"),
     ("a.csv", b"x,y\n1,2\n1,2,3\n", "not a readable CSV"),
     ("a.parquet", b"PAR1 and no more", "not a readable Parquet file, or cut short"),
@@ -166,10 +168,21 @@ def test_bad_files_are_one_line_with_their_name(tmp_path: Path, name: str, conte
 
 
 def packed(path: Path, content: bytes) -> Path:
-    how = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}.get(path.suffix.lower())
-    with pa.output_stream(str(path), compression=how) as file:
+    how = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+    with pa.output_stream(str(path), compression=how.get(path.suffix.lower())) as file:
         file.write(content)
     return path
+
+
+@pytest.mark.parametrize("name", ["A.CSV", "A.CSV.GZ", "a.tsv.Bz2", "a.csv.ZST", "a.csv.LZ4"])
+def test_endings_are_read_whatever_their_case(tmp_path: Path, name: str) -> None:
+    text = b"x,y\n1,u\n".replace(b",", b"\t" if "tsv" in name else b",")
+    found = data.open_table(packed(tmp_path / name, text)).read()
+    assert found["x"].tolist() == [1] and found["y"].tolist() == ["u"]
+    for content in (b"x,y\n1,2\n", b"") if len(name) > 5 else ():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=name):
+            data.open_table(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.bz2", "a.csv.zst"])

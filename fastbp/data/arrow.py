@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,6 +137,9 @@ class TextFile(Table):
             raise ValueError(f"delimiter must be one character, got {delimiter!r}")
         self.path, self.label, self.delimiter = path, str(path), delimiter
         pa = _pyarrow()
+        with _reading(path, "CSV"), self._bytes() as file:
+            if file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE):
+                raise ValueError(f"{path} is UTF-16, save it as UTF-8")
         with _reading(path, "CSV", self._explain), self._open({}) as reader:
             schema = reader.schema
             self.kinds = _kinds(schema, path)
@@ -159,11 +163,15 @@ class TextFile(Table):
             raise ValueError(f"{self.path}: one column found, {header!r}, with delimiter "
                              f"{self.delimiter!r}; is it delimiter={other!r}?")
 
+    def _bytes(self) -> Any:
+        return _pyarrow().input_stream(str(self.path),
+                                       compression=PACKED.get(self.path.suffix.lower()))
+
     def _open(self, types: Mapping[str, Any], columns: Iterable[str] = (),
               after: bytes = b"", odd: Any = None) -> Any:
         from pyarrow import csv
 
-        file = _pyarrow().input_stream(str(self.path))
+        file = self._bytes()
         return csv.open_csv(
             _Longer(file, after) if after else file,
             csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),

@@ -285,8 +285,8 @@ _READERS: dict[str, Any] = {
     ".csv": _text, ".tsv": _text, ".txt": _text, ".parquet": _parquet, ".pq": _parquet,
     ".arrow": _feather, ".feather": _feather, ".ipc": _feather,
     ".npy": _npy, ".npz": _npz}
-#: Of packed files, and all that a table's name may end with.
-PACKED = (".gz", ".bz2", ".zst", ".lz4")
+#: Of packed files, with pyarrow's names, and all that a table's name may end with.
+PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 ENDINGS = (*_READERS, *PACKED)
 
 __all__ = ["ENDINGS", "ROWS", "Arrays", "Table", "bundled", "column", "join",
