@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,20 @@ def test_bad_data_is_one_line_and_nothing_is_left(case: str, run: Here) -> None:
     assert {p.name for p in run.folder.iterdir()} == before
     np.testing.assert_array_equal(params(Path("out")), kept)
     assert not Path("out/unfinished").exists()
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_words_after_numbers_are_categories_where_that_is_said(
+        run: Here, monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
+    monkeypatch.setattr("fastbp.data.arrow._BLOCK_BYTES", 200)
+    Path("d.csv").write_text("x,a code,y\n" + "1,0x10,3\n2,0x11,4\n" * 40 + "2,0x11,none\n" * 9)
+    argv = ["train", "d.csv", "--target", "y", stream, "--epochs", "1", "-q", "--no-report"]
+    for name in ("a code", "y"):
+        line = run.fails(*argv)
+        assert f"'{name}' was taken for numbers" in line
+        assert f"(--categorical {shlex.quote(name)})" in line
+        argv += ["--categorical", name]
+    assert run(*argv).status == 0
 
 
 def test_files_that_no_run_wrote_stay(run: Here) -> None:

@@ -103,9 +103,19 @@ def test_whole_numbers_at_the_top_bind_nothing_below(tmp_path: Path,
     assert x["x"][40] == 0.5 and np.isnan(x["y"][41])
     path.write_text("y,x\n" + "2,1\n" * 40 + "3,many\n")
     for wanted in (None, ["x"]):
-        with pytest.raises(ValueError, match=r"a\.csv is not a .* column 'x': .*'many'"):
+        with pytest.raises(ValueError, match=r"a\.csv: column 'x' was taken for numbers from .* "
+                                             r"and holds 'many' in row 40 .*=\['x'\]\)$"):
             data.open_table(path).read(wanted)
     assert data.open_table(path).typed(text=["x"]).read()["x"][40] == "many"
+    with pytest.raises(ValueError, match=r"a\.csv: column 'x' must hold numbers, got 'many' in r"):
+        data.open_table(path).typed(numbers=["x"]).read()
+    for top, late, taken in (("0x10", "u" * 55, "numbers"), ("true", "maybe", "true and false"),
+                             ("2020-02-02", "never", "dates or times")):
+        path.write_text(f"x,y\n{(top + ',1' + chr(10)) * 40}{late},2\n")
+        with pytest.raises(ValueError, match=f"'x' was taken for {taken} from") as caught:
+            data.open_table(path).read()
+        assert len(str(caught.value)) < len(str(path)) + 200
+        assert data.learn(path, "y", categorical=["x"]).preprocessor.n_features == 2
 
 
 def test_npy_and_npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
     if streamed is None:
         streamed = is_large(settings["data"])
     make = _stream if streamed else _whole
+    table = own.typed(learned.preprocessor.typed(table))
     return make(settings, table, learned.preprocessor, own, learned.n_rows)
 
 
@@ -114,7 +115,7 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     """All rows in memory. Means and scales come from the training rows alone; categories and
     classes from all, so that a rare one on the wrong side of a split is no stranger."""
     names = [*(entry.name for entry in seen.columns), target.name]
-    columns = seen.typed(table).read(names)
+    columns = table.read(names)
     T = target.encode(column(columns, target.name))
     kept, held, test = split_rows(settings, T, target.task)
     preprocessor = seen

@@ -136,6 +136,7 @@ class TextFile(Table):
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise ValueError(f"delimiter must be one character, got {delimiter!r}")
         self.path, self.label, self.delimiter = path, str(path), delimiter
+        self.given = frozenset[str]()  # columns of numbers that are known as such
         pa = _pyarrow()
         with _reading(path, "CSV"), self._bytes() as file:
             if file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE):
@@ -185,15 +186,26 @@ class TextFile(Table):
         if "straddling" in words:
             raise ValueError(f"{self.path}: row {row} (counted from 0) is longer than 4 MiB: does "
                              "a quote open there that never closes?") from None
-        found = re.search(r"CSV column #(\d+)(.*(?:value '(.*)'|UTF8).*)", words, re.DOTALL)
+        found = re.search(r"CSV column #(\d+): (?:Row #(\d+): )?.*(?:UTF8|value '(.*)')", words,
+                          re.DOTALL)
         if not found:
             return
-        if "\n" in (found[3] or ""):
+        name, value = self.names[int(found[1])], found[3]
+        where = f" in row {int(found[2]) - 2} (counted from 0)" if found[2] else ""
+        if value is None:
+            raise ValueError(f"{self.path} is not UTF-8, save it as UTF-8: column {name!r}{where}"
+                             ) from None
+        if re.search("[\r\n]", value):
             self._check_quotes()
-        name, rest = self.names[int(found[1])], " ".join(found[2].split())
-        utf8 = " is not UTF-8, save it as UTF-8" if found[3] is None else (
-            " is not a readable CSV file, or cut short")
-        raise ValueError(f"{self.path}{utf8}: column {name!r}{rest}") from None
+        value = repr(value if len(value) < 50 else value[:50] + "...")
+        if name in self.given:
+            raise ValueError(f"{self.path}: column {name!r} must hold numbers, got {value}{where}"
+                             ) from None
+        kind = {"numeric": "numbers", "boolean": "true and false"}.get(
+            self.kinds[name], "dates or times")
+        raise ValueError(f"{self.path}: column {name!r} was taken for {kind} from the first 4 MiB "
+                         f"and holds {value}{where}: name it as categorical "
+                         f"(categorical=[{name!r}])") from None
 
     def _check_quotes(self) -> None:
         """Refuse a quote that is open at the end of the file, which pyarrow takes for closed.
@@ -219,7 +231,7 @@ class TextFile(Table):
         pa, other = _pyarrow(), copy.copy(self)
         wanted = {name: pa.string() for name in text} | {name: pa.float64() for name in numbers}
         wanted = {name: kind for name, kind in wanted.items() if name in self.kinds}
-        other._types = self._types | wanted
+        other._types, other.given = self._types | wanted, self.given.union(numbers)
         other.kinds = self.kinds | {name: _kind(kind) for name, kind in wanted.items()}
         return other
 
