@@ -491,6 +491,24 @@ def test_categories_are_the_same_from_every_file(tmp_path: Path, values: list[An
     assert all(np.array_equal(x, X[0]) for x in X)
 
 
+@pytest.mark.parametrize("kind", ["Int64", "UInt64", "int64[pyarrow]"])
+def test_whole_numbers_of_pandas_beyond_floats_stay_apart(kind: str) -> None:
+    df = pd.DataFrame({"b": pd.array([2**60, 2**60 + 1, None, 2**60 + 2], dtype=kind),
+                       "s": pd.array([1, None, 2, 2], dtype=kind), "y": [0, 1, 0, 1]})
+    found = data.learn(df, "y", categorical=["b", "s"]).preprocessor
+    big, small = (column.categories for column in found.columns)
+    assert big == (str(2**60), str(2**60 + 1), str(2**60 + 2)) and small == ("1", "2")
+    np.testing.assert_array_equal(found.transform(df)[:, :3],
+                                  [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    assert data.open_table(df).read()["s"].dtype == float
+    with pytest.raises(ValueError, match="'b' has no value in row 2"):
+        data.learn(df, "b")
+    labels = df.dropna()
+    target = data.learn(labels, "b", task="classification").target
+    assert target is not None and target.classes == [2**60, 2**60 + 2]
+    assert target.encode(labels["b"]).tolist() == [0, 1]
+
+
 def test_words_of_a_category_may_look_like_numbers_in_another_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("f,y\n1.0,2\n,3\n2.0,5\n")

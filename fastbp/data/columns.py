@@ -71,6 +71,15 @@ def rows_of(table: Mapping[str, Any]) -> int:
     return next(iter(lengths.values()))
 
 
+def array(values: Any) -> Array:
+    """As NumPy has it; whole numbers of pandas with holes as floats, where each of them is one."""
+    found, own = np.asarray(values), getattr(values, "dtype", None)
+    if found.dtype.kind == "f" and getattr(own, "kind", "f") in "iu" and (
+            np.abs(found) >= 2**53).any():  # float64 takes some for others
+        return np.asarray(values, object)
+    return found
+
+
 def column(table: Mapping[str, Any], name: str) -> Array:
     """One column as a 1-D array.
 
@@ -82,7 +91,7 @@ def column(table: Mapping[str, Any], name: str) -> Array:
     if name not in table:
         known = ", ".join(map(repr, list(table)[:10])) + (", ..." if len(table) > 10 else "")
         raise ValueError(f"column {name!r} is missing; the table has {known}")
-    values = np.asarray(table[name])
+    values = array(table[name])
     if values.ndim != 1:
         raise ValueError(f"column {name!r} must be 1-D, got shape {values.shape}")
     if values.dtype.kind in "mM":

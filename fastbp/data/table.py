@@ -17,7 +17,7 @@ import numpy as np
 from .. import datasets
 from .._validation import Array, check_size
 from ..io.files import is_special
-from .columns import Matrix, column, missing, rows_of, ways_of
+from .columns import Matrix, array, column, missing, rows_of, ways_of
 
 #: Rows and numbers that come at once, at most, where nothing else is said.
 ROWS, NUMBERS = 65_536, 1024 * 1024
@@ -172,7 +172,7 @@ class Arrays(Table):
         if isinstance(columns, Matrix):
             self.columns: Any = columns
         else:
-            self.columns = {name: np.asarray(columns[name]) for name in columns}
+            self.columns = {name: array(columns[name]) for name in columns}
             for name, values in self.columns.items():
                 if values.ndim != 1:
                     raise ValueError(f"column {name!r} must be 1-D, got shape {values.shape}")
