@@ -321,7 +321,7 @@ def test_moments_hold_where_sums_of_squares_do_not() -> None:
     np.testing.assert_allclose(found.scale(), X.std(axis=0), rtol=1e-7)
     flat = Moments(1)
     flat.add(np.full((50, 1), 0.1))
-    assert flat.scale()[0] == 1.0
+    assert flat.scale()[0] == 1.0 and flat.spread()[0] == 0.0
 
 
 @pytest.mark.parametrize("kind", [".csv", ".parquet", ".feather"])
@@ -364,6 +364,13 @@ def test_matrices_and_columns_give_the_same_features() -> None:
         out = np.full(a.shape, np.nan, "f4")
         assert whole.transform(columns.Matrix(names, X), out=out) is out
         np.testing.assert_array_equal(out, a)
+    beside = columns.Matrix(names[:-1], X[:, :-1], {"x6": X[:, -1].astype("f8")})
+    for drop in ([], ["x0", "x1"]):
+        pre = data.learn(beside, drop=drop).preprocessor
+        np.testing.assert_array_equal(
+            pre.transform(beside), pre.transform({n: X[:, i] for i, n in enumerate(names)}))
+    with pytest.raises(ValueError, match="column 'x6' is missing; the table has 'x0', "):
+        pre.transform(columns.Matrix(names[:-1], X[:, :-1]))
     X[5, 3] = np.nan
     filled = whole.transform(columns.Matrix(names, X))
     assert filled[5, 2] == 0  # x2 is dropped; the mean fills
@@ -582,6 +589,15 @@ def test_rows_are_read_as_what_they_were_learnt_as(tmp_path: Path) -> None:
     pre, target, _ = data.learn(t, "y", categorical=["code"])
     rows = pre.typed(t).read()
     np.testing.assert_array_equal(pre.transform(rows), np.eye(2)[target.encode(rows["y"])])
+
+
+@pytest.mark.parametrize("rows", [10, 60, 5000])
+def test_a_constant_target_is_refused_whatever_its_rounding(rows: int) -> None:
+    y = np.full(rows, 0.1)
+    with pytest.raises(ValueError, match=r"target 'y' is 0\.1 in every row"):
+        data.learn({"x": np.arange(rows), "y": y}, "y")
+    y[0] = np.nextafter(np.float32(0.1), np.float32(1))  # small is not constant
+    assert data.learn({"x": np.arange(rows), "y": y}, "y").target is not None
 
 
 def test_the_task_can_be_said() -> None:

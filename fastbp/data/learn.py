@@ -70,10 +70,15 @@ class Moments:
         self.mean[at] += away * share
         self.count[at] = total
 
-    def scale(self) -> Array:
-        """Standard deviations (divided by n); 1 where a column is constant to rounding."""
+    def spread(self) -> Array:
+        """Standard deviations (divided by n); 0 where a column is constant to rounding."""
         spread = np.sqrt(self.squares / np.maximum(self.count, 1))
-        return np.where(spread > 1e-14 * np.abs(self.mean), spread, 1.0)
+        return np.where(spread > 1e-14 * np.abs(self.mean), spread, 0.0)
+
+    def scale(self) -> Array:
+        """The same, but 1 where a column is constant."""
+        spread = self.spread()
+        return np.where(spread, spread, 1.0)
 
 
 class _Words:
@@ -136,7 +141,7 @@ class _Target:
             few = values is not None and len(values) <= FEW_CLASSES and 2 * len(values) <= n_rows
             task = "classification" if self.words or (few and not self.fractions) else "regression"
         if task == "regression":
-            if self.moments.squares[0] == 0:
+            if not self.moments.spread()[0]:
                 raise ValueError(f"target {self.name!r} is {self.moments.mean[0]:g} in every row: "
                                  "there is nothing to predict")
             return Target(self.name, task, None, float(self.moments.mean[0]),

@@ -83,7 +83,8 @@ class Preprocessor:
             For a missing column, a missing value, an unknown category, what is no number:
             names the column and the row.
         """
-        if isinstance(table, Matrix) and self._moments is not None:
+        if isinstance(table, Matrix) and self._moments is not None and all(
+                entry.name in table.places for entry in self.columns):
             return self._matrix(table, first_row, out)
         values = {entry.name: column(table, entry.name) for entry in self.columns}
         X = self._place(rows_of(values), out)
@@ -147,9 +148,6 @@ class Preprocessor:
         assert self._moments is not None
         mean, scale = self._moments
         names = tuple(entry.name for entry in self.columns)
-        for name in names:
-            if name not in table.places:
-                column(table, name)  # says what is missing
         whole = False
         places: Any = [table.places[name] for name in names]
         if places == list(range(places[0], places[0] + len(names))):
