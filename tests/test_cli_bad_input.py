@@ -161,6 +161,25 @@ def test_rows_are_counted_as_in_the_file(stream: str, run: Here) -> None:
     assert "'z'" in line and "row 77" in line
 
 
+@pytest.mark.parametrize("value", [0.5, 2**60])
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_a_column_with_values_in_rows_held_out_alone(stream: str, value: float,
+                                                     run: Here) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    told = set()
+    for i in range(8):  # one of them is held out
+        found = {"x": [0.5, 1.5] * 4, "s": [value if j == i else None for j in range(8)],
+                 "y": [1.5, 2.5, 3.5, 4.5] * 2}
+        parquet.write_table(pa.table(found), "d.parquet")
+        done = run("train", "d.parquet", "--target", "y", stream, "--validation-split", "0.5",
+                   "--missing", "impute", "--epochs", "1", "-q", "--no-report", "--overwrite")
+        told.add((done.status, done.err))
+    assert told == {(0, ""), (1, "fastbp: error: column 's' has no value in any row to train on: "
+                                 "drop it (--ignore s)\n")}
+
+
 @pytest.fixture
 def trained(run: Here) -> Here:
     table(run.folder / "d.csv")

@@ -28,6 +28,9 @@ _UNPACKED = {".parquet": 6, ".pq": 6, ".npz": 3, ".gz": 8, ".bz2": 8, ".zst": 8,
 #: Most rows that a stream holds out: they stay in memory.
 MOST_HELD = 50_000
 
+#: The rows that are not held out, where none of them has a value.
+_TRAINED = "any row to train on"
+
 Rows = tuple[Array, Array]
 
 
@@ -121,6 +124,7 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     preprocessor = seen
     if len(kept) < n_rows:
         part = Arrays(rows_at(columns, kept), table.label)
+        part.any_row = _TRAINED
         preprocessor = _measured(settings, part, seen)
     X = preprocessor.transform(columns)
 
@@ -230,7 +234,7 @@ class Share(Table):
     def __init__(self, table: Table, low: float, high: float, seed: int) -> None:
         self.table, self.low, self.high, self.seed = table, low, high, seed
         self.label, self.kinds, self.n_parts = table.label, table.kinds, table.n_parts
-        self.part_bytes = table.part_bytes
+        self.part_bytes, self.any_row = table.part_bytes, _TRAINED
 
     def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
         """The same with these columns read as text or as numbers."""

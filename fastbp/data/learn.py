@@ -158,8 +158,9 @@ class _Target:
 class _Features:
     """What is gathered of the columns that features are made of."""
 
-    def __init__(self, kinds: Mapping[str, str], stand_ins: Collection[str], most: int) -> None:
-        self.kinds = dict(kinds)
+    def __init__(self, kinds: Mapping[str, str], stand_ins: Collection[str], most: int,
+                 any_row: str) -> None:
+        self.kinds, self.any_row = dict(kinds), any_row
         own = [name for name, kind in kinds.items() if kind != "categorical"]
         self.places = {name: i for i, name in enumerate(own)}
         self.moments = Moments(len(own))
@@ -191,7 +192,8 @@ class _Features:
         for name, kind in self.kinds.items():
             i, words = self.places.get(name, -1), self.words.get(name)
             if not (words.counts if words else self.moments.count[i]):
-                raise ValueError(f"column {name!r} has no value in any row: drop it")
+                raise ValueError(f"column {name!r} has no value in {self.any_row}: drop it "
+                                 f"(drop=[{name!r}])")
             row = words.missing if words else self.missing.get(name)
             if row is not None and not impute:
                 refuse_missing(name, np.ones(1, bool), row)
@@ -290,7 +292,7 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
         if name and kinds.get(name) != "categorical":
             raise ValueError(f"encoding names column {name!r}, which gives no categories "
                              f"(with categorical=[{name!r}] it does)")
-    features = _Features(kinds, stand_ins, most)
+    features = _Features(kinds, stand_ins, most, table.any_row)
     wanted = None if target is None else _Target(target, task)
     rows, columns = 0, [*kinds, *([] if target is None else [target])]
     for piece in table.batches(columns):
@@ -314,9 +316,11 @@ def _check_kinds(table: Table, target: str | None, kinds: dict[str, str]) -> Non
         raise ValueError(f"column {name!r} holds dates or times: turn them into numbers (year, "
                          f"hour, days since ...) or drop it (drop=[{name!r}])")
     for name in _first(kinds, "empty"):
-        later = "" if table.looked_at == "any row" else (
-            f", or say what it is (categorical=[{name!r}], in Python also numeric)")
-        raise ValueError(f"column {name!r} has no value in {table.looked_at}: drop it "
+        where, later = table.any_row, ""
+        if table.looked_at:
+            where, later = table.looked_at, (
+                f", or say what it is (categorical=[{name!r}], in Python also numeric)")
+        raise ValueError(f"column {name!r} has no value in {where}: drop it "
                          f"(drop=[{name!r}]){later}")
     for name in _first(kinds, "other"):
         raise ValueError(f"column {name!r} holds neither numbers, words nor booleans: drop it "

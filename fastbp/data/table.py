@@ -45,7 +45,9 @@ class Table:
     target : str or None
         The column to predict, where the source says so.
     looked_at : str
-        Where kinds come from, for messages.
+        Where kinds come from, if not from all rows, for messages.
+    any_row : str
+        Which rows it has, for messages.
     """
 
     label: str = "table"
@@ -54,7 +56,8 @@ class Table:
     n_parts: int = 1
     part_bytes: int = 0
     target: str | None = None
-    looked_at: str = "any row"
+    looked_at: str = ""
+    any_row: str = "any row"
 
     @property
     def names(self) -> list[str]:
