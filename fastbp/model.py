@@ -21,6 +21,8 @@ from .data.target import Target
 from .io.safetensors import describe, load, read, write
 from .network import Network
 
+#: In the folder that ``fastbp train`` makes.
+FILE = "model.safetensors"
 #: Metadata of a model file, beside "fastbp", the network.
 PREPROCESSING, TARGET, INFO = "fastbp.preprocessing", "fastbp.target", "fastbp.info"
 
@@ -188,8 +190,19 @@ def _version() -> str:
     return __version__
 
 
+def file_of(path: str | os.PathLike[str]) -> str:
+    """The model's file: ``path``, or that in the folder that ``fastbp train`` made."""
+    path = os.fsdecode(path)
+    return os.path.join(path, FILE) if os.path.isdir(path) else path
+
+
 def load_model(path: str | os.PathLike[str]) -> Model:
     """The model in ``path``: of ``Model.save``, or a network alone of ``Network.save``.
+
+    Parameters
+    ----------
+    path : path
+        The file, or the folder that ``fastbp train`` made.
 
     Raises
     ------
@@ -198,6 +211,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     OSError
         If it cannot be read.
     """
+    path = file_of(path)
     metadata = read(path)[1]
     info = _json(metadata, INFO, path) or {}
     try:

@@ -252,6 +252,15 @@ def test_early_stopping_and_time_limit_say_so(run: Here) -> None:
     assert done.json["epochs"] > epochs
 
 
+def test_a_finished_run_says_where_it_is_now(run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "iris", *QUICK, "--resume", "--json", "-o")
+    assert run(*argv, "a").json["model"] == "a/model.safetensors"
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    again = run(*argv, "../a").json
+    assert (again["output"], again["model"]) == ("../a", "../a/model.safetensors")
+
+
 def test_the_report_is_written_or_its_package_named(run: Here,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")

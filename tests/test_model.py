@@ -171,6 +171,15 @@ def test_other_formats_and_versions_are_told(tmp_path: Path) -> None:
         load_model(tmp_path / "none")
 
 
+def test_the_folder_of_a_model_stands_for_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="model.safetensors"):
+        load_model(tmp_path)
+    trained("group").save(tmp_path / "model.safetensors")
+    for path in (tmp_path, str(tmp_path)):
+        np.testing.assert_array_equal(load_model(path).predict(table()),
+                                      load_model(tmp_path / "model.safetensors").predict(table()))
+
+
 @pytest.mark.parametrize(("part", "place", "value"), [
     ("fastbp.target", ["mean"], 10**400), ("fastbp.target", ["classes", 0], None),
     ("fastbp.target", ["classes", 0], 1), ("fastbp", ["layers", 0, "n_in"], 10**400),

@@ -26,10 +26,11 @@ def command(model: str, data: str, target: str | None, delimiter: str | None, ba
     """
     import numpy as np
 
+    from ..model import load_model
     from . import models, scores
     from .prepare import opened
 
-    found = models.open_model(model)
+    found = load_model(model)
     own = models.target_of(found, target, opened(data, delimiter))
     truth, output = [], []
     for X, T in models.batches(found, data, delimiter, batch_rows, own):

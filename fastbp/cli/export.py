@@ -27,9 +27,9 @@ def command(model: str, output: str, kind: str | None) -> None:
     if kind is None:
         raise click.UsageError(f"--output {output}: name a --format, or one of the endings "
                                f"{', '.join(ENDINGS)}")
-    from . import models
+    from ..model import load_model
 
-    found = models.open_model(model)
+    found = load_model(model)
     try:
         _write(kind, found, output)
     except OSError as error:  # the name of a temporary file says little

@@ -13,10 +13,10 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
 def command(model: str, as_json: bool) -> None:
     """What is in MODEL: layers, columns, sizes, who wrote it and how."""
+    from ..model import load_model
     from ..plot.canvas import plain
-    from . import models
 
-    found = models.open_model(model)
+    found = load_model(model)
     entries = _entries(found, model)
     if as_json:
         click.echo(json.dumps(entries))
@@ -39,16 +39,14 @@ def command(model: str, as_json: bool) -> None:
 
 def _entries(found: Any, path: str) -> dict[str, Any]:
     import os
-    from pathlib import Path
 
-    from .output import MODEL
+    from ..model import file_of
 
-    network = found.network
-    file = Path(path) / MODEL if Path(path).is_dir() else Path(path)
+    network, file = found.network, file_of(path)
     columns = [] if found.preprocessor is None else [
         {"name": c.name, "kind": type(c).__name__.lower(), "what": _what(c)}
         for c in found.preprocessor.columns]
-    return {"file": os.fspath(file), "bytes": file.stat().st_size,
+    return {"file": file, "bytes": os.path.getsize(file),
             "layers": [repr(layer) for layer in network.layers],
             "loss": repr(network.loss_function), "dtype": network.dtype.name,
             "inputs": network.n_in, "outputs": network.n_out, "parameters": network.n_params,

@@ -1,30 +1,15 @@
-"""Model files as arguments of commands, and tables read for them."""
+"""What a model makes of the tables that commands are given."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from .._validation import Array
 from ..data import Table, Target
 from ..data.columns import column, rows_of
-from ..model import Model, load_model
-from .output import MODEL
+from ..model import Model
 from .prepare import opened
-
-
-def open_model(path: str) -> Model:
-    """The model in a file, or in the folder that ``fastbp train`` made.
-
-    Raises
-    ------
-    ValueError, OSError
-        If it cannot be read.
-    """
-    if Path(path).is_dir():
-        path = str(Path(path) / MODEL)
-    return load_model(path)
 
 
 def batches(model: Model, data: str, delimiter: str | None, rows: int,

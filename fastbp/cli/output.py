@@ -21,11 +21,11 @@ from ..data import Preprocessor, Target
 from ..engine import EPOCH, POSITION
 from ..io.files import write_whole
 from ..io.safetensors import read
-from ..model import load_model
+from ..model import FILE, load_model
 from . import config
 
 MODEL, CONFIG, METRICS, REPORT, RESULT = (
-    "model.safetensors", "config.toml", "metrics.jsonl", "report.html", "result.json")
+    FILE, "config.toml", "metrics.jsonl", "report.html", "result.json")
 CHECKPOINT, RESULTS, BEST = "checkpoint.safetensors", "results.csv", "best.toml"
 #: What an unfinished run has learnt of its data, for one that goes on to compare.
 LEARNED = "learned.json"
@@ -163,11 +163,11 @@ class Output:
         return int(cursor[EPOCH] + (cursor[POSITION] > 0))
 
     def result(self) -> dict[str, Any]:
-        """What the finished run said of itself."""
+        """What the finished run said of itself; its folder is where it is now."""
         try:
             found = json.loads((self.folder / RESULT).read_text())
-            return found if isinstance(found, dict) else {}
-        except (OSError, ValueError):
+            return {**found, "output": str(self.folder), "model": str(self.folder / MODEL)}
+        except (OSError, TypeError, ValueError):
             return {}
 
     def begin(self, plan: str, settings: dict[str, Any], version: str,

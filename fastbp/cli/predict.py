@@ -27,12 +27,13 @@ def command(model: str, data: str, output: str | None, delimiter: str | None, ba
     MODEL is a file, or a folder that fastbp train made; DATA as for train, with the columns that
     the model was trained on. A file is written whole or not at all.
     """
+    from ..model import load_model
     from . import models, writers
 
     if output is not None and Path(output).exists() and Path(data).exists() and (
             Path(output).samefile(data)):
         raise click.UsageError(f"--output {output} would replace DATA: choose another")
-    found = models.open_model(model)
+    found = load_model(model)
     writer = writers.open_writer(output)
     with writer:
         at = 0
