@@ -15,6 +15,7 @@ pytest.importorskip("click")
 pytest.importorskip("pyarrow")
 
 import fastbp
+from fastbp import load_model
 from fastbp.cli import many
 
 from .builders import classifier
@@ -52,6 +53,9 @@ BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
         "x,y\n1,café\n".encode("latin-1")), ["--target", "y"], ["d.csv: column 'y' is not UTF-8"]),
     "a column of nothing": ("d.csv", lambda p: p.write_text("x,no y,z\n1,,2\n"), ["--target", "z"],
                             ["'no y'", "no value in any row", "(--ignore 'no y')"]),
+    "too many words": ("d.csv", lambda p: table(p, id=[f"i{i}" for i in range(200)]),
+                       ["--target", "y", "--max-categories", "150"],
+                       ["'id'", "more than 150", "(--ignore id), or raise --max-categories 150"]),
     "truncated parquet": ("d.parquet", _cut_parquet, ["--target", "y"],
                           ["d.parquet", "Parquet"]),
     "text for parquet": ("d.parquet", lambda p: p.write_text("x,y\n1,2\n"), ["--target", "y"],
@@ -220,6 +224,15 @@ def test_unknown_categories_can_be_let_in(run: Here) -> None:
     table(run.folder / "new.csv", colour=np.full(200, "purple"))
     done = run("predict", "m", "new.csv")
     assert done.status == 0 and len(done.out.splitlines()) == 201
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_more_categories_can_be_let_in(stream: str, run: Here) -> None:
+    table(run.folder / "d.csv", id=[f"i{i}" for i in range(200)])
+    assert "--max-categories 100" in run.fails("train", "d.csv", "--target", "y", "-q", stream)
+    assert run("train", "d.csv", "--target", "y", "--max-categories", "200", "--epochs", "1",
+               "-q", "--no-report", "-o", "m", stream).status == 0
+    assert load_model("m").info["config"]["max_categories"] == 200
 
 
 def test_missing_values_can_be_filled(run: Here) -> None:

@@ -25,8 +25,9 @@ _PIPE_CLOSED = _BY_SIGNAL + 13
 _MOMENT = 0.01
 #: Arguments that the library's messages name, as in drop=['x'], and the options that they are.
 _OPTIONS = {"drop": "--ignore", "categorical": "--categorical", "missing": "--missing",
-            "unknown": "--unknown", "delimiter": "--delimiter"}
-_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=\[?(['\"])(.*?)\2\]?")
+            "unknown": "--unknown", "delimiter": "--delimiter",
+            "max_categories": "--max-categories"}
+_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?:\[?(['\"])(.*?)\2\]?|(\d+))")
 
 
 class Diverged(Exception):
@@ -83,7 +84,7 @@ def _fail(error: Any, status: int = FAILED) -> int:
 
 
 def _option(found: re.Match[str]) -> str:
-    return f"{_OPTIONS[found[1]]} {shlex.quote(found[3])}"
+    return f"{_OPTIONS[found[1]]} {found[4] or shlex.quote(found[3])}"
 
 
 def of_file(error: OSError) -> str:

@@ -48,6 +48,8 @@ def _data() -> list[Option]:
                 help="Column of numbers that are names; can be given again."),
         _option("Data", "--encoding", type=click.Choice(["onehot", "ordinal"]),
                 default="onehot", help="Of categorical columns."),
+        _option("Data", "--max-categories", type=Count(), default=100,
+                help="Most different values of a column of words."),
         _option("Data", "--unknown", type=click.Choice(["error", "ignore"]), default="error",
                 help="Categories that predict meets first."),
         _option("Data", "--missing", type=click.Choice(["refuse", "impute"]), default="refuse",

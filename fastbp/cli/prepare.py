@@ -103,7 +103,8 @@ def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
     return {"task": settings["task"], "categorical": tuple(settings["categorical"]),
             "drop": tuple(settings["ignore"]), "encoding": settings["encoding"],
             "missing": "impute" if settings["missing"] == "impute" else "error",
-            "unknown": settings["unknown"], "standardize": standardise}
+            "unknown": settings["unknown"], "standardize": standardise,
+            "max_categories": settings["max_categories"]}
 
 
 def _some(names: Sequence[str]) -> str:
