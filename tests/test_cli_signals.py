@@ -181,6 +181,31 @@ def test_a_signal_while_results_are_moved_waits(run: Here,
         "checkpoint.safetensors"}
 
 
+@pytest.mark.parametrize("again", [("--resume",), (), ("--overwrite",)])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "config.toml", "model.safetensors"])
+def test_the_next_start_completes_moving(name: str, again: tuple[str, ...], run: Here,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "iris", "--epochs", "2", "-q", "--no-report", "-o")
+    assert run(*argv, "r", "--seeds", "0,1").status == 0  # of another kind, with other files
+    assert run(*argv, "new", "--seed", "1").status == 0
+    replace = os.replace
+
+    def stopped(source: Any, place: Any) -> None:
+        if Path(place) == Path("r", name):
+            raise OSError(5, "Input/output error", str(place))
+        replace(source, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stopped)
+        run.fails(*argv, "r", "--seed", "1", "--overwrite")
+    done = run(*argv, "r", "--seed", "1", *again)
+    assert done.status == (0 if again else 1)
+    assert ("r is finished" in done.err) == (again == ("--resume",)), done.err
+    assert {p.name for p in Path("r").iterdir()} == {p.name for p in Path("new").iterdir()}
+    np.testing.assert_array_equal(params(Path("r")), params(Path("new")))
+    assert Path("r/config.toml").read_text() == Path("new/config.toml").read_text()
+
+
 def test_an_interrupt_before_training_leaves_nothing(run: Here,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     from fastbp.cli import run as module
@@ -261,6 +286,62 @@ def test_two_runs_in_one_folder_are_refused(run: Here) -> None:
     assert run("train", "iris", "-o", folder, "-q", "--epochs", "1", "--no-report").status == 0
 
 
+@pytest.mark.parametrize("how", ["finished", "unfinished", "begun"])
+@pytest.mark.parametrize("option", [(), ("--resume",)])
+def test_what_another_start_has_done_meanwhile_stays(how: str, option: tuple[str, ...], run: Here,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastbp.cli import main
+    from fastbp.cli import run as module
+
+    argv = ["train", "iris", "-o", "r", "--epochs", "3", "-q", "--no-report", *option]
+    before, plain = dict[Path, bytes](), module.prepare
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in Path("r").rglob("*") if path.is_file()}
+
+    def meanwhile(settings: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "prepare", plain)
+            if how != "finished":
+                _Signalling(patch, 2)
+            main(argv)
+        if how == "begun":  # and killed before its first checkpoint
+            Path("r/unfinished/checkpoint.safetensors").unlink()
+        before.update(files())
+        return plain(settings)
+
+    monkeypatch.setattr(module, "prepare", meanwhile)
+    done = run(*argv)
+    assert done.status == 1 and "fastbp: error: " in done.err.splitlines()[-1], done
+    assert len(before) > 2 and before == files()
+    monkeypatch.setattr(module, "prepare", plain)
+    assert run(*argv, *(() if option else ("--overwrite",))).status == 0
+
+
+def test_what_is_removed_is_locked_until_it_is_gone(run: Here,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    from fastbp.cli.output import Output
+
+    settings = {"data": "iris", "output": "r", "overwrite": True, "resume": False}
+    first, second, release, flock = Output("r"), Output("r"), Output.release, fcntl.flock
+    first.begin("new", settings, "0", "")
+
+    def released(output: Output) -> None:
+        assert not Path("r/unfinished").exists()
+        release(output)
+
+    def late(*given: Any) -> None:
+        first.discard()
+        flock(*given)
+
+    monkeypatch.setattr(Output, "release", released)
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(ValueError, match="another fastbp train is at work"):
+        second.begin("new", settings, "0", "")  # the lock of a file that is gone holds nobody off
+
+
 def test_more_epochs_go_on_from_a_finished_run(run: Here) -> None:
     argv = ("train", "iris", "-q", "--no-report")
     assert run(*argv, "--epochs", "7", "-o", "whole").status == 0
@@ -277,7 +358,7 @@ def test_changed_data_are_not_gone_on_with(begun: bool, run: Here) -> None:
     table(run.folder / "d.csv")
     assert run(*argv, 2).status == 0
     if begun:
-        shutil.copytree("r", "r/unfinished")
+        shutil.copytree("r", "r/unfinished", ignore=shutil.ignore_patterns("model.*"))
         Path("r/unfinished/learned.json").write_text(json.dumps({"rows": 3}))
     else:
         text = Path("d.csv").read_text()

@@ -11,7 +11,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ MODEL, CONFIG, METRICS, REPORT, RESULT = (
     FILE, "config.toml", "metrics.jsonl", "report.html", "result.json")
 CHECKPOINT, RESULTS, BEST = "checkpoint.safetensors", "results.csv", "best.toml"
 #: What an unfinished run has learnt of its data, for one that goes on to compare.
-LEARNED = "learned.json"
-#: In the order in which they are moved: where the model is, all is.
-FILES = (CHECKPOINT, METRICS, REPORT, RESULTS, BEST, CONFIG, RESULT, MODEL)
+LEARNED, LOCK = "learned.json", ".lock"
+#: In the order in which they are moved: until the first is, none is; where the model is, all are.
+FILES = (METRICS, CHECKPOINT, REPORT, RESULTS, BEST, CONFIG, RESULT, MODEL)
 #: Settings that an unfinished run may be gone on with changed.
 FREE = ("threads", "time_limit", "checkpoint_every", "report", "epochs")
 
@@ -57,6 +57,7 @@ class Output:
         self.folder = Path(folder)
         self.work = self.folder / "unfinished"
         self._lock: Any = None
+        self._new_folder = False
         near = self.folder
         while not near.exists() and near != near.parent:
             near = near.parent
@@ -123,8 +124,8 @@ class Output:
         found = [path for path in (self.work.iterdir() if self.work.is_dir() else ())
                  if path.is_dir() or not (path.name in (*FILES, LEARNED)
                                           or path.name.startswith((".", "checkpoint")))]
-        ours = self.finished or self.begun or (self.work / MODEL).exists()  # half moved
-        if not (ours or "fastbp" in self.result() or settings["overwrite"]):
+        ours = self.finished or self.begun or "fastbp" in self.result()
+        if not (ours or settings["overwrite"]):
             found += [self.folder / name for name in FILES if (self.folder / name).exists()]
         if found:
             raise ValueError(f"--output {self.folder}: {found[0]} is not of a run of fastbp "
@@ -170,31 +171,55 @@ class Output:
         except (OSError, TypeError, ValueError):
             return {}
 
-    def begin(self, plan: str, settings: dict[str, Any], version: str,
-              learned: str) -> None:
+    def complete(self) -> None:
+        """Move what a run that was stopped as it moved its files has left.
+
+        Raises
+        ------
+        OSError
+            If it cannot be moved.
+        ValueError
+            If another process does that.
+        """
+        if self._half_moved:
+            self._enter()
+            self._leave()
+
+    @property
+    def _half_moved(self) -> bool:
+        """Whether all is written and not all moved."""
+        return (self.work / LEARNED).exists() and (self.work / MODEL).exists()
+
+    def begin(self, plan: str, settings: dict[str, Any], version: str, learned: str, *,
+              alone: bool = True) -> None:
         """Make DIR/unfinished, empty unless a run goes on, of data of which the same was learnt.
 
         Raises
         ------
         OSError
             If it cannot be written.
-        ValueError
-            If another process works in it, or the data have changed since.
+        ValueError, click.UsageError
+            If another process works in it or has since ``plan``, or the data have changed.
         """
-        if plan == "resume" and self._learned() not in (None, learned):
-            if not settings["overwrite"]:
-                raise ValueError(f"--resume: {settings['data']} has changed since the run in "
-                                 f"{self.folder} began, or an earlier fastbp took other figures "
-                                 "of it; --overwrite starts anew")
-            plan = "new"
         self._new_folder = not self.folder.exists()
         self.work.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        self._enter()
+        try:
+            if self.plan(settings, alone=alone) != plan:
+                raise ValueError(f"another fastbp train has been at work in {self.folder} since "
+                                 "this one started")
+            if plan == "resume" and self._learned() not in (None, learned):
+                if not settings["overwrite"]:
+                    raise ValueError(f"--resume: {settings['data']} has changed since the run in "
+                                     f"{self.folder} began, or an earlier fastbp took other "
+                                     "figures of it; --overwrite starts anew")
+                plan = "new"
+        except BaseException:
+            self._leave()
+            raise
         try:
             if plan == "new":
-                for path in self.work.iterdir():
-                    if path.name != ".lock":
-                        path.unlink()
+                self._clear()
             elif not self.begun:
                 shutil.copyfile(self.folder / CHECKPOINT, self.work / CHECKPOINT)
             self.write(LEARNED, learned.encode())
@@ -215,18 +240,26 @@ class Output:
         except (OSError, ValueError, KeyError):
             return None
 
+    def _enter(self) -> None:
+        """Lock other processes out; move what one of them has left half moved."""
+        self._take_lock()
+        if self._half_moved:
+            self._move()
+
     def _take_lock(self) -> None:
         try:
             import fcntl
         except ImportError:  # not a Unix
             return
-        self._lock = open(self.work / ".lock", "w")  # noqa: SIM115
+        self._lock = open(self.work / LOCK, "w")  # noqa: SIM115
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.work / LOCK))
         except OSError:
-            self._lock.close()
-            self._lock = None
-            raise ValueError(f"another fastbp train is at work in {self.folder}") from None
+            held = False
+        if not held:  # or of a file that was removed since
+            self.release()
+            raise ValueError(f"another fastbp train is at work in {self.folder}")
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[None]:
@@ -246,24 +279,45 @@ class Output:
 
     def finish(self) -> None:
         """Move the results into place."""
-        for name in FILES:
-            if self.finished and not (self.work / name).exists():
-                (self.folder / name).unlink(missing_ok=True)  # of that run, of another kind
+        self._move()
+        self.discard()
+
+    def _move(self) -> None:
+        if (self.work / FILES[0]).exists():  # else done, and some of them are there
+            for name in FILES:
+                if self.finished and not (self.work / name).exists():
+                    (self.folder / name).unlink(missing_ok=True)  # of that run, of another kind
         for name in FILES:
             if (self.work / name).exists():
                 os.replace(self.work / name, self.folder / name)
-        self.discard()
+        (self.work / LEARNED).unlink()
+
+    def _clear(self) -> None:
+        for path in self.work.iterdir():
+            if path.name != LOCK:
+                path.unlink()
 
     def discard(self) -> None:
         """Remove DIR/unfinished, and DIR if this run made it and nothing is in it."""
-        self.release()
+        with suppress(OSError):
+            self._clear()  # while others are locked out
         shutil.rmtree(self.work, ignore_errors=True)
-        if self._new_folder and self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        self.release()
+        # NFS keeps a file, and so its folder, as long as it is open.
+        for folder in (self.work, *([self.folder] if self._new_folder else [])):
+            with suppress(OSError):
+                folder.rmdir()
 
     def give_up(self) -> None:
         """After an error: keep DIR/unfinished if there is something to go on from."""
-        if any(self.work.glob("*checkpoint*.safetensors")):
+        if any(self.work.glob("*checkpoint*.safetensors")) or self._half_moved:
+            self.release()
+        else:
+            self.discard()
+
+    def _leave(self) -> None:
+        """Let other processes in, whatever of theirs is here."""
+        if any(path.name != LOCK for path in self.work.iterdir()):
             self.release()
         else:
             self.discard()

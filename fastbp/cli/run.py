@@ -77,6 +77,7 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
         For what is wrong, in one line.
     """
     output = Output(settings["output"] or f"fastbp-{name_of(settings['data'])}")
+    output.complete()
     found = many.expand(settings, grid)
     plan = output.plan(settings, alone=len(found) == 1)
     if plan == "done":
@@ -91,7 +92,7 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
               f"{', read block by block' if data.streamed else ''}\n{runs[0].network.summary()}",
               file=sys.stderr, flush=True)
     output.begin(plan, settings, __version__,
-                 learned(data.preprocessor, data.target, data.n_train))
+                 learned(data.preprocessor, data.target, data.n_train), alone=len(found) == 1)
     try:
         began = time.monotonic()
         with SIGNALS.gently(), output.writing(), warnings.catch_warnings():
@@ -101,13 +102,15 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
             raise Stopped(SIGNALS.caught)
         good = [one for one in runs if not one.diverged]
         if not good:
-            output.discard()
             raise Diverged(f"training diverged (loss {runs[0].history['loss'][-1]}), nothing "
                            f"saved; try a --lr below {runs[0].settings['lr']}")
         _save(output, data, runs, min(good, key=lambda one: many.rank(one, data)), settings,
               time.monotonic() - began)
     except (Stopped, KeyboardInterrupt) as error:
         return _interrupted(output, error, settings["as_json"])
+    except Diverged:
+        output.discard()
+        raise
     except BaseException:
         output.give_up()
         raise
