@@ -238,6 +238,34 @@ def test_monitor_turns_the_choice(run: Here) -> None:
     assert rows[done.json["best"]]["val_accuracy"] == max(r["val_accuracy"] for r in rows)
 
 
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
+def test_figures_are_of_the_epoch_that_is_kept(monitor: str, run: Here) -> None:
+    argv = ("train", "wine", "--early-stopping", "--patience", "4", "--epochs", "60", "--lr",
+            "0.05", "--monitor", monitor, "--no-report", "-q", "--json", "-o")
+    done = run(*argv, "several", "--seeds", "0..3").json
+    curves = [json.loads(x) for x in Path("several/metrics.jsonl").read_text().splitlines()]
+    sign = -1 if monitor == "val_loss" else 1
+    for row in done["runs"]:
+        own = [epoch for epoch in curves if epoch["run"] == row["run"]]
+        kept = max(own, key=lambda epoch: sign * epoch[monitor])  # the first of the best
+        assert row["best_epoch"] == kept["epoch"] < row["epochs"] == len(own)
+        names = ("loss", "val_loss", "val_accuracy")
+        assert [row[name] for name in names] == [kept[name] for name in names]
+    best = done["runs"][done["best"]]
+    assert sign * best[monitor] == max(sign * row[monitor] for row in done["runs"])
+    assert done["scores"]["accuracy"] == pytest.approx(best["val_accuracy"])
+    assert (done["loss"], done["best_epoch"]) == (best["loss"], best["best_epoch"])
+    rows = list(csv.DictReader(Path("several/results.csv").read_text().splitlines()))
+    assert [int(row["best_epoch"]) for row in rows] == [r["best_epoch"] for r in done["runs"]]
+    # one that goes on after its best epoch
+    first = run(*argv, "one", "--epochs", best["best_epoch"] + 1, "--seed", done["best"]).json
+    again = run(*argv, "one", "--seed", done["best"], "--resume").json
+    for one in (first, again):
+        assert (one["loss"], one["best_epoch"]) == (best["loss"], best["best_epoch"])
+    assert again["epochs"] == best["epochs"]
+    assert "best_epoch" not in run("train", "iris", *QUICK, "--json").json
+
+
 def test_early_stopping_and_time_limit_say_so(run: Here) -> None:
     done = run("train", "iris", "--early-stopping", "--patience", "0", "--epochs", "500", "--lr",
                "0.1", "--no-report", "-q")

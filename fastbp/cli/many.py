@@ -55,9 +55,7 @@ def check_monitor(monitor: str, data: Prepared) -> None:
 def rank(one: One, data: Prepared) -> float:
     """The figure that runs are compared by, less being better."""
     name = build.monitored(one.settings, data.held)
-    if one.early is not None:
-        return -one.early.best
-    value = one.history.get(name, [math.inf])[-1]
+    value = one.figures.get(name, math.inf)
     return -value if any(word in name for word in ("accuracy", "r2")) else value
 
 
@@ -102,11 +100,11 @@ def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[di
     """results.csv, the figures of all epochs, and the settings of the best; the rows."""
     found = []
     for one in runs:
-        figures = {k: v[-1] for k, v in one.history.items()
+        figures = {k: v for k, v in one.figures.items()
                    if k in ("loss", "val_loss", "val_accuracy", "val_r2")}
         found.append({"run": one.settings["run"],
                       **{name: _short(one.settings[name]) for name in one.settings["varied"]},
-                      **figures, "epochs": one.epochs,
+                      **figures, **one.counts,
                       "status": "diverged" if one.diverged else one.status,
                       "seconds": round(one.watch.seconds, 3), "best": one is best})
     text = io.StringIO()

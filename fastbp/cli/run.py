@@ -52,6 +52,18 @@ class One:
         return next((h for h in self.hooks if isinstance(h, EarlyStopping)), None)
 
     @property
+    def figures(self) -> dict[str, float]:
+        """Those of the epoch whose weights it has: the best of early stopping, else the last."""
+        at = -1 if self.early is None else self.early.best_epoch
+        return {name: values[at] for name, values in self.history.items()}
+
+    @property
+    def counts(self) -> dict[str, int | None]:
+        """Epochs that it has seen; with early stopping also the one that it has kept, from 1."""
+        kept = {} if self.early is None else {"best_epoch": self.early.best_epoch + 1 or None}
+        return {"epochs": self.epochs, **kept}
+
+    @property
     def epochs(self) -> int:
         """Whole epochs that it has seen."""
         return int(self.network.last_run.cursor[1]) if self.network.last_run else 0
@@ -156,8 +168,8 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
         "status": best.status, "output": str(output.folder), "model": str(output.folder / MODEL),
         "data": settings["data"], "task": data.target.task, "target": data.target.name,
         "rows": data.n_train, "features": data.preprocessor.n_features,
-        "parameters": best.network.n_params, "epochs": best.epochs,
-        "loss": best.history["loss"][-1], "seconds": round(seconds, 3), "scores_on": where,
+        "parameters": best.network.n_params, **best.counts,
+        "loss": best.figures["loss"], "seconds": round(seconds, 3), "scores_on": where,
         "scores": found, "fastbp": __version__}
     own = {k: v for k, v in best.settings.items() if k not in many.OWN}
     if len(runs) > 1:
