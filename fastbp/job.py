@@ -75,16 +75,17 @@ class Job:
 
             restore(run, self.hooks, self.resume)
 
-    def begin(self) -> None:
-        """Tell the hooks; if one fails, end those before it, and be as before."""
-        run, begun = self.run, list[Callback]()
+    def begin(self) -> bool:
+        """Tell the hooks; if one fails, end those before it, and be as before. True to stop."""
+        run, begun, stop = self.run, list[Callback](), False
         try:
             for hook in self.hooks:
-                hook.on_train_begin(run.network, run.epochs, run.n_rows)
+                stop = bool(hook.on_train_begin(run.network, run.epochs, run.n_rows)) or stop
                 begun.append(hook)
         except BaseException as error:
             do_all([*(hook.on_train_end for hook in begun), run.finish, *self.undo], error)
             raise
+        return stop
 
     def end(self, failed: BaseException | None = None) -> None:
         """Leave the final parameters in the network and tell all hooks, also after an error."""

@@ -160,8 +160,8 @@ def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
     where ``stopped`` says so."""
     job.start()
     run, threads = job.run, job.threads()
-    job.begin()
-    stop = any(hook.stopped for hook in job.hooks if isinstance(hook, EarlyStopping))
+    stop = job.begin() or any(
+        hook.stopped for hook in job.hooks if isinstance(hook, EarlyStopping))
     try:
         if job.unwatched:
             straight(job, threads, stopped)

@@ -114,6 +114,11 @@ def test_time_limit_and_functions_stop() -> None:
     assert 1 <= len(history["loss"]) < 10**6
     history = classifier().fit(X, T, epochs=9, callbacks=[Lambda(lambda e, logs: e == 2)])
     assert len(history["loss"]) == 3
+    net, never = classifier(), Callback()
+    before = net.params.copy()
+    never.on_train_begin = lambda *_: True  # type: ignore[method-assign]
+    assert not net.fit(X, T, epochs=9, callbacks=[never])
+    np.testing.assert_array_equal(net.params, before)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

@@ -22,6 +22,7 @@ import fastbp
 from fastbp import datasets
 from fastbp.callbacks.progress import ProgressBar, progress
 from fastbp.cli import options, prepare
+from fastbp.cli.watch import Limit
 from fastbp.data import learn
 from fastbp.layers import ACTIVATIONS
 from fastbp.optimizers import OPTIMIZERS
@@ -287,6 +288,60 @@ def test_a_finished_run_says_where_it_is_now(run: Here, monkeypatch: pytest.Monk
     monkeypatch.chdir("elsewhere")
     again = run(*argv, "../a").json
     assert (again["output"], again["model"]) == ("../a", "../a/model.safetensors")
+
+
+def _figures(folder: str) -> list[dict[str, str]]:
+    rows = csv.DictReader(Path(folder, "results.csv").read_text().splitlines())
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("more", [(), ("--stream",), ("--early-stopping",)])
+@pytest.mark.parametrize("chunk", [1e-9, 9.0])  # a step, an epoch
+def test_one_time_limit_for_all_runs(chunk: float, more: tuple[str, ...], run: Here,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "iris", "--seeds", "0..2", "--epochs", "3", "--threads", "1", "--no-report",
+            "-q", "--json", *more, "-o")
+    assert run(*argv, "whole").status == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("fastbp.job.CHUNK_SECONDS", chunk)
+        done = run(*argv, "r", "--time-limit", "0.000001s")
+        assert done.status == 0 and done.json["best"] == 0, done
+        rows = _figures("r")
+        assert [(row["status"], row["best"]) for row in rows] == [
+            ("time limit", str(i == 0)) for i in range(3)]
+        assert [bool(row["loss"]) for row in rows] == [True, False, False]
+        assert [row["epochs"] for row in rows[1:]] == ["0", "0"]
+        assert float(rows[0]["loss"]) == done.json["loss"] and params(Path("r")).size
+        # what is unfinished can wait for another start with its own limit
+        assert "--resume" in run.fails(*argv, "r")
+        again = run(*argv, "r", "--time-limit", "0.000001s", "--resume")
+        assert again.status == 0 and again.json["best"] == 0
+    assert run(*argv, "r", "--resume").status == 0
+    assert _figures("r") == _figures("whole") and not Path("r/unfinished").exists()
+    np.testing.assert_array_equal(params(Path("r")), params(Path("whole")))
+    assert "r is finished" in run(*argv, "r", "--resume").err
+
+
+def test_of_parts_of_an_epoch_the_least_loss_is_kept(run: Here,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastbp.job.CHUNK_SECONDS", 1e-9)
+    monkeypatch.setattr(Limit, "begin", lambda _: False)
+    monkeypatch.setattr(Limit, "over", property(lambda _: True))
+    done = run("train", "iris", "--seeds", "1,0,2", *QUICK, "--json").json
+    losses = [row["loss"] for row in done["runs"]]
+    assert done["best"] == losses.index(min(losses)) == 1 and "val_loss" not in done["runs"][0]
+
+
+def test_what_had_no_time_goes_on_where_another_diverged(run: Here,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "iris", "--optimizer", "sgd", "--grid", "lr=1e30,1e-2", "--threads", "1",
+            *QUICK, "--resume")
+    late = iter([False, True])
+    with monkeypatch.context() as patch:
+        patch.setattr(Limit, "begin", lambda _: next(late))
+        assert "diverged" in run.fails(*argv, status=3)
+    assert not Path("fastbp-iris/model.safetensors").exists()
+    assert run(*argv, "--json").json["best"] == 1
 
 
 def test_the_report_is_written_or_its_package_named(run: Here,

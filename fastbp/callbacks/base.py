@@ -22,8 +22,8 @@ class Callback:
 
     run: Run
 
-    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Before the first step."""
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> bool | None:
+        """Before the first step; True: there is none."""
 
     def on_chunk_end(self, epoch: int, samples: int) -> bool | None:
         """After some steps (50 ms or so), ``samples`` rows into ``epoch``."""

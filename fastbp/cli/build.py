@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .. import schedules
-from ..callbacks import Callback, Checkpoint, EarlyStopping, TimeLimit
+from ..callbacks import Callback, Checkpoint, EarlyStopping
 from ..data import Target
 from ..layers import ACTIVATIONS, BatchNorm, Dense, Dropout, Layer, Softmax
 from ..losses import CrossEntropyLoss, MSELoss
@@ -84,12 +84,10 @@ def monitored(settings: Mapping[str, Any], held: Any) -> str:
 
 def callbacks(settings: Mapping[str, Any], held: Any, checkpoint: Any,
               more: Sequence[Callback]) -> list[Callback]:
-    """Early stopping, time limit, checkpoint, and ``more``."""
+    """Early stopping, checkpoint, and ``more``."""
     found = list(more)
     if settings["early_stopping"]:
         found.append(EarlyStopping(monitored(settings, held), settings["patience"]))
-    if settings["time_limit"] is not None:
-        found.append(TimeLimit(settings["time_limit"]))
     # Epochs are counted by the end of the run: in between only time tells when to write.
     found.append(Checkpoint(checkpoint, every=max(settings["epochs"], 1) + 1,
                             seconds=settings["checkpoint_every"]))

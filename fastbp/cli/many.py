@@ -52,11 +52,12 @@ def check_monitor(monitor: str, data: Prepared) -> None:
         raise ValueError(f"--monitor {monitor}: this run has {', '.join(known)}")
 
 
-def rank(one: One, data: Prepared) -> float:
-    """The figure that runs are compared by, less being better."""
+def rank(one: One, data: Prepared) -> tuple[float, float]:
+    """What runs are compared by, less being better: without a whole epoch, the loss so far."""
     name = build.monitored(one.settings, data.held)
-    value = one.figures.get(name, math.inf)
-    return -value if any(word in name for word in ("accuracy", "r2")) else value
+    sign = -1 if any(word in name for word in ("accuracy", "r2")) else 1
+    loss = one.figures["loss"]
+    return (sign * one.figures[name], loss) if name in one.figures else (math.inf, loss)
 
 
 def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
@@ -64,6 +65,8 @@ def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
     resume = [str(one.checkpoint) if one.checkpoint.exists() else None for one in runs]
     if len(runs) == 1 or data.streamed:
         for one, checkpoint in zip(runs, resume, strict=True):
+            if checkpoint is None and one.watch.limit.over:  # reads nothing either
+                continue
             options = {**one.options, "callbacks": one.hooks, "resume": checkpoint,
                        "n_threads": settings["threads"]}
             if isinstance(data.train, tuple):
@@ -75,17 +78,17 @@ def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
         return
 
     def done(i: int, history: History) -> None:
+        one = runs[i]
+        one.history = history
         if not settings["quiet"] and not SIGNALS.caught:
-            say(f"run {i + 1} of {len(runs)}: {_described(runs[i])}  "
-                + "  ".join(f"{k} {v[-1]:.4g}" for k, v in history.items()))
+            say(f"run {i + 1} of {len(runs)}: {_described(one)}  "
+                + ("  ".join(f"{k} {v:.4g}" for k, v in one.figures.items()) or one.status))
 
     X, T = data.train  # type: ignore[misc]
-    histories = fit_many([one.network for one in runs], X, T, on_done=done,
-                         n_threads=settings["threads"],
-                         options=[{**one.options, "callbacks": one.hooks, "resume": checkpoint}
-                                  for one, checkpoint in zip(runs, resume, strict=True)])
-    for one, history in zip(runs, histories, strict=True):
-        one.history = history
+    fit_many([one.network for one in runs], X, T, on_done=done,
+             n_threads=settings["threads"],
+             options=[{**one.options, "callbacks": one.hooks, "resume": checkpoint}
+                      for one, checkpoint in zip(runs, resume, strict=True)])
 
 
 def _described(one: One) -> str:

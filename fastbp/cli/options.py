@@ -121,7 +121,7 @@ def _training() -> list[Option]:
         _option(part, "--seed", type=Count(0), default=0, help="Of weights and shuffling."),
         _option(part, "--threads", type=Count(), help="At most so many; all by default."),
         _option(part, "--time-limit", type=Duration(),
-                help="Stop after 90s, 10m, 1h30m and keep what is learnt."),
+                help="Stop after 90s, 10m, 1h30m, all runs together, and keep what is learnt."),
     ]
 
 

@@ -27,6 +27,8 @@ from . import config
 MODEL, CONFIG, METRICS, REPORT, RESULT = (
     FILE, "config.toml", "metrics.jsonl", "report.html", "result.json")
 CHECKPOINT, RESULTS, BEST = "checkpoint.safetensors", "results.csv", "best.toml"
+#: Checkpoints of several runs.
+SEVERAL = "checkpoint-*.safetensors"
 #: What an unfinished run has learnt of its data, for one that goes on to compare.
 LEARNED, LOCK = "learned.json", ".lock"
 #: In the order in which they are moved: until the first is, none is; where the model is, all are.
@@ -277,20 +279,27 @@ class Output:
         with self.writing(name):
             write_whole(self.work / name, data)
 
-    def finish(self) -> None:
-        """Move the results into place."""
+    def finish(self, *, whole: bool = True) -> None:
+        """Move the results into place; what several runs go on from stays if they are not."""
+        if whole:
+            for path in self.work.glob(SEVERAL):
+                path.unlink()
         self._move()
-        self.discard()
+        (self.release if self.begun else self.discard)()
 
     def _move(self) -> None:
+        more = any(self.work.glob(SEVERAL))
         if (self.work / FILES[0]).exists():  # else done, and some of them are there
             for name in FILES:
                 if self.finished and not (self.work / name).exists():
                     (self.folder / name).unlink(missing_ok=True)  # of that run, of another kind
         for name in FILES:
-            if (self.work / name).exists():
+            if name == CONFIG and more:
+                write_whole(self.folder / name, (self.work / name).read_bytes())
+            elif (self.work / name).exists():
                 os.replace(self.work / name, self.folder / name)
-        (self.work / LEARNED).unlink()
+        if not more:
+            (self.work / LEARNED).unlink()
 
     def _clear(self) -> None:
         for path in self.work.iterdir():

@@ -22,7 +22,7 @@ from . import build, config, many, scores
 from .exits import SIGNALS, Diverged, Stopped, named, say, status_of
 from .output import CHECKPOINT, METRICS, MODEL, REPORT, RESULT, Output, learned
 from .prepare import Prepared, name_of, prepare
-from .watch import Metrics, Watch, shown
+from .watch import Limit, Metrics, Watch, shown
 
 
 @dataclass
@@ -71,7 +71,7 @@ class One:
     @property
     def status(self) -> str:
         """How it ended."""
-        if not math.isfinite(self.history["loss"][-1]):
+        if not math.isfinite(self.history.get("loss", [0.0])[-1]):
             return "divergence"  # the best epoch before it is kept
         if self.early is not None and self.early.stopped:
             return "early stopping"
@@ -96,8 +96,8 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
         say(f"{output.folder} is finished")
         _tell(output.result(), settings["as_json"])
         return 0
-    data = prepare(settings)
-    runs = [_one(own, data, output, alone=len(found) == 1) for own in found]
+    data, limit = prepare(settings), Limit(settings["time_limit"])
+    runs = [_one(own, data, output, limit, alone=len(found) == 1) for own in found]
     if not settings["quiet"]:
         held = f", {len(data.held[0]):,} held out" if data.held is not None else ""
         print(f"{data.name}: {data.n_train:,} rows to learn from{held}"
@@ -112,16 +112,17 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
             many.fit(runs, data, settings)
         if SIGNALS.caught:
             raise Stopped(SIGNALS.caught)
-        good = [one for one in runs if not one.diverged]
+        trained = [one for one in runs if one.history]  # before time was over
+        good = [one for one in trained if not one.diverged]
         if not good:
-            raise Diverged(f"training diverged (loss {runs[0].history['loss'][-1]}), nothing "
-                           f"saved; try a --lr below {runs[0].settings['lr']}")
+            raise Diverged(f"training diverged (loss {trained[0].history['loss'][-1]}), nothing "
+                           f"saved; try a --lr below {trained[0].settings['lr']}")
         _save(output, data, runs, min(good, key=lambda one: many.rank(one, data)), settings,
               time.monotonic() - began)
     except (Stopped, KeyboardInterrupt) as error:
         return _interrupted(output, error, settings["as_json"])
     except Diverged:
-        output.discard()
+        (output.discard if all(one.history for one in runs) else output.release)()
         raise
     except BaseException:
         output.give_up()
@@ -130,11 +131,12 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
     return 0
 
 
-def _one(settings: dict[str, Any], data: Prepared, output: Output, *, alone: bool) -> One:
+def _one(settings: dict[str, Any], data: Prepared, output: Output, limit: Limit, *,
+         alone: bool) -> One:
     """Network and callbacks of one run; nothing is written."""
     network = build.network(settings, data.preprocessor.n_features, data.target)
     name = CHECKPOINT if alone else f"checkpoint-{settings['run']:03d}.safetensors"
-    watch = Watch()
+    watch = Watch(limit)
     more: list[Callback] = [watch]
     if alone:
         more += [Metrics(output.work / METRICS), *shown(settings["quiet"])]
@@ -182,7 +184,7 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
         "rows": data.n_train, "epochs": best.epochs})
     model.save(output.work / MODEL)
     with SIGNALS.gently():  # all is done but the moving: no half of it
-        output.finish()
+        output.finish(whole=all(one.status != "time limit" for one in runs))
 
 
 def _some(data: Prepared) -> Any:

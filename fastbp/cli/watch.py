@@ -1,7 +1,8 @@
-"""What looks on while a run trains: signals, divergence, figures, progress."""
+"""What looks on while a run trains: signals, time, divergence, figures, progress."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -18,8 +19,37 @@ if TYPE_CHECKING:
     from ..network import Network
 
 
+class Limit:
+    """When time is over for all runs of a call.
+
+    Parameters
+    ----------
+    seconds : float, optional
+        From when the first of them begins.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds, self._end = math.inf if seconds is None else seconds, math.inf
+
+    def begin(self) -> bool:
+        """A run begins; whether that is too late: never for the first."""
+        if self._end == math.inf:
+            self._end = time.monotonic() + self.seconds
+            return False
+        return self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether it is."""
+        return time.monotonic() >= self._end
+
+
 class Watch(Callback):
-    """Stops at the next step after a signal, and when the loss is no number any more.
+    """Stops at the next step after a signal, when time is over, and when the loss is no number.
+
+    Parameters
+    ----------
+    limit : Limit
 
     Attributes
     ----------
@@ -29,13 +59,17 @@ class Watch(Callback):
 
     seconds = 0.0
 
-    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Start the clock."""
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> bool:
+        """Start the clock, or stop at once."""
         self._began = time.monotonic()
+        return self.limit.begin() or bool(SIGNALS.caught)
 
     def on_chunk_end(self, epoch: int, samples: int) -> bool:
-        """Look at signals and at the error so far."""
-        return bool(SIGNALS.caught) or not np.isfinite(self.run.errors[0])
+        """Look at signals, at the time and at the error so far."""
+        return bool(SIGNALS.caught) or self.limit.over or not np.isfinite(self.run.errors[0])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
         """Look at signals and at the loss."""
