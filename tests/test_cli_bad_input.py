@@ -302,6 +302,15 @@ def test_divergence_saves_nothing(run: Here) -> None:
     assert "diverged" in line and "--lr" in line and not list(run.folder.iterdir())
 
 
+def test_a_regression_that_diverges_is_told_as_such(run: Here) -> None:
+    """Its R^2 is no number either, which scikit-learn has no answer to."""
+    sgd = ("--optimizer", "sgd", "--epochs", "4", "-q", "--no-report")
+    assert "diverged" in run.fails("train", "diabetes", *sgd, "--lr", "1e3", status=3)
+    done = run("train", "diabetes", *sgd, "--grid", "lr=1e3,1e-3", "--json")
+    assert done.status == 0 and done.json["best"] == 1, done.err
+    assert [r["status"] for r in done.json["runs"]] == ["diverged", "finished"]
+
+
 def test_one_diverged_run_among_several_is_told_apart(run: Here) -> None:
     done = run("train", "iris", "--optimizer", "sgd", "--grid", "lr=1e30,1e-2", "--epochs", "4",
                "-q", "--no-report", "--json")
