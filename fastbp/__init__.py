@@ -126,7 +126,10 @@ def __getattr__(name: str) -> Any:
     from importlib.util import find_spec
 
     if name in _HOME_OF:
-        value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+        from ._garbage import no_full_collections
+
+        with no_full_collections():
+            value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
         globals()[name] = value
         return value
     if not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:

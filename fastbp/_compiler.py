@@ -12,9 +12,7 @@ Python.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -29,6 +27,7 @@ from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRew
 from numba.core.untyped_passes import InlineClosureLikes
 
 from ._convention import INLINES, entry_module, entry_name, widen
+from ._garbage import no_full_collections
 
 #: Vectors side by side in a loop of long chains.
 _SIDE_BY_SIDE = 4
@@ -144,23 +143,6 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
         return library
 
 
-@contextmanager
-def _no_full_collections() -> Iterator[None]:
-    """Leave the oldest objects to themselves: to look through all of them, time and again while
-    the compiler makes its many, takes a fifteenth of a first fit, and more in a large program.
-
-    Where the interpreter collects in steps, and knows no oldest objects, this changes nothing.
-    """
-    before = gc.get_threshold()
-    held = *before[:2], 1_000_000
-    gc.set_threshold(*held)
-    try:
-        yield
-    finally:
-        if gc.get_threshold() == held:  # nobody else has set it
-            gc.set_threshold(*before)
-
-
 #: Passes for what no kernel has, functions within functions and expressions of whole arrays, but
 #: loops over threads need.
 _NEEDLESS = (InlineClosureLikes, InlineOverloads, NopythonRewrites)
@@ -173,7 +155,7 @@ class Compiler(CompilerBase):  # type: ignore[misc]
 
     def compile_extra(self, func: Callable[..., Any]) -> Any:
         """Compile a function; Numba holds its lock meanwhile."""
-        with _no_full_collections():
+        with no_full_collections():
             return super().compile_extra(func)
 
     def define_pipelines(self) -> list[Any]:

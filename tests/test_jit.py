@@ -208,6 +208,18 @@ except CompileError:
     assert set(during) == {"12345 6 1000000"} or sys.version_info >= (3, 14)
 
 
+def test_no_full_collections_while_fastbp_is_imported() -> None:
+    found = run("""
+import gc, sys
+gc.set_threshold(123, 2, 3)
+full = []
+gc.callbacks.append(lambda phase, about: full.append(about["generation"] == 2))
+from fastbp import Network
+print(len(full) > 10, any(full), *gc.get_threshold())
+""")
+    assert found.split() == ["True", "False", "123", "2", "3"] or sys.version_info >= (3, 14)
+
+
 def test_machine_code_that_failed_once_is_made_later() -> None:
     out = run("""
 from numba import types
