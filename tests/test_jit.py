@@ -210,7 +210,8 @@ except CompileError:
 
 def test_no_full_collections_while_fastbp_is_imported() -> None:
     found = run("""
-import gc, sys
+import gc
+import fastbp._garbage
 gc.set_threshold(123, 2, 3)
 full = []
 gc.callbacks.append(lambda phase, about: full.append(about["generation"] == 2))
