@@ -37,13 +37,14 @@ class Buffer:
 
 
 class Fixed:
-    """What is set once: plans, offsets and files are made of it. Read as a ``Buffer`` is."""
+    """What stays once there are parameters: plans, offsets and files are made of it. Read as a
+    ``Buffer`` is."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
     def __set__(self, network: Any, value: Any) -> None:
-        if self.name in network.__dict__:
+        if "params" in network.__dict__:
             raise AttributeError(f"{self.name} of a network cannot be replaced: make a new one, "
                                  "of copy.copy(layer) where a layer is to stay as it is")
         network.__dict__[self.name] = value

@@ -162,6 +162,16 @@ def _iris(folder: Path) -> str:
     return "held.npz"
 
 
+def test_a_run_of_a_version_with_fewer_options_goes_on(run: Here) -> None:
+    more = ("train", "iris", "-q", "--no-report", "--resume", "--epochs")
+    assert run(*more, "2").status == 0
+    file = Path("fastbp-iris", "config.toml")
+    file.write_text("".join(line for line in file.read_text().splitlines(True)
+                            if not line.startswith("max_categories")))
+    assert run(*more, "3").status == 0
+    assert "max_categories = 100, this run 7" in run.fails(*more, "4", "--max-categories", "7")
+
+
 def test_a_bundled_name_stays_one_beside_a_folder_of_the_same_name(run: Here) -> None:
     assert run("train", "iris", "--epochs", "1", "-o", "iris", "-q", "--no-report").status == 0
     assert config.load("iris/config.toml")["data"] == "iris"

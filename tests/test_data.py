@@ -629,7 +629,7 @@ X3 = np.arange(3)
     ({"x": [1, np.nan, 2], "y": X3}, {"missing": "error"}, "'x' has no value in row 1"),
     ({"x": ["a", "b", None], "y": X3}, {"missing": "error"}, "'x' has no value in row 2"),
     ({"x": ["a", "b", "c"], "y": X3}, {"max_categories": 2},
-     r"more than 2 different values.*drop=\['x'\]\), or raise max_categories=2$"),
+     r"more than 2 different values.*drop=\['x'\]\), or allow more than max_categories=2$"),
     ({"x": [1, np.inf, 2], "y": X3}, {}, "'x' holds infinity in row 1"),
     ({"x": np.array(["2020-01-01"] * 3, "M8[D]"), "y": X3}, {}, r"dates or times.*drop=\['x'\]"),
     ({"x": [(1,), (2,), (3,)], "y": X3}, {}, "must be 1-D|neither numbers"),

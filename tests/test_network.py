@@ -280,6 +280,12 @@ def test_layers_and_loss_of_a_network_cannot_be_replaced() -> None:
     other = fastbp.Network([kept, fastbp.ReLU(), fastbp.Dense(kept.n_out or 0, 2)], "mse")
     np.testing.assert_array_equal(other.layers[0].weight,  # type: ignore[attr-defined]
                                   net.layers[0].weight.astype("f4"))  # type: ignore[attr-defined]
+    class Wide(fastbp.Network):
+        def __init__(self, width: int) -> None:
+            self.layers = (fastbp.Dense(3, width), fastbp.Dense(width, 2))
+            super().__init__(self.layers, "mse")
+
+    assert Wide(5).n_params == 32  # before there are parameters anything goes
     again = pickle.loads(pickle.dumps(net))
     with pytest.raises(AttributeError, match="cannot be replaced"):
         again.layers = ()

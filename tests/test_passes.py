@@ -33,7 +33,7 @@ def of_row(n, x, weight, by, scale, a, b):
 
 @kernel
 def of_columns(rows, n, ld, x, dy, mean, weight, scale, of_rows, out, along, level):
-    column_pass(rows, n, ld, (x, dy), (mean, weight), (scale,), of_rows, (out,), (along, level))
+    column_pass(rows, n, ld, (x, dy), (mean, weight), (scale,), (of_rows,), (out,), (along, level))
 
 
 @DTYPES

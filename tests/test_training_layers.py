@@ -196,6 +196,17 @@ def test_layer_norm_keeps_small_spreads_around_large_numbers(n: int) -> None:
     np.testing.assert_allclose(LayerNorm().forward(X), LayerNorm().forward(wide), atol=1e-5)
 
 
+@pytest.mark.parametrize("place", [0, 1, 1500, 2999])
+@pytest.mark.parametrize("size", [1e4, 1e6])
+def test_layer_norm_takes_no_unit_for_better_than_others(place: int, size: float) -> None:
+    """One number far from the others, wherever it stands: these keep their digits."""
+    X = np.random.default_rng(0).normal(size=(1, 3000)).astype(np.float32)
+    X[0, place] = size
+    close, exact = LayerNorm().forward(X), LayerNorm().forward(X.astype(np.float64))
+    others = np.delete(np.abs(close - exact)[0], place) / np.abs(np.delete(exact, place)).mean()
+    assert others.max() < 1e-5
+
+
 def test_saved_with_its_averages(tmp_path: Any) -> None:
     made = train("everything", True)[0]
     made.save(tmp_path / "net")

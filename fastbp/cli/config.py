@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -125,6 +126,12 @@ def resolved(settings: dict[str, Any]) -> dict[str, Any]:
             value = os.path.abspath(value)
         found[key] = list(value) if isinstance(value, (list, tuple)) else value
     return found
+
+
+def defaults(names: Collection[str]) -> dict[str, Any]:
+    """Of these options those that have one: what a file of an earlier version went without."""
+    return {option.name: option.default for option in train_options()
+            if option.name in names and isinstance(option.default, (int, float, str))}
 
 
 def grid_of(entries: tuple[str, ...], command: click.Command,

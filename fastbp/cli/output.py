@@ -135,7 +135,8 @@ class Output:
 
     def _same(self, settings: dict[str, Any], path: Path, found: str, alone: bool) -> str:
         """``found`` if the run there has these settings."""
-        own, there = config.resolved(settings), config.load(path)
+        own = config.resolved(settings)
+        there = config.defaults(own) | config.load(path)
         for key in [*there, *own]:
             if key in FREE or own.get(key) == there.get(key):
                 continue

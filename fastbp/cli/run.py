@@ -53,8 +53,13 @@ class One:
 
     @property
     def figures(self) -> dict[str, float]:
-        """Those of the epoch whose weights it has: the best of early stopping, else the last."""
-        at = -1 if self.early is None else self.early.best_epoch
+        """Those of the epoch that is kept: the best of early stopping, else the last whole one;
+        before there is one, and of what diverged, the last there are."""
+        at = -1
+        if self.early is not None:
+            at = self.early.best_epoch
+        elif self.epochs and math.isfinite(self.history["loss"][-1]):
+            at = self.epochs - 1
         return {name: values[at] for name, values in self.history.items()}
 
     @property

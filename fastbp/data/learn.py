@@ -99,7 +99,8 @@ class _Words:
         if len(self.counts) > self.most:
             raise ValueError(f"column {self.name!r} has more than {self.most} different values "
                              f"({', '.join(map(repr, sorted(self.counts)[:3]))}, ...): drop it "
-                             f"(drop=[{self.name!r}]), or raise max_categories={self.most}")
+                             f"(drop=[{self.name!r}]), or allow more than "
+                             f"max_categories={self.most}")
 
     def fill(self) -> str:
         return min(self.counts, key=lambda word: (-self.counts[word], word))

@@ -160,8 +160,8 @@ def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0) -> Any:
     """Make f(rows, n, ld, given, columns, numbers, of_rows, to, totals): a pass over rows of n.
 
     The formula takes an element of each array ``given``, what each of ``columns`` has for its
-    column, the ``numbers``, then the ``row_numbers`` that the array ``of_rows`` has for each row.
-    Its sums over the rows are added to ``totals``, in the order of the rows.
+    column, the ``numbers``, then the ``row_numbers`` that the one array in ``of_rows`` has for
+    each row, if any. Its sums over the rows are added to ``totals``, in the order of the rows.
     """
 
     def codegen(context, builder, signature, args):
@@ -171,7 +171,7 @@ def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0) -> Any:
         sources, constants, targets, results = (
             work.data(signature.args[i], args[i]) for i in (3, 4, 7, 8))
         scalars = work.splat(cgutils.unpack_tuple(builder, args[5], len(signature.args[5])))
-        of_rows = data_of(context, builder, signature.args[6], args[6])
+        of_rows = work.data(signature.args[6], args[6])
 
         def group(left: Any, width: int, mask: Any = None) -> None:
             """The columns of ``width`` vectors from ``left`` on, down all rows."""
@@ -181,15 +181,15 @@ def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0) -> Any:
                      for data in results] for at in places]
             with cgutils.for_range(builder, rows, intp=i64) as loop:
                 row, own = builder.mul(loop.index, ld), builder.mul(loop.index, i64(row_numbers))
-                of_row = work.splat(builder.load(builder.gep(of_rows, [builder.add(own, i64(k))]))
-                                    for k in range(row_numbers))
-                for at, of_column, sums in zip(places, fixed, held, strict=True):
+                of_row = work.splat(builder.load(builder.gep(data, [builder.add(own, i64(k))]))
+                                    for data in of_rows for k in range(row_numbers))
+                for at, of_column, own_sums in zip(places, fixed, held, strict=True):
                     here = builder.add(row, at)
                     work.apply(formula, [*(work.load(data, here, mask) for data in sources),
                                          *of_column, *scalars, *of_row],
-                               [(data, here) for data in targets], sums, mask)
-            for at, sums in zip(places, held, strict=True):
-                for data, total in zip(results, sums, strict=True):
+                               [(data, here) for data in targets], own_sums, mask)
+            for at, own_sums in zip(places, held, strict=True):
+                for data, total in zip(results, own_sums, strict=True):
                     work.store(builder.load(total), data, at, mask)
 
         one, some = i64(lanes.n), i64(_SIDE_BY_SIDE * lanes.n)
@@ -211,7 +211,8 @@ def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0) -> Any:
         for r in range(rows):
             here = slice(r * ld, r * ld + n)
             stored, summed = formula(*(one[here] for one in given), *(one[:n] for one in columns),
-                                     *numbers, *of_rows[r * row_numbers:(r + 1) * row_numbers])
+                                     *numbers, *(value for one in of_rows
+                                       for value in one[r * row_numbers:(r + 1) * row_numbers]))
             for value, out in zip(stored, to, strict=True):
                 out[here] = value
             for value, out in zip(summed, totals, strict=True):

@@ -20,6 +20,10 @@ from ..table import KEY
 from .base import Kernels
 from .normalization import Norm, clear
 
+#: What lies in the workspace, in rows: of each unit mean, 1 / sqrt(var + epsilon), and the sums
+#: over the batch of dy * xhat and of dy; the number of rows.
+_MEAN, _INVERSE, _ALONG, _LEVEL, _ROWS = range(5)
+
 
 def _sum(x):
     return (), (x,)
@@ -67,16 +71,16 @@ pulled_by_batch, pulled_by_averages = (down_columns(one)
 def batch_statistics(op, now, params, ws, x, dy, rows, left, right):
     """Mean and 1 / sqrt(var + epsilon) of columns over the batch, and their averages."""
     ld, n, at = op["ld_out"], right - left, op["param"] + left
-    mean = ws[op["extra"] + left:op["extra"] + right]
-    inverse = ws[op["extra"] + ld + left:op["extra"] + ld + right]
+    extra = op["extra"] + left
+    mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
     one, count, epsilon = x.dtype.type(1), x.dtype.type(rows), x.dtype.type(op["a"])
     for j in range(n):
         mean[j] = 0
         inverse[j] = 0
-    sums(rows, n, ld, (x[left:],), (), (), ws, (), (mean,))
+    sums(rows, n, ld, (x[left:],), (), (), (), (), (mean,))
     for j in range(n):
         mean[j] /= count
-    squares(rows, n, ld, (x[left:],), (mean,), (), ws, (), (inverse,))
+    squares(rows, n, ld, (x[left:],), (mean,), (), (), (), (inverse,))
     fresh, step = x.dtype.type(op["b"]), 2 * op["ld_param"]
     unbiased = x.dtype.type(max(rows - 1, 1))
     running, spread = params[at + step:at + step + n], params[at + step + op["ld_param"]:]
@@ -89,15 +93,16 @@ def batch_statistics(op, now, params, ws, x, dy, rows, left, right):
 @kernel
 def batch_gradients(op, now, params, ws, x, dy, rows, left, right):
     """Sums over the batch of dy * xhat and dy, by columns."""
-    ld, n, at = op["ld_out"], right - left, op["extra"] + left
-    along, level = ws[at + 2 * ld:at + 2 * ld + n], ws[at + 3 * ld:at + 3 * ld + n]
+    ld, n, extra = op["ld_out"], right - left, op["extra"] + left
+    along, level = ws[extra + _ALONG * ld:], ws[extra + _LEVEL * ld:]
     for j in range(n):
         along[j] = 0
         level[j] = 0
-    gradients(rows, n, ld, (x[left:], dy[left:]), (ws[at:], ws[at + ld:]), (), ws, (),
+    gradients(rows, n, ld, (x[left:], dy[left:]), (
+        ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]), (), (), (),
               (along, level))
     if left == 0:
-        ws[op["extra"] + 4 * ld] = rows
+        ws[op["extra"] + _ROWS * ld] = rows
 
 
 @kernel
@@ -106,11 +111,12 @@ def batch_norm_forward(op, now, params, ws, x, y):
     n, ld, ldp, at, extra = op["n_out"], op["ld_out"], op["ld_param"], op["param"], op["extra"]
     weight, bias, rows = params[at:], params[at + ldp:], y.size // ld
     if now[KEY] != 0:
-        normal(rows, n, ld, (x,), (ws[extra:], ws[extra + ld:], weight, bias), (), ws, (y,), ())
+        normal(rows, n, ld, (x,), (
+            ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:], weight, bias), (), (), (y,), ())
     else:  # several threads may be here: nothing is written but y
         normal_by_averages(rows, n, ld, (x,),
                            (params[at + 2 * ldp:], params[at + 3 * ldp:], weight, bias),
-                           (x.dtype.type(op["a"]),), ws, (y,), ())
+                           (x.dtype.type(op["a"]),), (), (y,), ())
     for r in range(rows):
         clear_row(y, r * ld + n, ld - n)
 
@@ -121,11 +127,12 @@ def batch_norm_backward(op, now, params, ws, x, y, dy, dx):
     weight, rows = params[at:], dx.size // ld
     if now[KEY] != 0:
         pulled_by_batch(rows, n, ld, (x, dy), (
-            ws[extra:], ws[extra + ld:], weight, ws[extra + 3 * ld:], ws[extra + 2 * ld:]),
-            (ws[extra + 4 * ld],), ws, (dx,), ())
+            ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:], weight,
+            ws[extra + _LEVEL * ld:], ws[extra + _ALONG * ld:]),
+            (ws[extra + _ROWS * ld],), (), (dx,), ())
     else:
         pulled_by_averages(rows, n, ld, (dy,), (weight, params[at + 3 * op["ld_param"]:]),
-                           (x.dtype.type(op["a"]),), ws, (dx,), ())
+                           (x.dtype.type(op["a"]),), (), (dx,), ())
     for r in range(rows):
         clear_row(dx, r * ld + n, ld - n)
 
@@ -133,19 +140,19 @@ def batch_norm_backward(op, now, params, ws, x, y, dy, dx):
 @kernel
 def batch_norm_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld,
                         mode, scale):
-    """Row 0 of the gradient is dweight, row 1 dbias."""
+    """Row 0 of the gradient is dweight, row 1 dbias; always both (see ``tasks``)."""
     ldx, ldp, n, extra = op["ld_out"], op["ld_param"], right - left, op["extra"] + left
     if mode == WRITE:
         clear(grad, last - first, n, op["n_out"], ld)
     if now[KEY] != 0:
         for j in range(n):
-            grad[j] += ws[extra + 2 * ldx + j]
-            grad[ld + j] += ws[extra + 3 * ldx + j]
+            grad[j] += ws[extra + _ALONG * ldx + j]
+            grad[ld + j] += ws[extra + _LEVEL * ldx + j]
     else:
         at = op["param"] + left
         gradients_by_averages(rows, n, ldx, (x[left:], dy[left:]),
                               (params[at + 2 * ldp:], params[at + 3 * ldp:]),
-                              (x.dtype.type(op["a"]),), ws, (), (grad, grad[ld:]))
+                              (x.dtype.type(op["a"]),), (), (), (grad, grad[ld:]))
 
 
 class BatchNorm(Norm):
@@ -176,8 +183,8 @@ class BatchNorm(Norm):
                                    open_high=False)
 
     def extra_size(self, rows: int, ld: int) -> int:
-        """Mean, inverse deviation, sums of dy * xhat and dy; the number of rows."""
-        return 4 * ld + 1
+        """A row of each; of the last a number."""
+        return _ROWS * ld + 1
 
     def constants(self) -> tuple[float, float]:
         """(epsilon, momentum)."""

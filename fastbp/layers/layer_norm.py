@@ -16,42 +16,50 @@ from ..table import ROW
 from .base import Kernels
 from .normalization import Norm, clear
 
-#: Numbers of a row that LayerNorm keeps for the way back: its first one, the mean of the others'
-#: distances from that, and 1 / sqrt(var + epsilon). From the first one small spreads around large
-#: numbers are exact.
+#: Numbers of a row that LayerNorm keeps for the way back: mean, what its rounding leaves, and
+#: 1 / sqrt(var + epsilon). So small spreads around large numbers stay.
 _KEPT = 3
 
 
-def _shifted(x, by):
-    gap = x - by
+def _from_first(x, first):
+    return (), (x - first,)
+
+
+def _centred(x, mean, rest):
+    gap = (x - mean) - rest
     return (gap,), (gap, gap * gap)
 
 
-def _scaled(gap, weight, bias, inverse):
-    return (weight * (gap * inverse) + bias,), ()
+def _scaled(gap, weight, bias, left, inverse):
+    return (weight * ((gap - left) * inverse) + bias,), ()
 
 
-def _pulls(x, dy, weight, first, mean, inverse):
+def _pulls(x, dy, weight, mean, rest, inverse):
     g = dy * weight
-    return (), (g, g * (((x - first) - mean) * inverse))
+    return (), (g, g * (((x - mean) - rest) * inverse))
 
 
-def _pulled(x, dy, weight, first, mean, inverse, level, along):
-    return (inverse * ((dy * weight - level) - ((x - first) - mean) * inverse * along),), ()
+def _pulled(x, dy, weight, mean, rest, inverse, level, along):
+    return (inverse * ((dy * weight - level) - ((x - mean) - rest) * inverse * along),), ()
 
 
-def _row_gradients(x, dy, first, mean, inverse):
-    return (), (dy * (((x - first) - mean) * inverse), dy)
+def _row_gradients(x, dy, mean, rest, inverse):
+    return (), (dy * (((x - mean) - rest) * inverse), dy)
 
 
-shift, scale_row = along_row(_shifted, sums=2), along_row(_scaled)
+from_first, centre = along_row(_from_first, sums=1), along_row(_centred, sums=2)
+scale_row = along_row(_scaled)
 pulls, pull = along_row(_pulls, sums=2), along_row(_pulled)
 row_gradients = down_columns(_row_gradients, sums=2, row_numbers=_KEPT)
 
 
 @kernel
 def layer_norm_forward(op, now, params, ws, x, y):
-    """By rows; what ``_KEPT`` tells stays in the workspace."""
+    """By rows; what ``_KEPT`` tells stays in the workspace.
+
+    The mean is that of distances from the first number, where a sum of all would lose small ones;
+    and where the first is far from the others, what is left of them after that makes up for it.
+    """
     n, ld, at, ldp = op["n_out"], op["ld_out"], op["param"], op["ld_param"]
     weight, bias = params[at:at + n], params[at + ldp:at + ldp + n]
     one, count, epsilon = x.dtype.type(1), x.dtype.type(n), x.dtype.type(op["a"])
@@ -59,11 +67,15 @@ def layer_norm_forward(op, now, params, ws, x, y):
     for r in range(y.size // ld):
         row, out = row_of(x, r, ld), row_of(y, r, ld)
         first = row[0]
-        mean = shift(n, (row,), (first,), (out,))[0] / count
-        inverse = one / np.sqrt(shift(n, (out,), (mean,), (out,))[1] / count + epsilon)
+        away = from_first(n, (row,), (first,), ())[0] / count
+        mean = first + away
+        rest = (first - mean) + away
+        total, squares = centre(n, (row,), (mean, rest), (out,))
+        left = total / count
+        inverse = one / np.sqrt(squares / count - left * left + epsilon)
         at_row = kept + _KEPT * r
-        ws[at_row], ws[at_row + 1], ws[at_row + 2] = first, mean, inverse
-        scale_row(n, (out, weight, bias), (inverse,), (out,))
+        ws[at_row], ws[at_row + 1], ws[at_row + 2] = mean, rest + left, inverse
+        scale_row(n, (out, weight, bias), (left, inverse), (out,))
         clear_row(out, n, ld - n)
 
 
@@ -75,9 +87,9 @@ def layer_norm_backward(op, now, params, ws, x, y, dy, dx):
     for r in range(dx.size // ld):
         row, given, out = row_of(x, r, ld), row_of(dy, r, ld), row_of(dx, r, ld)
         at_row = kept + _KEPT * r
-        first, mean, inverse = ws[at_row], ws[at_row + 1], ws[at_row + 2]
-        level, along = pulls(n, (row, given, weight), (first, mean, inverse), ())
-        pull(n, (row, given, weight), (first, mean, inverse, level / count, along / count),
+        mean, rest, inverse = ws[at_row], ws[at_row + 1], ws[at_row + 2]
+        level, along = pulls(n, (row, given, weight), (mean, rest, inverse), ())
+        pull(n, (row, given, weight), (mean, rest, inverse, level / count, along / count),
              (out,))
         clear_row(out, n, ld - n)
 
@@ -85,12 +97,12 @@ def layer_norm_backward(op, now, params, ws, x, y, dy, dx):
 @kernel
 def layer_norm_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld,
                         mode, scale):
-    """Row 0 of the gradient is dweight, row 1 dbias; summed in the order of the rows, on top of
-    what is there where ``mode`` is not WRITE."""
+    """Row 0 of the gradient is dweight, row 1 dbias, always both (see ``tasks``); summed in the
+    order of the rows, on top of what is there where ``mode`` is not WRITE."""
     ldx, columns, kept = op["ld_out"], right - left, op["extra"] + _KEPT * np.int64(now[ROW])
     if mode == WRITE:
         clear(grad, last - first, columns, op["n_out"], ld)
-    row_gradients(rows, columns, ldx, (x[left:], dy[left:]), (), (), ws[kept:], (),
+    row_gradients(rows, columns, ldx, (x[left:], dy[left:]), (), (), (ws[kept:],), (),
                   (grad, grad[ld:]))
 
 
