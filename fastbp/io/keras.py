@@ -18,6 +18,7 @@ from ..losses import Loss
 from ..network import Network
 from .parts import check_known, loss_for
 
+#: Whose classes and functions are Keras' own.
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
 
 

@@ -98,9 +98,8 @@ def batch_gradients(op, now, params, ws, x, dy, rows, left, right):
     for j in range(n):
         along[j] = 0
         level[j] = 0
-    gradients(rows, n, ld, (x[left:], dy[left:]), (
-        ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]), (), (), (),
-              (along, level))
+    mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
+    gradients(rows, n, ld, (x[left:], dy[left:]), (mean, inverse), (), (), (), (along, level))
     if left == 0:
         ws[op["extra"] + _ROWS * ld] = rows
 
@@ -111,8 +110,8 @@ def batch_norm_forward(op, now, params, ws, x, y):
     n, ld, ldp, at, extra = op["n_out"], op["ld_out"], op["ld_param"], op["param"], op["extra"]
     weight, bias, rows = params[at:], params[at + ldp:], y.size // ld
     if now[KEY] != 0:
-        normal(rows, n, ld, (x,), (
-            ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:], weight, bias), (), (), (y,), ())
+        mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
+        normal(rows, n, ld, (x,), (mean, inverse, weight, bias), (), (), (y,), ())
     else:  # several threads may be here: nothing is written but y
         normal_by_averages(rows, n, ld, (x,),
                            (params[at + 2 * ldp:], params[at + 3 * ldp:], weight, bias),
@@ -126,10 +125,10 @@ def batch_norm_backward(op, now, params, ws, x, y, dy, dx):
     n, ld, at, extra = op["n_out"], op["ld_out"], op["param"], op["extra"]
     weight, rows = params[at:], dx.size // ld
     if now[KEY] != 0:
-        pulled_by_batch(rows, n, ld, (x, dy), (
-            ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:], weight,
-            ws[extra + _LEVEL * ld:], ws[extra + _ALONG * ld:]),
-            (ws[extra + _ROWS * ld],), (), (dx,), ())
+        mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
+        along, level = ws[extra + _ALONG * ld:], ws[extra + _LEVEL * ld:]
+        pulled_by_batch(rows, n, ld, (x, dy), (mean, inverse, weight, level, along),
+                        (ws[extra + _ROWS * ld],), (), (dx,), ())
     else:
         pulled_by_averages(rows, n, ld, (dy,), (weight, params[at + 3 * op["ld_param"]:]),
                            (x.dtype.type(op["a"]),), (), (dx,), ())

@@ -76,7 +76,8 @@ class PoissonLoss(Loss):
 
     def expected(self, Y: Array) -> Array:
         """Rates of counts."""
-        rates: Array = np.exp(Y)
+        with np.errstate(over="ignore"):
+            rates: Array = np.exp(Y)
         return rates
 
     def constants(self) -> tuple[float, float]:
