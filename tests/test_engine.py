@@ -132,8 +132,13 @@ def test_shards_add_up_to_the_textbook(chain: str, monkeypatch: pytest.MonkeyPat
     alone = not any(isinstance(layer, fastbp.BatchNorm) for layer in nets[0].layers)
     assert nets[0].plan(1050, 2).head["shards"][0] == (planning.SHARDS if alone else 0)
     assert errors[0] == pytest.approx(errors[1], rel=1e-11)
-    # A bias below a norm: its gradient is rounding alone, which Adam makes larger.
-    np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-10)
+    for k, (one, other) in enumerate(zip(*(net.layers for net in nets), strict=True)):
+        for name, value in one.parameters().items():
+            # Rounding alone moves a bias that BatchNorm takes off again; Adam magnifies it.
+            idle = name == "bias" and any(isinstance(x, fastbp.BatchNorm)
+                                          for x in nets[0].layers[k + 1:k + 2])
+            np.testing.assert_allclose(value, other.parameters()[name], rtol=1e-9,
+                                       atol=1e-10 if idle else 1e-11)
     small = network(chain)
     small.fit(X[:1030], T[:1030], epochs=1, batch_size=1024)  # then a batch of 6
     assert np.isfinite(small.params).all()
