@@ -96,6 +96,7 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     array([[7.]])
     """
     X, T = network._check_pair(X, T)
+    network.check_trainable()
     max_iter, max_fun = check_size(max_iter, "max_iter"), check_size(max_fun, "max_fun")
     tol = check_real(tol, "tol")
     penalty = check_real(l2, "l2")
@@ -162,7 +163,7 @@ class _Objective:
     def __init__(self, network: Network, X: Array, T: Array, weights: Array | None, l2: float,
                  n_threads: int | None = None) -> None:
         self.network, self.given = network, (X, T, weights, n_threads)
-        self.penalty = _penalties(network, l2)
+        self.penalty, self.still = _penalties(network, l2), network.untrained()
         self.best, self.lowest = network.params.astype(np.float64), np.inf
 
     def __call__(self, w: Array) -> tuple[float, Array]:
@@ -171,17 +172,15 @@ class _Objective:
         error = self.network._gradient(*self.given) + 0.5 * float(shrink @ w)
         if error <= self.lowest:
             self.best, self.lowest = w.copy(), error
+        self.network.grads[self.still] = 0  # no step moves what has a gradient of 0
         return error, self.network.grads + shrink
 
 
 def _penalties(network: Network, l2: float) -> Array:
-    """``l2`` for each weight of a layer, 0 for all else among the flat parameters.
-
-    What is not trained has a gradient of 0, so no step moves it.
-    """
+    """``l2`` for each trained weight of a layer, 0 for all else among the flat parameters."""
     penalty = np.zeros(network.params.size)
     for layer, at in zip(network.layers, network._offsets, strict=True):
-        if layer.kernels is not None and layer.shapes():
+        if layer.kernels is not None and layer.shapes() and layer.trainable:
             ld = row_length(int(layer.n_out or 0), network.dtype)
             penalty[at:at + layer.trained_rows()[1] * ld] = l2
     return penalty

@@ -228,7 +228,8 @@ class _Plans(threading.local):
     def lend(self, job: Job) -> None:
         """Give the job's network the plan of the last one of its shape."""
         net, batch = job.run.network, job.run.batch_size
-        shape = (batch, net.dtype, net._n_train, [(type(x), repr(x)) for x in net.layers],
+        shape = (batch, net.dtype, net._n_train,
+                 [(type(x), repr(x), x.trainable) for x in net.layers],
                  net._head_loss.address(net.dtype), net._head_loss.constants())
         key = repr(shape)
         if key not in self.known:

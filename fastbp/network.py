@@ -156,6 +156,26 @@ class Network(Doors, Outputs, Portable, Textbook):
         return {f"{i}.{name}": value for i, layer in enumerate(self.layers)
                 for name, value in layer.parameters().items()}
 
+    def untrained(self) -> Array:
+        """Which of the flat parameters training leaves alone: those of layers that are not
+        trainable, buffers, and pads."""
+        still = np.ones(self.params.size, bool)
+        for layer, at in zip(self.layers, self._offsets, strict=True):
+            for tensor in layer.layout(self.dtype)[0] if layer.trainable else ():
+                tensor.view(still[at:])[...] = tensor.name in layer.buffers
+        return still
+
+    def check_trainable(self) -> None:
+        """Refuse to train where every layer with parameters is held fast.
+
+        Raises
+        ------
+        ValueError
+        """
+        kinds = {layer.trainable for layer in self.layers if layer.shapes()}
+        if kinds == {False}:
+            raise ValueError("no layer with parameters is trainable: set trainable=True of some")
+
     def __repr__(self) -> str:
         chain = " -> ".join([str(self.n_in), *map(repr, self.layers)])
         return f"Network({chain}, loss={self.loss_function!r}, dtype={self.dtype.name!r})"
@@ -185,7 +205,8 @@ class Network(Doors, Outputs, Portable, Textbook):
     def _plan_key(self, capacity: int, n_threads: int, training: bool, carried: int) -> Any:
         """What a plan is for; settings of layers and loss are written in it, and may change."""
         return (capacity, n_threads, training, carried if n_threads > 1 else 0, get_ident(),
-                *[x.constants() for x in self.layers], self._head_loss.constants())
+                *[x.constants() for x in self.layers], self._head_loss.constants(),
+                *[x.trainable for x in self.layers if training])
 
     def check_input(self, X: Any, name: str = "X") -> Array:
         """``X`` as the engine takes it, or an error that says what is wrong with it."""

@@ -89,7 +89,7 @@ class Plan:
         tasks, lanes = self.tasks, VECTOR_BYTES // self.workspace.itemsize
         down, across = tasks["last"] - tasks["first"], tasks["right"] - tasks["left"]
         return int((tasks["sum"] + (down - 1) // lanes * tasks["step"]
-                    + (across - 1) // lanes).max()) + 1
+                    + (across - 1) // lanes).max(initial=0)) + 1
 
     @property
     def settled(self) -> bool:
@@ -159,8 +159,13 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
 
     sizes = [int(layers[0].n_in or 0)] + [int(layer.n_out or 0) for layer in layers]
     lds = [row_length(w, dtype) for w in sizes]
-    work = sum(capacity * lds[k + 1] * (sizes[k] * (3 if k else 2) if isinstance(layer, Dense)
-                                        else 4) for k, layer in enumerate(layers))
+    learns = [not training or layer.trainable for layer in layers]
+    # Outside of training all gradients are asked for, but that of the input.
+    lowest = next((k for k, layer in enumerate(layers[:n_train])
+                   if learns[k] and layer.trained_rows()[0]), n_train) if training else 0
+    work = sum(capacity * lds[k + 1] * (sizes[k] * (1 + (k > lowest) + learns[k])
+                                        if isinstance(layer, Dense) else 4)
+               for k, layer in enumerate(layers))
     cuttable = _cuttable(layers, sizes, dtype)
     few = _few_shards(layers, sizes, lds, dtype, capacity) if cuttable and training else 0
     if work < PARALLEL_THRESHOLD:
@@ -183,11 +188,13 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     ops = np.zeros(len(layers), OP)
     for k, layer in enumerate(layers):
         op, shape = ops[k:k + 1], sizes[k:k + 2]
-        op[:] = layer.op(dtype, *shape, back=k < n_train, row=row)
+        op[:] = layer.op(dtype, *shape, back=lowest <= k < n_train, row=row)
+        if not learns[k]:
+            op["n_rows"] = op["n_decayed"] = 0
         op["ld_in"], op["ld_out"] = lds[k], lds[k + 1]
         op["x"], op["y"], op["dx"], op["dy"] = values[k], values[k + 1], deltas[k], deltas[k + 1]
         op["param"] = offsets[k] if layer.shapes() else -1
-        mirrored = 0 < k < n_train and not by_columns[k] and layer.mirrored(dtype, *shape)
+        mirrored = lowest < k < n_train and not by_columns[k] and layer.mirrored(dtype, *shape)
         op["mirror"] = take(sizes[k + 1] * lds[k]) if mirrored else -1
         extra = layer.extra_size(capacity, lds[k + 1])
         op["extra"] = take(extra) if extra else -1
@@ -235,7 +242,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                sizes[0], lds[0], capacity, row_block, shards,
                take(shards * n_params) if kept else -1,
                *loss.constants())
-    return Plan(ops, head, tasks, _passes(n_train, couplers, ops), moves, n_params,
+    return Plan(ops, head, tasks, _passes(n_train, couplers, ops, lowest), moves, n_params,
                 aligned_zeros(at, dtype), n_threads, work)
 
 
@@ -330,18 +337,19 @@ def _rectify(layers: Sequence[Layer], ops: Array, n_train: int, dtype: np.dtype[
             ops[k + 1]["mask"], op["backward"] = 1, 0
 
 
-def _passes(n_train: int, couplers: Sequence[int], ops: Array) -> Array:
-    """The way of a batch, cut before each layer that couples rows, there and back."""
+def _passes(n_train: int, couplers: Sequence[int], ops: Array, lowest: int = 0) -> Array:
+    """The way of a batch, cut before each layer that couples rows, there and back, down to the
+    ``lowest`` that learns."""
     cuts, passes = [0, *couplers, n_train], []
     for i in range(len(cuts) - 1):
         done = int(i > 0 and ops["by_columns"][cuts[i]])
         passes.append([cuts[i] if i else -1, -1, i == 0, cuts[i] + done, cuts[i + 1], 0, 0, 1])
     if ops["first"][0] and ops["by_columns"][0]:  # no rows to load before
         passes.pop(0)
-    passes[-1][5:] = 1, n_train - 1, max(couplers[-1] + 1 if couplers else 1, 1)
+    passes[-1][5:] = 1, n_train - 1, max(couplers[-1] + 1 if couplers else 1, lowest + 1)
     for i, k in reversed(list(enumerate(couplers))):
         done = int(ops["by_columns"][k])
-        if k or not done:  # nobody asks for the gradient of the input
+        if k > lowest or (k == lowest and not done):  # nobody asks for the gradient of its input
             passes.append([-1, k, 0, 0, 0, 0, k - done,
-                           max(couplers[i - 1] + 1 if i else 1, 1)])
+                           max(couplers[i - 1] + 1 if i else 1, lowest + 1)])
     return np.array([tuple(p) for p in passes], PASS)

@@ -190,5 +190,5 @@ class Rules:
 
 def _weights(network: Network) -> Iterator[tuple[Any, Any]]:
     for layer in network.layers:
-        if layer.trained_rows()[1]:
+        if layer.trainable and layer.trained_rows()[1]:
             yield layer.parameters()["weight"], layer.gradients()["weight"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -64,6 +63,7 @@ class Run:
         self.rules = rules or Rules(weight_decay=optimizer.weight_decay,
                                     decoupled=optimizer.decoupled)
         optimizer.check(network.dtype)
+        network.check_trainable()
         self.steps_per_epoch = -(-len(X) // batch_size)
         self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
         optimizer.initial_slots(self.slots.reshape(optimizer.n_slots, network.params.size))
@@ -81,6 +81,7 @@ class Run:
         self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
         self._rules["apart"] = self.rules.max_norm > 0 or any(x.buffers for x in network.layers)
         self._panels: tuple[Plan, tuple[Array, ...]] | None = None
+        self._held: tuple[list[bool], Array] = [], self.order[:0]
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: without what holds for this process alone."""
@@ -183,15 +184,15 @@ class Run:
         key = int(engine.step_key(cursor[engine.SEED], cursor[engine.STEP]))
         error = net.textbook(self.X[rows], self.T[rows], sample_weight=weights, key=key)
         weight = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
+        still = self._still()
+        net.grads[still] = 0
         error += self.rules.prepare(net, weight)
         rate = float(self.rates(1)[0])
         cursor[engine.STEP] += 1
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
-        kept = [(value, value.copy()) for layer in net.layers for value in layer.untrained()]
+        kept = net.params[still], slots[:, still]
         self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]), rate)
-        net.params[self._pads] = 0  # a user's own need not know of them
-        for value, before in kept:  # weight decay is not for what is not trained
-            value[...] = before
+        net.params[still], slots[:, still] = kept  # pads too, of which a user's own need not know
         self.rules.finish(net, self.average)
         self.errors[0] += error * (weight if self.mean else 1)
         cursor[engine.POSITION] = start + len(rows)
@@ -199,14 +200,12 @@ class Run:
             cursor[engine.POSITION] = 0
             cursor[engine.EPOCH] += 1
 
-    @cached_property
-    def _pads(self) -> Array:
-        """Places among the flat parameters that belong to no tensor."""
-        free = np.ones(self.network.params.size, bool)
-        for layer, at in zip(self.network.layers, self.network._offsets, strict=True):
-            for tensor in layer.layout(self.network.dtype)[0]:
-                tensor.view(free[at:])[...] = False
-        return np.flatnonzero(free)
+    def _still(self) -> Array:
+        """Places among the flat parameters that steps leave alone."""
+        trainable = [layer.trainable for layer in self.network.layers]
+        if self._held[0] != trainable:
+            self._held = trainable, np.flatnonzero(self.network.untrained())
+        return self._held[1]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -296,8 +295,11 @@ class Run:
         self.slots[...] = earlier.slots
         if self.average.size and np.array_equal(self.network.params, earlier.average):
             # Else the network holds what others have put there since: that counts.
-            self.network.params[...] = earlier.raw
-            self.average[...] = earlier.average
+            net = self.network
+            for layer, at in zip(net.layers, net._offsets, strict=True):
+                if layer.trainable:
+                    part = slice(at, at + layer.layout(net.dtype)[1])
+                    net.params[part], self.average[part] = earlier.raw[part], earlier.average[part]
         self.cursor[:2] = earlier.cursor[:2]
         self.rate_scale = earlier.rate_scale
 

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 def table(network: Network) -> str:
     """A line a layer: what it is, output size, number of parameters."""
     rows = [("", "layer", "output", "parameters"), ("", "input", f"{network.n_in}", "")]
-    rows += [(str(i), repr(layer), f"{layer.n_out}", f"{layer.n_params:,}")
-             for i, layer in enumerate(network.layers)]
+    for i, layer in enumerate(network.layers):
+        held = "" if layer.trainable or not layer.shapes() else ", not trainable"
+        rows.append((str(i), f"{layer!r}{held}", f"{layer.n_out}", f"{layer.n_params:,}"))
     rows.append(("", repr(network.loss_function), "", f"{network.n_params:,}"))
     widths = [max(len(row[c]) for row in rows) for c in range(4)]
     lines = [f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"

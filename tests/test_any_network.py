@@ -39,11 +39,13 @@ OPTIMIZERS = st.sampled_from([fastbp.SGD(0.05), fastbp.SGD(0.05, 0.9, nesterov=T
        loss=st.sampled_from(["SoftmaxCrossEntropyLoss", "l2", "mae"]), rows=ROWS, batch=ROWS,
        rules=RULES, optimizer=OPTIMIZERS, weighted=st.booleans(), threads=st.integers(1, 4),
        wide=st.sampled_from([dense.WIDE, dense.WIDE, 4096, 0]), panels=st.booleans(),
+       held=st.one_of(st.just(set()), st.sets(st.integers(0, 6), min_size=1)),
        seed=st.integers(0, 9))
 def test_engine_and_textbook_agree(sizes: list[int], middle: list[str | None], loss: str,
                                    rows: int, batch: int, rules: dict[str, float],
                                    optimizer: fastbp.Optimizer, weighted: bool, threads: int,
-                                   wide: int, panels: bool, seed: int, teams: None) -> None:
+                                   wide: int, panels: bool, held: set[int], seed: int,
+                                   teams: None) -> None:
     assume(rows * sum(m * n for m, n in zip(sizes, sizes[1:], strict=False)) < 5e8)  # some seconds
     rng = np.random.default_rng(seed)
     X, T = rng.normal(size=(rows, sizes[0])), np.abs(rng.normal(size=(rows, sizes[-1])))
@@ -53,7 +55,11 @@ def test_engine_and_textbook_agree(sizes: list[int], middle: list[str | None], l
         layers: list[fastbp.Layer] = []
         for m, n, name in zip(sizes, sizes[1:], middle, strict=False):
             layers += [fastbp.Dense(m, n), *([getattr(fastbp, name)()] if name else [])]
+        for k in held & set(range(len(layers))):
+            layers[k].trainable = False
         net = fastbp.Network(layers, loss, dtype="float64", seed=seed)
+        learning = [layer for layer in layers if layer.shapes()]
+        learning[-1].trainable |= not any(layer.trainable for layer in learning)
         made = Rules(**rules, weight_decay=optimizer.weight_decay)  # type: ignore[arg-type]
         run = Run(net, X, T, min(batch, rows), optimizer, True, weights=weights, rules=made)
         run.compiled = compiled

@@ -55,6 +55,20 @@ def test_every_layer_there_and_back(case: str, dtype: str, tmp_path: Path) -> No
     close(run(keras.models.load_model(tmp_path / "m.keras"), X), network.predict(X))
 
 
+def test_what_is_not_trained_there_is_not_here() -> None:
+    network = fastbp.Network([fastbp.Dense(5, 4), fastbp.BatchNorm(), fastbp.ReLU(),
+                              fastbp.Dense(4, 3)], "SoftmaxCrossEntropyLoss")
+    network.fit(np.random.default_rng(0).normal(size=(50, 5)), np.arange(50) % 3, epochs=1)
+    network.layers[0].trainable = network.layers[1].trainable = False
+    model = fastbp.to_keras(network)
+    assert [len(layer.trainable_weights) for layer in model.layers] == [0, 0, 0, 2]
+    again = fastbp.from_keras(model)
+    assert [x.trainable for x in again.layers] == [False, False, True, True]
+    np.testing.assert_array_equal(again.params, network.params)
+    model.trainable = False
+    assert [x.trainable for x in fastbp.from_keras(model).layers] == [False, False, True, False]
+
+
 def shaken(model: Any) -> Any:
     rng = np.random.default_rng(0)
     for layer in model.layers:

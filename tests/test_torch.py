@@ -50,6 +50,17 @@ def test_every_layer_there_and_back(case: str, dtype: str) -> None:
     assert list(fastbp.to_torch_state_dict(network)) == list(module.state_dict())
 
 
+def test_what_is_not_trained_there_is_not_here() -> None:
+    network = fastbp.Network([fastbp.Dense(5, 4), fastbp.BatchNorm(), fastbp.ReLU(),
+                              fastbp.Dense(4, 3)], "SoftmaxCrossEntropyLoss")
+    network.layers[0].trainable = network.layers[1].trainable = False
+    module = fastbp.to_torch(network)
+    assert [p.requires_grad for p in module.parameters()] == [False] * 4 + [True] * 2
+    module[3].bias.requires_grad_(False)  # the weight is enough
+    again = fastbp.from_torch(module)
+    assert [x.trainable for x in again.layers] == [False, False, True, True]
+
+
 def test_a_file_goes_into_linear_by_name(tmp_path: Path) -> None:
     from safetensors.torch import load_file as load_tensors
 

@@ -97,6 +97,7 @@ def to_keras(network: Network) -> Any:
             values[0] = np.array(layer.weight.T, order="C")
         if values:
             part.set_weights(values)
+            part.trainable = layer.trainable
     return model
 
 
@@ -144,6 +145,7 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
                 shape = (None, None) if isinstance(layer, L.Flatten) else shape
                 layers.append(layer)
                 if layer.shapes():
+                    layer.trainable = bool(part.trainable)
                     given.append((layer, _values(part, config, own)))
         except (TypeError, ValueError) as error:
             raise type(error)(f"{part.name}: {error}") from error

@@ -38,7 +38,8 @@ def describe(network: Network) -> str:
             raise TypeError(f"{part!r} is not one of fastbp's own and cannot be saved")
     return json.dumps({
         "format": FORMAT,
-        "layers": [{"type": type(x).__name__, **x.config()} for x in network.layers],
+        "layers": [{"type": type(x).__name__, **x.config(),
+                    **({} if x.trainable else {"trainable": False})} for x in network.layers],
         "loss": {"type": type(network.loss_function).__name__, **network.loss_function.config()},
         "dtype": network.dtype.name, "n_in": network.n_in, "seed": network.seed,
         "allow_nonfinite": network.allow_nonfinite,
@@ -136,7 +137,12 @@ def _make(table: dict[str, Any], entry: dict[str, Any]) -> Any:
 
 
 def _build(description: dict[str, Any], tensors: dict[str, Any]) -> Network:
-    layers = [_make(LAYERS, entry) for entry in description["layers"]]
+    layers = []
+    for entry in description["layers"]:
+        arguments = dict(entry)
+        trainable = arguments.pop("trainable", True)
+        layers.append(_make(LAYERS, arguments))
+        layers[-1].trainable = trainable
     width = description["n_in"]
     for k, layer in enumerate(layers):  # before anything as large as the file claims is made
         width = layer.connect(width)

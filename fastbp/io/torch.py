@@ -57,8 +57,8 @@ def to_torch(network: Network) -> Any:
     Returns
     -------
     torch.nn.Sequential
-        One module a layer, copies of the parameters, of the network's dtype; the loss stays
-        behind.
+        One module a layer, copies of the parameters, of the network's dtype, without
+        ``requires_grad`` where the layer is not trainable; the loss stays behind.
 
     Raises
     ------
@@ -74,6 +74,7 @@ def to_torch(network: Network) -> Any:
         module = MODULES[type(layer)](torch.nn, layer)
         for name, value in layer.parameters().items():
             getattr(module, name).data = torch.from_numpy(np.array(value, order="C"))
+        module.requires_grad_(layer.trainable)
         modules.append(module)
     return torch.nn.Sequential(*modules).train(False)
 
@@ -160,6 +161,8 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
             raise ValueError(f"{module!r} has tensors {sorted(found)}, expected {sorted(own)}")
         for name, value in found.items():
             own[name][...] = _array(value)
+        wanted = [value.requires_grad for value in module.parameters(recurse=False)]
+        layer.trainable = not wanted or any(wanted)
     return made
 
 

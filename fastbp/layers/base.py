@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_matrix, check_dtype
+from .._validation import Array, as_matrix, check_bool, check_dtype
 from ..kernels.vectors import VECTOR_BYTES, pad, row_length
 from ..table import OP, address
 from .drivers import backward_rows, couple_columns, forward_rows, gradient_rows
@@ -106,11 +106,22 @@ class Layer:
     _x: Array | None = None
     _y: Array | None = None
     _extra: Array = np.empty(0)
+    _trainable: bool = True
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name[0] != "_" and (owner := self.__dict__.get("_owner")) is not None:
             owner._row_plan = None  # a setting may be written in it
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the layer. Where not, its parameters stay as they are, and it
+        has no part in penalties; one with ``buffers`` works as in ``predict``."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = check_bool(value, "trainable")
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the parameters, but not the network nor the last batch."""
@@ -175,10 +186,6 @@ class Layer:
         """Gradients by parameter name, as writable views."""
         flat = self._flat_grad
         return {} if flat is None else {t.name: t.view(flat) for t in self._tensors}
-
-    def untrained(self) -> list[Array]:
-        """The buffers: parameters that are not trained by gradient."""
-        return [value for name, value in self.parameters().items() if name in self.buffers]
 
     @property
     def n_params(self) -> int:

@@ -105,33 +105,52 @@ def batch_gradients(op, now, params, ws, x, dy, rows, left, right):
 
 
 @kernel
+def forward_by_averages(op, now, params, ws, x, y):
+    """With the averages. Several threads may be here: nothing is written but y."""
+    n, ld, ldp, at = op["n_out"], op["ld_out"], op["ld_param"], op["param"]
+    rows = y.size // ld
+    normal_by_averages(rows, n, ld, (x,),
+                       (params[at + 2 * ldp:], params[at + 3 * ldp:], params[at:],
+                        params[at + ldp:]), (x.dtype.type(op["a"]),), (), (y,), ())
+    for r in range(rows):
+        clear_row(y, r * ld + n, ld - n)
+
+
+@kernel
+def backward_by_averages(op, now, params, ws, x, y, dy, dx):
+    n, ld, at = op["n_out"], op["ld_out"], op["param"]
+    rows = dx.size // ld
+    pulled_by_averages(rows, n, ld, (dy,), (params[at:], params[at + 3 * op["ld_param"]:]),
+                       (x.dtype.type(op["a"]),), (), (dx,), ())
+    for r in range(rows):
+        clear_row(dx, r * ld + n, ld - n)
+
+
+@kernel
 def batch_norm_forward(op, now, params, ws, x, y):
     """With the statistics of the batch in training, else with the averages."""
-    n, ld, ldp, at, extra = op["n_out"], op["ld_out"], op["ld_param"], op["param"], op["extra"]
-    weight, bias, rows = params[at:], params[at + ldp:], y.size // ld
-    if now[KEY] != 0:
-        mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
-        normal(rows, n, ld, (x,), (mean, inverse, weight, bias), (), (), (y,), ())
-    else:  # several threads may be here: nothing is written but y
-        normal_by_averages(rows, n, ld, (x,),
-                           (params[at + 2 * ldp:], params[at + 3 * ldp:], weight, bias),
-                           (x.dtype.type(op["a"]),), (), (y,), ())
+    if now[KEY] == 0:
+        forward_by_averages(op, now, params, ws, x, y)
+        return
+    n, ld, at, extra = op["n_out"], op["ld_out"], op["param"], op["extra"]
+    weight, bias, rows = params[at:], params[at + op["ld_param"]:], y.size // ld
+    mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
+    normal(rows, n, ld, (x,), (mean, inverse, weight, bias), (), (), (y,), ())
     for r in range(rows):
         clear_row(y, r * ld + n, ld - n)
 
 
 @kernel
 def batch_norm_backward(op, now, params, ws, x, y, dy, dx):
-    n, ld, at, extra = op["n_out"], op["ld_out"], op["param"], op["extra"]
-    weight, rows = params[at:], dx.size // ld
-    if now[KEY] != 0:
-        mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
-        along, level = ws[extra + _ALONG * ld:], ws[extra + _LEVEL * ld:]
-        pulled_by_batch(rows, n, ld, (x, dy), (mean, inverse, weight, level, along),
-                        (ws[extra + _ROWS * ld],), (), (dx,), ())
-    else:
-        pulled_by_averages(rows, n, ld, (dy,), (weight, params[at + 3 * op["ld_param"]:]),
-                           (x.dtype.type(op["a"]),), (), (dx,), ())
+    if now[KEY] == 0:
+        backward_by_averages(op, now, params, ws, x, y, dy, dx)
+        return
+    n, ld, extra = op["n_out"], op["ld_out"], op["extra"]
+    weight, rows = params[op["param"]:], dx.size // ld
+    mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
+    along, level = ws[extra + _ALONG * ld:], ws[extra + _LEVEL * ld:]
+    pulled_by_batch(rows, n, ld, (x, dy), (mean, inverse, weight, level, along),
+                    (ws[extra + _ROWS * ld],), (), (dx,), ())
     for r in range(rows):
         clear_row(dx, r * ld + n, ld - n)
 
@@ -180,6 +199,13 @@ class BatchNorm(Norm):
         super().__init__(epsilon)
         self.momentum = check_real(momentum, "momentum", 0.0, 1.0, open_low=True,
                                    open_high=False)
+
+    def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels:
+        """By the averages where the layer is not trainable: no row knows of others then."""
+        kernels = self.kernels
+        if self.trainable or kernels is not BatchNorm.kernels:
+            return kernels
+        return Kernels(forward_by_averages, backward_by_averages, kernels.gradient)
 
     def extra_size(self, rows: int, ld: int) -> int:
         """A row of each; of the last a number."""
