@@ -26,6 +26,12 @@ class Doors:
 
         return partial_fit(self, X, T, **options)  # type: ignore[arg-type]
 
+    def evaluate(self, X: Any, T: Any, **options: Any) -> dict[str, float]:
+        """Loss and metrics on X and T; see ``fastbp.training.evaluate``."""
+        from .training import evaluate
+
+        return evaluate(self, X, T, **options)  # type: ignore[arg-type]
+
     def input_gradient(self, X: Any, T: Any) -> Array:
         """dE/dX; see ``fastbp.sensitivity``."""
         from .sensitivity import input_gradient

@@ -255,9 +255,51 @@ def _validate(run: Run, data: Validation | None, metrics: Sequence[Metric]) -> d
     network = run.network
     if data is None:
         return measure(network, run.X, run.T, metrics, run.weights if run.weights.size else None)
-    logs = {"val_loss": network.loss(data.X, data.T, sample_weight=data.weights)}
-    found = measure(network, data.X, data.T, measured(network, data, metrics), data.weights)
-    return logs | {f"val_{name}": value for name, value in found.items()}
+    return {f"val_{name}": value for name, value in _figures(network, data, metrics).items()}
+
+
+def _figures(network: Network, data: Validation, metrics: Sequence[Metric]) -> dict[str, float]:
+    loss = network.loss(data.X, data.T, sample_weight=data.weights)
+    return {"loss": loss} | measure(network, data.X, data.T, measured(network, data, metrics),
+                                    data.weights)
+
+
+def evaluate(network: Network, X: Any, T: Any, *, sample_weight: Any = None,
+             metrics: Sequence[str | Callable[..., float]] = ()) -> dict[str, float]:
+    """The figures that ``fit`` would give each epoch of these rows as validation data.
+
+    Parameters
+    ----------
+    network : Network
+    X, T : array_like
+        Rows and targets, as ``fit`` takes them.
+    sample_weight : array_like, shape (n,), optional
+        Weight of each row, at least 0, in all figures.
+    metrics : sequence of str or callable
+        As ``fit`` takes them.
+
+    Returns
+    -------
+    dict
+        ``loss``, penalties left out; ``accuracy`` where the loss is of classes; each metric.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unfit arguments.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network
+    >>> net = Network([Dense(1, 1, weight_init="zeros")], "MSELoss")
+    >>> net.evaluate([[1.0], [2.0]], [[1.0], [3.0]], metrics=["mae"])
+    {'loss': 5.0, 'mae': 2.0}
+    """
+    X, T = network._check_pair(X, T)
+    weights, found = as_weights(sample_weight, len(X), network.dtype), get_metrics(metrics)
+    check_metrics(found, network, T)
+    check_weights(network, weights, None, "sample_weight")
+    return _figures(network, Validation(X, T, weights), found)
 
 
 def partial_fit(network: Network, X: Any, T: Any, **options: Any) -> History:
@@ -268,5 +310,5 @@ def partial_fit(network: Network, X: Any, T: Any, **options: Any) -> History:
     return fit(network, X, T, epochs=1, warm_start=True, **options)
 
 
-__all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "Validation", "fit", "partial_fit",
-           "prepare", "straight", "train"]
+__all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "Validation", "evaluate", "fit",
+           "partial_fit", "prepare", "straight", "train"]

@@ -106,3 +106,35 @@ def test_metrics_of_a_network_that_diverged_are_no_numbers() -> None:
         with pytest.warns(RuntimeWarning, match="loss is"):
             history = net.fit(1e4 * X, T, epochs=3, optimizer=fastbp.SGD(1e37), metrics=names)
         assert np.isnan([history[name][-1] for name in names if name != "f1"]).all()
+
+
+@pytest.mark.parametrize("loss", ["SoftmaxCrossEntropyLoss", "MSELoss", "PoissonLoss"])
+def test_evaluate_gives_the_figures_that_an_epoch_would_have(loss: str) -> None:
+    X, T = clusters(200)
+    if loss != "SoftmaxCrossEntropyLoss":
+        T = np.abs(X[:, :4])
+    weights = np.random.default_rng(0).uniform(0, 2, 200)
+    own = ["f1"] if loss == "SoftmaxCrossEntropyLoss" else ["mae", "r2"]
+    net = fastbp.Network([fastbp.Dense(6, 4)], loss)
+    for given in None, weights:
+        held = (X, T) if given is None else (X, T, given)
+        history = net.fit(X, T, epochs=1, validation_data=held, metrics=own)
+        kept = net.params.copy()
+        found = net.evaluate(X, T, sample_weight=given, metrics=own)
+        assert [*found] == ["loss", *(["accuracy"] if own == ["f1"] else []), *own]
+        assert {f"val_{name}": [value] for name, value in found.items()} == {
+            name: values for name, values in history.items() if name.startswith("val_")}
+        assert (net.params == kept).all()
+
+
+def test_evaluate_refuses_what_fit_does() -> None:
+    X, T = clusters(20)
+    net = fastbp.Network([fastbp.Dense(6, 4)], "SoftmaxCrossEntropyLoss")
+    for options, match in (({"metrics": ["nothing"]}, "metrics must be"),
+                           ({"metrics": ["mse"]}, "'mse' needs rows of numbers"),
+                           ({"sample_weight": np.zeros(20)}, "zero for every row"),
+                           ({"sample_weight": [1.0]}, "sample_weight must have shape")):
+        with pytest.raises(ValueError, match=match):
+            net.evaluate(X, T, **options)
+    with pytest.raises(ValueError, match="X has 20 rows, T has 19"):
+        net.evaluate(X, T[1:])

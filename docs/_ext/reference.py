@@ -13,7 +13,8 @@ import fastbp
 #: Modules in the order of the page, with a line for each.
 GROUPS = {
     "network": ("Network", "What trains and predicts."),
-    "training": ("Training", "`Network.fit` takes the options of `fastbp.training.fit`."),
+    "training": ("Training", "`Network.fit` takes the options of `fastbp.training.fit`, "
+                             "`Network.evaluate` those of `evaluate`."),
     "layers": ("Layers", "Arguments that are not sizes are optional."),
     "losses": ("Losses", "The mean over the rows of a batch, unless `reduction=\"sum\"`."),
     "optimizers": ("Optimizers", "Given to `fit` as objects or by name."),
@@ -33,6 +34,7 @@ SAME = {"many": "training", "lbfgs": "training", "history": "training", "gradien
         "model": "data", "streaming": "training", "datasets": "data", "chain": "network"}
 #: Public by their module: name -> group.
 ALSO = {"training.fit": "training", "training.partial_fit": "training",
+        "training.evaluate": "training",
         "sensitivity.input_gradient": "network", "sensitivity.jacobian": "network"}
 #: Modules that are public as a whole; "schedules" also offers what only fastbp itself calls.
 WHOLE = ("schedules", "data", "plot", "report")
