@@ -102,6 +102,28 @@ def test_models_as_people_write_them() -> None:
     assert isinstance(network.loss_function, fastbp.BinaryCrossEntropyLoss)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_constants_before_the_first_layer(dtype: str) -> None:
+    X = exports.rows()
+    X[:, 1] = 3.0  # no spread
+    adapting = K.Normalization()
+    for part in (adapting, K.Normalization(axis=None, mean=2.0, variance=9.0),
+                 K.Normalization(mean=[1.0] * 5, variance=[4.0] * 5, invert=True),
+                 K.Rescaling(1 / 255), K.Rescaling(2.0, offset=[1.0, 2.0, 3.0, 4.0, 5.0])):
+        model = keras.Sequential([K.Input((5,)), part, K.Dense(3, "tanh")])
+        if part is adapting:
+            adapting.adapt(X + np.array([0, 0, 100, 0, 0], X.dtype))
+        network = fastbp.from_keras(model, dtype=dtype)
+        close(network.predict(X), run(model, X))
+        before = network.layers[0].parameters()["running_mean"].copy()
+        network.fit(X, np.zeros((len(X), 3)), epochs=1)
+        assert (network.layers[0].parameters()["running_mean"] == before).all()
+        assert not network.layers[0].trainable and network.layers[1].trainable
+    images = keras.Sequential([K.Input((4, 5)), K.Rescaling(0.5, 1.0), K.Flatten(), K.Dense(2)])
+    X = np.random.default_rng(0).normal(size=(7, 4, 5)).astype("float32")
+    close(fastbp.from_keras(images).predict(X.reshape(7, 20)), run(images, X))
+
+
 def functional(make: Any) -> Any:
     start = K.Input((4,))
     return keras.Model(start, make(start))
@@ -161,6 +183,9 @@ class Own(K.Dense):
       for part in (K.Softmax(), K.Activation("softmax"), K.Activation("log_softmax"), K.Dense(3),
                    K.LayerNormalization(scale=False, center=False), K.BatchNormalization())),
     (lambda: before_flatten(K.LayerNormalization(name="n"), (4, 1)), ValueError, "n: .*Flatten"),
+    (lambda: before_flatten(K.Rescaling([1.0, 2.0, 3.0], name="r")), ValueError, "r: .*Flatten"),
+    (lambda: before_flatten(K.Normalization(name="m")), ValueError, "m: .*Flatten"),
+    (lambda: before_flatten(K.Normalization(axis=(1, 2), name="m")), ValueError, "m: axis"),
     (lambda: before_flatten(K.Flatten(data_format="channels_first")), ValueError, "data_format"),
     (lambda: keras.Sequential([K.Softmax(), K.Flatten()]), ValueError, "not built"),
     (lambda: functional(lambda x: K.Dense(2)(K.GaussianNoise(0.1)(x))), TypeError, "GaussianN"),

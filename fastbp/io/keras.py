@@ -108,8 +108,9 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     ----------
     model : keras.Sequential or functional keras.Model
         Built. ``Dense``, ``Activation``, ``ReLU``, ``LeakyReLU``, ``ELU``, ``Softmax``,
-        ``Dropout``, ``BatchNormalization``, ``LayerNormalization``, ``Flatten`` and
-        ``Identity``, one after the other; models within models too.
+        ``Dropout``, ``BatchNormalization``, ``LayerNormalization``, ``Flatten``, ``Identity``,
+        and ``Normalization`` and ``Rescaling`` as a ``BatchNorm`` that is not trainable, one
+        after the other; models within models too.
     loss : Loss or str, optional
         By default the cross-entropy that goes with a last softmax or sigmoid, else
         ``MSELoss``.
@@ -141,12 +142,13 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
             own = [np.asarray(w) for w in part.get_weights()]
         try:
             for layer in _layers(part, config, own):
-                _check_axes(layer, config, shape)
+                values = _values(part, config, own) if layer.shapes() else []
+                _check_axes(layer, config, shape, values)
                 shape = (None, None) if isinstance(layer, L.Flatten) else shape
                 layers.append(layer)
-                if layer.shapes():
-                    layer.trainable = bool(part.trainable)
-                    given.append((layer, _values(part, config, own)))
+                if values:
+                    layer.trainable = layer.trainable and bool(part.trainable)
+                    given.append((layer, values))
         except (TypeError, ValueError) as error:
             raise type(error)(f"{part.name}: {error}") from error
     if not layers:
@@ -210,9 +212,9 @@ def _sources(node: Any) -> Iterator[str]:
             yield from _sources(value)
 
 
-def _check_axes(layer: Layer, config: dict[str, Any], shape: Any) -> None:
+def _check_axes(layer: Layer, config: dict[str, Any], shape: Any, values: list[Array]) -> None:
     """Refuse what does not see a whole row at once, which it does everywhere here."""
-    if len(shape) > 2:
+    if len(shape) > 2 and not (values and all(v.ndim == 0 for v in values)):
         if isinstance(layer, (L.Dense, L.Softmax, L.LogSoftmax, L.LayerNorm, L.BatchNorm)):
             raise ValueError(f"inputs of shape {tuple(shape)}, of which it takes one axis, have "
                              "no equivalent in fastbp: a Flatten must stand before it")
@@ -277,6 +279,13 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
     if kind == "BatchNormalization":
         _need(config, axis=last, renorm=False)
         return [L.BatchNorm(1 - float(config["momentum"]), float(config["epsilon"]))]
+    if kind in ("Normalization", "Rescaling"):
+        if kind == "Normalization":
+            axes = np.ravel([] if config["axis"] is None else config["axis"])
+            _need({"axis": tuple(axes.tolist())}, axis=((-1,), (1,), ()))
+        constant = L.BatchNorm(epsilon=1e-14)  # a spread of 0 counts as its root, as in Keras
+        constant.trainable = False
+        return [constant]
     if kind == "LayerNormalization":
         _need(config, axis=last, rms_scaling=False)
         return [L.LayerNorm(float(config["epsilon"]))]
@@ -285,8 +294,19 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
 
 def _values(part: Any, config: dict[str, Any], own: list[Array]) -> list[Array]:
     """Weights in the order of the layer's parameters here."""
-    if type(part).__name__ == "Dense":
+    kind, zero, one = type(part).__name__, np.zeros(()), np.ones(())
+    if kind == "Dense":
         return [own[0].T, *own[1:]]
+    if kind == "Rescaling":
+        return [np.asarray(part.scale), np.asarray(part.offset), zero, one]
+    if kind == "Normalization":
+        if part.mean is None:
+            raise ValueError("not built: it has no mean yet")
+        mean, spread = (np.asarray(v) for v in (part.mean, part.variance))
+        mean, spread = (v.reshape(-1 if v.size > 1 else ()) for v in (mean, spread))
+        if config["invert"]:
+            return [np.maximum(np.sqrt(spread), 1e-7), mean, zero, one]
+        return [one, zero, mean, spread]
     if not own and (config["scale"] or config["center"]):
         raise ValueError("not built: it has no weights yet")
     rest = list(own)
