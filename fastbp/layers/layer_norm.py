@@ -8,17 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from ..kernels.arrays import row_of
+from ..kernels.add import add_scaled
+from ..kernels.arrays import row_of, span, stack_array
+from ..kernels.columns import ZERO
 from ..kernels.copy import clear_row
 from ..kernels.passes import along_row, down_columns
-from ..kernels.tile import WRITE
+from ..kernels.tile import SCALE, WRITE
 from ..table import ROW
-from .base import Kernels
+from .base import TASK_ROW, Kernels
 from .normalization import Norm, clear
 
 #: Numbers of a row that LayerNorm keeps for the way back: mean, what its rounding leaves, and
 #: 1 / sqrt(var + epsilon). So small spreads around large numbers stay.
 _KEPT = 3
+#: Bytes of the weight's part of a tile of parameters, and of the bias's, at most.
+_PART = 2 * TASK_ROW
 
 
 def _from_first(x, first):
@@ -98,12 +102,24 @@ def layer_norm_backward(op, now, params, ws, x, y, dy, dx):
 def layer_norm_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld,
                         mode, scale):
     """Row 0 of the gradient is dweight, row 1 dbias, always both (see ``tasks``); summed in the
-    order of the rows, on top of what is there where ``mode`` is not WRITE."""
+    order of the rows, with ADD on top of what is there. With SCALE they have sums of their own,
+    which come on top as a whole: those of a shard that is kept have the same bits."""
     ldx, columns, kept = op["ld_out"], right - left, op["extra"] + _KEPT * np.int64(now[ROW])
-    if mode == WRITE:
+    weight, bias = span(grad, ZERO, columns), span(grad, ld, ld + columns)
+    along, level = weight, bias
+    if mode == SCALE:
+        along = span(stack_array(x, _PART), ZERO, columns)
+        level = span(stack_array(x, _PART), ZERO, columns)
+        for j in range(columns):
+            along[j] = 0
+            level[j] = 0
+    elif mode == WRITE:
         clear(grad, last - first, columns, op["n_out"], ld)
     row_gradients(rows, columns, ldx, (x[left:], dy[left:]), (), (), (ws[kept:],), (),
-                  (grad, grad[ld:]))
+                  (along, level))
+    if mode == SCALE:
+        add_scaled(weight, scale, along)
+        add_scaled(bias, scale, level)
 
 
 class LayerNorm(Norm):
