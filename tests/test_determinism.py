@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import fastbp
 from fastbp import _jit
+from fastbp import plan as planning
+from fastbp.layers import LAYERS
 
 from .builders import classifier, clusters
 
@@ -102,6 +105,39 @@ def test_threads_layers_and_repeats_give_the_same_bits() -> None:
     assert [f[0] for f in found] == layers
     assert all(len(f) == 2 for f in found)
     assert len({f[1] for f in found}) == 1
+
+
+#: (sizes around the layer, batch, limits of the plan): in how many shards, or how shared.
+REGIMES: dict[str, Any] = {
+    "four shards": ((8, 37, 3), 257, {}),
+    "eight shards": ((9, 400, 4), 1025, {}),
+    "sixteen shards": ((8, 37, 3), 1100, {"SHARD_ACTIVATIONS": 0}),
+    "rows": ((30, 70, 3), 100, {"FEW_WEIGHTS": 0}),
+    "columns": ((128, 513, 3), 45, {"PANEL_BYTES": 0}),
+    "panels": ((128, 513, 3), 45, {"CUT_BYTES": 0})}
+
+
+@pytest.mark.usefixtures("teams")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_has_the_same_bits_in_every_regime(
+        name: str, regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (n_in, width, n_out), batch, limits = REGIMES[regime]
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 4)
+    for limit, value in limits.items():
+        monkeypatch.setattr(planning, limit, value)
+    rng, found = np.random.default_rng(0), set()
+    X, T = rng.normal(size=(2 * batch + 3, n_in)), rng.normal(size=(2 * batch + 3, n_out))
+    for threads in (1, 2, 4):
+        layer = fastbp.Dense(width, width) if name == "Dense" else LAYERS[name]()
+        net = fastbp.Network([fastbp.Dense(n_in, width), layer, fastbp.Dense(width, n_out)], "l2",
+                             dtype, 1)
+        history = net.fit(X, T, epochs=2, batch_size=batch, optimizer=fastbp.SGD(1e-5, 0.9),
+                          n_threads=threads)
+        assert np.isfinite(net.params).all()
+        found.add((weights(net), repr(history["loss"])))
+    assert len(found) == 1
 
 
 def weights(net: fastbp.Network) -> str:
