@@ -44,10 +44,13 @@ class Checkpoint(Callback):
         self._written, self._step = time.monotonic(), -1
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Nothing of this run is written; a network that cannot be fails before training."""
+        """Nothing of this run is written; what cannot be fails before training."""
+        from ..io.files import check_place
         from ..io.safetensors import describe
 
         describe(network)
+        if "{epoch}" not in str(Path(self.path).parent):  # a folder an epoch may be made later
+            check_place(self.path)
         self._written, self._step = time.monotonic(), -1
 
     def on_chunk_end(self, epoch: int, samples: int) -> None:

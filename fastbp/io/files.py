@@ -32,6 +32,24 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         raise OSError(error.errno, error.strerror or str(error), path) from error
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that ``write_whole`` could not write, before there is what to write.
+
+    Raises
+    ------
+    OSError
+        If there is no such folder, or none that may be written to.
+    """
+    path = os.fsdecode(path)
+    try:
+        if not is_special(path):
+            handle, scratch = beside(Path(os.path.realpath(path)))
+            os.close(handle)
+            os.unlink(scratch)
+    except OSError as error:  # it names the scratch file
+        raise OSError(error.errno, error.strerror or str(error), path) from error
+
+
 def is_special(path: str | os.PathLike[str]) -> bool:
     """Whether there is a pipe or a device, which takes what is written and is not replaced."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
