@@ -166,7 +166,7 @@ class _Data:
     def __init__(self, nets: Sequence[Network], X: Any, T: Any, rows: Any, weights: Any) -> None:
         self.nets, self.rows, self.weights = nets, rows, weights
         self.lists = isinstance(X, list) and isinstance(T, list) and len(X) == len(T) == len(
-            nets) and all(np.ndim(x) == 2 for x in X)
+            nets) and all(map(_is_data, X, T))
         self.X, self.T = X, T
         self._lock, self._checked = threading.Lock(), dict[Any, tuple[Array, Array]]()
 
@@ -217,6 +217,12 @@ class _Data:
             if key not in self._checked:
                 self._checked[key] = net._check_pair(self.X, self.T)
             return self._checked[key]
+
+
+def _is_data(x: Any, t: Any) -> bool:
+    """Whether x and t, of two lists, are the data of a network, not a row of those of all: rows of
+    more than one axis (see ``Flatten``) have as many targets."""
+    return np.ndim(x) == 2 or (np.ndim(x) > 2 and np.ndim(t) > 0 and len(x) == len(t))
 
 
 class _Plans(threading.local):

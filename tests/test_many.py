@@ -211,3 +211,23 @@ def test_errors_made_of_more_than_a_text_are_named_too() -> None:
     with pytest.raises(ValueError, match=r"^networks\[0\]: Expecting property name") as caught:
         fastbp.fit_many([net], X, X[:, :1], options=[{"callbacks": [Lambda(fails)]}])
     assert isinstance(caught.value.__cause__, json.JSONDecodeError)
+
+
+def images(shape: tuple[int, ...], seed: int = 0) -> fastbp.Network:
+    return fastbp.Network([fastbp.Flatten(shape), fastbp.Dense(6, 2)], "l2", seed=seed)
+
+
+def test_lists_of_rows_of_more_than_one_axis() -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(2, 20, 2, 3)), rng.normal(size=(2, 20, 2))
+    nets, twins = ([images((2, 3), seed) for seed in range(2)] for _ in range(2))
+    fastbp.fit_many(nets, list(X), list(T), epochs=2)
+    alone(twins, X, T, [{"epochs": 2}] * 2)  # type: ignore[arg-type]
+    for a, b in zip(nets, twins, strict=True):
+        np.testing.assert_array_equal(a.params, b.params)
+    rows = rng.normal(size=(2, 1, 2, 3))  # as many rows as there are networks
+    nets, twins = ([images((1, 2, 3), seed) for seed in range(2)] for _ in range(2))
+    fastbp.fit_many(nets, list(rows), list(T[0, :2]), epochs=2)
+    alone(twins, [rows] * 2, [T[0, :2]] * 2, [{"epochs": 2}] * 2)
+    for a, b in zip(nets, twins, strict=True):
+        np.testing.assert_array_equal(a.params, b.params)
