@@ -19,6 +19,7 @@ from ._validation import Array, as_array, check_size
 from .arguments import check_callbacks
 from .history import History
 from .job import Job
+from .layers import Layer
 from .network import Network
 from .optimizers import Optimizer
 from .table import has_kernels
@@ -212,7 +213,9 @@ class _Data:
                 raise ValueError(f"rows[{i}] holds {found[bad][0]}, and X has {n} rows")
 
     def _shared(self, net: Network) -> tuple[Array, Array]:
-        key = (net.dtype, net.n_in, net.n_out, type(net.loss_function), net.allow_nonfinite)
+        first = net.layers[0]  # one that takes rows of some shape refuses those of others
+        shape = "" if type(first).as_rows is Layer.as_rows else repr(first)
+        key = (net.dtype, net.n_in, net.n_out, type(net.loss_function), net.allow_nonfinite, shape)
         with self._lock:
             if key not in self._checked:
                 self._checked[key] = net._check_pair(self.X, self.T)

@@ -231,3 +231,11 @@ def test_lists_of_rows_of_more_than_one_axis() -> None:
     alone(twins, [rows] * 2, [T[0, :2]] * 2, [{"epochs": 2}] * 2)
     for a, b in zip(nets, twins, strict=True):
         np.testing.assert_array_equal(a.params, b.params)
+
+
+def test_each_network_is_asked_for_the_shape_of_its_rows() -> None:
+    X, T = np.ones((20, 2, 3)), np.ones((20, 2))
+    for other in images((3, 2)), fastbp.Network([fastbp.Dense(6, 2)], "l2"):
+        with pytest.raises(ValueError, match=r"networks\[1\]: X must .*\(20, 2, 3\)"):
+            fastbp.fit_many([images((2, 3)), other], X, T, epochs=1)
+        assert other.last_run is None
