@@ -547,7 +547,8 @@ def test_coefficients_are_read_only_and_can_be_set() -> None:
     ("learning_rate", "fast"), ("learning_rate_init", 0.0), ("max_iter", 0), ("shuffle", "no"),
     ("momentum", 1.1), ("validation_fraction", 1.0), ("beta_1", 1.0), ("epsilon", 0.0),
     ("n_iter_no_change", 0), ("hidden_layer_sizes", (3, 0)), ("hidden_layer_sizes", 2.5),
-    ("dropout", 1.0), ("n_threads", 0), ("dtype", "float16"), ("tol", -1.0)])
+    ("dropout", 1.0), ("n_threads", 0), ("dtype", "float16"), ("tol", -1.0), ("verbose", "no"),
+    ("verbose", None), ("verbose", -1)])
 def test_bad_parameters_are_named(parameter: str, value: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=parameter):
         MLPClassifier(**{parameter: value}).fit(*IRIS)

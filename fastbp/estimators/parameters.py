@@ -37,6 +37,8 @@ def check_parameters(own: Any) -> None:
     for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping",
                  "batch_norm"):
         check_bool(getattr(own, name), name)
+    if not isinstance(own.verbose, (bool, np.bool_)):  # numbers, too, as in scikit-learn
+        check_size(own.verbose, "verbose", 0)
     for name in ("max_iter", "max_fun"):
         check_size(getattr(own, name), name)
     for name in ("alpha", "power_t", "tol", "clip_norm"):
