@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix, issparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -48,6 +49,14 @@ def test_classifiers_both_ways(target: str, activation: str) -> None:
                     strict=True):
         np.testing.assert_array_equal(a, b)
     assert clone(again).get_params() == clone(theirs).get_params()
+
+
+def test_predictions_of_sparse_labels_are_sparse_both_ways() -> None:
+    theirs = fitted(MLPClassifier, csr_matrix(TARGETS["several"]))
+    ours = fastbp.from_sklearn(theirs)
+    for model in (ours, fastbp.to_sklearn(ours)):
+        Y = model.predict(X)
+        assert issparse(Y) and (theirs.predict(X) != Y).nnz == 0
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "poisson"])

@@ -113,6 +113,7 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
         differ; labels that are not in ascending order, or of a loss without probabilities.
     """
     neural = _neural()
+    from scipy.sparse import csr_matrix
     from sklearn.preprocessing import LabelBinarizer
     from sklearn.utils import check_random_state
 
@@ -144,8 +145,10 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
         labels = np.array(_labels(model, parts.classes, max(count, 2)))
         if not parts.several and (labels[1:] <= labels[:-1]).any():
             raise ValueError(f"scikit-learn keeps classes in ascending order, got {labels}")
-        new._label_binarizer = LabelBinarizer().fit(
-            np.eye(count, dtype=int) if parts.several else labels)
+        indicators: Any = np.eye(count, dtype=int)
+        if getattr(model, "_sparse", False):  # then so are its predictions
+            indicators = csr_matrix(indicators)
+        new._label_binarizer = LabelBinarizer().fit(indicators if parts.several else labels)
         new.classes_ = np.arange(count) if parts.several else new._label_binarizer.classes_
     new.coefs_, new.intercepts_, new.out_activation_ = weights, biases, output
     new.n_layers_, new.n_outputs_ = len(weights) + 1, len(biases[-1])
