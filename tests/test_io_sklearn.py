@@ -59,6 +59,14 @@ def test_predictions_of_sparse_labels_are_sparse_both_ways() -> None:
         assert issparse(Y) and (theirs.predict(X) != Y).nnz == 0
 
 
+def test_without_hidden_layers_the_activation_stays() -> None:
+    theirs = fitted(MLPClassifier, Y4, hidden_layer_sizes=(), activation="logistic", max_iter=1)
+    again = fastbp.to_sklearn(fastbp.from_sklearn(theirs))
+    assert again.activation == "logistic"
+    for a, b in zip(fitted(lambda **_: again, Y4).coefs_, theirs.coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)  # it is what the first weights are drawn by
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "poisson"])
 @pytest.mark.parametrize("columns", [1, 3])
 def test_regressors_both_ways(columns: int, loss: str) -> None:

@@ -136,7 +136,9 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
     kind = neural.MLPRegressor if parts.link is None else neural.MLPClassifier
     known = kind().get_params()
     given = {k: v for k, v in own.items() if k in known and v is not None and k != "loss"}
-    given |= {"hidden_layer_sizes": tuple(b.size for b in biases[:-1]), "activation": activation}
+    given["hidden_layer_sizes"] = tuple(b.size for b in biases[:-1])
+    if activation is not None:  # else the estimator's own, by which a later fit starts
+        given["activation"] = activation
     if output == "exp":
         given["loss"] = "poisson"
     new = kind(**given)
@@ -184,8 +186,9 @@ def _labels(model: Any, classes: list[Any] | None, count: int) -> Any:
     return own if own is not None and [*own] * (len(classes) // len(own)) == classes else classes
 
 
-def _stack(network: Network, link: str | None) -> tuple[list[Array], list[Array], str, str]:
-    """Weights (n_in, n_out), biases, the activation between, and that of the output."""
+def _stack(network: Network, link: str | None
+           ) -> tuple[list[Array], list[Array], str | None, str]:
+    """Weights (n_in, n_out), biases, the activation between if any, and that of the output."""
     weights: list[Array] = []
     biases: list[Array] = []
     between: list[str] = []
@@ -211,8 +214,8 @@ def _stack(network: Network, link: str | None) -> tuple[list[Array], list[Array]
         else:
             raise ValueError(f"{layer!r} is where scikit-learn's networks have none")
     end = last or {"softmax": "softmax", "sigmoid": "logistic"}.get(link or "", "identity")
-    activation = between[0] if between else "relu"
-    if set(between) - {activation} or activation not in ("identity", *_ACTIVATIONS.values()):
+    activation = between[0] if between else None
+    if set(between) - {"identity", *_ACTIVATIONS.values()} or len(set(between)) > 1:
         raise ValueError("scikit-learn's networks have one activation, identity, logistic, tanh "
                          f"or relu, after each hidden layer; this one has {between}")
     fits = ("identity",) if link is None else ("softmax", "logistic")
