@@ -803,3 +803,10 @@ def test_array_streams(tmp_path: Path) -> None:
         list(stream.blocks(0, 0, False))
     with pytest.raises(ValueError, match="not a readable"):
         ArrayStream(tmp_path / "X.npy", T)
+
+
+def test_whole_numbers_of_many_digits_scale_and_fill_a_column() -> None:
+    for column in (Numeric("a", mean=10**30, scale=10**30, fill=10**30),
+                   Numeric("a", mean=1e30, scale=1e30, fill=1e30)):
+        X = Preprocessor([column]).transform({"a": np.array([0.0, np.nan, 1e30])})
+        np.testing.assert_allclose(X, [[-1], [0], [0]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,7 @@ class Numeric:
     fill: float | None = None
 
     def __post_init__(self) -> None:
-        _finite(self.name, mean=self.mean, scale=self.scale)
-        _finite(self.name, fill=0.0 if self.fill is None else self.fill)
+        _to_floats(self, "mean", "scale", "fill")
         if self.scale == 0:
             raise ValueError(f"column {self.name!r} has scale 0")
 
@@ -55,7 +55,7 @@ class Boolean:
     fill: float | None = None
 
     def __post_init__(self) -> None:
-        _finite(self.name, fill=0.0 if self.fill is None else self.fill)
+        _to_floats(self, "fill")
 
     @property
     def feature_names(self) -> list[str]:
@@ -142,12 +142,17 @@ KINDS: dict[str, type[Column]] = {"numeric": Numeric, "boolean": Boolean,
                                   "categorical": Categorical}
 
 
-def _finite(name: str, **values: float) -> None:
-    for key, value in values.items():
+def _to_floats(column: Any, *names: str) -> None:
+    """Finite numbers as floats: NumPy has no integer for one of many digits."""
+    for key in names:
+        value: float | None = getattr(column, key)
+        if value is None and key == "fill":
+            continue
         if not isinstance(value, Real):
-            raise TypeError(f"column {name!r} has {key} {value!r}, which is no number")
+            raise TypeError(f"column {column.name!r} has {key} {value!r}, which is no number")
         if not abs(value) <= sys.float_info.max:
-            raise ValueError(f"column {name!r} has {key} {value}")
+            raise ValueError(f"column {column.name!r} has {key} {value}")
+        object.__setattr__(column, key, float(value))
 
 
 def refuse_missing(name: str, where: Array, first_row: int) -> None:
