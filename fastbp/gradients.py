@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, check_real
+from ._validation import Array, as_array, check_real
 from .layers import Layer
 from .losses import Loss
 from .network import Network
@@ -40,11 +40,11 @@ def gradcheck(target: Network | Layer | Loss, X: Any, T: Any, *, step: float = 1
         For unfit arguments.
     """
     step = check_real(step, "step", open_low=True)
-    X = np.array(X, dtype=np.float64)
+    X = np.array(as_array(X, "X"), dtype=np.float64)
     if isinstance(target, Network):
         return _check_network(target, X, T, step)
     if isinstance(target, Layer):
-        return _check_layer(target, X, np.array(T, dtype=np.float64), step)
+        return _check_layer(target, X, np.array(as_array(T, "T"), dtype=np.float64), step)
     if isinstance(target, Loss):
         target.forward(X, T)
         analytic = target.backward().copy()

@@ -76,7 +76,8 @@ class Network(Doors, Outputs, Portable, Textbook):
         ``copy.copy(layer)`` has the same parameters and is in no network.
     params, grads : ndarray, 1-D
         All parameters and their gradients. Tensors start on 64-byte boundaries with rows
-        padded to vectors; pads stay zero. ``named_parameters`` shows the tensors.
+        padded to vectors; pads are zero, and have to be where all of ``params`` is written:
+        kernels read some. ``named_parameters`` shows the tensors.
     n_params : int
         Number of parameters, pads not counted.
     last_run : Run or None

@@ -64,9 +64,7 @@ def jacobian(network: Network, X: Any) -> Array:
         for j in range(network.n_out):
             delta = np.zeros_like(Y)
             delta[:, j] = 1
-            for layer in reversed(network.layers):
-                delta = layer.backward(delta)
-            J[:, j] = delta
+            J[:, j] = network.backward(delta, len(network.layers))
     finally:
         network.grads[...] = kept
     return J

@@ -292,6 +292,9 @@ average, callbacks, verbose, warm_start, resume, n_threads
                      else "class_weight")
     if class_weight is not None:  # the classes of one row may have no weight, so not by prepare
         class_weights(T[:1], by_class["is"], network.n_out, None, network.dtype)
+        every = np.arange(max(network.n_out, 2))
+        if not class_weights(every, by_class["is"], len(every), None, network.dtype).any():
+            raise ValueError("class_weight is zero for every class")
     job = prepare(
         network, X[:1], T[:1], epochs=epochs, batch_size=batch_size, optimizer=optimizer,
         shuffle=shuffle, validation_data=validation_data,

@@ -51,9 +51,10 @@ class Textbook:
                           allow_nonfinite=True)
         return X
 
-    def backward(self, delta: Array) -> Array:
-        """From the gradient at the loss back to the input; leaves the layers' gradients."""
-        for layer in reversed(self.layers[:self._n_train]):
+    def backward(self, delta: Array, n_layers: int | None = None) -> Array:
+        """Back through the first ``n_layers`` layers, by default those under the loss, to the
+        input; leaves the layers' gradients."""
+        for layer in reversed(self.layers[:self._n_train if n_layers is None else n_layers]):
             delta = layer.backward(delta)
             if delta is None:
                 raise TypeError(f"{layer!r}.backward returned None, not the gradient of its input")

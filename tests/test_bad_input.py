@@ -188,6 +188,11 @@ def test_gradcheck_target() -> None:
         fastbp.gradcheck("net", X, T)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"T must have shape \(2, 1\).* got \(2, 3\)"):
         fastbp.gradcheck(Dense(3, 1), np.ones((2, 3)), np.ones((2, 3)))
+    for bad in np.ones((2, 3)) * 1j, [["1", "2", "3"]] * 2:
+        with pytest.raises(TypeError, match="X must hold real numbers"):
+            fastbp.gradcheck(Dense(3, 1), bad, np.ones((2, 1)))
+        with pytest.raises(TypeError, match="T must hold real numbers"):
+            fastbp.gradcheck(Dense(3, 3), np.ones((2, 3)), bad)
     for step, error in ((0, ValueError), (-1, ValueError), (np.nan, ValueError), ("a", TypeError)):
         with pytest.raises(error, match="step must"):
             fastbp.gradcheck(Dense(3, 1), np.ones((2, 3)), np.ones((2, 1)), step=step)

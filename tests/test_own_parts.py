@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def test_a_gradient_that_was_not_returned_is_missed() -> None:
     for layers in ([Dense(3, 2), Forgetful()], [Forgetful(), Dense(3, 2)]):
         with pytest.raises(TypeError, match="Forgetful.*.backward returned None"):
             Network(layers, "l2").fit(X, T)
+        with pytest.raises(TypeError, match="Forgetful.*.backward returned None"):
+            Network([*map(copy.copy, layers)], "l2").jacobian(X[:2])
 
 
 def test_a_layer_may_work_in_place_on_gradients() -> None:

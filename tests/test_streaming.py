@@ -266,6 +266,7 @@ class Lies:
     ([(X, T)], {"batch_size": 0}, "batch_size must be at least 1"),
     ([(X, T)], {"metrics": ["f1"]}, "measured on validation_data"),
     ([(X, T)], {"class_weight": "even"}, "class_weight must be"),
+    ([(X, T)], {"class_weight": {0: 0, 1: 0.0, 2: 0}}, "class_weight is zero for every class"),
     ([(X, T)], {"validation_data": (X[:, 1:], T)}, r"validation_data\[0\] must have 6 columns"),
     ([(X, T)], {"optimizer": "newton"}, "optimizer")])
 def test_bad_sources_and_arguments(source: Any, options: dict[str, Any], message: str) -> None:
