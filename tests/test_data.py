@@ -177,6 +177,34 @@ def test_bad_files_are_one_line_with_their_name(tmp_path: Path, name: str, conte
     assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
 
 
+class Counting:
+    """A schema that counts how often its names, a list each time, are asked for."""
+
+    pandas_metadata, asked = None, 0
+
+    def __init__(self, names: list[str]) -> None:
+        self.schema = pa.schema([(name, pa.float64()) for name in names])
+
+    def __iter__(self) -> Any:
+        return iter(self.schema)
+
+    def __len__(self) -> int:
+        return len(self.schema)
+
+    @property
+    def names(self) -> list[str]:
+        self.asked += 1
+        return self.schema.names
+
+
+def test_a_wide_file_is_not_searched_for_each_of_its_names() -> None:
+    schema = Counting([f"x{i}" for i in range(100)])
+    assert list(arrow._kinds(schema, Path("a"))) == schema.schema.names
+    assert schema.asked <= 1
+    with pytest.raises(ValueError, match="two columns named 'x2'"):
+        arrow._kinds(Counting(["x1", "x2", "x3", "x2"]), Path("a"))
+
+
 def packed(path: Path, content: bytes) -> Path:
     how = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
     with pa.output_stream(str(path), compression=how.get(path.suffix.lower())) as file:

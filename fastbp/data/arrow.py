@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,10 +68,10 @@ def _kind(kind: Any) -> str:
 
 
 def _kinds(schema: Any, path: Path) -> dict[str, str]:
-    twice = [name for name in schema.names if schema.names.count(name) > 1][:1]
-    if twice:
-        raise ValueError(f"{path} has two columns named {twice[0]!r}")
     kinds = {field.name: _kind(field.type) for field in schema}
+    if len(kinds) < len(schema):
+        twice = Counter(schema.names).most_common(1)[0][0]
+        raise ValueError(f"{path} has two columns named {twice!r}")
     told = schema.pandas_metadata or {}
     for name in told.get("index_columns", ()):  # an index without a name is no column
         if isinstance(name, str) and re.fullmatch(r"__index_level_\d+__", name):
