@@ -594,6 +594,14 @@ def test_the_task_is_guessed(values: np.ndarray, task: str, classes: Any) -> Non
         np.testing.assert_allclose(found.decode(T), values, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("classes", [[1, 2**63, 2**63 + 1], [-1, 2**63, 2**63 + 1], [1, 2]])
+def test_whole_numbers_as_classes_come_back_as_they_are(classes: list[int]) -> None:
+    target = data.Target("y", "classification", classes)
+    found = target.decode(np.arange(len(classes)))
+    assert found.tolist() == classes and found.dtype.kind == ("O" if min(classes) < 0 else
+                                                             "u" if max(classes) > 2 else "i")
+
+
 @pytest.mark.parametrize("name", [0, "", "y", -1])
 def test_the_target_may_have_any_name_of_a_column(name: Any) -> None:
     found = data.learn({name: np.array(["a", "b"] * 5), "x": np.arange(10.0)}, name)

@@ -155,7 +155,12 @@ class Target:
         if outputs.ndim == 2:
             outputs = (outputs.argmax(axis=1) if outputs.shape[1] > 1
                        else (outputs[:, 0] > threshold).astype(np.int64))
-        return np.array(self.classes)[outputs]
+        classes: list[Any] = self.classes
+        found = np.array(classes)
+        if found.dtype.kind == "f" and all(isinstance(value, int) for value in classes):
+            # From 2**63 on beside smaller ones: as floats, some would be others.
+            found = np.array(classes, np.uint64 if min(classes) >= 0 else object)
+        return found[outputs]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
