@@ -544,6 +544,20 @@ def test_whole_numbers_of_pandas_beyond_floats_stay_apart(kind: str) -> None:
     assert target.encode(labels["b"]).tolist() == [0, 1]
 
 
+def test_what_masked_arrays_hide_is_missing() -> None:
+    hidden = [False, False, False, True]
+    table = {name: np.ma.array(values, mask=hidden) for name, values in {
+        "f": [1.0, 2.0, 3.0, 999.0], "i": [1, 2, 3, 999], "b": [True, True, False, False],
+        "w": ["u", "v", "u", "other"]}.items()}
+    found = data.learn(table).preprocessor
+    assert found.feature_names == ["f", "i", "b", "w=u", "w=v"]
+    np.testing.assert_array_equal(found.transform(table)[3], [0, 0, 1, 1, 0])
+    with pytest.raises(ValueError, match="target 'f' has no value in row 3"):
+        data.learn(table, "f")
+    with pytest.raises(ValueError, match="target 'f' has no value in row 3"):
+        data.Target("f", "regression").encode(table["f"])
+
+
 def test_words_of_a_category_may_look_like_numbers_in_another_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("f,y\n1.0,2\n,3\n2.0,5\n")

@@ -72,7 +72,14 @@ def rows_of(table: Mapping[str, Any]) -> int:
 
 
 def array(values: Any) -> Array:
-    """As NumPy has it; whole numbers of pandas with holes as floats, where each of them is one."""
+    """As NumPy has it; whole numbers of pandas with holes as floats, where each of them is one.
+
+    What a masked array hides is missing.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        known: Array = values.data.astype(object)
+        known[np.ma.getmaskarray(values)] = None
+        return known
     found, own = np.asarray(values), getattr(values, "dtype", None)
     if found.dtype.kind == "f" and getattr(own, "kind", "f") in "iu" and (
             np.abs(found) >= 2**53).any():  # float64 takes some for others

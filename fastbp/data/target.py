@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._validation import Array, check_choice
-from .columns import first, missing, numbers, plain, text
+from .columns import array, first, missing, numbers, plain, text
 
 if TYPE_CHECKING:
     from .table import Table
@@ -93,7 +93,7 @@ class Target:
         ValueError
             For a missing value or an unknown class: names the row.
         """
-        values = np.asarray(values)
+        values = array(values)
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
         if values.ndim != 1:
