@@ -184,6 +184,27 @@ def test_a_stream_learns_and_repeats(run: Here, monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(params(run.folder / "a"), params(run.folder / "c"))
 
 
+@pytest.mark.parametrize("first", [1, 1000])
+def test_other_memory_changes_no_run_that_is_repeated_or_gone_on_with(
+        first: int, run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = table(run.folder / "d.csv", 400)
+    memory = 2 * data.stat().st_size
+    argv = ("train", data, "--target", "kind", *QUICK)
+    monkeypatch.setattr(prepare, "memory", lambda: first * memory)
+    assert run(*argv, "-o", "a").status == 0
+    monkeypatch.setattr(prepare, "memory", lambda: (1001 - first) * memory)
+    assert run("train", "--config", "a/config.toml", "-o", "b", "-q").status == 0
+    np.testing.assert_array_equal(params(run.folder / "a"), params(run.folder / "b"))
+    assert run(*argv, "-o", "a", "--resume").status == 0
+    assert run(*argv, "-o", "a", "--resume", "--epochs", "9").status == 0
+    other = "--stream" if first > 1 else "--no-stream"
+    assert "stream = " in run.fails(*argv, "-o", "a", "--resume", "--epochs", "9", other)
+    file = run.folder / "a" / "config.toml"  # as an earlier version had it
+    file.write_text(re.sub("(?m)^stream = .*$", "", file.read_text()))
+    monkeypatch.setattr(prepare, "memory", lambda: first * memory)
+    assert run(*argv, "-o", "a", "--resume", "--epochs", "10").status == 0
+
+
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
 def test_validation_is_a_share_of_what_the_test_leaves(stream: str, run: Here) -> None:
     data = table(run.folder / "d.csv", 2000)

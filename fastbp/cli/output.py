@@ -136,7 +136,7 @@ class Output:
     def _same(self, settings: dict[str, Any], path: Path, found: str, alone: bool) -> str:
         """``found`` if the run there has these settings."""
         own = config.resolved(settings)
-        there = config.defaults(own) | config.load(path)
+        there = config.defaults(own) | {"stream": own["stream"]} | config.load(path)
         for key in [*there, *own]:
             if key in FREE or own.get(key) == there.get(key):
                 continue

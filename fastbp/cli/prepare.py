@@ -80,10 +80,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
     if own.task == "regression" and settings["class_weight"] != "none":
         raise ValueError(f"--class-weight {settings['class_weight']}: target {target!r} holds "
                          "numbers, not classes")
-    streamed = settings["stream"]
-    if streamed is None:
-        streamed = is_large(settings["data"])
-    make = _stream if streamed else _whole
+    make = _stream if settings["stream"] else _whole
     table = own.typed(learned.preprocessor.typed(table))
     return make(settings, table, learned.preprocessor, own, learned.n_rows)
 

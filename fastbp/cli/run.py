@@ -20,8 +20,8 @@ from ..history import History
 from ..network import Network
 from . import build, config, many, scores
 from .exits import SIGNALS, Diverged, Stopped, named, say, status_of
-from .output import CHECKPOINT, METRICS, MODEL, REPORT, RESULT, Output, learned
-from .prepare import Prepared, name_of, prepare
+from .output import CHECKPOINT, CONFIG, METRICS, MODEL, REPORT, RESULT, Output, learned
+from .prepare import Prepared, is_large, name_of, prepare
 from .watch import Limit, Metrics, Watch, shown
 
 
@@ -95,6 +95,7 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
     """
     output = Output(settings["output"] or f"fastbp-{name_of(settings['data'])}")
     output.complete()
+    settings = {**settings, "stream": _streamed(settings, output)}
     found = many.expand(settings, grid)
     plan = output.plan(settings, alone=len(found) == 1)
     if plan == "done":
@@ -134,6 +135,17 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
         raise
     _tell(output.result(), settings["as_json"])
     return 0
+
+
+def _streamed(settings: dict[str, Any], output: Output) -> bool:
+    """Whether to read block by block: it is kept with the settings, as other rows are held out
+    then, and another start may find more or less memory."""
+    path = (output.work if output.begun else output.folder) / CONFIG
+    there = config.load(path) if settings["resume"] and path.exists() else {}
+    for said in (settings["stream"], there.get("stream")):
+        if said is not None:
+            return bool(said)
+    return is_large(settings["data"])
 
 
 def _one(settings: dict[str, Any], data: Prepared, output: Output, limit: Limit, *,
