@@ -94,6 +94,20 @@ def test_dictionaries_are_categories_and_decimals_numbers(tmp_path: Path) -> Non
         assert opened.read()["m"].tolist() == [1.5] * 4
 
 
+def test_decimals_of_a_frame_are_numbers_as_those_of_its_file(tmp_path: Path) -> None:
+    import decimal
+
+    df = pd.DataFrame({"m": [decimal.Decimal("1.5"), None, decimal.Decimal("-2.25"), 3],
+                       "y": [0, 1, 0, 1]})
+    df.to_parquet(tmp_path / "t.parquet")
+    assert data.open_table(df).kinds["m"] == "numeric"
+    found, there = (data.learn(source).preprocessor for source in (df, tmp_path / "t.parquet"))
+    assert found == there
+    target = data.learn(df[["y", "m"]].dropna(), "m", task="classification").target
+    assert target is not None and target.classes == [-2.25, 1.5, 3.0]
+    assert target.encode(df["m"].dropna()).tolist() == [1, 0, 2]
+
+
 def test_whole_numbers_at_the_top_bind_nothing_below(tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow, "_BLOCK_BYTES", 64)

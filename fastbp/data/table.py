@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def kind_of(values: Array) -> str:
         return "empty"
     if kinds <= {bool, np.bool_}:
         return "boolean"
-    if all(issubclass(kind, (int, float, np.number)) for kind in kinds):
+    if all(issubclass(kind, (int, float, np.number, Decimal)) for kind in kinds):
         return "numeric"
     return "categorical" if kinds <= {str, np.str_} else "other"
 
