@@ -110,6 +110,10 @@ def test_a_pipe_that_closes_is_no_error(trained: Here) -> None:
     done = subprocess.run(["bash", "-c", f"{command} d.csv >&-"], cwd=trained.folder,
                           capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "fastbp: error: stdout is closed\n")
+    done = subprocess.run(["bash", "-c", f"{sys.executable} -m fastbp train d.csv --target kind "
+                           "--epochs 2 --no-report --json -o closed 2>&-"],
+                          cwd=trained.folder, capture_output=True, text=True)
+    assert json.loads(done.stdout)["epochs"] == 2  # and nothing else
 
 
 def test_a_pipe_closes_where_no_signal_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,8 @@ def run(argv: Sequence[str] | None) -> int:
     """One command from arguments to exit status."""
     from .group import fastbp
 
+    if sys.stderr is None:  # closed, as by 2>&-: print would write to stdout, signals to any file
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     with one_line_warnings(), stop_signals(), any_locale():
         try:
             status = fastbp.main(None if argv is None else list(argv), prog_name="fastbp",
