@@ -558,6 +558,25 @@ def test_whole_numbers_of_pandas_beyond_floats_stay_apart(kind: str) -> None:
     assert target.encode(labels["b"]).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("kind", [".parquet", ".feather", ".csv", "frame"])
+@pytest.mark.parametrize("values", [range(30), [1.5, 2.0, 30.0] * 10])
+def test_numbers_that_are_categorical_are_classes(tmp_path: Path, kind: str,
+                                                  values: Any) -> None:
+    df = pd.DataFrame({"x": np.arange(60.0), "y": [*values, *values]})
+
+    def task(**options: Any) -> str:
+        target = data.learn(df if kind == "frame" else written(tmp_path, df, kind), "y",
+                            **options).target
+        assert target is not None
+        return target.task
+
+    assert task() == task(categorical=["y"], task="regression") == "regression"
+    assert task(categorical=["y"]) == "classification"
+    df["y"] = df["y"].astype("category")  # which no CSV says
+    assert task() == ("regression" if kind == ".csv" else "classification")
+    assert task(task="regression") == "regression"
+
+
 def test_what_masked_arrays_hide_is_missing() -> None:
     hidden = [False, False, False, True]
     table = {name: np.ma.array(values, mask=hidden) for name, values in {

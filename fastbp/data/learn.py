@@ -225,8 +225,8 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     target : str, optional
         Column to predict; without one all columns become features.
     task : {"auto", "classification", "regression"}
-        "auto": words, booleans and few different whole numbers (20, and half the rows, at
-        most) are classes.
+        "auto": words, booleans, few different whole numbers (20, and half the rows, at
+        most), and what is categorical, here or in pandas, are classes.
     categorical, numeric : sequence of str
         Columns that are this, whatever they look like: by themselves words are categories,
         numbers are numbers.
@@ -294,6 +294,9 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
             raise ValueError(f"encoding names column {name!r}, which gives no categories "
                              f"(with categorical=[{name!r}] it does)")
     features = _Features(kinds, stand_ins, most, table.any_row)
+    if task == "auto" and target is not None and (
+            target in categorical or table.kinds[target] == "categorical"):
+        task = "classification"  # numbers too, where they are said to be names
     wanted = None if target is None else _Target(target, task)
     rows, columns = 0, [*kinds, *([] if target is None else [target])]
     for piece in table.batches(columns):
