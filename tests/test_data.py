@@ -94,6 +94,11 @@ def test_dictionaries_are_categories_and_decimals_numbers(tmp_path: Path) -> Non
         assert opened.read()["m"].tolist() == [1.5] * 4
 
 
+def test_a_missing_column_is_told_beside_those_of_a_long_frame() -> None:
+    with pytest.raises(ValueError, match=r"the table has 'a', 'b'$"):
+        columns.column(pd.DataFrame({"a": range(20), "b": range(20)}), "c")
+
+
 def test_decimals_of_a_frame_are_numbers_as_those_of_its_file(tmp_path: Path) -> None:
     import decimal
 

@@ -96,7 +96,8 @@ def column(table: Mapping[str, Any], name: str) -> Array:
         If there is none of this name, or it holds dates.
     """
     if name not in table:
-        known = ", ".join(map(repr, list(table)[:10])) + (", ..." if len(table) > 10 else "")
+        names = list(table)  # of a DataFrame the length is that of its rows
+        known = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
         raise ValueError(f"column {name!r} is missing; the table has {known}")
     values = array(table[name])
     if values.ndim != 1:
