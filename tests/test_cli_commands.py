@@ -170,6 +170,15 @@ def test_predictions_do_not_replace_what_they_are_of(trained: Here) -> None:
     assert Path("d.csv").read_bytes() == before
 
 
+def test_an_export_does_not_replace_the_model(trained: Here) -> None:
+    file = trained.folder / "kind" / "model.safetensors"
+    before = file.read_bytes()
+    for model in ("kind", file):
+        done = trained("export", model, "-o", "kind/model.safetensors")
+        assert done.status == 2 and "would replace MODEL" in done.err
+    assert file.read_bytes() == before
+
+
 def test_letters_that_the_locale_lacks(trained: Here) -> None:
     russian = {**os.environ, "PYTHONIOENCODING": "cp1251"}  # neither ² nor é
     done = process("evaluate", "y", "d.csv", folder=trained.folder, env=russian)

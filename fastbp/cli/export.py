@@ -27,9 +27,12 @@ def command(model: str, output: str, kind: str | None) -> None:
     if kind is None:
         raise click.UsageError(f"--output {output}: name a --format, or one of the endings "
                                f"{', '.join(ENDINGS)}")
-    from ..model import load_model
+    from ..model import file_of, load_model
 
     found = load_model(model)
+    if Path(output).exists() and Path(output).samefile(file_of(model)):
+        raise click.UsageError(f"--output {output} would replace MODEL, which holds more: choose "
+                               "another")
     try:
         _write(kind, found, output)
     except OSError as error:  # the name of a temporary file says little
