@@ -859,6 +859,15 @@ def test_streams_give_each_row_once(tmp_path: Path, kind: str) -> None:
         assert len({place[r.tobytes()] for r in one[0][0]}) >= 5  # several groups in a block
 
 
+def test_array_streams_take_lists_and_frames() -> None:
+    X, T = np.arange(30.0).reshape(10, 3), np.arange(10)
+    for pair in ((X.tolist(), T.tolist()), (pd.DataFrame(X), pd.Series(T))):
+        stream = ArrayStream(*pair, block_rows=4)
+        found = list(stream.blocks(0, 0, False))
+        np.testing.assert_array_equal(np.concatenate([b[0] for b in found]), X)
+        np.testing.assert_array_equal(np.concatenate([b[1] for b in found]), T)
+
+
 def test_array_streams(tmp_path: Path) -> None:
     X, T = np.arange(3000, dtype="f4").reshape(1000, 3), np.arange(1000)
     np.save(tmp_path / "X.npy", X)

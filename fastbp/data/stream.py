@@ -158,7 +158,7 @@ class _Rows:
             self.path, self.offset = os.fspath(given.filename), base.offset + skip
             self.array: Any = None
         else:
-            self.array = np.asarray(given)
+            self.array = given = np.asarray(given)  # lists and DataFrames are taken, too
         if given.ndim == 0 or given.size == 0:
             raise ValueError(f"{name} has no rows: shape {given.shape}")
         self.name, self.shape, self.dtype = name, given.shape, given.dtype
