@@ -868,6 +868,16 @@ def test_array_streams_take_lists_and_frames() -> None:
         np.testing.assert_array_equal(np.concatenate([b[1] for b in found]), T)
 
 
+def test_archives_that_are_called_npy_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=np.ones((3, 2)))
+    whole = (tmp_path / "a.npz").read_bytes()
+    for content in (whole, whole[:40]):
+        (tmp_path / "a.npy").write_bytes(content)
+        for what in (data.open_table, lambda path: ArrayStream(path, np.ones(3))):
+            with pytest.raises(ValueError, match=r"a\.npy is not a readable \.npy file"):
+                what(tmp_path / "a.npy")
+
+
 def test_array_streams(tmp_path: Path) -> None:
     X, T = np.arange(3000, dtype="f4").reshape(1000, 3), np.arange(1000)
     np.save(tmp_path / "X.npy", X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,26 @@ from .table import ROWS, Arrays, Columns, Table, kind_of
 _PART_BYTES = 2 * 1024 * 1024
 
 
+def map_of(path: str | os.PathLike[str]) -> Any:
+    """The array of a .npy file, of which nothing is read yet.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file.
+    OSError
+        If it cannot be opened.
+    """
+    with open(path, "rb") as file:  # a missing file is an OSError that names it
+        packed = file.read(2) == b"PK"
+    try:
+        if packed:
+            raise ValueError("it is an archive, as .npz")
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{os.fspath(path)} is not a readable .npy file: {error}") from None
+
+
 class NumpyFile(Table):
     """A .npy file: a column for each feature of a row, "x0", "x1", ...; fields by their names.
 
@@ -23,10 +44,7 @@ class NumpyFile(Table):
 
     def __init__(self, path: Path) -> None:
         self.label, self.path = str(path), path
-        try:
-            mapped: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} is not a readable .npy file: {error}") from None
+        mapped = map_of(path)
         if mapped.ndim == 0 or mapped.size == 0:
             raise ValueError(f"{path} has no rows: shape {mapped.shape}")
         if not mapped.flags.c_contiguous:

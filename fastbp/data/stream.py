@@ -11,6 +11,7 @@ import numpy as np
 from .._validation import Array, as_weights, check_size
 from ..kernels.random import shuffle as shuffle_rows
 from .columns import column, numbers, rows_of
+from .npy import map_of
 from .preprocess import Preprocessor
 from .table import Columns, open_table
 from .target import Target
@@ -141,13 +142,10 @@ class _Rows:
     def __init__(self, given: Any, name: str) -> None:
         self.path: str | None = None
         if isinstance(given, (str, os.PathLike)):
-            with open(given, "rb"):  # a missing file is an OSError that names it
-                pass
             try:
-                given = np.load(given, mmap_mode="r", allow_pickle=False)
-            except (ValueError, EOFError) as error:
-                raise ValueError(f"{name}: {os.fspath(given)} is not a readable .npy file: "
-                                 f"{error}") from None
+                given = map_of(given)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
         if isinstance(given, np.memmap) and given.flags.c_contiguous and given.filename and (
                 given.mode != "c"):  # of such a map the file has another content
             # Pages of a map count as memory of the process; what is read into a block does not.
