@@ -113,6 +113,11 @@ def test_what_is_no_toml_is_refused(run: Here) -> None:
         assert done.status == 2 and "Error: run.toml is not TOML" in done.err.splitlines()[-1]
 
 
+def test_a_file_of_a_windows_editor_is_read(run: Here) -> None:
+    Path("run.toml").write_bytes(b'\xef\xbb\xbfdata = "iris"\r\nignore = ["sepal width (cm)"]\r\n')
+    assert config.load("run.toml") == {"data": "iris", "ignore": ["sepal width (cm)"]}
+
+
 def test_a_file_stands_in_for_options_and_the_command_line_wins(run: Here) -> None:
     Path("run.toml").write_text("""
 data = "iris"

@@ -33,7 +33,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ImportError('reading TOML needs tomli: pip install "fastbp[cli]"') from None
     with open(path, "rb") as file:
         try:
-            return tomllib.load(file)
+            return tomllib.loads(file.read().decode("utf-8-sig"))  # editors of Windows mark it
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{os.fspath(path)} is not TOML: {error}") from None
 
