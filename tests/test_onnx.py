@@ -250,3 +250,12 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"0\.weight"):
         to_onnx(network, path)
     assert not list(tmp_path.iterdir())
+
+
+def test_names_of_wide_tables_stay_short() -> None:
+    from fastbp.io.onnx_graph import Graph
+
+    graph = Graph(np.dtype(np.float32))
+    given = [graph.fresh(name) for name in ["x", "x_", "x_2", *["x"] * 1000]]
+    assert len(set(given)) == len(given) and max(map(len, given)) < 8
+    assert graph.fresh("y") == "y" and graph.fresh("y") == "y_"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,13 +45,16 @@ class Graph:
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
         self._used: set[str] = set()
+        self._seen = Counter[str]()
 
     def fresh(self, name: str) -> str:
-        """``name``, with underscores added until nothing else has it."""
-        while name in self._used:
-            name += "_"
-        self._used.add(name)
-        return name
+        """``name``, with an underscore or a number after it where something else has it."""
+        found = name
+        while found in self._used:
+            self._seen[name] += 1  # on from the last: of wide tables there are many
+            found = f"{name}_{self._seen[name]}" if self._seen[name] > 1 else f"{name}_"
+        self._used.add(found)
+        return found
 
     def kind(self, like: Any) -> int:
         """ONNX's number of a dtype."""
