@@ -42,6 +42,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
     "missing column": ("d.csv", table, ["--target", "price"], ["'price'", "d.csv", "'colour'"]),
     "missing ignored column": ("d.csv", table, ["--target", "y", "--ignore", "id"], ["'id'"]),
     "no target": ("d.csv", table, [], ["--target", "'x'"]),
+    "a target without a name": ("d.csv", table, ["--target", ""], ["''", "d.csv", "'colour'"]),
     "empty file": ("d.csv", lambda p: p.write_text(""), ["--target", "y"], ["d.csv", "empty"]),
     "header alone": ("d.csv", lambda p: p.write_text("x,y\n"), ["--target", "y"],
                      ["d.csv has a header but no rows"]),
@@ -94,6 +95,13 @@ BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
     "no validation file": ("d.csv", table, ["--target", "y", "--validation", "v.csv"],
                            ["--validation v.csv"]),
 }
+
+
+def test_a_folder_without_a_name_is_refused(run: Here) -> None:
+    """As of a variable of a script that is not set: the default folder is for no -o at all."""
+    table(run.folder / "d.csv")
+    assert "--output '' names no folder" in run.fails("train", "d.csv", "--target", "y", "-o", "")
+    assert [p.name for p in run.folder.iterdir()] == ["d.csv"]
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -80,6 +80,16 @@ def test_missing_values_are_nan_or_none(tmp_path: Path, kind: str) -> None:
     assert whole["w"].tolist() == ["a", None, "b"]
 
 
+def test_words_for_nothing_are_those_of_pandas(tmp_path: Path) -> None:
+    words = ["None", "<NA>", "NA", "N/A", "n/a", "#N/A", "nan", "NaN", "-nan", "null", "NULL", "",
+             "none", "NONE", "na", "nil", "-", "?", "missing"]
+    path = tmp_path / "t.csv"
+    path.write_text("w,n\n" + "".join(f"{word},1\n" for word in ["a", *words]) + "b,None\n")
+    found, expected = data.open_table(path).read(), pd.read_csv(path)
+    assert [w is None for w in found["w"]] == expected["w"].isna().tolist()
+    np.testing.assert_array_equal(found["n"], expected["n"])
+
+
 def test_dictionaries_are_categories_and_decimals_numbers(tmp_path: Path) -> None:
     import decimal
 

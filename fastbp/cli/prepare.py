@@ -69,7 +69,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
         If the data cannot be read or is unfit: names file, column and row.
     """
     table = opened(settings["data"], settings["delimiter"])
-    target = settings["target"] or table.target
+    target = table.target if settings["target"] is None else settings["target"]
     if target is None:
         raise ValueError(f"--target is needed: {table.label} has {_some(table.names)}")
     if settings["validation"] is not None and not Path(settings["validation"]).is_file():

@@ -93,6 +93,8 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
     ValueError, TypeError, OSError, ImportError
         For what is wrong, in one line.
     """
+    if settings["output"] == "":  # a variable of a script that is not set, say
+        raise ValueError("--output '' names no folder")
     output = Output(settings["output"] or f"fastbp-{name_of(settings['data'])}")
     output.complete()
     settings = {**settings, "stream": _streamed(settings, output)}

@@ -179,8 +179,9 @@ class TextFile(Table):
             csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
             csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True,
                              invalid_row_handler=odd),
-            csv.ConvertOptions(column_types=types, strings_can_be_null=True,
-                               include_columns=list(columns)))
+            csv.ConvertOptions(
+                column_types=types, strings_can_be_null=True, include_columns=list(columns),
+                null_values=[*csv.ConvertOptions().null_values, "None", "<NA>"]))  # as pandas
 
     def _explain(self, words: str, row: int = 0) -> None:
         """Say what pyarrow says of the text in words of the table."""

@@ -48,8 +48,8 @@ class Matrix(Mapping[str, Array]):
 
 def ways_of(source: Any) -> str:
     """How what is no table makes one, for messages."""
-    ways = [f".{name}()" for name in ("to_pandas", "to_dict", "to_pydict")
-            if hasattr(source, name)]
+    names = ("to_frame",) if hasattr(source, "to_frame") else ("to_pandas", "to_dict", "to_pydict")
+    ways = [f".{name}()" for name in names if hasattr(source, name)]
     return f": give its {' or '.join(ways)}" if ways else ""
 
 
