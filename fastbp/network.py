@@ -28,13 +28,13 @@ from ._validation import (
 from .chain import check_layers
 from .doors import Doors
 from .kernels.team import launch
-from .kernels.vectors import pad
+from .kernels.vectors import aligned_zeros, pad
 from .layers import Layer
 from .losses import Loss
 from .losses import get as get_loss
 from .losses.base import error_of
 from .outputs import Outputs
-from .plan import Plan, aligned_zeros, make_plan
+from .plan import Plan, make_plan
 from .portable import Portable
 from .table import has_kernels
 from .textbook import Textbook

@@ -17,7 +17,7 @@ import numpy as np
 from ._validation import Array
 from .kernels.matmul import WHOLE
 from .kernels.tile import CLIP
-from .kernels.vectors import VECTOR_BYTES, pad, row_length
+from .kernels.vectors import VECTOR_BYTES, aligned_zeros, pad, row_length
 from .layers import Dense, Layer
 from .layers.base import Kernels
 from .losses import Loss
@@ -116,13 +116,6 @@ class Plan:
 def asks_ahead(X: Array) -> bool:
     """Whether training asks for rows of X before it reads them."""
     return X.nbytes >= ASK_BYTES
-
-
-def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
-    """Zeros that start on a 64-byte boundary."""
-    raw = np.zeros(size * dtype.itemsize + VECTOR_BYTES, np.uint8)
-    skip = -raw.ctypes.data % VECTOR_BYTES
-    return raw[skip:skip + size * dtype.itemsize].view(dtype)
 
 
 def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequence[int],
@@ -262,6 +255,10 @@ def _few_shards(layers: Sequence[Layer], sizes: Sequence[int], lds: Sequence[int
     """A few shards, where they pay a team, else 0: as many for one thread, which need not keep
     their gradients, as the sums are made in the same order."""
     weights, activations = 0, capacity * lds[0]
+    first = layers[0].kernels_for(dtype, *sizes[:2])
+    if first and sizes[0] * dtype.itemsize >= PICK_BYTES and (
+            first.first_forward or activations * dtype.itemsize <= SHARD_ACTIVATIONS):
+        return 0  # what is read where it lies is spared, or stays in the cache
     for layer, ld in zip(layers, lds[1:], strict=True):
         if layer.shapes():
             weights += layer.layout(dtype)[1]
@@ -272,8 +269,7 @@ def _few_shards(layers: Sequence[Layer], sizes: Sequence[int], lds: Sequence[int
     while shards > 1 and capacity < _SHARD_ROWS * shards:
         shards //= 2
     pays = (shards > 1 and weights * dtype.itemsize <= FEW_WEIGHTS
-            and (shards + 2) * weights <= 2 * activations
-            and sizes[0] * dtype.itemsize < PICK_BYTES)  # or rows of X, read in place, are spared
+            and (shards + 2) * weights <= 2 * activations)
     return shards if pays else 0
 
 

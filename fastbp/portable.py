@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array, as_array, check_dtype
+from .kernels.vectors import aligned_zeros
 from .layers import Layer
 from .losses import Loss
-from .plan import aligned_zeros
 from .table import has_kernels
 
 

@@ -19,9 +19,10 @@ from .history import History
 from .interrupts import held
 from .kernels.random import shuffle as shuffle_rows
 from .kernels.team import launch
+from .kernels.vectors import aligned_zeros
 from .network import Network
 from .optimizers import Optimizer
-from .plan import Plan, aligned_zeros, asks_ahead
+from .plan import Plan, asks_ahead
 from .rules import Rules
 from .table import address, has_kernels
 

@@ -112,6 +112,7 @@ REGIMES: dict[str, Any] = {
     "four shards": ((8, 37, 3), 257, {}),
     "eight shards": ((9, 400, 4), 1025, {}),
     "sixteen shards": ((8, 37, 3), 1100, {"SHARD_ACTIVATIONS": 0}),
+    "shards of long rows": ((300, 2, 3), 1030, {}),
     "rows": ((30, 70, 3), 100, {"FEW_WEIGHTS": 0}),
     "columns": ((128, 513, 3), 45, {"PANEL_BYTES": 0}),
     "panels": ((128, 513, 3), 45, {"CUT_BYTES": 0})}

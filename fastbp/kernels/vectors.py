@@ -43,6 +43,13 @@ def pad(n: int, dtype: Any) -> int:
     return -(-int(n) // lanes) * lanes
 
 
+def aligned_zeros(size: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """Zeros that start on the boundary of a vector."""
+    raw = np.zeros(size * dtype.itemsize + VECTOR_BYTES, np.uint8)
+    skip = -raw.ctypes.data % VECTOR_BYTES
+    return raw[skip:skip + size * dtype.itemsize].view(dtype)
+
+
 def row_length(n: int, dtype: Any) -> int:
     """Elements from one row of ``n`` to the next: whole vectors, and never whole pages.
 
