@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from bench import (
     bench_predict,
     bench_training,
     constants,
+    drawn,
     estimators,
     growth,
     late,
@@ -192,6 +194,30 @@ def test_what_two_threads_cost_each_other() -> None:
     arrays = np.zeros((2, 256), np.float32)
     assert machine.complete_seconds(machine.exchange, 4, arrays, True) > 0
     np.testing.assert_array_equal(arrays, [np.arange(3, 259)] * 2)
+
+
+def test_networks_are_drawn_within_bounds_and_told_by_their_ratios() -> None:
+    rows = drawn.draw(30, 1)
+    assert rows == drawn.draw(30, 1) != drawn.draw(30, 2)
+    assert len({row["name"] for row in rows}) == 30
+    for row in rows:
+        (work,) = read([row]).values()
+        assert work == read([row_of(row["name"])])[row["name"]] and work.flops <= drawn.FLOPS
+        assert drawn.INPUTS[0] <= work.sizes[0] <= drawn.INPUTS[1]
+        assert all(drawn.UNITS[0] <= n <= drawn.UNITS[1] for n in work.sizes[1:-1])
+
+    def record(row: str, backend: str, threads: int, us: float, agrees: bool = True) -> Any:
+        return {"row": row, "backend": backend, "threads": threads, "us": us, "agrees": agrees}
+
+    found = drawn.ratios([
+        record("a", "fastbp", 1, 10), record("a", "fastbp", 2, 8), record("a", "numpy", 1, 40),
+        record("a", "jax.scan", 2, 16), record("b", "fastbp", 1, 5), record("b", "numpy", 1, 25),
+        record("b", "jax.scan", 1, 1, agrees=False)])
+    assert found == {"a": {"numpy": 5, "jax.scan": 2}, "b": {"numpy": 5}}
+    text = drawn.report(found)
+    assert "| numpy | 2 | 5.00 | 5.00 | 5.00 | 5.00 | 5.00 |" in text
+    assert "| best of them | 2 | 2.00 | 2.00 | 3.50 | 5.00 | 3.16 |" in text
+    assert text.index("    a  numpy 5.00, jax.scan 2.00") < text.index("    b  numpy 5.00")
 
 
 def test_growth_changes_one_size_at_a_time() -> None:
