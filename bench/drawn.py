@@ -60,6 +60,7 @@ def report(found: dict[str, dict[str, float]]) -> str:
     sides = {peer: sorted(own[peer] for own in found.values() if peer in own)
              for peer in BACKENDS[1:]}
     sides["best of them"] = sorted(min(own.values()) for own in found.values() if own)
+    sides = {name: own for name, own in sides.items() if own}  # not of one that is not installed
     lines = ["| time over fastbp's | networks | least | a tenth below | median | most "
              "| geometric mean |", "|---|---:|---:|---:|---:|---:|---:|"]
     for name, own in sides.items():

@@ -167,7 +167,7 @@ class Network(Doors, Outputs, Portable, Textbook):
         return still
 
     def check_trainable(self) -> None:
-        """Refuse to train where every layer with parameters is held fast.
+        """Refuse to train where every layer with parameters is held fast, or one cannot be.
 
         Raises
         ------
@@ -176,6 +176,10 @@ class Network(Doors, Outputs, Portable, Textbook):
         kinds = {layer.trainable for layer in self.layers if layer.shapes()}
         if kinds == {False}:
             raise ValueError("no layer with parameters is trainable: set trainable=True of some")
+        for layer in self.layers:
+            kernels = layer.kernels_for(self.dtype, int(layer.n_in or 0), int(layer.n_out or 0))
+            if not layer.trainable and layer.buffers and kernels and kernels.couple_forward:
+                raise ValueError(f"{layer!r} cannot be held: its kernels_for gives none for that")
 
     def __repr__(self) -> str:
         chain = " -> ".join([str(self.n_in), *map(repr, self.layers)])

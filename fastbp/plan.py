@@ -216,8 +216,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         _read_in_place(layers[0], ops[0], dtype, capacity, by_columns[0] or sizes[1])
     trained = [k for k in range(n_train) if ops[k]["n_rows"]]
     tasks = share_parameters(ops[trained], trained, dtype, n_threads)
-    weights = [int(ops[k]["n_rows"]) * lds[k + 1] * dtype.itemsize for k in trained]
-    large = n_threads == 1 or max(weights, default=0) > _LARGE_WEIGHT
+    large = n_threads == 1 or max(lengths[:n_train]) * dtype.itemsize > _LARGE_WEIGHT
     most = _ROWS_LARGE if large else _ROWS_SMALL
     rounds = -(-capacity // (n_threads * most))
     row_block = -(-capacity // (n_threads * rounds) // _ROWS_STEP) * _ROWS_STEP

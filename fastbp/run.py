@@ -79,8 +79,7 @@ class Run:
         self.mean = network._head_loss.reduction == "mean"
         self.compiled = network.compiled and has_kernels(type(optimizer), "kernel", "update")
         self.history = History()
-        self._rules, self._sums = self.rules.row(), np.zeros((0, 2))
-        self._rules["apart"] = self.rules.max_norm > 0 or any(x.buffers for x in network.layers)
+        self._rules = self.rules.row()
         self._panels: tuple[Plan, tuple[Array, ...]] | None = None
         self._held: tuple[list[bool], Array] = [], self.order[:0]
 
@@ -162,15 +161,16 @@ class Run:
         self._rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
         for name, at in self.rules.kernels(net.dtype).items():
             self._rules[name] = at
-        if len(self._sums) != plan.n_sums:
-            self._sums = np.zeros((plan.n_sums, 2))
+        self._rules["apart"] = self.rules.max_norm > 0 or any(
+            x.buffers or (x.shapes() and not x.trainable) for x in net.layers)
+        sums = np.zeros((plan.n_sums, 2))  # anew: whose places these are may have changed
         norms = np.empty(plan.n_params if self.rules.max_norm else 0)
         launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
                plan.moves, net.params, self.slots, self.average, *self._owned(plan),
                plan.workspace, self.X, *net.split_target(self.T), self.weights, self.order,
                asks_ahead(self.X), self.batch_size, self.mean,
                address("update", type(self.optimizer).kernel, net.dtype), sizes,
-               self.optimizer.hyper(), self._rules, self._sums, norms, self.watch,
+               self.optimizer.hyper(), self._rules, sums, norms, self.watch,
                self.cursor, errors)
         return errors
 

@@ -16,7 +16,7 @@ import pytest
 import fastbp
 from fastbp import _jit
 from fastbp import plan as planning
-from fastbp.layers import LAYERS
+from fastbp.layers import LAYERS, dense
 
 from .builders import classifier, clusters
 
@@ -107,15 +107,15 @@ def test_threads_layers_and_repeats_give_the_same_bits() -> None:
     assert len({f[1] for f in found}) == 1
 
 
-#: (sizes around the layer, batch, limits of the plan): in how many shards, or how shared.
+#: (sizes around the layer, batch, limits of the plan, shards): how a batch is shared out.
 REGIMES: dict[str, Any] = {
-    "four shards": ((8, 37, 3), 257, {}),
-    "eight shards": ((9, 400, 4), 1025, {}),
-    "sixteen shards": ((8, 37, 3), 1100, {"SHARD_ACTIVATIONS": 0}),
-    "shards of long rows": ((300, 2, 3), 1030, {}),
-    "rows": ((30, 70, 3), 100, {"FEW_WEIGHTS": 0}),
-    "columns": ((128, 513, 3), 45, {"PANEL_BYTES": 0}),
-    "panels": ((128, 513, 3), 45, {"CUT_BYTES": 0})}
+    "four shards": ((8, 37, 3), 257, {}, 4),
+    "eight shards": ((9, 400, 4), 1025, {}, 8),
+    "sixteen shards": ((8, 37, 3), 1100, {"SHARD_ACTIVATIONS": 0}, 16),
+    "shards of long rows": ((600, 2, 3), 700, {}, 4),
+    "rows": ((30, 70, 3), 100, {"FEW_WEIGHTS": 0}, 0),
+    "columns": ((128, 513, 3), 45, {"PANEL_BYTES": 0}, 0),
+    "panels": ((128, 513, 3), 45, {"CUT_BYTES": 0}, 0)}
 
 
 @pytest.mark.usefixtures("teams")
@@ -124,10 +124,12 @@ REGIMES: dict[str, Any] = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_has_the_same_bits_in_every_regime(
         name: str, regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (n_in, width, n_out), batch, limits = REGIMES[regime]
+    (n_in, width, n_out), batch, limits, shards = REGIMES[regime]
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 4)
     for limit, value in limits.items():
         monkeypatch.setattr(planning, limit, value)
+    if regime == "columns":
+        monkeypatch.setattr(dense, "WIDE", 0)
     rng, found = np.random.default_rng(0), set()
     X, T = rng.normal(size=(2 * batch + 3, n_in)), rng.normal(size=(2 * batch + 3, n_out))
     for threads in (1, 2, 4):
@@ -137,6 +139,13 @@ def test_every_layer_has_the_same_bits_in_every_regime(
         history = net.fit(X, T, epochs=2, batch_size=batch, optimizer=fastbp.SGD(1e-5, 0.9),
                           n_threads=threads)
         assert np.isfinite(net.params).all()
+        assert net.last_run is not None
+        plan = net.last_run.plan(threads)
+        assert plan.n_threads == threads
+        # Two dense layers may have too many weights; batch norm knows of all rows.
+        assert name == "Dense" or plan.head["shards"] == (0 if name == "BatchNorm" else shards)
+        assert plan.ops["by_columns"].any() == (regime in ("columns", "panels") and threads > 1)
+        assert plan.ops["width"].any() == (regime == "panels" and threads > 1)
         found.add((weights(net), repr(history["loss"])))
     assert len(found) == 1
 

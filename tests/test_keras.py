@@ -121,7 +121,9 @@ def test_constants_before_the_first_layer(dtype: str) -> None:
         assert not network.layers[0].trainable and network.layers[1].trainable
     images = keras.Sequential([K.Input((4, 5)), K.Rescaling(0.5, 1.0), K.Flatten(), K.Dense(2)])
     X = np.random.default_rng(0).normal(size=(7, 4, 5)).astype("float32")
-    close(fastbp.from_keras(images).predict(X.reshape(7, 20)), run(images, X))
+    network = fastbp.from_keras(images)
+    assert network.dtype == np.float32  # as its weights, whatever the constants are
+    close(network.predict(X.reshape(7, 20)), run(images, X))
 
 
 def functional(make: Any) -> Any:

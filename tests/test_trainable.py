@@ -159,6 +159,51 @@ def test_a_held_batch_norm_goes_by_its_averages() -> None:
                      optimizer=fastbp.SGD(1e-9))["loss"][0] != pytest.approx(before, rel=1e-3)
 
 
+def test_a_held_batch_norm_by_itself_works_as_in_use() -> None:
+    X = np.random.default_rng(0).normal(2, 3, (9, 5))
+    norm = BatchNorm()
+    expected = norm.forward(X)
+    norm.key, norm.trainable = 7, False
+    np.testing.assert_array_equal(norm.forward(X), expected)
+    assert fastbp.gradcheck(norm, X, X) < 1e-6
+    assert (norm.parameters()["running_mean"] == 0).all()
+
+
+def test_one_that_cannot_be_held_is_refused() -> None:
+    class Own(BatchNorm):
+        kernels = BatchNorm.kernels._replace(row=BatchNorm.kernels.forward)
+
+    net = fastbp.Network([Dense(5, 4), Own(), Dense(4, 3)], "SoftmaxCrossEntropyLoss")
+    X, T = rows()
+    net.fit(X, T, epochs=1)
+    net.layers[1].trainable = False
+    before = net.params.copy()
+    with pytest.raises(ValueError, match=r"Own\(.*\) cannot be held"):
+        net.fit(X, T, epochs=1)
+    assert (net.params == before).all()
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_what_is_held_may_change_between_steps(average: float) -> None:
+    """Error, parameters and their average are as the text writes them, before and after."""
+    found = []
+    for compiled in (True, False):
+        layers = [Dense(7, 16), ReLU(), LayerNorm(), Dense(16, 3)]
+        net, (X, T) = fastbp.Network(layers, "SoftmaxCrossEntropyLoss", "float64", 0), rows(64, 7)
+        run = Run(net, X, T, 32, fastbp.SGD(0.1, 0.9), True, rules=Rules(l2=0.1, average=average))
+        run.compiled = compiled
+        errors = []
+        for held in (2,), (0,), (0, 3), ():
+            for k, layer in enumerate(layers):
+                layer.trainable = k not in held
+            run.errors[0] = 0.0
+            run.advance(2, 1)
+            errors.append(run.errors[0])
+        found.append((errors, net.params, run.average))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+
+
 def test_layers_are_freed_as_training_goes_on() -> None:
     class Free(fastbp.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -171,6 +216,20 @@ def test_layers_are_freed_as_training_goes_on() -> None:
     assert seen == [{6, 7}, {4, 6, 7}, {1, 4, 6, 7}]
     net.fit(X, T, epochs=1, warm_start=True)
     assert changed(start, net) == {*CHAIN, 7}
+
+
+def test_a_run_goes_on_with_what_was_trainable_then(tmp_path: Path) -> None:
+    def fitted(epochs: int, **options: Any) -> fastbp.Network:
+        net = network((0, 1, 4), "float32")
+        net.fit(*rows(), epochs=epochs, **options, callbacks=[
+            fastbp.Checkpoint(tmp_path / "run.st"), fastbp.callbacks.Lambda(
+                lambda epoch, logs: setattr(net.layers[(4, 1, 0, 0)[epoch]], "trainable", True))])
+        return net
+
+    whole = fitted(4)
+    fitted(2)
+    again = fitted(4, resume=tmp_path / "run.st")
+    assert (again.params == whole.params).all()
 
 
 def test_what_is_held_after_an_averaged_fit_stays_what_it_was() -> None:

@@ -143,7 +143,8 @@ def _streamed(settings: dict[str, Any], output: Output) -> bool:
     """Whether to read block by block: it is kept with the settings, as other rows are held out
     then, and another start may find more or less memory."""
     path = (output.work if output.begun else output.folder) / CONFIG
-    there = config.load(path) if settings["resume"] and path.exists() else {}
+    goes_on = settings["resume"] and not settings["overwrite"] and path.exists()
+    there = config.load(path) if goes_on else {}
     for said in (settings["stream"], there.get("stream")):
         if said is not None:
             return bool(said)

@@ -84,6 +84,10 @@ def restore(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -
 def _restore(run: Run, hooks: Sequence[Callback], tensors: dict[str, Any],
              described: dict[str, Any], network: str) -> None:
     own, found = json.loads(describe(run.network)), json.loads(network)
+    # A callback may have changed it since the run began: it goes on as it stood.
+    trainable = [layer.pop("trainable", True) for layer in found["layers"]]
+    for layer in own["layers"]:
+        layer.pop("trainable", None)
     if described["format"] != _FORMAT or own != found:
         raise ValueError(f"it is the run of another network: {found}")
     arrays = {name[4:]: value for name, value in tensors.items() if name.startswith("run/")}
@@ -92,3 +96,5 @@ def _restore(run: Run, hooks: Sequence[Callback], tensors: dict[str, Any],
         if key in described["callbacks"]:
             extra = {k[len(key) + 1:]: v for k, v in arrays.items() if k.startswith(key + "/")}
             hook.restore(described["callbacks"][key] | extra)
+    for layer, value in zip(run.network.layers, trainable, strict=True):
+        layer.trainable = value

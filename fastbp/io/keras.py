@@ -110,7 +110,8 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
         Built. ``Dense``, ``Activation``, ``ReLU``, ``LeakyReLU``, ``ELU``, ``Softmax``,
         ``Dropout``, ``BatchNormalization``, ``LayerNormalization``, ``Flatten``, ``Identity``,
         and ``Normalization`` and ``Rescaling`` as a ``BatchNorm`` that is not trainable, one
-        after the other; models within models too.
+        after the other; models within models too. Rows are flat: images go in as such only
+        where a ``Flatten`` is the first of them.
     loss : Loss or str, optional
         By default the cross-entropy that goes with a last softmax or sigmoid, else
         ``MSELoss``.
@@ -136,10 +137,12 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     layers: list[Layer] = []
     given: list[tuple[Layer, list[Array]]] = []
     shape = model.inputs[0].shape  # until a Flatten, as far as the number of axes goes
+    wide = False
     for part in _chain(model):
         config, own = part.get_config(), []
         if hasattr(part, "get_weights"):
             own = [np.asarray(w) for w in part.get_weights()]
+        wide |= any(w.dtype == np.float64 for w in own)
         try:
             for layer in _layers(part, config, own):
                 values = _values(part, config, own) if layer.shapes() else []
@@ -154,7 +157,6 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     if not layers:
         raise ValueError(f"{model.name} has no layers")
     if dtype is None:
-        wide = any(v.dtype == np.float64 for _, values in given for v in values)
         dtype = "float64" if wide else "float32"
     network = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
     for layer, values in given:

@@ -264,9 +264,9 @@ class Layer:
             raise NotImplementedError(f"{type(self).__name__}.forward")
         X = self._take_input(X, allow_nonfinite)
         Y = X.copy() if self.in_place else np.empty_like(X)
-        op, key, params = self._alone(X), np.uint64(self.key), self._values(X)
+        op, key, params = self._alone(X), self._key, self._values(X)
         self._extra = np.zeros(self.extra_size(*X.shape), X.dtype)
-        if self.key and self.kernels.couple_forward is not None:
+        if key and self.kernels.couple_forward is not None:
             couple_columns(op["couple_forward"][0], op, key, params, self._extra, X.ravel(),
                            self._extra)
         forward_rows(op, key, params, self._extra, X.ravel(), Y.ravel())
@@ -280,14 +280,19 @@ class Layer:
         dY = self._take_gradient(dY)
         assert self._x is not None and self._y is not None
         dX = dY.copy() if self.in_place else np.empty_like(dY)
-        op, key, params = self._alone(dY), np.uint64(self.key), self._values(dY)
+        op, key, params = self._alone(dY), self._key, self._values(dY)
         x, y, dy = self._x.ravel(), self._y.ravel(), dY.ravel()
-        if self.key and self.kernels.couple_backward is not None:
+        if key and self.kernels.couple_backward is not None:
             couple_columns(op["couple_backward"][0], op, key, params, self._extra, x, dy)
         backward_rows(op, key, params, self._extra, x, y, dy, dX.ravel())
         if self.kernels.gradient is not None:
             gradient_rows(op, key, params, self._extra, x, dy, self._flat_grad)
         return dX
+
+    @property
+    def _key(self) -> np.uint64:
+        """What kernels are told of ``key``: 0 where the layer works as in ``predict``."""
+        return np.uint64(self.key if self.trainable or not self.buffers else 0)
 
     def _alone(self, X: Array) -> Array:
         """The op of a layer outside of the engine, on rows as wide as X's."""
