@@ -178,7 +178,7 @@ class Network(Doors, Outputs, Portable, Textbook):
             raise ValueError("no layer with parameters is trainable: set trainable=True of some")
         for layer in self.layers:
             kernels = layer.kernels_for(self.dtype, int(layer.n_in or 0), int(layer.n_out or 0))
-            if not layer.trainable and layer.buffers and kernels and kernels.couple_forward:
+            if layer._steady and kernels and kernels.couple_forward:
                 raise ValueError(f"{layer!r} cannot be held: its kernels_for gives none for that")
 
     def __repr__(self) -> str:

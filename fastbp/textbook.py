@@ -44,7 +44,7 @@ class Textbook:
     def forward(self, X: Array, n_layers: int | None = None, key: int = 0) -> Array:
         """Through the first ``n_layers`` layers, all by default, as the text writes it."""
         for layer in self.layers[:n_layers]:
-            layer.key = key if layer.trainable or not layer.buffers else 0
+            layer.key = 0 if layer._steady else key
             X = layer.forward(X)
         if layer.kernels is None:  # a user's own may return anything
             X = as_matrix(X, f"{layer!r}.forward(X)", self.dtype, layer.n_out,

@@ -290,9 +290,14 @@ class Layer:
         return dX
 
     @property
+    def _steady(self) -> bool:
+        """Whether training leaves the buffers alone, too: the layer works as in ``predict``."""
+        return bool(self.buffers) and not self.trainable
+
+    @property
     def _key(self) -> np.uint64:
-        """What kernels are told of ``key``: 0 where the layer works as in ``predict``."""
-        return np.uint64(self.key if self.trainable or not self.buffers else 0)
+        """What kernels are told of ``key``."""
+        return np.uint64(0 if self._steady else self.key)
 
     def _alone(self, X: Array) -> Array:
         """The op of a layer outside of the engine, on rows as wide as X's."""
