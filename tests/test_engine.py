@@ -210,22 +210,6 @@ def test_blocks_of_odd_rows_change_no_bits(teams: None) -> None:
     np.testing.assert_array_equal(*found)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_shards_of_a_layer_norm_have_the_bits_of_any_team(dtype: str, teams: None) -> None:
-    """Those that are kept are sums of their own, and so are those that are not."""
-    rng, found = np.random.default_rng(0), []
-    X, T = rng.normal(size=(257, 8)), rng.normal(size=(257, 3))
-    for threads in 1, 2:
-        net = fastbp.Network([fastbp.Dense(8, 37), fastbp.LayerNorm(), fastbp.Dense(37, 3)], "l2",
-                             dtype, seed=1)
-        run = Run(net, net.check_input(X), net.check_target(T), 257, fastbp.SGD(0.1, 0.9), False)
-        head = run.plan(threads).head
-        assert head["shards"] == 4 and (head["partial"] >= 0) == (threads == 2)
-        run.advance(4, threads)
-        found.append(net.params)
-    np.testing.assert_array_equal(*found)
-
-
 @kernel
 def even_rows(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode, scale):  # type: ignore[no-untyped-def]  # noqa: E501
     """A gradient of the even rows of a batch alone."""

@@ -14,7 +14,7 @@ import pytest
 import fastbp
 from fastbp import data, optimizers
 from fastbp import plan as planning
-from fastbp.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Tanh
+from fastbp.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Tanh, dense
 from fastbp.rules import Rules
 from fastbp.run import Run
 
@@ -111,12 +111,16 @@ def test_held_layers_below_are_a_fixed_function_of_the_rows() -> None:
 
 
 @pytest.mark.parametrize("held", [(0,), (2,), (4,), (0, 2), (2, 4)])
-@pytest.mark.parametrize("sizes, batch", [((30, 70, 40, 3), 100), ((128, 513, 130, 3), 45),
-                                          ((4, 32, 16, 3), 1100), ((8, 64, 64, 3), 300)])
-def test_same_bits_on_any_number_of_threads(sizes: tuple[int, ...], batch: int,
+@pytest.mark.parametrize("sizes, batch, regime", [
+    ((30, 70, 40, 3), 100, "rows"), ((128, 513, 130, 3), 45, "columns"),
+    ((128, 513, 130, 3), 45, "panels"), ((4, 32, 16, 3), 1100, "16 shards"),
+    ((8, 64, 64, 3), 300, "4 shards")])
+def test_same_bits_on_any_number_of_threads(sizes: tuple[int, ...], batch: int, regime: str,
                                             held: tuple[int, ...], teams: None,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    """By rows, by columns, in panels and in shards."""
+    if regime == "columns":
+        monkeypatch.setattr(dense, "WIDE", 0)
+        monkeypatch.setattr(planning, "PANEL_BYTES", 0)
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 4)
     monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 100_000)
     X, T = rows(batch + 9, sizes[0])
@@ -131,6 +135,12 @@ def test_same_bits_on_any_number_of_threads(sizes: tuple[int, ...], batch: int,
             net.layers[k].trainable = False
         net.fit(X, T, epochs=2, batch_size=batch, n_threads=threads)
         assert changed(before, net) == {0, 2, 4} - set(held)
+        assert net.last_run is not None
+        plan = net.last_run.plan(threads)
+        assert plan.n_threads == threads
+        assert plan.head["shards"] == (int(regime.split()[0]) if "shards" in regime else 0)
+        assert plan.ops["by_columns"].any() == (regime in ("columns", "panels") and threads > 1)
+        assert plan.ops["width"].any() == (regime == "panels" and threads > 1)
         found.add(net.params.tobytes())
     assert len(found) == 1
 
