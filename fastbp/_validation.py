@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import os
 from typing import Any
@@ -42,12 +43,13 @@ def check_size(value: Any, name: str, minimum: int = 1) -> int:
 def check_real(value: Any, name: str, low: float = 0.0, high: float = np.inf, *,
                open_low: bool = False, open_high: bool = True) -> float:
     """A finite number in the interval from ``low`` to ``high``."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+    if type(value) is not float and (isinstance(value, (bool, np.bool_))
+                                     or not isinstance(value, numbers.Real)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
     below = number <= low if open_low else number < low
     above = number >= high if open_high else number > high
-    if not np.isfinite(number) or below or above:
+    if not math.isfinite(number) or below or above:
         left, right = "(" if open_low else "[", ")" if open_high else "]"
         raise ValueError(f"{name} must be in {left}{low}, {high}{right}, got {value!r}")
     return number
@@ -78,6 +80,8 @@ def as_path(path: Any, name: str = "path") -> str:
 
 def as_array(X: Any, name: str) -> Array:
     """``X`` as a numeric array, refusing what only looks like one."""
+    if type(X) is np.ndarray and X.dtype.kind in "buif":
+        return X
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise TypeError(f"{name} is a sparse matrix ({type(X).__name__}); "
                         f"pass {name}.toarray() if it fits in memory")
@@ -109,8 +113,10 @@ def as_matrix(X: Any, name: str, dtype: np.dtype[Any], n_columns: int | None = N
         raise ValueError(f"{name} is empty: shape {array.shape}")
     if n_columns is not None and array.shape[1] != n_columns:
         raise ValueError(f"{name} must have {n_columns} columns, got shape {array.shape}")
-    with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(array, dtype=dtype)
+    result = array
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        with np.errstate(over="ignore"):
+            result = np.ascontiguousarray(array, dtype=dtype)
     if not allow_nonfinite:
         check_finite(result, name, "; allow_nonfinite=True lets it in")
     return result

@@ -21,8 +21,9 @@ class Doors:
         return fit(self, X, T, **options)  # type: ignore[arg-type]
 
     def partial_fit(self, X: Any, T: Any, **options: Any) -> History:
-        """One more epoch with the optimizer state of the last; see ``fit``."""
-        from .training import partial_fit
+        """One more epoch with the optimizer state of the last; see
+        ``fastbp.online.partial_fit``."""
+        from .online import partial_fit
 
         return partial_fit(self, X, T, **options)  # type: ignore[arg-type]
 

@@ -50,7 +50,7 @@ class Job:
         """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
         run = self.run
         run.rates(1)  # a schedule that gives none fails before anything has changed
-        if self.warm_start or self.resume is not None:
+        if self.resume is not None or (self.warm_start and (self.hooks or run.average.size)):
             params = run.network.params
             self.undo = [functools.partial(np.copyto, params, params.copy())]
         try:

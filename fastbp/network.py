@@ -140,7 +140,7 @@ class Network(Doors, Outputs, Portable, Textbook):
 
     # -- what it is -------------------------------------------------------------------
 
-    @property
+    @cached_property
     def n_params(self) -> int:
         """Number of parameters, pads not counted."""
         return sum(layer.n_params for layer in self.layers)
@@ -173,12 +173,14 @@ class Network(Doors, Outputs, Portable, Textbook):
         ------
         ValueError
         """
+        if all(layer.trainable for layer in self.layers):
+            return
         kinds = {layer.trainable for layer in self.layers if layer.shapes()}
         if kinds == {False}:
             raise ValueError("no layer with parameters is trainable: set trainable=True of some")
-        for layer in self.layers:
+        for layer in [x for x in self.layers if x._steady]:
             kernels = layer.kernels_for(self.dtype, int(layer.n_in or 0), int(layer.n_out or 0))
-            if layer._steady and kernels and kernels.couple_forward:
+            if kernels and kernels.couple_forward:
                 raise ValueError(f"{layer!r} cannot be held: its kernels_for gives none for that")
 
     def __repr__(self) -> str:

@@ -55,37 +55,44 @@ class Run:
     """
 
     whole = True
+    #: Options and threads of a ``partial_fit``, if the next one can go on in this run.
+    given: tuple[dict[str, Any], Any] | None = None
 
     def __init__(self, network: Network, X: Array, T: Array, batch_size: int,
                  optimizer: Optimizer, shuffle: bool, *, weights: Array | None = None,
                  rules: Rules | None = None, epochs: int = 1) -> None:
-        self.network, self.X, self.T, self.epochs = network, X, T, epochs
-        self.batch_size, self.optimizer, self.n_rows = batch_size, optimizer, len(X)
+        self.network, self.optimizer, self.epochs = network, optimizer, epochs
         self.rules = rules or Rules(weight_decay=optimizer.weight_decay,
                                     decoupled=optimizer.decoupled)
         optimizer.check(network.dtype)
         network.check_trainable()
-        self.steps_per_epoch = -(-len(X) // batch_size)
         self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
         optimizer.initial_slots(self.slots.reshape(optimizer.n_slots, network.params.size))
         self.average = network.params.copy() if self.rules.average else self.slots[:0]
-        self.order = np.arange(len(X), dtype=np.int64)
-        self.weights = np.empty(0, network.dtype) if weights is None else weights
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
         self.watch = np.empty(0)
-        self.errors = np.zeros(1)
-        self.rate_scale, self.chunk, self.first_epoch, self.first_step = 1.0, 1, 0, 0
+        self.rate_scale, self.chunk = 1.0, 1
         self.raw = self.average
-        self.mean = network._head_loss.reduction == "mean"
         self.compiled = network.compiled and has_kernels(type(optimizer), "kernel", "update")
-        self.history = History()
         self._rules = self.rules.row()
         self._panels: tuple[Plan, tuple[Array, ...]] | None = None
+        self.begin(X, T, batch_size, weights)
         self._held: tuple[list[bool], Array] = [], self.order[:0]
 
+    def begin(self, X: Array, T: Array, batch_size: int, weights: Array | None = None) -> None:
+        """Stand at the start of an epoch over these rows, of which nothing is told yet."""
+        self.X, self.T, self.n_rows, self.batch_size = X, T, len(X), batch_size
+        self.weights = np.empty(0, self.network.dtype) if weights is None else weights
+        self.order = np.arange(len(X), dtype=np.int64)
+        self.steps_per_epoch = -(-len(X) // batch_size)
+        self.cursor[engine.POSITION], self.cursor[engine.SEED] = 0, self.network.seed
+        self.first_step, self.first_epoch = self.cursor[:engine.POSITION].tolist()
+        self.mean = self.network._head_loss.reduction == "mean"
+        self.errors, self.history = np.zeros(1), History()
+
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: without what holds for this process alone."""
-        return self.__dict__ | {"_panels": None}
+        """For pickle and copy: without what holds for this process and this network alone."""
+        return self.__dict__ | {"_panels": None, "given": None}
 
     # -- steps ------------------------------------------------------------------------
 
@@ -162,7 +169,7 @@ class Run:
         for name, at in self.rules.kernels(net.dtype).items():
             self._rules[name] = at
         self._rules["apart"] = self.rules.max_norm > 0 or any(
-            x.buffers or (x.shapes() and not x.trainable) for x in net.layers)
+            x.buffers or (not x.trainable and x.shapes()) for x in net.layers)
         sums = np.zeros((plan.n_sums, 2))  # anew: whose places these are may have changed
         norms = np.empty(plan.n_params if self.rules.max_norm else 0)
         launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
@@ -278,9 +285,12 @@ class Run:
 
     def can_follow(self, earlier: Run) -> bool:
         """Whether the optimizer's state of ``earlier`` means what it does here."""
-        one, other = self.optimizer, earlier.optimizer
-        return (type(one) is type(other) and one.slot_names == other.slot_names
-                and self.slots.shape == earlier.slots.shape)
+        return earlier.keeps(self.optimizer) and self.slots.shape == earlier.slots.shape
+
+    def keeps(self, optimizer: Optimizer) -> bool:
+        """Whether the state is what ``optimizer`` keeps."""
+        own = self.optimizer
+        return type(own) is type(optimizer) and own.slot_names == optimizer.slot_names
 
     def follow(self, earlier: Run) -> None:
         """Start where ``earlier`` ended: its optimizer state, step and epoch counts.
@@ -306,9 +316,10 @@ class Run:
 
     def finish(self) -> None:
         """Leave averaged parameters in the network, and keep the raw ones to go on from."""
-        with held():
-            self.raw = self.network.params.copy() if self.average.size else self.average
-            if self.average.size:
+        self.raw = self.average
+        if self.average.size:
+            with held():
+                self.raw = self.network.params.copy()
                 self.network.params[...] = self.average
         self._panels = None
         self._release()

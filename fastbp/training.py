@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -175,7 +177,7 @@ def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
     return run.history
 
 
-def straight(job: Job, threads: Threads, stopped: Callable[[], bool]) -> None:
+def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: False) -> None:
     """All epochs in calls of CHUNK_SECONDS, where nobody looks in between."""
     run, n, whole = job.run, job.run.n_rows, job.run.steps_per_epoch
     last, total = run.first_epoch + run.epochs, run.total
@@ -183,7 +185,8 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool]) -> None:
         done = int(run.cursor[EPOCH]) * whole + int(run.cursor[POSITION]) // run.batch_size
         count, epoch = min(run.chunk, last * whole - done), len(run.history.get("loss", ()))
         begun, before = int(run.cursor[STEP]), time.perf_counter()
-        with held():
+        # A run of one epoch has no history that an interrupt could leave without it.
+        with held() if run.epochs > 1 else nullcontext():
             losses = [loss / total for loss in run.take(count, threads.size)]
             spent = time.perf_counter() - before
             run.history.extend({
@@ -191,7 +194,7 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool]) -> None:
                 "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
                 "samples_per_s": [count / whole * n / spent] * len(losses)})
         threads.pace(run, count, int(run.cursor[STEP]) - begun, spent, CHUNK_SECONDS)
-        if not np.isfinite(losses).all():
+        if not all(map(math.isfinite, losses)):
             for k, loss in enumerate(losses):
                 _warn_of(loss, epoch + k)
 
@@ -302,13 +305,5 @@ def evaluate(network: Network, X: Any, T: Any, *, sample_weight: Any = None,
     return _figures(network, Validation(X, T, weights), found)
 
 
-def partial_fit(network: Network, X: Any, T: Any, **options: Any) -> History:
-    """One more epoch over X and T, with the optimizer state of the fit before.
-
-    Takes what ``fit`` takes but ``epochs`` and ``warm_start``.
-    """
-    return fit(network, X, T, epochs=1, warm_start=True, **options)
-
-
 __all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "Validation", "evaluate", "fit",
-           "partial_fit", "prepare", "straight", "train"]
+           "prepare", "straight", "train"]

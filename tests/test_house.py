@@ -30,11 +30,11 @@ FLOORS = [("_garbage", -1.2), ("_convention", -1.1), ("_compiler", -1.0), ("_cac
           ("textbook", 4.0), ("network", 4.1), ("run", 4.15), ("metrics", 4.15),
           ("arguments", 4.16), ("threads", 4.16), ("job", 4.17), ("training", 4.2), ("lbfgs", 4.2),
           ("sensitivity", 4.2), ("peak", 4.2), ("layer_statistics", 4.2), ("gradients", 4.2),
-          ("many", 4.3), ("streaming", 4.3), ("io", 5.0), ("datasets", 5.0),
+          ("online", 4.25), ("many", 4.3), ("streaming", 4.3), ("io", 5.0), ("datasets", 5.0),
           ("estimators", 5.0), ("plot", 5.0), ("data", 5.0), ("peers", 5.0), ("report", 5.05),
           ("model", 5.05), ("cli", 5.9), ("__init__", 6.0), ("__main__", 6.0)]
 #: Methods of Network that open doors to the floors above, when called.
-UPWARD = {("doors", "training"), ("doors", "io"), ("doors", "sensitivity"),
+UPWARD = {("doors", "training"), ("doors", "online"), ("doors", "io"), ("doors", "sensitivity"),
           ("callbacks", "io"), ("job", "io")}
 HEAVY = ("sklearn", "rich", "mlxtend", "pandas", "scipy", "torch", "onnx", "keras", "mpi4py",
          "asv", "matplotlib", "argparse", "pyarrow")

@@ -40,7 +40,7 @@ class _Ahead:
         # Orders of the epoch under way and of later ones; the generator before ``drawn`` of
         # them were.
         self.orders, self.latest = [job.run.order], job.run.order
-        self.state, self.drawn = self.own._random_state.get_state(legacy=False), 0
+        self.state, self.drawn = None, 0
 
     def stopped(self) -> bool:
         """Catch up with what has run; unless that was the end, make ready for what is next."""
@@ -68,20 +68,20 @@ class _Ahead:
 
     def draw(self, count: int) -> None:
         """Draw orders of epochs to come, until there are ``count``."""
-        if len(self.orders) < 2:  # every earlier one is for an epoch that comes for certain
+        if len(self.orders) < min(count, 2):  # every earlier one is for an epoch that comes
             self.state, self.drawn = self.own._random_state.get_state(legacy=False), 0
         while len(self.orders) < count:
             self.latest = self.follow.mixed(self.latest)
             self.orders.append(self.latest)
             self.drawn += 1
-        self.run.order = np.concatenate(self.orders)
+        self.run.order = self.orders[0] if len(self.orders) == 1 else np.concatenate(self.orders)
 
     def give_back(self) -> None:
         """Leave the generator as if orders of epochs that never came had not been drawn.
 
         Unless others have drawn from it meanwhile, who would be given the same numbers again.
         """
-        if not self.orders:
+        if not self.orders or not self.drawn:
             return
         real, places = self.own._random_state, np.arange(self.latest.size)
         twin = copy.deepcopy(real)

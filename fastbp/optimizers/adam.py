@@ -90,8 +90,10 @@ class Adam(Optimizer):
 
     def sizes(self, rates: Array, steps: Array) -> Array:
         """lr / (1 - b1^t) and 1 / sqrt(1 - b2^t)."""
-        return np.stack([rates / (1 - self.beta1 ** steps),
-                         1 / np.sqrt(1 - self.beta2 ** steps)], axis=1)
+        found = np.empty((len(steps), 2))
+        found[:, 0] = rates / (1 - self.beta1 ** steps)
+        found[:, 1] = 1 / np.sqrt(1 - self.beta2 ** steps)
+        return found
 
     def config(self) -> dict[str, Any]:
         """Rate, decays, epsilon, weight decay, amsgrad."""

@@ -98,7 +98,9 @@ class Optimizer:
             If a schedule gives anything but one rate a step.
         """
         if not isinstance(self.learning_rate, Schedule):
-            return np.full(epoch.shape, self.learning_rate)
+            rates = np.empty(epoch.shape)
+            rates.fill(self.learning_rate)
+            return rates
         found = np.asarray(self.learning_rate.rates(epoch, epochs), np.float64)
         if found.shape != epoch.shape:
             raise ValueError(f"{self.learning_rate!r} must give rates of shape {epoch.shape}, "

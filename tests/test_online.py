@@ -1,0 +1,214 @@
+"""partial_fit: the same bits as ``fit`` of one epoch that goes on, however calls follow."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastbp
+from fastbp import online
+from fastbp.callbacks import Lambda
+from fastbp.schedules import Cosine
+
+from .builders import classifier, clusters
+
+X, T = clusters(120)
+#: Options of a call; those of the first row leave the run to the next call.
+SIMPLE: list[dict[str, Any]] = [
+    {}, {"batch_size": 7}, {"batch_size": 500}, {"l2": 0.1}, {"l1": 0.01, "max_norm": 1.0},
+    {"clip_norm": 0.1, "clip_value": 0.5}, {"shuffle": False}, {"n_threads": 1}]
+OTHER: list[dict[str, Any]] = [
+    {"average": 0.5}, {"class_weight": {0: 2.0}}, {"validation_data": (X, T)},
+    {"metrics": ["accuracy"]}, {"callbacks": [Lambda(lambda *_: None)]}, {"validation_split": 0.2}]
+OPTIMIZERS: list[Any] = [
+    "adam", fastbp.Adam(0.01), fastbp.Adam(Cosine(0.1)), fastbp.AdamW(0.01, weight_decay=0.1),
+    fastbp.Adam(0.01, weight_decay=0.1)]
+
+
+def network(chain: str = "plain") -> fastbp.Network:
+    if chain == "plain":
+        return classifier()
+    layers = [fastbp.Dense(X.shape[1], 9), fastbp.BatchNorm(), fastbp.ReLU(), fastbp.Dropout(0.3),
+              fastbp.Dense(9, 4)]
+    return fastbp.Network(layers, "SoftmaxCrossEntropyLoss", seed=3)
+
+
+def same(one: fastbp.Network, other: fastbp.Network) -> None:
+    first, second = one.last_run, other.last_run
+    assert first is not None and second is not None
+    np.testing.assert_array_equal(one.params, other.params)
+    np.testing.assert_array_equal(first.slots, second.slots)
+    np.testing.assert_array_equal(first.cursor, second.cursor)
+
+
+@settings(max_examples=40)
+@given(chain=st.sampled_from(["plain", "layers"]), calls=st.lists(st.tuples(
+    st.integers(0, len(SIMPLE) - 1), st.sampled_from([None, *range(len(OTHER))]),
+    st.integers(0, len(OPTIMIZERS) - 1), st.integers(1, 120), st.booleans()),
+    min_size=2, max_size=8))
+def test_calls_are_fits_that_go_on(chain: str, calls: list[Any]) -> None:
+    """Options that stay, change, and come back; more rows and fewer; held layers; weights."""
+    nets = network(chain), network(chain)
+    for k, (simple, other, optimizer, rows, weighted) in enumerate(calls):
+        if k % 2:  # mostly the same again
+            simple, other = calls[k - 1][0], None
+        options = {**SIMPLE[simple], "optimizer": OPTIMIZERS[optimizer],
+                   "sample_weight": np.linspace(0.5, 2, rows) if weighted else None}
+        if other is not None and rows > 5 and not (weighted and "validation" in str(OTHER[other])):
+            options |= OTHER[other]
+        before = nets[0].last_run
+        kind = type(options["optimizer"]), getattr(options["optimizer"], "weight_decay", 0)
+        for net in nets:
+            net.layers[0].trainable = rows % 3 > 0
+            if before is not None and kind[0] is not type(before.optimizer):
+                net.last_run = None
+        found = nets[0].partial_fit(X[:rows], T[:rows], **options)
+        expected = nets[1].fit(X[:rows], T[:rows], epochs=1, warm_start=True, **options)
+        same(*nets)
+        assert found.keys() == expected.keys()
+        assert all(found[name] == expected[name] for name in found if name != "samples_per_s")
+
+
+def test_the_same_options_go_on_in_the_same_run() -> None:
+    """What makes a call short: else all above would hold of ``fit`` alone."""
+    for options in SIMPLE:
+        net, rule = network(), fastbp.SGD(0.1, momentum=0.9)
+        net.partial_fit(X, T, optimizer=rule, **options)
+        run = net.last_run
+        rule.learning_rate = 0.01
+        net.partial_fit(X[:50], T[:50], optimizer=rule, **options)
+        assert net.last_run is run
+        net.partial_fit(X, T, optimizer=fastbp.SGD(0.1, momentum=0.5), **options)
+        assert net.last_run is run and run is not None
+        assert run.optimizer.config()["momentum"] == 0.5
+        net.partial_fit(X, T, optimizer=rule, average=0.5, **options)
+        assert net.last_run is not run
+
+
+def test_histories_are_of_each_call() -> None:
+    net = network()
+    first, second = (net.partial_fit(X, T) for _ in range(2))
+    assert first is not second and len(first["loss"]) == len(second["loss"]) == 1
+    assert second["loss"][0] < first["loss"][0] and second["samples_per_s"][0] > 0
+
+
+def test_a_setting_that_changed_its_type_is_looked_at() -> None:
+    net = network()
+    net.partial_fit(X, T, l2=1)
+    with pytest.raises(TypeError, match="l2 must be a number, got True"):
+        net.partial_fit(X, T, l2=True)
+
+
+@pytest.mark.parametrize("bad", [
+    {"X": X[:, :1]}, {"X": X[:0]}, {"T": T[:5]}, {"T": T + 9}, {"sample_weight": np.ones(3)},
+    {"sample_weight": np.zeros(len(X))}, {"sample_weight": -np.ones(len(X))},
+    {"X": np.full_like(X, np.nan)}], ids=lambda bad: "-".join(bad))
+def test_unfit_rows_change_nothing(bad: dict[str, Any]) -> None:
+    nets = network(), network()
+    for net in nets:
+        net.partial_fit(X, T)
+    with pytest.raises((TypeError, ValueError)) as found:
+        nets[0].partial_fit(**{"X": X, "T": T, **bad})
+    with pytest.raises(found.type) as expected:
+        nets[1].fit(**{"X": X, "T": T, **bad}, epochs=1, warm_start=True)
+    assert str(found.value) == str(expected.value)
+    same(*nets)
+    for net in nets:
+        net.partial_fit(X, T)
+    same(*nets)
+
+
+def test_nothing_trainable_is_said() -> None:
+    net = network()
+    net.partial_fit(X, T)
+    for layer in net.layers:
+        layer.trainable = False
+    with pytest.raises(ValueError, match="no layer with parameters is trainable"):
+        net.partial_fit(X, T)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda n: pickle.loads(
+    pickle.dumps(n))], ids=["copy", "deepcopy", "pickle"])
+def test_copies_go_their_own_ways(copied: Any) -> None:
+    net, plain = network(), network()
+    for _ in range(2):
+        net.partial_fit(X, T)
+        plain.fit(X, T, epochs=1, warm_start=True)
+    other = copied(net)
+    assert other.last_run is not None
+    state = other.last_run.slots.copy()
+    for _ in range(3):
+        net.partial_fit(X[:40], T[:40])
+    np.testing.assert_array_equal(other.last_run.slots, state)
+    for _ in range(2):
+        other.partial_fit(X[:40], T[:40])
+        plain.fit(X[:40], T[:40], epochs=1, warm_start=True)
+    np.testing.assert_array_equal(other.params, plain.params)
+    assert (net.params != other.params).any()
+
+
+def test_rows_are_let_go() -> None:
+    net = network()
+    for _ in range(2):
+        net.partial_fit(X, T, sample_weight=np.ones(len(X)))
+        assert net.last_run is not None
+        assert not net.last_run.X.size and not net.last_run.weights.size
+
+
+def test_a_rate_that_fails_leaves_what_the_next_call_needs() -> None:
+    class Broken(fastbp.schedules.Schedule):
+        broken = False
+
+        def rates(self, epoch: Any, epochs: float) -> Any:
+            if self.broken:
+                raise RuntimeError("no rate")
+            return np.full(epoch.shape, 0.1)
+
+    nets, schedule = (network(), network()), Broken()
+    for net in nets:
+        net.partial_fit(X, T, optimizer=fastbp.SGD(schedule))
+    schedule.broken = True
+    with pytest.raises(RuntimeError, match="no rate"):
+        nets[0].partial_fit(X, T, optimizer=fastbp.SGD(schedule))
+    schedule.broken = False
+    for net in nets:
+        net.partial_fit(X, T, optimizer=fastbp.SGD(schedule))
+    same(*nets)
+
+
+def test_parts_of_the_users_own_go_by_the_textbook() -> None:
+    class Plain(fastbp.optimizers.Optimizer):
+        def update(self, params: Any, grads: Any, slots: Any, step: int, rate: float) -> None:
+            params -= rate * grads
+
+    nets, rule = (network(), network()), Plain(0.1)
+    for _ in range(3):
+        nets[0].partial_fit(X, T, optimizer=rule)
+        nets[1].fit(X, T, epochs=1, warm_start=True, optimizer=rule)
+    same(*nets)
+
+
+def test_a_loss_that_is_not_finite_is_told_where_it_was_asked() -> None:
+    net = network()
+    net.partial_fit(X, T, optimizer=fastbp.SGD(0.1))
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="loss is") as told:
+            net.partial_fit(1e18 * X, T, optimizer=fastbp.SGD(1e18))
+        assert told[0].filename == __file__
+
+
+def test_defaults_are_those_of_fit() -> None:
+    import inspect
+
+    own, of_fit = (inspect.signature(f).parameters
+                   for f in (online.partial_fit, fastbp.training.fit))
+    shared = [name for name in own if name in of_fit]
+    assert {"batch_size", "optimizer", "sample_weight", "n_threads"} <= set(shared)
+    assert all(own[name].default == of_fit[name].default for name in shared)
+    assert set(of_fit) >= online._SIMPLE
