@@ -111,8 +111,9 @@ class Run:
 
     def rates(self, n_steps: int) -> Array:
         """Learning rates of the next steps."""
-        steps = self.cursor[engine.STEP] - self.first_step + np.arange(n_steps)
-        return self.optimizer.rates(steps / self.steps_per_epoch, self.epochs) * self.rate_scale
+        at = int(self.cursor[engine.STEP]) - self.first_step
+        return self.optimizer.rates(np.arange(at, at + n_steps) / self.steps_per_epoch,
+                                    self.epochs) * self.rate_scale
 
     def epoch_rates(self, epochs: Array) -> Array:
         """Learning rates at the starts of these epochs of the run."""
@@ -159,7 +160,8 @@ class Run:
             raise ValueError(f"{self.optimizer!r} keeps another number of state vectors than when "
                              "the run began")
         plan = self.plan(n_threads)
-        sizes, steps = np.empty((n_steps, 3)), self.cursor[engine.STEP] + 1 + np.arange(n_steps)
+        first = int(self.cursor[engine.STEP]) + 1
+        sizes, steps = np.empty((n_steps, 3)), np.arange(first, first + n_steps)
         sizes[:, 2] = self.rates(n_steps)
         sizes[:, :2] = self.optimizer.sizes(sizes[:, 2], steps)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
