@@ -14,17 +14,20 @@ from fastbp.peers.workload import row_of
 
 def parse(description: str | None, rows: Sequence[str], backends: Sequence[str], budget: float,
           repeat: int) -> tuple[argparse.Namespace, list[dict[str, Any]]]:
-    """Arguments, with these defaults, and the workloads that they name; no ``rows`` means all."""
+    """Arguments, with these defaults, and the workloads that they name; no ``rows`` means all.
+    With the first of the backends the others are compared."""
     p = argparse.ArgumentParser(description=description,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("rows", nargs="*", help="names in grid.json, or sizes:batch[:hidden...]")
-    p.add_argument("--backends", nargs="+", default=list(backends), choices=list(PEERS))
+    p.add_argument("--backends", nargs="+", default=list(backends),
+                   choices=list(dict.fromkeys((*backends, *PEERS))))
     p.add_argument("--budget", type=float, default=budget, help="seconds a row and backend")
     p.add_argument("--repeat", type=int, default=repeat, help="turns")
     p.add_argument("--report", action="store_true", help="only report the last run")
     arguments = p.parse_args()
-    if "fastbp" not in arguments.backends:
-        p.error("--backends: fastbp must be among them, which the others are compared with")
+    if backends[0] not in arguments.backends:
+        p.error(f"--backends: {backends[0]} must be among them, which the others are compared "
+                "with")
     if not 0 < arguments.budget < float("inf") or arguments.repeat < 1:
         p.error("--budget must be above 0 and finite, --repeat at least 1, got "
                 f"{arguments.budget:g} and {arguments.repeat}")

@@ -21,10 +21,14 @@ from .kernels.random import shuffle as shuffle_rows
 from .kernels.team import launch
 from .kernels.vectors import aligned_zeros
 from .network import Network
-from .optimizers import Optimizer
+from .optimizers import OPTIMIZERS, Optimizer
 from .plan import Plan, asks_ahead
 from .rules import Rules
+from .schedules import Schedule
 from .table import address, has_kernels
+
+#: Steps whose sizes are made at once, of optimizers whose settings are known.
+_SIZED, _STEADY = 64, frozenset(OPTIMIZERS.values())
 
 
 class Run:
@@ -77,6 +81,7 @@ class Run:
         self._rules = self.rules.row()
         self._panels: tuple[Plan, tuple[Array, ...]] | None = None
         self.begin(X, T, batch_size, weights)
+        self._sized: tuple[Any, int, Array] = None, 0, np.empty((0, 3))
         self._held: tuple[list[bool], Array] = [], self.order[:0]
 
     def begin(self, X: Array, T: Array, batch_size: int, weights: Array | None = None) -> None:
@@ -160,10 +165,6 @@ class Run:
             raise ValueError(f"{self.optimizer!r} keeps another number of state vectors than when "
                              "the run began")
         plan = self.plan(n_threads)
-        first = int(self.cursor[engine.STEP]) + 1
-        sizes, steps = np.empty((n_steps, 3)), np.arange(first, first + n_steps)
-        sizes[:, 2] = self.rates(n_steps)
-        sizes[:, :2] = self.optimizer.sizes(sizes[:, 2], steps)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # one sum, wherever a chunk ends
         self.errors = errors[:1]  # an interrupt is raised right after the call
@@ -178,10 +179,28 @@ class Run:
                plan.moves, net.params, self.slots, self.average, *self._owned(plan),
                plan.workspace, self.X, *net.split_target(self.T), self.weights, self.order,
                asks_ahead(self.X), self.batch_size, self.mean,
-               address("update", type(self.optimizer).kernel, net.dtype), sizes,
+               address("update", type(self.optimizer).kernel, net.dtype), self._sizes(n_steps),
                self.optimizer.hyper(), self._rules, sums, norms, self.watch,
                self.cursor, errors)
         return errors
+
+    def _sizes(self, n_steps: int) -> Array:
+        """(size, spread, rate) of the next steps; where the rate is one number, of some more, as
+        calls of single steps come one after the other."""
+        first, made, optimizer = int(self.cursor[engine.STEP]) + 1, n_steps, self.optimizer
+        settings = None
+        if n_steps < _SIZED and type(optimizer) in _STEADY and not isinstance(
+                optimizer.learning_rate, Schedule):
+            settings, made = (type(optimizer), optimizer.config(), self.rate_scale), _SIZED
+            known, begin, sizes = self._sized
+            if known == settings and begin <= first <= begin + len(sizes) - n_steps:
+                return sizes[first - begin:first - begin + n_steps]
+        sizes = np.empty((made, 3))
+        sizes[:, 2] = self.rates(made)
+        sizes[:, :2] = optimizer.sizes(sizes[:, 2], np.arange(first, first + made))
+        if settings is not None:
+            self._sized = settings, first, sizes
+        return sizes[:n_steps]
 
     def _textbook(self) -> None:
         """One step as the text writes it; for layers and losses of the user's own."""
@@ -324,9 +343,9 @@ class Run:
                 self.raw = self.network.params.copy()
                 self.network.params[...] = self.average
         self._panels = None
-        self._release()
+        self.release()
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Let the rows go; copies, because a view would keep all of them alive."""
         self.X, self.T = self.X[:0].copy(), self.T[:0].copy()
         self.weights, self.order = self.weights[:0].copy(), self.order[:0].copy()

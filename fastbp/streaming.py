@@ -151,7 +151,7 @@ class StreamRun(Run):
             self._ahead = Ahead(self._mixed(int(self.cursor[EPOCH])))
             skip = int(self.cursor[POSITION]) // self.batch_size
         # Nothing holds the old rows while the next are made.
-        self._release()
+        self.release()
         while True:
             block = self._ahead.take()
             if block.first:

@@ -8,7 +8,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -185,8 +184,7 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
         done = int(run.cursor[EPOCH]) * whole + int(run.cursor[POSITION]) // run.batch_size
         count, epoch = min(run.chunk, last * whole - done), len(run.history.get("loss", ()))
         begun, before = int(run.cursor[STEP]), time.perf_counter()
-        # A run of one epoch has no history that an interrupt could leave without it.
-        with held() if run.epochs > 1 else nullcontext():
+        with held():
             losses = [loss / total for loss in run.take(count, threads.size)]
             spent = time.perf_counter() - before
             run.history.extend({
@@ -196,10 +194,11 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
         threads.pace(run, count, int(run.cursor[STEP]) - begun, spent, CHUNK_SECONDS)
         if not all(map(math.isfinite, losses)):
             for k, loss in enumerate(losses):
-                _warn_of(loss, epoch + k)
+                warn_of(loss, epoch + k)
 
 
-def _warn_of(loss: float, epoch: int) -> None:
+def warn_of(loss: float, epoch: int) -> None:
+    """Tell the user, five calls further out, of a loss that is not finite."""
     if not np.isfinite(loss):
         warnings.warn(f"loss is {loss} in epoch {epoch + 1}; a smaller learning_rate may help",
                       RuntimeWarning, stacklevel=6)
@@ -238,7 +237,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         with run.averaged():
             logs |= _validate(run, job.validation, job.metrics)
         run.history.append(logs)
-        _warn_of(logs["loss"], epoch)
+        warn_of(logs["loss"], epoch)
         stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop
         if failed is not None:
             raise failed
@@ -306,4 +305,4 @@ def evaluate(network: Network, X: Any, T: Any, *, sample_weight: Any = None,
 
 
 __all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "Validation", "evaluate", "fit",
-           "prepare", "straight", "train"]
+           "prepare", "straight", "train", "warn_of"]

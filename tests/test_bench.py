@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ pytest.importorskip("threadpoolctl")
 from bench import (
     bench_layers,
     bench_losses,
+    bench_online,
     bench_optimizers,
     bench_predict,
     bench_training,
@@ -30,6 +32,7 @@ from bench import (
     latency,
     machine,
     many,
+    online,
     scaling,
     startup,
 )
@@ -44,7 +47,7 @@ from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.peak import peak_flops
 from fastbp.peers.fastbp import BACKENDS
-from fastbp.peers.measure import AGREEMENT, PEERS, _apart, best
+from fastbp.peers.measure import AGREEMENT, CALLS, PEERS, _apart, best
 from fastbp.peers.workload import Workload, read, row_of
 
 ROOT = Path(__file__).parent.parent
@@ -79,6 +82,41 @@ def test_both_sides_start_alike_and_learn_alike(work: Workload) -> None:
     ours, theirs = (work.error(side.weights()) for side in sides)
     assert ours < work.error(start[0])
     assert ours == pytest.approx(theirs, rel=AGREEMENT)
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if not name.startswith("sklearn")])
+@pytest.mark.parametrize("loss", ["l2", "softmax_cross_entropy"])
+def test_calls_for_each_batch_take_the_steps_of_a_fit(name: str, loss: str) -> None:
+    module, kind = CALLS[name]
+    if module not in ("fastbp", "numpy"):
+        pytest.importorskip(module)
+    work = Workload("t", (5, 7, 3), 8, "relu", "adam", loss, "float64")
+    whole = BACKENDS["fastbp"](work)
+    calls = getattr(importlib.import_module(f"fastbp.peers.{module}"), kind)(work, n_threads=1)
+    for side in (whole, calls):
+        side.epochs(2, shuffle=False)
+    for a, b in zip(whole.weights(), calls.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_calls_of_scikit_learn_take_as_many_steps() -> None:
+    sklearn = pytest.importorskip("fastbp.peers.sklearn")
+    work = Workload("t", (5, 7, 3), 8, "relu", "sgd")
+    whole, calls = sklearn.SklearnBackend(work, 1), sklearn.SklearnCalls(work, 1)
+    for side in (whole, calls):
+        side.epochs(1, shuffle=False)
+    for a, b in zip(whole.weights(), calls.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_readme_shows_the_last_figures_of_calls() -> None:
+    text = online.report(json.loads(online.RESULTS.read_text()))
+    shown = (ROOT / "README.md").read_text()
+    assert text in shown and "| digits | " in text
+    bench = bench_online.Calls()
+    for backend in ("numpy", "fastbp"):
+        bench.setup("iris", backend)
+        bench.time_an_epoch_of_calls("iris", backend)
 
 
 @pytest.mark.parametrize("hidden", ["relu", "tanh", "sigmoid"])

@@ -33,7 +33,7 @@ SAME = {"many": "training", "lbfgs": "training", "history": "training", "gradien
         "gradcheck": "network", "sensitivity": "network", "layer_statistics": "network",
         "model": "data", "streaming": "training", "datasets": "data", "chain": "network"}
 #: Public by their module: name -> group.
-ALSO = {"training.fit": "training", "training.partial_fit": "training",
+ALSO = {"training.fit": "training", "online.partial_fit": "training",
         "training.evaluate": "training",
         "sensitivity.input_gradient": "network", "sensitivity.jacobian": "network"}
 #: Modules that are public as a whole; "schedules" also offers what only fastbp itself calls.

@@ -44,4 +44,21 @@ class FastbpBackend:
         return [a for x in dense for a in (x.weight.T.copy(), x.bias.copy())]
 
 
+class FastbpCalls(FastbpBackend):
+    """A call of ``partial_fit`` for each batch, as it comes."""
+
+    def __init__(self, work: Workload, n_threads: int | None = None, **options: Any) -> None:
+        super().__init__(work, n_threads, **options)
+        self.optimizer = work.make_optimizer()
+
+    def epochs(self, n: int, shuffle: bool = True) -> None:
+        """Train; the batches are as the data lies."""
+        b = self.work.batch
+        for _ in range(n):
+            for i in range(0, len(self.X), b):
+                self.network.partial_fit(
+                    self.X[i:i + b], self.T[i:i + b], batch_size=b, optimizer=self.optimizer,
+                    n_threads=self.n_threads, **self.options)
+
+
 BACKENDS: dict[str, type[Backend]] = {"numpy": NumpyBackend, "fastbp": FastbpBackend}

@@ -41,8 +41,11 @@ class JaxBackend:
         return -jnp.take_along_axis(jax.nn.log_softmax(x), t[:, None], axis=1).mean()
 
     def _step(self, state: Any, X: Any, T: Any, rows: Any) -> Any:
+        return self._descend(state, X[rows], T[rows])
+
+    def _descend(self, state: Any, x: Any, labels: Any) -> Any:
         params, moments, t = state
-        grads = jax.grad(self._error)(params, X[rows], T[rows])
+        grads = jax.grad(self._error)(params, x, labels)
         rate, t = self.work.learning_rate, t + 1
         if self.work.optimizer == "sgd":
             return _map(lambda p, g: p - rate * g, params, grads), moments, t
@@ -81,3 +84,29 @@ class JaxScanBackend(JaxBackend):
         for _ in range(n):
             self.state = self.scan(self.state, self.X, self.T, jnp.asarray(self.order(shuffle)))
         jax.block_until_ready(self.state)
+
+
+class JaxCalls(JaxBackend):
+    """A jitted step for each batch, as it comes, an array of NumPy's; waited for at the end."""
+
+    wait = False
+
+    def __init__(self, work: Workload, n_threads: int) -> None:
+        super().__init__(work, n_threads)
+        self.data, self.step = work.data(), jax.jit(self._descend, donate_argnums=0)
+
+    def epochs(self, n: int, shuffle: bool = True) -> None:
+        """Train; the batches are as the data lies."""
+        (X, T), b = self.data, self.work.batch
+        for _ in range(n):
+            for i in range(0, len(X), b):
+                self.state = self.step(self.state, X[i:i + b], T[i:i + b])
+                if self.wait:
+                    jax.block_until_ready(self.state)
+        jax.block_until_ready(self.state)
+
+
+class JaxWaits(JaxCalls):
+    """The same by one who looks at the result of each step before the next one."""
+
+    wait = True

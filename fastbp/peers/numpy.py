@@ -70,8 +70,12 @@ class NumpyBackend:
 
     def step(self, rows: Any) -> None:
         """Gather, forward, loss, backward, update."""
+        np.take(self.X, rows, axis=0, out=self.values[0], mode="clip")
+        self.descend(rows)
+
+    def descend(self, rows: Any) -> None:
+        """That, but for the input, which is in place."""
         y, dy, params = self.values, self.deltas, self.params
-        np.take(self.X, rows, axis=0, out=y[0], mode="clip")
         last = len(y) - 1
         for k in range(last):
             np.matmul(y[k], params[2 * k], out=y[k + 1])
@@ -155,3 +159,17 @@ class NumpyBackend:
     def weights(self) -> list[np.ndarray]:
         """Copies of W as (m, n) and bias of each layer."""
         return [p.copy() for p in self.params]
+
+
+class NumpyCalls(NumpyBackend):
+    """A step for each batch, as it comes."""
+
+    def epochs(self, n: int, shuffle: bool = True) -> None:
+        """Train; the batches are as the data lies."""
+        X, T, b = self.X, self.T, self.work.batch
+        with _CONTROLLER.limit(limits=self.threads, user_api="blas"):
+            for _ in range(n):
+                for i in range(0, len(X), b):
+                    self.values[0], self.T = X[i:i + b], T[i:i + b]
+                    self.descend(self.rows)
+        self.T = T

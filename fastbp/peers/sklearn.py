@@ -1,4 +1,4 @@
-"""scikit-learn's MLP, one ``partial_fit`` an epoch, where it can express the workload."""
+"""scikit-learn's MLP, a ``partial_fit`` an epoch or a batch, where it can express the workload."""
 
 from __future__ import annotations
 
@@ -42,3 +42,14 @@ class SklearnBackend:
         """Copies of W as (m, n) and bias of each layer."""
         return [a.copy() for pair in zip(self.net.coefs_, self.net.intercepts_, strict=True)
                 for a in pair]
+
+
+class SklearnCalls(SklearnBackend):
+    """A call of ``partial_fit`` for each batch, as it comes."""
+
+    def epochs(self, n: int, shuffle: bool = True) -> None:
+        """Train; the batches are as the data lies."""
+        b = self.work.batch
+        for _ in range(n):
+            for i in range(0, len(self.X), b):
+                self.net.partial_fit(self.X[i:i + b], self.T[i:i + b])

@@ -54,13 +54,28 @@ class TorchBackend:
             order = torch.randperm(rows) if shuffle else torch.arange(rows)
             for i in range(0, rows, b):
                 part = order[i:i + b]
-                self.optimizer.zero_grad(set_to_none=True)
-                self.error(self.X[part], self.T[part]).backward()
-                self.optimizer.step()
+                self.step(self.X[part], self.T[part])
+
+    def step(self, x: torch.Tensor, t: torch.Tensor) -> None:
+        """Forward, loss, backward, update."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.error(x, t).backward()
+        self.optimizer.step()
 
     def weights(self) -> list[np.ndarray]:
         """Copies of W as (m, n) and bias of each layer."""
         return [a.detach().numpy().copy() for x in self.linear for a in (x.weight.T, x.bias)]
+
+
+class TorchCalls(TorchBackend):
+    """A step for each batch, as it comes, an array of NumPy's."""
+
+    def epochs(self, n: int, shuffle: bool = True) -> None:
+        """Train; the batches are as the data lies."""
+        X, T, b = self.X.numpy(), self.T.numpy(), self.work.batch
+        for _ in range(n):
+            for i in range(0, len(X), b):
+                self.step(torch.from_numpy(X[i:i + b]), torch.from_numpy(T[i:i + b]))
 
 
 class CompiledTorchBackend(TorchBackend):

@@ -1,0 +1,49 @@
+"""Batches that come one by one: a call of ``partial_fit`` beside a step of each peer.
+
+    pip install -e ".[peers]"
+    python -m bench.online                       # rows of the grid with small steps
+    python -m bench.online 20-50-3:64:tanh:adam  # rows of your own: see bench.peers
+    python -m bench.online --report              # the table of the last run
+
+Each call is given arrays of NumPy's, as an environment, a queue or a user's own loop has them.
+JAX runs its steps beside the loop: ``jax.call`` waits for the last one alone, ``jax.wait`` for
+each, as one who looks at its loss. All start from the same weights, must come to the same error,
+and are taken at their better number of threads, as ``bench.peers`` does it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fastbp.peers.measure import CALLS, best, compare
+
+from .command import parse
+
+ROWS = ("xor", "iris", "rl", "width45", "digits", "kann", "mnist-s", "mnist-m")
+RESULTS = Path(__file__).parent / "online.json"
+
+
+def report(results: dict[str, Any]) -> str:
+    """A Markdown table: microseconds a call."""
+    table = best(results["records"])
+    names = [n for n in CALLS if any(n in own for own in table.values())]
+    lines = ["| row | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for row, own in table.items():
+        lines.append(f"| {row} | " + " | ".join(
+            f"{own[n]['us']:,.0f}" if n in own else "-" for n in names) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, keep, print."""
+    arguments, rows = parse(__doc__, ROWS, list(CALLS), budget=0.6, repeat=5)
+    if not arguments.report:
+        found = compare(rows, arguments.backends, arguments.budget, arguments.repeat)
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    print(report(json.loads(RESULTS.read_text())))
+
+
+if __name__ == "__main__":
+    main()
