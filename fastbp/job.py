@@ -23,7 +23,7 @@ CHUNK_SECONDS = 0.05
 
 @dataclass
 class Job:
-    """A run and what goes with it."""
+    """A run and what goes with it; one that is ``brief`` is an epoch among others' calls."""
 
     run: Run
     validation: Validation | None = None
@@ -32,6 +32,7 @@ class Job:
     warm_start: bool = False
     resume: str | os.PathLike[str] | None = None
     n_threads: int | None = None
+    brief: bool = False
     undo: Sequence[Callable[[], object]] = ()
 
     @property
@@ -42,7 +43,8 @@ class Job:
 
     def threads(self) -> Threads:
         """Those that the run may use; they know how many steps it begins with."""
-        threads = Threads(self.run, thread_count(self.n_threads), not self.unwatched)
+        threads = Threads(self.run, thread_count(self.n_threads),
+                          self.brief or not self.unwatched)
         self.run.chunk = threads.first_steps(CHUNK_SECONDS) or self.run.chunk
         return threads
 

@@ -20,6 +20,7 @@ from .network import Network
 from .optimizers import Optimizer
 from .optimizers import get as get_optimizer
 from .run import Run
+from .threads import Threads
 from .training import prepare, straight, train, warn_of
 
 #: Options that leave nothing to do between steps, or to make of all rows.
@@ -55,6 +56,7 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
     job = prepare(network, X, T, epochs=1, warm_start=True, batch_size=batch_size,
                   optimizer=optimizer, sample_weight=sample_weight, n_threads=n_threads,
                   **options)
+    job.brief = True
     history = train(job)
     if _SIMPLE.issuperset(options):
         job.run.given = given, job.threads()
@@ -77,11 +79,11 @@ def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, samp
     assert run.given is not None
     given, threads = run.given
     if run.batch_size != before:
-        run.chunk, threads = 1, Job(run, n_threads=n_threads).threads()
+        run.chunk, threads = 1, Job(run, n_threads=n_threads, brief=True).threads()
         run.given = given, threads
     try:
-        if run.steps_per_epoch == 1 and threads.settled:
-            _step(run, threads.size)
+        if run.steps_per_epoch == 1:
+            _step(run, threads)
         else:
             straight(Job(run), threads)
     finally:
@@ -89,12 +91,13 @@ def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, samp
     return run.history
 
 
-def _step(run: Run, n_threads: int) -> None:
+def _step(run: Run, threads: Threads) -> None:
     """What ``straight`` does of one step, but without ``interrupts.held``, which takes as long as
     the rest: an interrupt leaves a step that is done out of a history that nobody is given."""
     begun = time.perf_counter()
-    loss = run.take(1, n_threads)[0] / run.total
+    loss = run.take(1, threads.size)[0] / run.total
     spent = time.perf_counter() - begun
+    threads.told(1, spent, cut=True)
     run.history |= {"loss": [loss], "learning_rate": run.epoch_rates(np.zeros(1)).tolist(),
                     "samples_per_s": [run.n_rows / spent]}
     warn_of(loss, 0)

@@ -77,11 +77,6 @@ class Threads:
         else:
             self._try()
 
-    @property
-    def settled(self) -> bool:
-        """Whether no call is part of a trial."""
-        return self._key is None
-
     def _try(self) -> None:
         """Begin a trial, or join that of another run."""
         self._times = _trials.setdefault(self._key, {n: [] for n in sizes(self._most)})

@@ -66,6 +66,18 @@ def test_as_many_as_pay(speed: dict[int, float], best: int) -> None:
     assert crew(33).size == crew(most=4).size == crew(watched=True).size == 1
 
 
+def test_calls_of_single_steps_are_tried_by_themselves() -> None:
+    """In each of them the others wake up: what pays there says nothing of long calls."""
+    (X, T), net = clusters(32), classifier()
+    for _ in range(50):
+        net.partial_fit(X, T, n_threads=2)
+    assert net.last_run is not None and net.last_run.given is not None
+    brief = net.last_run.given[1]
+    assert brief._key in module._found and len(module._found) == 1
+    net.fit(X, T, epochs=1, n_threads=2)
+    assert set(module._trials) - {brief._key} and len(module._found) == 1
+
+
 def test_numbers_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ran beside the first trial may end: a wrong number does not stay."""
     monkeypatch.setattr(module, "_AGAIN", 1.0)
