@@ -185,16 +185,18 @@ class Run:
         return errors
 
     def _sizes(self, n_steps: int) -> Array:
-        """(size, spread, rate) of the next steps; where the rate is one number, of some more, as
-        calls of single steps come one after the other."""
+        """(size, spread, rate) of the next steps; where settings are as in the call before, and
+        the rate one number, of some more: calls of single steps come one after the other."""
         first, made, optimizer = int(self.cursor[engine.STEP]) + 1, n_steps, self.optimizer
         settings = None
         if n_steps < _SIZED and type(optimizer) in _STEADY and not isinstance(
                 optimizer.learning_rate, Schedule):
-            settings, made = (type(optimizer), optimizer.config(), self.rate_scale), _SIZED
+            settings = type(optimizer), optimizer.config(), self.rate_scale
             known, begin, sizes = self._sized
-            if known == settings and begin <= first <= begin + len(sizes) - n_steps:
-                return sizes[first - begin:first - begin + n_steps]
+            if known == settings:
+                if begin <= first <= begin + len(sizes) - n_steps:
+                    return sizes[first - begin:first - begin + n_steps]
+                made = _SIZED
         sizes = np.empty((made, 3))
         sizes[:, 2] = self.rates(made)
         sizes[:, :2] = optimizer.sizes(sizes[:, 2], np.arange(first, first + made))
