@@ -154,9 +154,9 @@ def check_metrics(metrics: Sequence[Metric], network: Network, T: Array) -> None
                              "each output is a yes or no")
 
 
-def measure(network: Network, X: Array, T: Array, metrics: Sequence[Metric],
+def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
             weights: Array | None = None) -> dict[str, float]:
-    """Each metric of ``network`` on X and T.
+    """Each metric of outputs Y of ``network`` for targets T.
 
     Raises
     ------
@@ -167,10 +167,10 @@ def measure(network: Network, X: Array, T: Array, metrics: Sequence[Metric],
         return {}
     kinds, loss = {metric.takes for metric in metrics}, network.loss_function
     given: dict[str, tuple[Array, Array]] = {}
-    if "expected" in kinds:
-        given["expected"] = T, loss.expected(network.predict(X))
+    if kinds - {"output"}:
+        P = loss.expected(Y)
+        given["expected"] = T, P
     if kinds & {"classes", "probabilities"}:
-        P = network.predict(X) if loss.probabilities is None else network.predict_proba(X)
         if network.n_out == 1:
             labels, classes = T[:, 0] > 0.5, P[:, 0] > loss.threshold
         elif one_class(network, T):
@@ -179,6 +179,6 @@ def measure(network: Network, X: Array, T: Array, metrics: Sequence[Metric],
         else:  # a yes or no for each output: multi-label
             labels, classes = T > 0.5, loss.threshold < P
         given |= {"probabilities": (labels, P), "classes": (labels, classes)}
-    if "output" in kinds:
-        given["output"] = T, network.predict(X)
+    if "output" in kinds:  # for functions of the user's own, which may write to it
+        given["output"] = T, Y.copy() if len(kinds) > 1 else Y
     return {m.name: m.function(*given[m.takes], weights) for m in metrics}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import engine
 from ._validation import Array
 
 if TYPE_CHECKING:
+    from .layers import Layer
     from .losses import Loss
+    from .plan import Plan
 
 
 class Outputs:
@@ -18,8 +22,32 @@ class Outputs:
     if TYPE_CHECKING:
         loss_function: Loss
         n_out: int
+        dtype: np.dtype[Any]
+        layers: tuple[Layer, ...]
+        _head_loss: Loss
+        _n_train: int
 
+        @cached_property
+        def compiled(self) -> bool: ...
         def predict(self, X: Any) -> Array: ...
+        def loss(self, X: Any, T: Any, *, sample_weight: Any = None) -> float: ...
+        def _chunks(self, n: int, n_threads: int | None = None) -> list[tuple[slice, Plan]]: ...
+        def _scale(self, rows: int, weights: Array | None = None) -> float: ...
+        def _evaluate(self, mode: np.int64, plan: Plan, X: Array, T: Array, rows: slice,
+                      scale: float, weights: Array | None = None) -> float: ...
+
+    def _judge(self, X: Array, T: Array, weights: Array | None,
+               n_threads: int | None = None) -> tuple[float, Array]:
+        """``loss`` and ``predict`` of rows that are checked, in one pass where it can be."""
+        if not self.compiled:
+            return self.loss(X, T, sample_weight=weights), self.predict(X)
+        total, scale = 0.0, self._scale(len(X), weights)
+        Y = np.empty((len(X), self.n_out), self.dtype)
+        for rows, plan in self._chunks(len(X), n_threads):
+            total += self._evaluate(engine.ERROR, plan, X, T, rows, scale, weights)
+            Y[rows] = plan.output(rows.stop - rows.start, self._n_train - 1)
+        # A last layer that is fused with the loss has not run.
+        return total, Y if self._n_train == len(self.layers) else self._head_loss.expected(Y)
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities (b, n_out) of a network whose loss is a cross-entropy.

@@ -106,9 +106,9 @@ class Plan:
         """Rows that the workspace holds."""
         return int(self.head["capacity"][0])
 
-    def output(self, rows: int) -> Array:
-        """What the last op has left for the first ``rows``, a view."""
-        last = self.ops[-1]
+    def output(self, rows: int, op: int = -1) -> Array:
+        """What an op, else the last one, has left for the first ``rows``, a view."""
+        last = self.ops[op]
         at, ld = int(last["y"]), int(last["ld_out"])
         return self.workspace[at:at + rows * ld].reshape(rows, ld)[:, :int(last["n_out"])]
 

@@ -235,7 +235,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
             return True
         run.errors[0] = 0.0
         with run.averaged():
-            logs |= _validate(run, job.validation, job.metrics)
+            logs |= _validate(job)
         run.history.append(logs)
         warn_of(logs["loss"], epoch)
         stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop
@@ -252,17 +252,24 @@ def _tell(hooks: Sequence[Callback], event: str, *args: Any) -> bool:
     return any(said)
 
 
-def _validate(run: Run, data: Validation | None, metrics: Sequence[Metric]) -> dict[str, float]:
+def _validate(job: Job) -> dict[str, float]:
     """Loss and metrics on held-out rows; metrics on the training data without any."""
-    network = run.network
-    if data is None:
-        return measure(network, run.X, run.T, metrics, run.weights if run.weights.size else None)
-    return {f"val_{name}": value for name, value in _figures(network, data, metrics).items()}
+    run, data = job.run, job.validation
+    if data is not None:
+        found = _figures(run.network, data, job.metrics, job.n_threads)
+        return {f"val_{name}": value for name, value in found.items()}
+    if not job.metrics:
+        return {}
+    return measure(run.network, run.network.predict(run.X), run.T, job.metrics,
+                   run.weights if run.weights.size else None)
 
 
-def _figures(network: Network, data: Validation, metrics: Sequence[Metric]) -> dict[str, float]:
-    loss = network.loss(data.X, data.T, sample_weight=data.weights)
-    return {"loss": loss} | measure(network, data.X, data.T, measured(network, data, metrics),
+def _figures(network: Network, data: Validation, metrics: Sequence[Metric],
+             n_threads: int | None = None) -> dict[str, float]:
+    # Labels are looked at again: the user's own callbacks may write to them.
+    T = network.check_target(data.T) if data.T.ndim == 1 else data.T
+    loss, Y = network._judge(data.X, T, data.weights, n_threads)
+    return {"loss": loss} | measure(network, Y, T, measured(network, data, metrics),
                                     data.weights)
 
 

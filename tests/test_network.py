@@ -136,6 +136,22 @@ def test_chunks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(net.loss_and_grad(X, T)[1], grad, atol=1e-14)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_error_and_output_of_one_pass(chain: str, dtype: str,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """What validation takes of an epoch, to the bit, in chunks and not."""
+    net, (X, T) = network(chain, dtype), data(chain, 50)
+    X, T = net._check_pair(X, np.abs(T) if "poisson" in chain else T)
+    weights = np.linspace(0, 2, len(X)).astype(dtype)
+    for rows in (4096, 16):
+        monkeypatch.setattr("fastbp.network.CHUNK_ROWS", rows)
+        for own in (None, weights):
+            error, Y = net._judge(X, T, own)
+            assert error == net.loss(X, T, sample_weight=own)
+            np.testing.assert_array_equal(Y, net.predict(X))
+
+
 def test_predictions() -> None:
     X, T = clusters(30)
     net = classifier()
