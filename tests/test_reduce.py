@@ -1,4 +1,4 @@
-"""Sums of magnitudes by vectors against NumPy, for rows and for blocks of them."""
+"""Sums by vectors against NumPy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbp._jit import kernel
-from fastbp.kernels.reduce import block_magnitudes, magnitudes, wide_sum
-
-
-@kernel
-def of_row(x, n):
-    return magnitudes(x, n)
+from fastbp.kernels.reduce import block_magnitudes, wide_sum
 
 
 @kernel
@@ -30,15 +25,6 @@ def of_all(x, n):
 
 def values(seed: int, size: int, dtype: Any) -> Any:
     return np.random.default_rng(seed).normal(size=size).astype(dtype)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@given(n=st.integers(1, 70), seed=st.integers(0, 99))
-def test_a_row(dtype: str, n: int, seed: int) -> None:
-    x = values(seed, n + 9, dtype)
-    x[n:] = np.nan  # what lies behind does not count
-    found, eps = of_row(x, n), 10 * np.finfo(dtype).eps
-    np.testing.assert_allclose(found, [np.abs(x[:n]).sum(), np.square(x[:n]).sum()], eps)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

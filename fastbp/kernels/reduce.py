@@ -127,20 +127,6 @@ def _add_magnitudes(lanes: Lanes, builder: Any, held: Sequence[Any], v: Any) -> 
             builder.fadd(held[1], builder.fmul(v, v))]
 
 
-def _magnitudes(typingctx, x, n):
-    """(sum of |x|, sum of x^2) of the first ``n`` numbers of x."""
-
-    def codegen(context, builder, signature, args):
-        lanes = Lanes(context, builder, signature.args[0])
-        data = data_of(context, builder, signature.args[0], args[0])
-        sums = lanes.run(args[1], [lanes.zero] * 2, lambda at, mask, held: _add_magnitudes(
-            lanes, builder, held, lanes.load(data, at, mask, lanes.zero)))
-        return context.make_tuple(builder, signature.return_type,
-                                  [lanes.fold(s, builder.fadd) for s in sums])
-
-    return types.UniTuple(x.dtype, 2)(x, types.int64), codegen
-
-
 def _block_magnitudes(typingctx, x, rows, ld, n):
     """(sum of |x|, sum of x^2) of ``rows``, ``ld`` apart, of ``n`` numbers: one vector at most.
 
@@ -163,7 +149,6 @@ row_max: Any = intrinsic(_row_max)
 row_sum: Any = intrinsic(_row_sum)
 wide_sum: Any = intrinsic(_wide_sum)
 entropy_terms: Any = intrinsic(_entropy_terms)
-magnitudes: Any = intrinsic(_magnitudes)
 block_magnitudes: Any = intrinsic(_block_magnitudes)
 squares: Any = intrinsic(_squares)
 
@@ -185,10 +170,6 @@ if DISABLED:
     def squares(x, t, n):  # noqa: F811
         """The same in NumPy."""
         return np.square(x[:n] - t[:n]).sum()
-
-    def magnitudes(x, n):  # noqa: F811
-        """The same in NumPy."""
-        return np.abs(x[:n]).sum(), np.square(x[:n]).sum()
 
     def block_magnitudes(x, rows, ld, n):  # noqa: F811
         """The same in NumPy."""
