@@ -43,6 +43,8 @@ class Loss:
         Block kernel of role "loss" (see ``table``); None for losses that only Python knows.
     labels : bool
         Whether a 1-D target holds class indices.
+    fractions : bool
+        Whether rows of targets must lie in [0, 1].
     probabilities : str or None
         "softmax" or "sigmoid" where predictions become probabilities through it,
         "identity" where they are probabilities, None for regression.
@@ -54,6 +56,7 @@ class Loss:
 
     kernel: ClassVar[Any] = None
     labels: bool = False
+    fractions: bool = False
     probabilities: str | None = None
     threshold: float = 0.5
     changes_target: bool = False
@@ -106,6 +109,8 @@ class Loss:
         if array.ndim == 1 and n_out == 1:
             array = array[:, None]
         rows = as_matrix(array, name, dtype, n_out, allow_nonfinite=allow_nonfinite)
+        if self.fractions and (bad := (rows < 0) | (rows > 1)).any():
+            raise ValueError(f"{name} must be in [0, 1], got {rows[bad][0]}")
         if self.labels and self.probabilities and (bad := rows < 0).any():
             raise ValueError(f"{name} must be at least 0, got {rows[bad][0]}")
         return rows
@@ -202,10 +207,3 @@ def one_hot(T: Array, n: int, dtype: np.dtype[Any]) -> Array:
     rows = np.zeros((len(T), n), dtype)
     rows[np.arange(len(T)), T] = 1
     return rows
-
-
-def check_fractions(T: Array, name: str) -> Array:
-    """Refuse targets outside of [0, 1], naming the first."""
-    if (bad := (T < 0) | (T > 1)).any():
-        raise ValueError(f"{name} must be in [0, 1], got {T[bad][0]}")
-    return T

@@ -15,12 +15,10 @@ values".
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from .._jit import kernel
-from .._validation import Array
 from ..kernels.arrays import row_of, stack_array
 from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.vectors import VECTOR_BYTES
@@ -28,7 +26,7 @@ from ..kernels.vmath import exp, log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
 from ..layers.base import Layer
 from ..layers.softmax import Softmax, exp_rows
-from .base import Loss, check_fractions
+from .base import Loss
 from .columns import COLUMN, LANES, from_columns, to_columns
 from .smoothing import YES_OR_NO, Smoothed, smooth_targets
 
@@ -230,15 +228,7 @@ class CrossEntropyLoss(Smoothed):
         return self._as(SoftmaxCrossEntropyLoss())
 
 
-class _Binary(Smoothed):
-    def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
-                     allow_nonfinite: bool = False) -> Array:
-        """Rows (b, n_out) of probabilities; each output is a yes or no of its own."""
-        return check_fractions(super().check_target(
-            T, n_out, dtype, name, allow_nonfinite=allow_nonfinite), name)
-
-
-class SigmoidBinaryCrossEntropyLoss(_Binary):
+class SigmoidBinaryCrossEntropyLoss(Smoothed):
     """Binary cross-entropy of sigmoid(Z) for logits Z, as one safe operation.
 
     dZ = (sigmoid(Z) - T) / b.
@@ -251,11 +241,12 @@ class SigmoidBinaryCrossEntropyLoss(_Binary):
         Part s in [0, 1) of the target that goes to yes and no alike: (1 - s) t + s / 2.
     """
 
+    fractions = True
     probabilities = "sigmoid"
     kernel = sigmoid_binary_cross_entropy
 
 
-class BinaryCrossEntropyLoss(_Binary):
+class BinaryCrossEntropyLoss(Smoothed):
     """E = -sum_i t_i log x_i + (1 - t_i) log(1 - x_i) per row on probabilities X.
 
     Targets are (b, n), or (b,) where n is 1. After ``Sigmoid`` a network fuses the two.
@@ -268,6 +259,7 @@ class BinaryCrossEntropyLoss(_Binary):
         Part s in [0, 1) of the target that goes to yes and no alike: (1 - s) t + s / 2.
     """
 
+    fractions = True
     probabilities = "identity"
     kernel = binary_cross_entropy
 

@@ -18,15 +18,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .._jit import kernel
-from .._validation import Array, check_real
+from .._validation import check_real
 from ..kernels.arrays import row_of
 from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.vmath import log1p, select, sigmoid, softplus
 from ..layers.softmax import exp_rows
-from .base import Loss, check_fractions
+from .base import Loss
 
 
 @kernel
@@ -109,11 +107,6 @@ def sigmoid_focal(h, x, t, weight, error, dx):
         error[r] = w * total
 
 
-def check_gamma(gamma: float) -> float:
-    """A number of at least 0."""
-    return check_real(gamma, "gamma")
-
-
 class FocalLoss(Loss):
     """E = -sum_i t_i (1 - p_i)^gamma log p_i per row, p = softmax(X) for logits X.
 
@@ -139,7 +132,7 @@ class FocalLoss(Loss):
 
     def __init__(self, reduction: str = "mean", *, gamma: float = 2.0) -> None:
         super().__init__(reduction)
-        self.gamma = check_gamma(gamma)
+        self.gamma = check_real(gamma, "gamma")
 
     def constants(self) -> tuple[float, float]:
         """Gamma."""
@@ -172,25 +165,20 @@ class SigmoidFocalLoss(Loss):
         For gamma or alpha out of range.
     """
 
+    fractions = True
     probabilities = "sigmoid"
     kernel = sigmoid_focal
 
     def __init__(self, reduction: str = "mean", *, gamma: float = 2.0,
                  alpha: float | None = None) -> None:
         super().__init__(reduction)
-        self.gamma = check_gamma(gamma)
+        self.gamma = check_real(gamma, "gamma")
         self.alpha = None if alpha is None else check_real(alpha, "alpha", 0.0, 1.0,
                                                            open_high=False)
 
     def constants(self) -> tuple[float, float]:
         """Gamma, and alpha or -1."""
         return self.gamma, -1.0 if self.alpha is None else self.alpha
-
-    def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
-                     allow_nonfinite: bool = False) -> Array:
-        """Rows (b, n_out) of probabilities; each output is a yes or no of its own."""
-        return check_fractions(super().check_target(
-            T, n_out, dtype, name, allow_nonfinite=allow_nonfinite), name)
 
     def config(self) -> dict[str, Any]:
         """Arguments that make a loss like this one."""

@@ -8,15 +8,10 @@ Learning 20, 1995; several classes as one against the rest.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from .._jit import kernel
-from .._validation import Array
 from ..kernels.arrays import row_of
 from ..kernels.vmath import select
-from .base import Loss, check_fractions
+from .base import Loss
 
 
 @kernel
@@ -54,11 +49,6 @@ class HingeLoss(Loss):
     """
 
     labels = True
+    fractions = True
     threshold = 0.0
     kernel = hinge
-
-    def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
-                     allow_nonfinite: bool = False) -> Array:
-        """Class indices (b,), or rows (b, n_out) of numbers in [0, 1]."""
-        T = super().check_target(T, n_out, dtype, name, allow_nonfinite=allow_nonfinite)
-        return T if T.ndim == 1 else check_fractions(T, name)
