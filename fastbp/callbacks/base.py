@@ -58,7 +58,14 @@ class Monitor(Callback):
         Improvements up to this do not count.
     mode : {"auto", "min", "max"}
         Whether less is better; "auto" takes more where the name says accuracy, f1, auc, r2.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values outside these ranges.
     """
+
+    _saved: Run | None = None
 
     def __init__(self, monitor: str, patience: int, min_delta: float, mode: str) -> None:
         if not isinstance(monitor, str):
@@ -69,6 +76,12 @@ class Monitor(Callback):
         more = any(word in monitor for word in ("accuracy", "f1", "auc", "r2"))
         self.sign = 1.0 if mode == "max" or (mode == "auto" and more) else -1.0
         self.reset()
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Start anew, unless a checkpoint has been taken up for this run."""
+        if self._saved is None or self._saved is not self.run:
+            self.reset()
+        self._saved = None
 
     def reset(self) -> None:
         """Forget what was seen."""
@@ -109,6 +122,7 @@ class Monitor(Callback):
     def restore(self, state: dict[str, Any]) -> None:
         """Take them up."""
         self.best, self.wait = float(state["best"]), int(state["wait"])
+        self._saved = self.run
 
 
 class Lambda(Callback):

@@ -31,6 +31,12 @@ class Checkpoint(Callback):
         Write also when so many seconds have passed, within an epoch too.
     keep : {"last", "all"}
         "all" writes each to a file of its own, "{epoch}" in ``path`` becoming the epoch.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unfit arguments; at the start of a run, before training, for a network that no file
+        can hold.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1,

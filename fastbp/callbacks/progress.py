@@ -27,7 +27,18 @@ def progress(file: TextIO | None = None) -> Callback:
 
 
 class ProgressBar(Callback):
-    """Samples done, time, and the last epoch's figures, drawn by rich."""
+    """Samples done, time, and the last epoch's figures, drawn by rich.
+
+    Parameters
+    ----------
+    console : rich.console.Console, optional
+        Where to draw; rich's own by default.
+
+    Raises
+    ------
+    ImportError
+        Without rich (extra ``cli``).
+    """
 
     def __init__(self, console: Any = None) -> None:
         if find_spec("rich") is None:

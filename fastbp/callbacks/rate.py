@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .._validation import check_real, check_size
 from .base import Monitor
-
-if TYPE_CHECKING:
-    from ..network import Network
-    from ..run import Run
 
 
 class ReduceOnPlateau(Monitor):
@@ -25,6 +19,11 @@ class ReduceOnPlateau(Monitor):
         Epochs after a reduction that do not count.
     minimum : float
         Smallest share of the initial rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values outside these ranges.
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 10, min_delta: float = 0.0,
@@ -33,14 +32,7 @@ class ReduceOnPlateau(Monitor):
         self.factor = check_real(factor, "factor", 0.0, 1.0, open_low=True)
         self.cooldown = check_size(cooldown, "cooldown", 0)
         self.minimum = check_real(minimum, "minimum", 0.0, 1.0)
-        self._saved: Run | None = None
         super().__init__(monitor, patience, min_delta, mode)
-
-    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Start anew, unless a checkpoint has been taken up for this run."""
-        if self._saved is None or self._saved is not self.run:
-            self.reset()
-        self._saved = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Reduce where patience is over."""
@@ -51,8 +43,3 @@ class ReduceOnPlateau(Monitor):
             scale = self.run.rate_scale  # below the minimum already, it stays
             self.run.rate_scale = min(scale, max(scale * self.factor, self.minimum))
             self.wait = -self.cooldown
-
-    def restore(self, state: dict[str, float]) -> None:
-        """Take up the best and the wait; the rate itself is the run's."""
-        super().restore(state)
-        self._saved = self.run

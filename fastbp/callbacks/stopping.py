@@ -15,7 +15,6 @@ from .base import Callback, Monitor
 
 if TYPE_CHECKING:
     from ..network import Network
-    from ..run import Run
 
 
 class EarlyStopping(Monitor):
@@ -35,13 +34,17 @@ class EarlyStopping(Monitor):
     best_epoch : int
         Counted from 0; -1 before the first.
     stopped : bool
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values outside these ranges.
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 10, min_delta: float = 0.0,
                  mode: str = "auto", restore_best: bool = True, start_epoch: int = 0) -> None:
         self.restore_best = check_bool(restore_best, "restore_best")
         self.start_epoch = check_size(start_epoch, "start_epoch", 0)
-        self._saved: Run | None = None
         super().__init__(monitor, patience, min_delta, mode)
 
     def reset(self) -> None:
@@ -49,12 +52,6 @@ class EarlyStopping(Monitor):
         super().reset()
         self.best_epoch, self.stopped = -1, False
         self._params: Array | None = None
-
-    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Start anew, unless a checkpoint has been taken up for this run."""
-        if self._saved is None or self._saved is not self.run:
-            self.reset()
-        self._saved = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
         """Keep the best, stop when patience is over."""
@@ -86,7 +83,6 @@ class EarlyStopping(Monitor):
         super().restore(state)
         self.best_epoch, self._params = int(state["best_epoch"]), state.get("params")
         self.stopped = self._over(int(self.run.cursor[EPOCH]) - self.run.first_epoch)
-        self._saved = self.run
 
 
 class TimeLimit(Callback):
@@ -96,6 +92,11 @@ class TimeLimit(Callback):
     ----------
     seconds : float
         Above 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what is no such number.
     """
 
     def __init__(self, seconds: float) -> None:
