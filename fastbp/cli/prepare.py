@@ -13,7 +13,7 @@ import numpy as np
 from .. import datasets
 from .._validation import Array
 from ..data import Preprocessor, Table, Target, learn, open_table
-from ..data.columns import Matrix, column, rows_of
+from ..data.columns import Matrix, column, rows_of, some
 from ..data.features import Numeric
 from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays, Columns
@@ -71,7 +71,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
     table = opened(settings["data"], settings["delimiter"])
     target = table.target if settings["target"] is None else settings["target"]
     if target is None:
-        raise ValueError(f"--target is needed: {table.label} has {_some(table.names)}")
+        raise ValueError(f"--target is needed: {table.label} has {some(table.names)}")
     if settings["validation"] is not None and not Path(settings["validation"]).is_file():
         raise FileNotFoundError(f"--validation {settings['validation']}: no such file")
     learned = learn(table, target, **_learning(settings, table))
@@ -102,10 +102,6 @@ def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
             "missing": "impute" if settings["missing"] == "impute" else "error",
             "unknown": settings["unknown"], "standardize": standardise,
             "max_categories": settings["max_categories"]}
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
 
 
 # -- in memory ------------------------------------------------------------------------

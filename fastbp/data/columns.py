@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,12 @@ def array(values: Any) -> Array:
     return found
 
 
+def some(names: Iterable[str]) -> str:
+    """Names for messages, of many the first."""
+    known = list(names)  # of a DataFrame the length is that of its rows
+    return ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
+
+
 def column(table: Mapping[str, Any], name: str) -> Array:
     """One column as a 1-D array.
 
@@ -96,9 +102,7 @@ def column(table: Mapping[str, Any], name: str) -> Array:
         If there is none of this name, or it holds dates.
     """
     if name not in table:
-        names = list(table)  # of a DataFrame the length is that of its rows
-        known = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
-        raise ValueError(f"column {name!r} is missing; the table has {known}")
+        raise ValueError(f"column {name!r} is missing; the table has {some(table)}")
     values = array(table[name])
     if values.ndim != 1:
         raise ValueError(f"column {name!r} must be 1-D, got shape {values.shape}")

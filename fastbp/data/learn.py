@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, check_bool, check_choice, check_size
-from .columns import Matrix, column, missing, numbers, plain, rows_of, text
+from .columns import Matrix, column, first, missing, numbers, plain, rows_of, text
 from .features import (
     ENCODINGS,
     UNKNOWN,
@@ -117,8 +117,8 @@ class _Target:
     def add(self, values: Array, first_row: int) -> None:
         gone = missing(values)
         if gone.any():
-            raise ValueError(f"target {self.name!r} has no value in row "
-                             f"{first_row + int(np.argmax(gone))} (counted from 0): drop the row")
+            raise ValueError(f"target {self.name!r} has no value in {first(gone, first_row)}: "
+                             "drop the row")
         if values.dtype == object and not any(isinstance(v, (str, bool, np.bool_))
                                               for v in values.tolist()):
             values = numbers(values, self.name, first_row)

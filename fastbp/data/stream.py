@@ -47,6 +47,13 @@ class TableStream:
         Rows in all, as ``learn`` counts them: without it text files are read once to count.
     block_rows : int, optional
         Rows of a block; by default as many as have 8 MiB of features.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a missing column, ``n_rows`` that is not the table's, or other unfit arguments.
+    OSError, ImportError
+        As ``open_table``.
     """
 
     def __init__(self, source: Any, preprocessor: Preprocessor, target: Target, *,
@@ -185,17 +192,17 @@ class ArrayStream:
 
     Parameters
     ----------
-    X : path, np.memmap or ndarray, shape (n, n_in)
+    X : path, np.memmap or array_like, shape (n, n_in)
         Files and maps are read piece by piece, never mapped whole.
-    T : path, np.memmap or ndarray, shape (n,) or (n, n_out)
-    weights : path, np.memmap or ndarray, shape (n,), optional
+    T : path, np.memmap or array_like, shape (n,) or (n, n_out)
+    weights : path, np.memmap or array_like, shape (n,), optional
     block_rows : int, optional
         Rows of a block; by default as many as have 8 MiB in X.
 
     Raises
     ------
-    ValueError
-        For empty arrays, or arrays of different lengths.
+    ValueError, TypeError
+        For empty arrays, arrays of different lengths, unfit ``block_rows``.
     OSError
         If a file cannot be read.
     """

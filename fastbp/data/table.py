@@ -18,7 +18,7 @@ import numpy as np
 from .. import datasets
 from .._validation import Array, check_size
 from ..io.files import is_special
-from .columns import Matrix, array, column, missing, rows_of, ways_of
+from .columns import Matrix, array, missing, rows_of, some, ways_of
 
 #: Rows and numbers that come at once, at most, where nothing else is said.
 ROWS, NUMBERS = 65_536, 1024 * 1024
@@ -116,9 +116,8 @@ class Table:
         """Refuse columns that are not there, naming the first."""
         for name in columns or ():
             if name not in self.kinds:
-                known = ", ".join(map(repr, self.names[:10]))
-                dots = ", ..." if len(self.kinds) > 10 else ""
-                raise ValueError(f"column {name!r} is missing: {self.label} has {known}{dots}")
+                raise ValueError(f"column {name!r} is missing: {self.label} has "
+                                 f"{some(self.kinds)}")
 
     def __repr__(self) -> str:
         rows = "" if self.n_rows is None else f"{self.n_rows:,} rows, "
@@ -292,6 +291,3 @@ _READERS: dict[str, Any] = {
 #: Of packed files, with pyarrow's names, and all that a table's name may end with.
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 ENDINGS = (*_READERS, *PACKED)
-
-__all__ = ["ENDINGS", "ROWS", "Arrays", "Table", "bundled", "column", "join",
-           "open_table"]
