@@ -66,7 +66,7 @@ def read_into(ctx: click.Context, option: click.Parameter, path: str | None) -> 
 def _checked(ctx: click.Context, path: str, key: str, param: click.Parameter, value: Any) -> Any:
     """``value`` as the parameter takes it, or a complaint that names file and key."""
     if key == "grid" and isinstance(value, dict):
-        value = [f"{name}={','.join(map(_of_grid, _as_list(v)))}" for name, v in value.items()]
+        value = [f"{name}={','.join(map(as_typed, _as_list(v)))}" for name, v in value.items()]
     try:
         if getattr(param, "is_flag", False) and not isinstance(value, bool):
             raise click.BadParameter(f"{value!r} is neither true nor false")
@@ -86,7 +86,8 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _of_grid(value: Any) -> str:
+def as_typed(value: Any) -> str:
+    """A value of the grid as the command line has it."""
     return ":".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -81,7 +81,8 @@ def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
         one = runs[i]
         one.history = history
         if not settings["quiet"] and not SIGNALS.caught:
-            say(f"run {i + 1} of {len(runs)}: {_described(one)}  "
+            say(f"run {i + 1} of {len(runs)}: "
+                + " ".join(f"{k}={v}" for k, v in _varied(one).items()) + "  "
                 + ("  ".join(f"{k} {v:.4g}" for k, v in one.figures.items()) or one.status))
 
     X, T = data.train  # type: ignore[misc]
@@ -91,12 +92,9 @@ def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
                       for one, checkpoint in zip(runs, resume, strict=True)])
 
 
-def _described(one: One) -> str:
-    return " ".join(f"{name}={_short(one.settings[name])}" for name in one.settings["varied"])
-
-
-def _short(value: Any) -> str:
-    return ":".join(map(str, value)) if isinstance(value, list) else str(value)
+def _varied(one: One) -> dict[str, str]:
+    """In which settings it differs from the others."""
+    return {name: config.as_typed(one.settings[name]) for name in one.settings["varied"]}
 
 
 def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[dict[str, Any]]:
@@ -106,8 +104,7 @@ def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[di
         figures = {k: v for k, v in one.figures.items()
                    if k in ("loss", "val_loss", "val_accuracy", "val_r2")}
         found.append({"run": one.settings["run"],
-                      **{name: _short(one.settings[name]) for name in one.settings["varied"]},
-                      **figures, **one.counts,
+                      **_varied(one), **figures, **one.counts,
                       "status": "diverged" if one.diverged else one.status,
                       "seconds": round(one.watch.seconds, 3), "best": one is best})
     text = io.StringIO()
@@ -117,9 +114,8 @@ def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[di
     output.write(RESULTS, text.getvalue().encode())
     output.write(METRICS, "".join(line for one in runs for line in lines(
         one.history, run=one.settings["run"])).encode())
-    own = {k: v for k, v in best.settings.items() if k not in OWN}
-    output.write(BEST, config.as_toml(own, "the best run alone: fastbp train --config THIS "
-                                           "--output DIR"))
+    output.write(BEST, config.as_toml(
+        best.chosen, "the best run alone: fastbp train --config THIS --output DIR"))
     return [as_json(row) for row in found]
 
 

@@ -39,6 +39,11 @@ class One:
     history: History = field(default_factory=History)
 
     @property
+    def chosen(self) -> dict[str, Any]:
+        """Its settings that are options."""
+        return {k: v for k, v in self.settings.items() if k not in many.OWN}
+
+    @property
     def diverged(self) -> bool:
         """Whether what it has learnt is of no use."""
         kept = self.early is not None and self.early.best_epoch >= 0
@@ -193,15 +198,14 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
         "parameters": best.network.n_params, **best.counts,
         "loss": best.figures["loss"], "seconds": round(seconds, 3), "scores_on": where,
         "scores": found, "fastbp": __version__}
-    own = {k: v for k, v in best.settings.items() if k not in many.OWN}
     if len(runs) > 1:
         result |= {"best": best.settings["run"], "runs": many.write(output, runs, best, data)}
     if settings["report"]:
         _report(output, data, best, (X, T) if where != "training" else None, result)
     output.write(RESULT, (json.dumps(scores.as_json(result)) + "\n").encode())
     model = Model(best.network, data.preprocessor, data.target, {
-        "config": config.resolved(own), "scores": scores.as_json(found), "scores_on": where,
-        "rows": data.n_train, "epochs": best.epochs})
+        "config": config.resolved(best.chosen), "scores": scores.as_json(found),
+        "scores_on": where, "rows": data.n_train, "epochs": best.epochs})
     model.save(output.work / MODEL)
     with SIGNALS.gently():  # all is done but the moving: no half of it
         output.finish(whole=all(one.status != "time limit" for one in runs))
@@ -227,7 +231,7 @@ def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[s
     X, T = rows if rows is not None else (None, None)
     page = report.from_network(
         best.network, best.history, X, T, title=f"fastbp train {data.name}", target=data.target,
-        config=config.resolved({k: v for k, v in best.settings.items() if k not in many.OWN}),
+        config=config.resolved(best.chosen),
         timings={"training": result["seconds"]}, peak=peak, initial_params=best.initial)
     with output.writing(REPORT):
         report.write(output.work / REPORT, page)
