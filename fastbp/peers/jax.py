@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -56,8 +55,7 @@ class JaxBackend:
         return params, [m, v], t
 
     def _scan(self, state: Any, X: Any, T: Any, order: Any) -> Any:
-        one = partial(self._step)
-        return jax.lax.scan(lambda s, rows: (one(s, X, T, rows), None), state, order)[0]
+        return jax.lax.scan(lambda s, rows: (self._step(s, X, T, rows), None), state, order)[0]
 
     def order(self, shuffle: bool) -> np.ndarray:
         """Rows of each batch of an epoch, (steps, batch)."""

@@ -45,11 +45,11 @@ AGREEMENT = 1e-2
 REST = 0.3
 
 
-def steps_for(epoch: Callable[[int], None], steps: int, budget: float) -> int:
-    """Epochs of ``steps`` steps that fill ``budget`` seconds; warms up on the way."""
-    epoch(1)
+def epochs_for(epochs: Callable[[int], None], budget: float) -> int:
+    """How many epochs fill ``budget`` seconds; warms up on the way."""
+    epochs(1)
     began = time.perf_counter()
-    epoch(1)
+    epochs(1)
     return max(1, round(budget / (time.perf_counter() - began)))
 
 
@@ -85,7 +85,7 @@ def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], b
             backend.epochs(1, shuffle=False)
             error[name] = work.error(backend.weights())
             running[name] = backend
-        counts = {k: steps_for(b.epochs, b.steps, budget / repeat) for k, b in running.items()}
+        counts = {k: epochs_for(b.epochs, budget / repeat) for k, b in running.items()}
         times: dict[str, list[float]] = {name: [] for name in running}
         for _ in range(repeat):
             peak = max(peak, peak_flops(work.dtype, threads))  # one look may find a core taken
