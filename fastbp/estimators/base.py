@@ -172,10 +172,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                              "and need scaling, or learning_rate_init may be too large")
         end_fit(self, relay, X, y)
 
-    def _weights(self, given: Any, X: Array, y: Array, name: str = "sample_weight") -> Any:
+    def _weights(self, given: Any, X: Array, y: Array) -> Any:
         if isinstance(given, numbers.Real):
             given = np.full(len(X), given)
-        return as_weights(given, len(X), X.dtype, name)
+        return as_weights(given, len(X), X.dtype)
 
     def _held_out(self, data: Any, dtype: np.dtype[Any],
                   target: Callable[[Array, str], Array]) -> Validation | None:

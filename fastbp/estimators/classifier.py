@@ -247,8 +247,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         head: list[Layer] = [Sigmoid() if apart else Softmax()]
         return n_out, loss, head if loss.probabilities == "identity" else [], name
 
-    def _weights(self, given: Any, X: Array, y: Any, name: str = "sample_weight") -> Any:
-        weights = super()._weights(given, X, y, name)
+    def _weights(self, given: Any, X: Array, y: Any) -> Any:
+        weights = super()._weights(given, X, y)
         if self.class_weight is None:
             return weights
         if self._kind == "multilabel":
@@ -265,7 +265,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             by_class = {k: by_class[label] for k, label in enumerate(classes) if label in by_class}
         T = self._encode(y)
         weights = class_weights(T, by_class, max(len(self.classes_), 2), weights, X.dtype)
-        return as_weights(weights, len(X), X.dtype, f"{name} times class_weight")
+        return as_weights(weights, len(X), X.dtype, "sample_weight times class_weight")
 
     def _strata(self, T: Array) -> Array | None:
         return None if self._kind == "multilabel" else T.ravel()

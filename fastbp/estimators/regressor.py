@@ -198,8 +198,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     # -- predictions ------------------------------------------------------------------
 
     def _output(self, X: Array) -> Array:
-        Y = self.network_.predict(X)
-        return np.exp(Y) if self.out_activation_ == "exp" else Y
+        return self.network_.loss_function.expected(self.network_.predict(X))
 
     def _score(self, T: Array, Y: Array, weights: Array | None) -> float:
         """R^2, the mean over the outputs; an output that never varies counts 1 or 0."""
