@@ -283,9 +283,8 @@ average, callbacks, verbose, warm_start, resume, n_threads
     if example is None:
         raise ValueError(f"source has no rows, its n_rows is {n_rows}")
     X, T, weights = _checked(network, example)
-    by_class["is"] = _balance(network, source) if isinstance(class_weight, str) else class_weight
-    if isinstance(class_weight, str) and class_weight != "balanced":
-        raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
+    balances = isinstance(class_weight, str) and class_weight == "balanced"
+    by_class["is"] = _balance(network, source) if balances else class_weight
     weighted, n_axes = weights is not None or class_weight is not None, T.ndim
     if weighted:
         check_weighs(network._head_loss, "weights of a block" if class_weight is None
