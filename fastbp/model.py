@@ -18,7 +18,7 @@ from ._validation import Array
 from .data.columns import rows_of, ways_of
 from .data.preprocess import Preprocessor
 from .data.target import Target
-from .io.safetensors import describe, load, read, write
+from .io.safetensors import describe, load, read, version, write
 from .network import Network
 
 #: In the folder that ``fastbp train`` makes.
@@ -57,7 +57,7 @@ class Model:
                              f"network has {network.n_out}")
         self.network, self.preprocessor, self.target = network, preprocessor, target
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.info: dict[str, Any] = {"fastbp": _version(), "created": now} | dict(info or {})
+        self.info: dict[str, Any] = {"fastbp": version(), "created": now} | dict(info or {})
 
     def features(self, table: Any, *, first_row: int = 0) -> Array:
         """What the network takes, of raw columns or of a matrix.
@@ -184,12 +184,6 @@ class Model:
         return f"Model({self.network!r}, {self.preprocessor!r}, {self.target!r})"
 
 
-def _version() -> str:
-    from . import __version__
-
-    return __version__
-
-
 def file_of(path: str | os.PathLike[str]) -> str:
     """The model's file: ``path``, or that in the folder that ``fastbp train`` made."""
     path = os.fsdecode(path)
@@ -222,15 +216,15 @@ def load_model(path: str | os.PathLike[str]) -> Model:
                      None if target is None else Target.from_dict(target), info)
     except ValueError as error:
         writer = info.get("fastbp")
-        if writer is not None and writer != _version():
-            raise ValueError(f"{os.fsdecode(path)} was written by fastbp {writer}, this is "
-                             f"{_version()}: {error}") from error
-        if os.fsdecode(path) in str(error):
+        if writer is not None and writer != version():
+            raise ValueError(f"{path} was written by fastbp {writer}, this is "
+                             f"{version()}: {error}") from error
+        if path in str(error):
             raise
-        raise ValueError(f"{os.fsdecode(path)} is not a fastbp model: {error}") from error
+        raise ValueError(f"{path} is not a fastbp model: {error}") from error
 
 
-def _json(metadata: dict[str, str], key: str, path: Any) -> dict[str, Any] | None:
+def _json(metadata: dict[str, str], key: str, path: str) -> dict[str, Any] | None:
     if key not in metadata:
         return None
     try:
@@ -238,5 +232,5 @@ def _json(metadata: dict[str, str], key: str, path: Any) -> dict[str, Any] | Non
         if not isinstance(found, dict):
             raise ValueError("no JSON object")
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{os.fsdecode(path)} is not a fastbp model: {key}: {error}") from error
+        raise ValueError(f"{path} is not a fastbp model: {key}: {error}") from error
     return found
