@@ -309,7 +309,3 @@ def evaluate(network: Network, X: Any, T: Any, *, sample_weight: Any = None,
     check_metrics(found, network, T)
     check_weights(network, weights, None, "sample_weight")
     return _figures(network, Validation(X, T, weights), found)
-
-
-__all__ = ["CHUNK_SECONDS", "History", "Job", "Run", "Validation", "evaluate", "fit",
-           "prepare", "straight", "train", "warn_of"]
