@@ -160,8 +160,10 @@ def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
 
     Raises
     ------
-    ValueError
-        If a metric needs classes and the loss makes none.
+    ImportError
+        For a metric of scikit-learn's where that is missing.
+    TypeError
+        If a function of the user's gives no number.
     """
     if not metrics:
         return {}

@@ -193,9 +193,9 @@ class Network(Doors, Outputs, Portable, Textbook):
              carried: int = 0) -> Plan:
         """The op table and workspace for batches of up to ``capacity`` rows.
 
-        Each thread has its own. ``training`` leaves out what only predictions run; with
-        ``carried`` parameters, and so many arrays in all that lie as they do, may be cut in
-        panels.
+        Each thread has its own. ``training`` leaves out what only predictions run. With
+        ``carried``, the number of arrays that lie as parameters do, these included, layers may
+        be cut in panels.
         """
         n_threads = thread_count(n_threads)
         key = self._plan_key(capacity, n_threads, training, carried)

@@ -54,7 +54,7 @@ class Outputs:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If the loss makes no probabilities of the output, or X is unfit.
         """
         loss = self.loss_function
@@ -70,7 +70,7 @@ class Outputs:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If the loss takes no classes, or X is unfit.
         """
         loss = self.loss_function

@@ -62,7 +62,13 @@ def _spin(x, n):
 
 
 def peak_flops(dtype: str = "float32", n_threads: int | None = None) -> float:
-    """Multiply-add peak of ``n_threads`` cores (all by default), FLOP/s, best of several."""
+    """Multiply-add peak of ``n_threads`` cores (all by default), FLOP/s, best of several.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For another dtype than float32 or float64, or threads that are no integer above 0.
+    """
     wanted = None if n_threads is None else check_size(n_threads, "n_threads")
     threads, x = thread_count(wanted), check_dtype(dtype).type(0.5)
     rounds = 1_000_000
@@ -108,7 +114,7 @@ def share_of_peak(network: Network, rows_per_s: float,
     Raises
     ------
     ValueError, TypeError
-        If ``rows_per_s`` is no number of at least 0, or there are not so many threads.
+        If ``rows_per_s`` is no number of at least 0, or ``n_threads`` no integer above 0.
     """
     reached = training_flops(network) * check_real(rows_per_s, "rows_per_s")
     peak = peak_flops(network.dtype.name, n_threads)

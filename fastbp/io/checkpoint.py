@@ -37,7 +37,9 @@ def save_run(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) 
     Raises
     ------
     TypeError
-        If a layer or loss is not one of fastbp's own.
+        If a layer or loss is not one of fastbp's own, or a callback's state no plain values.
+    ValueError
+        If the loss is a ``CustomLoss``.
     OSError
         If the file cannot be written; an earlier one stays as it was.
     """

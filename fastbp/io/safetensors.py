@@ -28,6 +28,8 @@ def describe(network: Network) -> str:
     ------
     TypeError
         If a layer or loss is not one of fastbp's own.
+    ValueError
+        If the loss is a ``CustomLoss``.
     """
     if isinstance(network.loss_function, CustomLoss):
         raise ValueError(f"{network.loss_function!r} holds a function, which no model file can "

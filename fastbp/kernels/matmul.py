@@ -105,7 +105,8 @@ def small_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode
 
 
 def product_for(n_in: int, n_out: int, dtype: np.dtype[Any]) -> Any:
-    """The kernel for the three products of a layer, batches of any length."""
+    """The kernel for the three products of a layer: what packs where ``is_packed`` may say yes to
+    one of them, the batch being long enough. A test holds the two together."""
     ld_in, ld_out = (row_length(n, dtype) * dtype.itemsize for n in (n_in, n_out))
     packs = max(n_in * ld_out, n_out * ld_in) > _PACKED_BYTES or ld_out >= PACKED_STRIDE
     return product if packs else small_product
