@@ -86,7 +86,8 @@ class Network(Doors, Outputs, Portable, Textbook):
     Raises
     ------
     TypeError, ValueError
-        For what is no layer or loss, sizes that do not chain, a layer used twice.
+        For what is no layer or loss, sizes that do not chain, a layer used twice, an unfit dtype
+        or seed.
 
     Examples
     --------

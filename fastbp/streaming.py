@@ -252,6 +252,8 @@ average, callbacks, verbose, warm_start, resume, n_threads
     ------
     ValueError, TypeError
         For unfit arguments, before anything is changed; for unfit blocks, when they come.
+    OSError, ImportError
+        As ``fit``.
     """
     batch_size = check_size(batch_size, "batch_size")
     if metrics and validation_data is None:

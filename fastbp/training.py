@@ -99,14 +99,12 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     ------
     ValueError, TypeError
         For unfit arguments, before anything is changed.
+    OSError
+        If ``resume`` cannot be read.
+    ImportError
+        For a metric that needs scikit-learn, without it.
     """
-    return train(prepare(
-        network, X, T, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-        shuffle=shuffle, sample_weight=sample_weight, class_weight=class_weight,
-        validation_data=validation_data, validation_split=validation_split, metrics=metrics,
-        l1=l1, l2=l2, clip_value=clip_value, clip_norm=clip_norm, max_norm=max_norm,
-        average=average, callbacks=callbacks, verbose=verbose, warm_start=warm_start,
-        resume=resume, n_threads=n_threads))
+    return train(prepare(**locals()))
 
 
 def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int = 32,

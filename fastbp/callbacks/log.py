@@ -69,6 +69,13 @@ class CSVLog(_File):
     path : path
     append : bool
         Go on at the end of a file that is there, in the order of its columns.
+
+    Raises
+    ------
+    TypeError
+        For unfit arguments.
+    OSError
+        At the start of a run, before training, if the file cannot be written.
     """
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
@@ -119,6 +126,11 @@ class JSONLines(_File):
     path : path
     append : bool
         Go on at the end of a file that is there.
+
+    Raises
+    ------
+    TypeError, OSError
+        As ``CSVLog``.
     """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -140,6 +152,8 @@ class TensorBoard(Callback):
     ------
     ImportError
         If tensorboardX is not installed.
+    TypeError
+        If ``folder`` is no path.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -148,7 +162,7 @@ class TensorBoard(Callback):
         except ImportError as error:
             raise ImportError('TensorBoard needs tensorboardX: pip install '
                               '"fastbp[tensorboard]"') from error
-        self.folder, self._make = os.fspath(folder), SummaryWriter
+        self.folder, self._make = as_path(folder, "folder"), SummaryWriter
         self._writer: Any = None
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:

@@ -42,6 +42,11 @@ class Preprocessor:
     n_features : int
     feature_names : list of str
         "age", "colour=red", ...
+
+    Raises
+    ------
+    ValueError, TypeError
+        For no columns, one described twice, or what describes none.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:

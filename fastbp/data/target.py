@@ -38,6 +38,11 @@ class Target:
         In the order of the outputs; two or more, for classification alone.
     mean, scale : float
         Of a number to predict: trained as (value - mean) / scale.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For classes that do not go with the task or together, or a scale not above 0.
     """
 
     def __init__(self, name: str, task: str, classes: Sequence[Class] | None = None,

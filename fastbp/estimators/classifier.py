@@ -171,6 +171,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             As in ``fit``.
         classes : array_like, shape (n_classes,), optional
             All labels that will come; needed in the first call.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As ``fit``; for classes that are missing in the first call or others later, and for
+            ``class_weight="balanced"``.
         """
         if classes is not None:
             classes = unique_labels(classes)
@@ -201,7 +207,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if not going_on:
             self.classes_ = labels if classes is None else classes
             several = kind.startswith("multilabel")
-            self._kind = "multilabel" if several else _kind(self.classes_)
+            self._kind = "multilabel" if several else kind_of(self.classes_)
         if incremental or not going_on:
             self._sparse = hasattr(y, "toarray")
         T = self._encode(y)
@@ -311,5 +317,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return tags
 
 
-def _kind(classes: Array) -> str:
+def kind_of(classes: Array) -> str:
+    """What classes that exclude each other are, by their number."""
     return "binary" if len(classes) <= 2 else "multiclass"

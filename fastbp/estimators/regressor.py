@@ -160,6 +160,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         ----------
         X, y, sample_weight
             As in ``fit``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As ``fit``.
         """
         self._fit(X, y, sample_weight, incremental=True)
         return self

@@ -187,6 +187,11 @@ class BatchNorm(Norm):
     ----------
     running_mean, running_var
         Averages over training, among ``parameters()``; not trained by gradient.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values outside these ranges.
     """
 
     kernels = Kernels(batch_norm_forward, batch_norm_backward, batch_norm_gradient,

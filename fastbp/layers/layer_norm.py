@@ -129,6 +129,11 @@ class LayerNorm(Norm):
     ----------
     epsilon : float
         Added to the variance, above 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an epsilon that is no such number.
     """
 
     kernels = Kernels(layer_norm_forward, layer_norm_backward, layer_norm_gradient, adds=True)

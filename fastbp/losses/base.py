@@ -52,6 +52,11 @@ class Loss:
         A single output (of probabilities, where there are any) above it is the second class.
     changes_target : bool
         Whether the kernel writes over the targets: it gets a copy that is its own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For another reduction.
     """
 
     kernel: ClassVar[Any] = None

@@ -49,6 +49,11 @@ class Optimizer:
         Of role "update" (see ``table``); None for optimizers that only Python knows.
     n_slots : int
         State vectors, at most 3 for the engine.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values outside these ranges.
     """
 
     kernel: ClassVar[Any] = None
