@@ -61,6 +61,7 @@ def from_sklearn(estimator: Any) -> Any:
     from sklearn.utils.validation import check_is_fitted
 
     from .. import estimators
+    from ..estimators.classifier import kind_of
 
     if not isinstance(estimator, (neural.MLPClassifier, neural.MLPRegressor)):
         raise TypeError("estimator must be scikit-learn's MLPClassifier or MLPRegressor, got "
@@ -76,7 +77,7 @@ def from_sklearn(estimator: Any) -> Any:
     if classifies:
         new.classes_ = np.array(estimator.classes_)
         several = estimator._label_binarizer.y_type_.startswith("multilabel")
-        new._kind = "multilabel" if several else estimators.classifier.kind_of(new.classes_)
+        new._kind = "multilabel" if several else kind_of(new.classes_)
         new._sparse = bool(getattr(estimator._label_binarizer, "sparse_input_", False))
     rows = np.zeros((1, width), weights[0].dtype)
     new._start(rows, *new._head(np.zeros((1, estimator.n_outputs_))))
