@@ -69,7 +69,9 @@ def test_early_stopping_counts_epochs_without_progress() -> None:
     assert stopped_after([-v for v in values], patience=2, mode="max")[0] == 8
     epochs, hook = stopped_after(values, patience=9)
     assert (epochs, hook.best_epoch, hook.stopped) == (10, 4, False)
-    assert EarlyStopping("val_accuracy").sign == EarlyStopping("val_r2").sign == 1
+    for more in ("val_accuracy", "val_r2", "val_precision", "recall"):
+        assert EarlyStopping(more).sign == 1
+    assert EarlyStopping("val_loss").sign == EarlyStopping("val_mae").sign == -1
     with pytest.raises(ValueError, match=r"monitor='nothing' is not among .*samples_per_s"):
         classifier().fit(*clusters(32), epochs=1, callbacks=[EarlyStopping("nothing")])
 

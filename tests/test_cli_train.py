@@ -370,7 +370,7 @@ def test_the_report_is_written_or_its_package_named(run: Here,
     pytest.importorskip("matplotlib")
     assert run("train", "iris", "--epochs", "2", "-q").status == 0
     page = Path("fastbp-iris/report.html").read_text()
-    assert "fastbp train iris" in page and "setosa" in page
+    assert "fastbp train iris" in page and "setosa" in page and "<dt>fit</dt>" in page
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for name in [n for n in sys.modules if n.startswith("matplotlib.")]:
         monkeypatch.setitem(sys.modules, name, None)

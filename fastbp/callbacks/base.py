@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from ..network import Network
     from ..run import Run
 
+#: Words in the names of figures of which more is better.
+MORE = ("accuracy", "f1", "auc", "r2", "precision", "recall")
+
 
 class Callback:
     """Base of callbacks: override what you need. Return True from a hook to stop.
@@ -57,7 +60,8 @@ class Monitor(Callback):
     min_delta : float
         Improvements up to this do not count.
     mode : {"auto", "min", "max"}
-        Whether less is better; "auto" takes more where the name says accuracy, f1, auc, r2.
+        Whether less is better; "auto" takes more where the name says accuracy, f1, auc, r2,
+        precision or recall.
 
     Raises
     ------
@@ -73,7 +77,7 @@ class Monitor(Callback):
         self.monitor, self.patience = monitor, check_size(patience, "patience", 0)
         self.min_delta = check_real(min_delta, "min_delta")
         mode = check_choice(mode, "mode", ("auto", "min", "max"))
-        more = any(word in monitor for word in ("accuracy", "f1", "auc", "r2"))
+        more = any(word in monitor for word in MORE)
         self.sign = 1.0 if mode == "max" or (mode == "auto" and more) else -1.0
         self.reset()
 

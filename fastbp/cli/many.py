@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..callbacks.base import MORE
 from ..history import History
 from ..many import fit_many
 from ..streaming import fit_stream
@@ -55,7 +56,7 @@ def check_monitor(monitor: str, data: Prepared) -> None:
 def rank(one: One, data: Prepared) -> tuple[float, float]:
     """What runs are compared by, less being better: without a whole epoch, the loss so far."""
     name = build.monitored(one.settings, data.held)
-    sign = -1 if any(word in name for word in ("accuracy", "r2")) else 1
+    sign = -1 if any(word in name for word in MORE) else 1
     loss = one.figures["loss"]
     return (sign * one.figures[name], loss) if name in one.figures else (math.inf, loss)
 

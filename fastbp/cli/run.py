@@ -232,7 +232,7 @@ def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[s
     page = report.from_network(
         best.network, best.history, X, T, title=f"fastbp train {data.name}", target=data.target,
         config=config.resolved(best.chosen),
-        timings={"training": result["seconds"]}, peak=peak, initial_params=best.initial)
+        timings={"fit": result["seconds"]}, peak=peak, initial_params=best.initial)
     with output.writing(REPORT):
         report.write(output.work / REPORT, page)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._validation import Array
+from ..callbacks.base import MORE
 from .canvas import axes, finish, legend, log_axis, say, thin
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def best_epoch(known: dict[str, Array], metric: str = "loss") -> int | None:
         return None
     if any(part in metric for part in ("loss", "error", "mse", "mae", "deviance")):
         return int(np.nanargmin(values))
-    if any(part in metric for part in ("accuracy", "f1", "auc", "r2", "precision", "recall")):
+    if any(part in metric for part in MORE):
         return int(np.nanargmax(values))
     return None
 

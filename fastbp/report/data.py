@@ -40,7 +40,7 @@ class Report:
     config : mapping
         Settings, nested as you like.
     timings : mapping of str to float
-        Seconds by name.
+        Seconds by name; those of "fit" stand at the top of the page.
     peak : mapping, optional
         "gflops", "peak_gflops" and "share", as ``fastbp.peak.share_of_peak`` gives them.
     initial_params : array_like, optional
