@@ -313,7 +313,7 @@ class Run:
     def keeps(self, optimizer: Optimizer) -> bool:
         """Whether the state is what ``optimizer`` keeps."""
         own = self.optimizer
-        return type(own) is type(optimizer) and own.slot_names == optimizer.slot_names
+        return own.family is optimizer.family and own.slot_names == optimizer.slot_names
 
     def follow(self, earlier: Run) -> None:
         """Start where ``earlier`` ended: its optimizer state, step and epoch counts.

@@ -730,3 +730,23 @@ def test_any_generator_will_do() -> None:
                       random_state=rng).fit(*IRIS)
         after.append(rng.randint(2**30))
     assert after[0] == after[1]
+
+
+@pytest.mark.parametrize(("solver", "optimizer"), [
+    ("adam", fastbp.Adam(0.01)), ("sgd", fastbp.SGD(0.01, momentum=0.9))])
+def test_the_network_goes_on_from_the_state_of_the_estimator(solver: str, optimizer: Any) -> None:
+    X, y = datasets.load_iris(return_X_y=True)
+    model = MLPClassifier((8,), solver=solver, max_iter=3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    network = model.network_
+    before = network.last_run
+    assert before is not None
+    network.partial_fit(X, y, optimizer=optimizer)
+    after = network.last_run
+    assert after is not None
+    assert after.cursor[0] == before.cursor[0] + 5  # of 32 rows each
+    model.partial_fit(X, y)
+    assert network.last_run is not None
+    assert network.last_run.cursor[0] == after.cursor[0] + 1  # the five are not forgotten

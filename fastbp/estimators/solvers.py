@@ -16,7 +16,7 @@ from .._validation import Array
 from ..callbacks import Callback
 from ..losses import L2Loss
 from ..network import Network
-from ..optimizers import SGD, Adam
+from ..optimizers import SGD, Adam, Optimizer
 
 #: An epoch of less work than this (multiply-adds) is done before another thread is awake.
 EPOCH_WORK = 8_000_000
@@ -26,6 +26,11 @@ _PLANS: WeakKeyDictionary[Network, dict[Any, Any]] = WeakKeyDictionary()
 
 class SkAdam(Adam):
     """Adam with epsilon where scikit-learn has it: beside the raw second moment."""
+
+    @property
+    def family(self) -> type[Optimizer]:
+        """Its moments are Adam's: ``network_`` goes on from them, and back."""
+        return Adam
 
     def sizes(self, rates: Array, steps: Array) -> Array:
         """lr sqrt(1 - b2^t) / (1 - b1^t) and 1."""
@@ -40,6 +45,11 @@ class SkSGD(SGD):
         super().__init__(learning_rate, momentum=min(momentum, 0.5),
                          nesterov=nesterov and momentum > 0)
         self.momentum = momentum
+
+    @property
+    def family(self) -> type[Optimizer]:
+        """Its velocity is SGD's."""
+        return SGD
 
 
 class ShareOfL2(L2Loss):

@@ -90,6 +90,11 @@ class Optimizer:
                                  f"{value!r}")
 
     @property
+    def family(self) -> type[Optimizer]:
+        """Class whose state this is: a fit goes on from another one's of the same."""
+        return type(self)
+
+    @property
     def slot_names(self) -> tuple[str, ...]:
         """What each state vector means: a fit goes on from vectors that mean the same."""
         return tuple(f"slot{i}" for i in range(self.n_slots))
