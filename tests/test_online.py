@@ -212,3 +212,19 @@ def test_defaults_are_those_of_fit() -> None:
     assert {"batch_size", "optimizer", "sample_weight", "n_threads"} <= set(shared)
     assert all(own[name].default == of_fit[name].default for name in shared)
     assert set(of_fit) >= online._SIMPLE
+
+
+def test_a_rate_that_is_set_between_calls_is_looked_at() -> None:
+    net, optimizer = network(), fastbp.Adam(0.01)
+    net.partial_fit(X, T, optimizer=optimizer)
+    before = net.params.copy()
+    for rate in (-0.01, np.nan, np.inf, "fast"):
+        optimizer.learning_rate = rate  # type: ignore[assignment]
+        with pytest.raises((ValueError, TypeError), match="learning_rate must be"):
+            net.partial_fit(X, T, optimizer=optimizer)
+        with pytest.raises((ValueError, TypeError), match="learning_rate must be"):
+            net.fit(X, T, epochs=1, optimizer=optimizer)
+    np.testing.assert_array_equal(net.params, before)
+    optimizer.learning_rate = 0.0  # the end of a rate that falls to nothing
+    net.partial_fit(X, T, optimizer=optimizer)
+    np.testing.assert_array_equal(net.params, before)

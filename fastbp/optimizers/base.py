@@ -70,7 +70,7 @@ class Optimizer:
         slots[...] = 0
 
     def check(self, dtype: np.dtype[Any]) -> None:
-        """Refuse settings that ``dtype`` would make 0 or infinite.
+        """Refuse settings that ``dtype`` would make 0 or infinite, and a rate that is none.
 
         Raises
         ------
@@ -82,6 +82,8 @@ class Optimizer:
         if not hasattr(self, "learning_rate"):
             raise TypeError(f"{type(self).__name__}.__init__ must call "
                             "super().__init__(learning_rate)")
+        if not isinstance(self.learning_rate, Schedule):  # it may have been set since
+            check_real(self.learning_rate, "learning_rate")
         tiny, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
         for name, low in (("epsilon", tiny), ("initial_accumulator_value", 0.0)):
             value = getattr(self, name, low)
