@@ -48,6 +48,8 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
     ValueError, TypeError
         For unfit arguments, before anything is changed.
     """
+    if "epochs" in options or "warm_start" in options:
+        raise TypeError("partial_fit goes on for an epoch: it takes neither epochs nor warm_start")
     optimizer = get_optimizer(optimizer)
     given = {"batch_size": batch_size, "n_threads": n_threads, **options}
     run = _same(network, given, optimizer)

@@ -228,3 +228,9 @@ def test_a_rate_that_is_set_between_calls_is_looked_at() -> None:
     optimizer.learning_rate = 0.0  # the end of a rate that falls to nothing
     net.partial_fit(X, T, optimizer=optimizer)
     np.testing.assert_array_equal(net.params, before)
+
+
+@pytest.mark.parametrize("option", [{"epochs": 2}, {"warm_start": False}])
+def test_what_only_fit_takes_is_said(option: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="partial_fit .* neither epochs nor warm_start"):
+        network().partial_fit(X, T, **option)
