@@ -102,7 +102,7 @@ def _step(run: Run, threads: Threads) -> None:
     threads.told(1, spent, cut=True)
     run.history |= {"loss": [loss], "learning_rate": run.epoch_rates(np.zeros(1)).tolist(),
                     "samples_per_s": [run.n_rows / spent]}
-    warn_of(loss, 0)
+    warn_of(run.network, loss, 0)
 
 
 def _same(network: Network, given: dict[str, Any], optimizer: Optimizer) -> Run | None:

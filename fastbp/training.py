@@ -27,6 +27,7 @@ from .engine import EPOCH, POSITION, STEP
 from .history import History
 from .interrupts import held
 from .job import CHUNK_SECONDS, Job, do_all
+from .layers import LAYERS, Sigmoid, Softmax
 from .metrics import Metric, check_metrics, get_metrics, measure
 from .network import Network
 from .optimizers import get as get_optimizer
@@ -192,14 +193,18 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
         threads.pace(run, count, int(run.cursor[STEP]) - begun, spent, CHUNK_SECONDS)
         if not all(map(math.isfinite, losses)):
             for k, loss in enumerate(losses):
-                warn_of(loss, epoch + k)
+                warn_of(run.network, loss, epoch + k)
 
 
-def warn_of(loss: float, epoch: int) -> None:
+def warn_of(network: Network, loss: float, epoch: int) -> None:
     """Tell the user, five calls further out, of a loss that is not finite."""
-    if not np.isfinite(loss):
-        warnings.warn(f"loss is {loss} in epoch {epoch + 1}; a smaller learning_rate may help",
-                      RuntimeWarning, stacklevel=6)
+    if np.isfinite(loss):
+        return
+    hint, last, own = "a smaller learning_rate may help", network.layers[-1], network.loss_function
+    if (own.probabilities == "identity" and type(last) in LAYERS.values()
+            and not isinstance(last, (Softmax, Sigmoid))):
+        hint = f"{own!r} takes probabilities: end with Softmax() or Sigmoid(), not with {last!r}"
+    warnings.warn(f"loss is {loss} in epoch {epoch + 1}; {hint}", RuntimeWarning, stacklevel=6)
 
 
 def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) -> bool:
@@ -235,7 +240,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         with run.averaged():
             logs |= _validate(job)
         run.history.append(logs)
-        warn_of(logs["loss"], epoch)
+        warn_of(run.network, logs["loss"], epoch)
         stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop
         if failed is not None:
             raise failed

@@ -196,3 +196,15 @@ def test_gradcheck_target() -> None:
     for step, error in ((0, ValueError), (-1, ValueError), (np.nan, ValueError), ("a", TypeError)):
         with pytest.raises(error, match="step must"):
             fastbp.gradcheck(Dense(3, 1), np.ones((2, 3)), np.ones((2, 1)), step=step)
+
+
+@pytest.mark.parametrize("loss", ["CrossEntropyLoss", "BinaryCrossEntropyLoss"])
+@pytest.mark.parametrize("last", [[], [fastbp.LogSoftmax]])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_loss_of_probabilities_above_what_are_none_is_said(loss: str, last: list[Any]) -> None:
+    net = Network([Dense(6, 8), ReLU(), Dense(8, 4), *[layer() for layer in last]], loss)
+    targets = T if loss == "CrossEntropyLoss" else np.eye(4)[T]
+    with pytest.warns(RuntimeWarning, match=f"{loss}.* takes probabilities: end with Softmax"):
+        net.fit(X, targets, epochs=1)
+    with pytest.warns(RuntimeWarning, match="smaller learning_rate"):
+        classifier(allow_nonfinite=True).fit(NAN, T, epochs=1)
