@@ -718,6 +718,8 @@ X3 = np.arange(3)
     ({"x": X3, "y": [1, 2, np.nan]}, {}, "target 'y' has no value in row 2"),
     ({"x": X3, "y": ["1", "2", "u"]}, {"task": "regression"}, "'y' must hold numbers, got 'u'"),
     ({"x": X3, "y": ["a", 1, "b"]}, {}, "'y' holds neither numbers, words nor"),
+    ({"x": X3, "y": X3.astype("M8[D]")}, {}, "target 'y' holds dates or times: turn them into"),
+    ({"x": X3, "y": [None] * 3}, {}, "target 'y' has no value in any row"),
     ({"x": X3, "z": X3}, {}, "column 'y' is missing"),
     ({"y": X3}, {}, "one column found: is the delimiter right"),
     ({"x": X3, "y": X3}, {"drop": ["q"]}, "column 'q' is missing"),

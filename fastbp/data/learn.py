@@ -329,8 +329,11 @@ def _check_kinds(table: Table, target: str | None, kinds: dict[str, str]) -> Non
     for name in _first(kinds, "other"):
         raise ValueError(f"column {name!r} holds neither numbers, words nor booleans: drop it "
                          f"(drop=[{name!r}])")
-    if target is not None and table.kinds[target] in ("datetime", "empty", "other"):
-        raise ValueError(f"target {target!r} holds neither numbers, words nor booleans")
+    unfit = {"datetime": "holds dates or times: turn them into numbers or classes",
+             "empty": f"has no value in {table.looked_at or table.any_row}",
+             "other": "holds neither numbers, words nor booleans"}
+    if target is not None and (kind := table.kinds[target]) in unfit:
+        raise ValueError(f"target {target!r} {unfit[kind]}")
 
 
 def _first(kinds: Mapping[str, str], kind: str) -> Iterable[str]:
