@@ -234,3 +234,13 @@ def test_a_rate_that_is_set_between_calls_is_looked_at() -> None:
 def test_what_only_fit_takes_is_said(option: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="partial_fit .* neither epochs nor warm_start"):
         network().partial_fit(X, T, **option)
+
+
+@pytest.mark.parametrize("rate", [None, "0.1"])
+def test_a_rate_that_is_no_number_changes_nothing(rate: Any) -> None:
+    net, rule = network(), fastbp.SGD(0.1)
+    rule.learning_rate = rate
+    before = net.params.copy()
+    with pytest.raises(TypeError):
+        net.fit(X, T, epochs=1, optimizer=rule)
+    np.testing.assert_array_equal(net.params, before)

@@ -110,6 +110,8 @@ class Optimizer:
             If a schedule gives anything but one rate a step.
         """
         if not isinstance(self.learning_rate, Schedule):
+            if type(self.learning_rate) is not float:  # None would be filled in as NaN
+                return np.full(epoch.shape, self.learning_rate)
             rates = np.empty(epoch.shape)
             rates.fill(self.learning_rate)
             return rates
