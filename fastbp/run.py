@@ -24,11 +24,10 @@ from .network import Network
 from .optimizers import OPTIMIZERS, Optimizer
 from .plan import Plan, asks_ahead
 from .rules import Rules
-from .schedules import Schedule
 from .table import address, has_kernels
 
-#: Steps whose sizes are made at once, of optimizers whose settings are known.
-_SIZED, _STEADY = 64, frozenset(OPTIMIZERS.values())
+#: Steps whose sizes are made at once, where settings are known and no array, which may change.
+_SIZED, _STEADY, _NUMBERS = 64, frozenset(OPTIMIZERS.values()), frozenset((float, int, bool))
 
 
 class Run:
@@ -189,9 +188,9 @@ class Run:
         the rate one number, of some more: calls of single steps come one after the other."""
         first, made, optimizer = int(self.cursor[engine.STEP]) + 1, n_steps, self.optimizer
         settings = None
-        if n_steps < _SIZED and type(optimizer) in _STEADY and not isinstance(
-                optimizer.learning_rate, Schedule):
-            settings = type(optimizer), optimizer.config(), self.rate_scale
+        if n_steps < _SIZED and type(optimizer) in _STEADY and _NUMBERS.issuperset(
+                map(type, (config := optimizer.config()).values())):
+            settings = type(optimizer), config, self.rate_scale
             known, begin, sizes = self._sized
             if known == settings:
                 if begin <= first <= begin + len(sizes) - n_steps:

@@ -244,3 +244,18 @@ def test_a_rate_that_is_no_number_changes_nothing(rate: Any) -> None:
     with pytest.raises(TypeError):
         net.fit(X, T, epochs=1, optimizer=rule)
     np.testing.assert_array_equal(net.params, before)
+
+
+@pytest.mark.parametrize("setting", ["learning_rate", "beta1"])
+def test_settings_that_change_in_place_count(setting: str) -> None:
+    nets, values = (network(), network()), [np.array(0.5), np.array(0.5)]
+    for k, net in enumerate(nets):
+        rule = fastbp.Adam(0.1)
+        setattr(rule, setting, values[k])
+        for rate in (0.5, 0.25, 0.125):
+            values[k][...] = rate
+            if k:
+                net.fit(X, T, epochs=1, warm_start=True, batch_size=200, optimizer=rule)
+            else:
+                net.partial_fit(X, T, batch_size=200, optimizer=rule)
+    same(*nets)
