@@ -14,6 +14,7 @@ import numpy as np
 
 from ._validation import as_weights
 from .arguments import check_weights
+from .engine import STEP
 from .history import History
 from .job import Job
 from .network import Network
@@ -69,6 +70,7 @@ def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, samp
            n_threads: int | None) -> History:
     """Another epoch of a run, over these rows."""
     network, before = run.network, run.batch_size
+    was = vars(run) | {"cursor": run.cursor.copy()}
     X, T = network._check_pair(X, T)
     weights = None
     if sample_weight is not None:
@@ -77,17 +79,22 @@ def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, samp
     network.check_trainable()
     optimizer.check(network.dtype)
     run.optimizer = optimizer
-    run.begin(X, T, min(batch_size, len(X)), weights)
     assert run.given is not None
     given, threads = run.given
-    if run.batch_size != before:
-        run.chunk, threads = 1, Job(run, n_threads=n_threads, brief=True).threads()
-        run.given = given, threads
     try:
+        run.begin(X, T, min(int(batch_size), len(X)), weights)
+        if run.batch_size != before:
+            run.chunk, threads = 1, Job(run, n_threads=n_threads, brief=True).threads()
+            run.given = given, threads
         if run.steps_per_epoch == 1:
             _step(run, threads)
         else:
+            run.rates(1)  # a schedule that gives none says so as in ``fit``
             straight(Job(run), threads)
+    except BaseException:
+        if run.cursor[STEP] == was["cursor"][STEP]:  # as if there had been no call
+            vars(run).update(was)
+        raise
     finally:
         run.release()
     return run.history
@@ -114,5 +121,6 @@ def _same(network: Network, given: dict[str, Any], optimizer: Optimizer) -> Run 
     earlier = run.given[0]
     same = ([*map(type, given.values())] == [*map(type, earlier.values())] and given == earlier
             and (optimizer is run.optimizer or run.keeps(optimizer))
+            and optimizer.n_slots * network.params.size == run.slots.size
             and optimizer.weight_decay == run.rules.weight_decay)
     return run if same else None

@@ -259,3 +259,46 @@ def test_settings_that_change_in_place_count(setting: str) -> None:
             else:
                 net.partial_fit(X, T, batch_size=200, optimizer=rule)
     same(*nets)
+
+
+@pytest.mark.parametrize("size", [np.uint8(32), np.uint64(32), np.int32(200)])
+def test_sizes_of_numpys(size: Any) -> None:
+    nets = network(), network()
+    for rows in (120, 70, 120):
+        nets[0].partial_fit(X[:rows], T[:rows], batch_size=size)
+        nets[1].fit(X[:rows], T[:rows], epochs=1, warm_start=True, batch_size=int(size))
+        same(*nets)
+    assert nets[0].last_run is not None and type(nets[0].last_run.batch_size) is int
+
+
+@pytest.mark.parametrize("rows", [20, 120])
+def test_a_call_that_takes_no_step_leaves_the_run_as_it_was(rows: int) -> None:
+    class Broken(fastbp.schedules.Schedule):
+        def rates(self, epoch: Any, epochs: float) -> Any:
+            raise RuntimeError("no rate")
+
+    net, rule = network(), fastbp.SGD(0.1)
+    net.partial_fit(X[:60], T[:60], optimizer=rule)
+    run = net.last_run
+    assert run is not None
+    before, cursor = dict(vars(run)), run.cursor.copy()
+    net.seed = 9
+    with pytest.raises(RuntimeError, match="no rate"):
+        net.partial_fit(X[:rows], T[:rows], optimizer=fastbp.SGD(Broken()))
+    assert net.last_run is run and not run.X.size and run.optimizer is rule
+    assert run.history is before["history"] and run.history["loss"]
+    assert (run.n_rows, run.batch_size) == (60, before["batch_size"])
+    np.testing.assert_array_equal(run.cursor, cursor)
+
+
+def test_other_state_is_refused_as_in_fit() -> None:
+    nets, rules, errors = (network(), network()), [fastbp.Adam(0.1) for _ in range(2)], []
+    for net, rule in zip(nets, rules, strict=True):
+        net.partial_fit(X, T, optimizer=rule)
+        rule.amsgrad = True
+    for call in (lambda: nets[0].partial_fit(X, T, optimizer=rules[0]),
+                 lambda: nets[1].fit(X, T, epochs=1, warm_start=True, optimizer=rules[1])):
+        with pytest.raises(ValueError, match="warm_start=True needs") as found:
+            call()
+        errors.append(str(found.value))
+    assert errors[0] == errors[1]
