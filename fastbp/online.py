@@ -119,7 +119,8 @@ def _same(network: Network, given: dict[str, Any], optimizer: Optimizer) -> Run 
     if run is None or run.given is None or run.network is not network or not run.compiled:
         return None
     earlier = run.given[0]
-    same = ([*map(type, given.values())] == [*map(type, earlier.values())] and given == earlier
+    same = ([*given] == [*earlier]
+            and [*map(type, given.values())] == [*map(type, earlier.values())] and given == earlier
             and (optimizer is run.optimizer or run.keeps(optimizer))
             and optimizer.n_slots * network.params.size == run.slots.size
             and optimizer.weight_decay == run.rules.weight_decay)

@@ -218,7 +218,7 @@ def test_a_rate_that_is_set_between_calls_is_looked_at() -> None:
     net, optimizer = network(), fastbp.Adam(0.01)
     net.partial_fit(X, T, optimizer=optimizer)
     before = net.params.copy()
-    for rate in (-0.01, np.nan, np.inf, "fast"):
+    for rate in (-0.01, np.nan, np.inf, "fast", np.array(0.1)):
         optimizer.learning_rate = rate  # type: ignore[assignment]
         with pytest.raises((ValueError, TypeError), match="learning_rate must be"):
             net.partial_fit(X, T, optimizer=optimizer)
@@ -246,7 +246,7 @@ def test_a_rate_that_is_no_number_changes_nothing(rate: Any) -> None:
     np.testing.assert_array_equal(net.params, before)
 
 
-@pytest.mark.parametrize("setting", ["learning_rate", "beta1"])
+@pytest.mark.parametrize("setting", ["beta1", "beta2"])
 def test_settings_that_change_in_place_count(setting: str) -> None:
     nets, values = (network(), network()), [np.array(0.5), np.array(0.5)]
     for k, net in enumerate(nets):
@@ -302,3 +302,18 @@ def test_other_state_is_refused_as_in_fit() -> None:
             call()
         errors.append(str(found.value))
     assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("rule", [fastbp.SGD(0.01), fastbp.RMSprop(0.01)], ids=str)
+@pytest.mark.parametrize("momentum", [-0.5, np.float32(0.5), np.float64(0.5), 0])
+def test_a_momentum_set_in_place_has_its_velocity(rule: Any, momentum: Any) -> None:
+    """The kernel writes one wherever there is momentum, of whatever sign or type."""
+    engine, textbook = network(), network()
+    rule = copy.copy(rule)
+    rule.momentum = momentum
+    assert rule.n_slots == isinstance(rule, fastbp.RMSprop) + (momentum != 0)
+    engine.partial_fit(X[:20], T[:20], optimizer=rule)
+    grads = textbook.loss_and_grad(X[:20], T[:20])[1]
+    slots = np.zeros((rule.n_slots, grads.size), np.float32)
+    rule.update(textbook.params, grads, slots, 1, 0.01)
+    np.testing.assert_allclose(engine.params, textbook.params, rtol=1e-5, atol=1e-6)

@@ -68,7 +68,7 @@ class Adagrad(Optimizer):
 
     def hyper(self) -> Array:
         """(epsilon,)."""
-        return np.array([self.epsilon])
+        return np.array([self.epsilon], np.float64)
 
     def sizes(self, rates: Array, steps: Array) -> Array:
         """lr / (1 + (t - 1) lr_decay)."""

@@ -86,7 +86,7 @@ class Adam(Optimizer):
 
     def hyper(self) -> Array:
         """(beta1, beta2, epsilon, amsgrad)."""
-        return np.array([self.beta1, self.beta2, self.epsilon, self.amsgrad])
+        return np.array([self.beta1, self.beta2, self.epsilon, self.amsgrad], np.float64)
 
     def sizes(self, rates: Array, steps: Array) -> Array:
         """lr / (1 - b1^t) and 1 / sqrt(1 - b2^t)."""

@@ -61,7 +61,7 @@ class Lion(Optimizer):
 
     def hyper(self) -> Array:
         """(beta1, beta2)."""
-        return np.array([self.beta1, self.beta2])
+        return np.array([self.beta1, self.beta2], np.float64)
 
     def config(self) -> dict[str, Any]:
         """Rate, weights of the past, weight decay."""

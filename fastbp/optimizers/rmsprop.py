@@ -102,11 +102,12 @@ class RMSprop(Optimizer):
     @property
     def slot_names(self) -> tuple[str, ...]:
         """Squares, then means if centered, then velocities with momentum."""
-        return ("square", *("mean",) * self.centered, *("velocity",) * (self.momentum > 0))
+        names = ["square", *["mean"][:self.centered], *["velocity"][:bool(self.momentum != 0)]]
+        return tuple(names)
 
     def hyper(self) -> Array:
         """(alpha, epsilon, momentum, centered)."""
-        return np.array([self.alpha, self.epsilon, self.momentum, self.centered])
+        return np.array([self.alpha, self.epsilon, self.momentum, self.centered], np.float64)
 
     def config(self) -> dict[str, Any]:
         """Rate, decay of squares, epsilon, momentum, centered, weight decay."""

@@ -71,11 +71,11 @@ class SGD(Optimizer):
     @property
     def n_slots(self) -> int:  # type: ignore[override]
         """A velocity, where there is momentum."""
-        return int(self.momentum > 0)
+        return int(self.momentum != 0)  # as the kernel looks at it
 
     def hyper(self) -> Array:
         """(momentum, nesterov)."""
-        return np.array([self.momentum, self.nesterov])
+        return np.array([self.momentum, self.nesterov], np.float64)
 
     @property
     def plain(self) -> bool:
