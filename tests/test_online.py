@@ -311,7 +311,7 @@ def test_a_momentum_set_in_place_has_its_velocity(rule: Any, momentum: Any) -> N
     engine, textbook = network(), network()
     rule = copy.copy(rule)
     rule.momentum = momentum
-    assert rule.n_slots == isinstance(rule, fastbp.RMSprop) + (momentum != 0)
+    assert rule.n_slots == int(isinstance(rule, fastbp.RMSprop)) + int(momentum != 0)
     engine.partial_fit(X[:20], T[:20], optimizer=rule)
     grads = textbook.loss_and_grad(X[:20], T[:20])[1]
     slots = np.zeros((rule.n_slots, grads.size), np.float32)
