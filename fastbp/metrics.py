@@ -169,10 +169,10 @@ def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
         return {}
     kinds, loss = {metric.takes for metric in metrics}, network.loss_function
     given: dict[str, tuple[Array, Array]] = {}
-    if kinds - {"output"}:
-        P = loss.expected(Y)
-        given["expected"] = T, P
+    if "expected" in kinds:
+        given["expected"] = T, loss.expected(Y)
     if kinds & {"classes", "probabilities"}:
+        P = Y if loss.probabilities is None else loss.expected(Y)
         if network.n_out == 1:
             labels, classes = T[:, 0] > 0.5, P[:, 0] > loss.threshold
         elif one_class(network, T):
