@@ -21,13 +21,11 @@ from .kernels.random import shuffle as shuffle_rows
 from .kernels.team import launch
 from .kernels.vectors import aligned_zeros
 from .network import Network
-from .optimizers import OPTIMIZERS, Optimizer
+from .optimizers import Optimizer
 from .plan import Plan, asks_ahead
 from .rules import Rules
+from .step_sizes import StepSizes
 from .table import address, has_kernels
-
-#: Steps whose sizes are made at once, where settings are known and no array, which may change.
-_SIZED, _STEADY, _NUMBERS = 64, frozenset(OPTIMIZERS.values()), frozenset((float, int, bool))
 
 
 class Run:
@@ -80,7 +78,7 @@ class Run:
         self._rules = self.rules.row()
         self._panels: tuple[Plan, tuple[Array, ...]] | None = None
         self.begin(X, T, batch_size, weights)
-        self._sized: tuple[Any, int, Array] = None, 0, np.empty((0, 3))
+        self._sizes = StepSizes()
         self._held: tuple[list[bool], Array] = [], self.order[:0]
 
     def begin(self, X: Array, T: Array, batch_size: int, weights: Array | None = None) -> None:
@@ -172,36 +170,18 @@ class Run:
             self._rules[name] = at
         self._rules["apart"] = self.rules.max_norm > 0 or any(
             x.buffers or (not x.trainable and x.shapes()) for x in net.layers)
+        sizes = self._sizes.of(self.optimizer, int(self.cursor[engine.STEP]) + 1, n_steps,
+                               self.rate_scale, self.rates)
         sums = np.zeros((plan.n_sums, 2))  # anew: whose places these are may have changed
         norms = np.empty(plan.n_params if self.rules.max_norm else 0)
         launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
                plan.moves, net.params, self.slots, self.average, *self._owned(plan),
                plan.workspace, self.X, *net.split_target(self.T), self.weights, self.order,
                asks_ahead(self.X), self.batch_size, self.mean,
-               address("update", type(self.optimizer).kernel, net.dtype), self._sizes(n_steps),
+               address("update", type(self.optimizer).kernel, net.dtype), sizes,
                self.optimizer.hyper(), self._rules, sums, norms, self.watch,
                self.cursor, errors)
         return errors
-
-    def _sizes(self, n_steps: int) -> Array:
-        """(size, spread, rate) of the next steps; where settings are as in the call before, and
-        the rate one number, of some more: calls of single steps come one after the other."""
-        first, made, optimizer = int(self.cursor[engine.STEP]) + 1, n_steps, self.optimizer
-        settings = None
-        if n_steps < _SIZED and type(optimizer) in _STEADY and _NUMBERS.issuperset(
-                map(type, (config := optimizer.config()).values())):
-            settings = type(optimizer), config, self.rate_scale
-            known, begin, sizes = self._sized
-            if known == settings:
-                if begin <= first <= begin + len(sizes) - n_steps:
-                    return sizes[first - begin:first - begin + n_steps]
-                made = _SIZED
-        sizes = np.empty((made, 3))
-        sizes[:, 2] = self.rates(made)
-        sizes[:, :2] = optimizer.sizes(sizes[:, 2], np.arange(first, first + made))
-        if settings is not None:
-            self._sized = settings, first, sizes
-        return sizes[:n_steps]
 
     def _textbook(self) -> None:
         """One step as the text writes it; for layers and losses of the user's own."""

@@ -1,0 +1,50 @@
+"""What of a step is the same for all parameters: how large it is, by the optimizer's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._validation import Array
+from .optimizers import OPTIMIZERS, Optimizer
+
+#: Steps whose sizes are made at once, where settings are known and no array, which may change.
+_AHEAD, _KNOWN, _NUMBERS = 64, frozenset(OPTIMIZERS.values()), frozenset((float, int, bool))
+
+
+class StepSizes:
+    """Sizes of a run's steps; where settings are as in the call before, and the rate one number,
+    of some more than asked for: calls of single steps come one after the other."""
+
+    def __init__(self) -> None:
+        self._settings: Any = None
+        self._first, self._made = 0, np.empty((0, 3))
+
+    def of(self, optimizer: Optimizer, first: int, n_steps: int, scale: float,
+           rates: Callable[[int], Array]) -> Array:
+        """(size, spread, rate) of so many steps from number ``first`` on.
+
+        Parameters
+        ----------
+        scale : float
+            What ``rates`` multiplies the optimizer's by.
+        rates : callable
+            Learning rates of so many steps from there on.
+        """
+        count, settings = n_steps, None
+        if n_steps < _AHEAD and type(optimizer) in _KNOWN and _NUMBERS.issuperset(
+                map(type, (config := optimizer.config()).values())):
+            settings = type(optimizer), config, scale
+            if settings == self._settings:
+                begin = first - self._first
+                if 0 <= begin <= len(self._made) - n_steps:
+                    return self._made[begin:begin + n_steps]
+                count = _AHEAD
+        sizes = np.empty((count, 3))
+        sizes[:, 2] = rates(count)
+        sizes[:, :2] = optimizer.sizes(sizes[:, 2], np.arange(first, first + count))
+        if settings is not None:
+            self._settings, self._first, self._made = settings, first, sizes
+        return sizes[:n_steps]
