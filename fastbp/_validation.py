@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-#: Numbers up to which a dot product takes no threads of BLAS: those spin for some 0.1 s after it,
-#: on cores that a team wants.
-_SERIAL_DOT = 8192
+#: Numbers up to which a bool for each stays in the caches.
+_CACHED = 1 << 20
 #: Most that weights sum to, so that 1 / sum is not subnormal.
 _MOST_WEIGHT = 1e300
 
@@ -124,12 +123,13 @@ def as_matrix(X: Any, name: str, dtype: np.dtype[Any], n_columns: int | None = N
 
 def all_finite(array: Array) -> bool:
     """Whether there is neither NaN nor infinity, in one pass at the speed of memory."""
-    flat = array.ravel()
-    with np.errstate(over="ignore", invalid="ignore"):
-        # Finite squares prove it, anything else looks closer.
-        total = (np.dot(flat, flat) if flat.size <= _SERIAL_DOT else
-                 np.einsum("i,i", flat, flat))
-    return bool(np.isfinite(total) or np.isfinite(flat).all())
+    if array.size > _CACHED:
+        flat = array.ravel()
+        with np.errstate(over="ignore", invalid="ignore"):  # a dot product would start BLAS's
+            total = np.einsum("i,i", flat, flat)  # threads, which spin on cores that a team wants
+        if np.isfinite(total):  # finite squares prove it, anything else looks closer
+            return True
+    return bool(np.count_nonzero(np.isfinite(array)) == array.size)
 
 
 def check_finite(array: Array, name: str, advice: str = "") -> None:
@@ -151,6 +151,8 @@ def as_labels(T: Any, name: str, n_classes: int) -> Array:
         raise ValueError(f"{name} is empty: shape {array.shape}")
     if array.dtype.kind not in "bui" and not np.array_equal(array, np.floor(array)):
         raise TypeError(f"{name} as class indices must be integers, got {array[:3]}")
+    if array.dtype == np.int64 and array.view(np.uint64).max() < n_classes:  # no sign, or huge
+        return np.ascontiguousarray(array)
     low, high = array.min(), array.max()
     if low < 0 or high >= n_classes:
         worst = low if low < 0 else high

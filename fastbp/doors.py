@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._validation import Array
 
 if TYPE_CHECKING:
     from .history import History
+
+
+@functools.cache  # microseconds count here, of which the statement takes a part
+def _partial_fit() -> Callable[..., History]:
+    from .online import partial_fit
+
+    return partial_fit
 
 
 class Doors:
@@ -23,9 +32,7 @@ class Doors:
     def partial_fit(self, X: Any, T: Any, **options: Any) -> History:
         """One more epoch with the optimizer state of the last; see
         ``fastbp.online.partial_fit``."""
-        from .online import partial_fit
-
-        return partial_fit(self, X, T, **options)  # type: ignore[arg-type]
+        return _partial_fit()(self, X, T, **options)
 
     def evaluate(self, X: Any, T: Any, **options: Any) -> dict[str, float]:
         """Loss and metrics on X and T; see ``fastbp.training.evaluate``."""

@@ -213,8 +213,8 @@ class Network(Doors, Outputs, Portable, Textbook):
     def _plan_key(self, capacity: int, n_threads: int, training: bool, carried: int) -> Any:
         """What a plan is for; settings of layers and loss are written in it, and may change."""
         return (capacity, n_threads, training, carried if n_threads > 1 else 0, get_ident(),
-                *[x.constants() for x in self.layers], self._head_loss.constants(),
-                *[x.trainable for x in self.layers if training])
+                self._head_loss.constants(),
+                *[(x.constants(), not training or x.trainable) for x in self.layers])
 
     def check_input(self, X: Any, name: str = "X") -> Array:
         """``X`` as the engine takes it, or an error that says what is wrong with it."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
-
 from ._validation import as_weights
 from .arguments import check_weights
 from .engine import STEP
@@ -104,11 +102,11 @@ def _step(run: Run, threads: Threads) -> None:
     """What ``straight`` does of one step, but without ``interrupts.held``, which takes as long as
     the rest: an interrupt leaves a step that is done out of a history that nobody is given."""
     begun = time.perf_counter()
-    loss = run.take(1, threads.size)[0] / run.total
+    error, rate = run.step(threads.size)
     spent = time.perf_counter() - begun
     threads.told(1, spent, cut=True)
-    run.history |= {"loss": [loss], "learning_rate": run.epoch_rates(np.zeros(1)).tolist(),
-                    "samples_per_s": [run.n_rows / spent]}
+    loss = error / run.total
+    run.history |= {"loss": [loss], "learning_rate": [rate], "samples_per_s": [run.n_rows / spent]}
     warn_of(run.network, loss, 0)
 
 
@@ -120,7 +118,9 @@ def _same(network: Network, given: dict[str, Any], optimizer: Optimizer) -> Run 
         return None
     earlier = run.given[0]
     same = ([*given] == [*earlier]
-            and [*map(type, given.values())] == [*map(type, earlier.values())] and given == earlier
+            and ([*map(id, given.values())] == [*map(id, earlier.values())]
+                 or ([*map(type, given.values())] == [*map(type, earlier.values())]
+                     and given == earlier))
             and (optimizer is run.optimizer or run.keeps(optimizer))
             and optimizer.n_slots * network.params.size == run.slots.size
             and optimizer.weight_decay == run.rules.weight_decay)

@@ -7,7 +7,7 @@ it, so a run that was stopped at any step goes on with the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,9 @@ from .plan import Plan, asks_ahead
 from .rules import Rules
 from .step_sizes import StepSizes
 from .table import address, has_kernels
+
+#: X, T, weights and order of a run that stands still.
+_NO_ROWS = np.empty((0, 0)), np.empty((0, 0)), np.empty(0), np.empty(0, np.int64)
 
 
 class Run:
@@ -77,6 +80,7 @@ class Run:
         self.compiled = network.compiled and has_kernels(type(optimizer), "kernel", "update")
         self._rules = self.rules.row()
         self._panels: tuple[Plan, tuple[Array, ...]] | None = None
+        self._lasting: tuple[Any, ...] = (None,)
         self.begin(X, T, batch_size, weights)
         self._sizes = StepSizes()
         self._held: tuple[list[bool], Array] = [], self.order[:0]
@@ -94,7 +98,7 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: without what holds for this process and this network alone."""
-        return self.__dict__ | {"_panels": None, "given": None}
+        return self.__dict__ | {"_panels": None, "_lasting": (None,), "given": None}
 
     # -- steps ------------------------------------------------------------------------
 
@@ -133,11 +137,16 @@ class Run:
     def take(self, n_steps: int, n_threads: int) -> list[float]:
         """Compiled steps across epochs; errors of the epochs that ended."""
         before = self.cursor[engine.EPOCH]
-        errors = self._engine(n_steps, n_threads).tolist()
+        errors = self._engine(n_steps, n_threads)[0].tolist()
         ended = int(self.cursor[engine.EPOCH] - before)
         if ended:
             self.errors[0] = errors[ended]
         return errors[:ended]
+
+    def step(self, n_threads: int) -> tuple[float, float]:
+        """Error and learning rate of one compiled step, the whole of an epoch."""
+        errors, sizes = self._engine(1, n_threads)
+        return float(errors[0]), float(sizes[0, 2])
 
     def plan(self, n_threads: int | None) -> Plan:
         """How so many threads take the steps."""
@@ -156,7 +165,27 @@ class Run:
                 for times in (1, self.slots.size // n, self.average.size // n, whole))
         return self._panels[1]
 
-    def _engine(self, n_steps: int, n_threads: int) -> Array:
+    def _lasts(self, plan: Plan, hyper: Array) -> Sequence[Any]:
+        """What ``run_steps`` takes before the rows and beside the steps' sizes, as long as plan
+        and settings stay the same."""
+        if self._lasting[0] is not plan or self._lasting[1] is not hyper:
+            net, rules = self.network, self._rules
+            rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
+            rules["apart"] = self.rules.max_norm > 0 or any(
+                x.buffers or (not x.trainable and x.shapes()) for x in net.layers)
+            for name, at in self.rules.kernels(net.dtype).items():
+                rules[name] = at
+            norms = np.empty(plan.n_params if self.rules.max_norm else 0)
+            self._lasting = (
+                plan, hyper,
+                (plan.passes, plan.ops, plan.tasks, plan.head, plan.moves, net.params, self.slots,
+                 self.average, *self._owned(plan), plan.workspace),
+                address("update", type(self.optimizer).kernel, net.dtype),
+                (hyper, rules, np.zeros((plan.n_sums, 2)), norms))
+        return self._lasting[2:]
+
+    def _engine(self, n_steps: int, n_threads: int) -> tuple[Array, Array]:
+        """Errors of the epochs that the steps are in, and sizes of the steps."""
         net, needed = self.network, self.optimizer.n_slots * self.network.params.size
         if needed != self.slots.size:  # the kernel would write beyond the end
             raise ValueError(f"{self.optimizer!r} keeps another number of state vectors than when "
@@ -165,23 +194,13 @@ class Run:
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # one sum, wherever a chunk ends
         self.errors = errors[:1]  # an interrupt is raised right after the call
-        self._rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
-        for name, at in self.rules.kernels(net.dtype).items():
-            self._rules[name] = at
-        self._rules["apart"] = self.rules.max_norm > 0 or any(
-            x.buffers or (not x.trainable and x.shapes()) for x in net.layers)
-        sizes = self._sizes.of(self.optimizer, int(self.cursor[engine.STEP]) + 1, n_steps,
-                               self.rate_scale, self.rates)
-        sums = np.zeros((plan.n_sums, 2))  # anew: whose places these are may have changed
-        norms = np.empty(plan.n_params if self.rules.max_norm else 0)
-        launch(engine.run_steps, plan.n_threads, plan.passes, plan.ops, plan.tasks, plan.head,
-               plan.moves, net.params, self.slots, self.average, *self._owned(plan),
-               plan.workspace, self.X, *net.split_target(self.T), self.weights, self.order,
-               asks_ahead(self.X), self.batch_size, self.mean,
-               address("update", type(self.optimizer).kernel, net.dtype), sizes,
-               self.optimizer.hyper(), self._rules, sums, norms, self.watch,
-               self.cursor, errors)
-        return errors
+        sizes, hyper = self._sizes.of(self.optimizer, int(self.cursor[engine.STEP]) + 1, n_steps,
+                                      self.rate_scale, self.rates)
+        first, update, last = self._lasts(plan, hyper)
+        launch(engine.run_steps, plan.n_threads, *first, self.X, *net.split_target(self.T),
+               self.weights, self.order, asks_ahead(self.X), self.batch_size, self.mean,
+               update, sizes, *last, self.watch, self.cursor, errors)
+        return errors, sizes
 
     def _textbook(self) -> None:
         """One step as the text writes it; for layers and losses of the user's own."""
@@ -323,10 +342,9 @@ class Run:
             with held():
                 self.raw = self.network.params.copy()
                 self.network.params[...] = self.average
-        self._panels = None
+        self._panels, self._lasting = None, (None,)
         self.release()
 
     def release(self) -> None:
-        """Let the rows go; copies, because a view would keep all of them alive."""
-        self.X, self.T = self.X[:0].copy(), self.T[:0].copy()
-        self.weights, self.order = self.weights[:0].copy(), self.order[:0].copy()
+        """Let the rows go."""
+        self.X, self.T, self.weights, self.order = _NO_ROWS

@@ -20,11 +20,12 @@ class StepSizes:
 
     def __init__(self) -> None:
         self._settings: Any = None
-        self._first, self._made = 0, np.empty((0, 3))
+        self._first, self._made, self._hyper = 0, np.empty((0, 3)), np.empty(0)
 
     def of(self, optimizer: Optimizer, first: int, n_steps: int, scale: float,
-           rates: Callable[[int], Array]) -> Array:
-        """(size, spread, rate) of so many steps from number ``first`` on.
+           rates: Callable[[int], Array]) -> tuple[Array, Array]:
+        """(size, spread, rate) of so many steps from number ``first`` on; the optimizer's
+        constants, the same array as long as its settings are known to be the same.
 
         Parameters
         ----------
@@ -40,11 +41,14 @@ class StepSizes:
             if settings == self._settings:
                 begin = first - self._first
                 if 0 <= begin <= len(self._made) - n_steps:
-                    return self._made[begin:begin + n_steps]
+                    return self._made[begin:begin + n_steps], self._hyper
                 count = _AHEAD
         sizes = np.empty((count, 3))
         sizes[:, 2] = rates(count)
         sizes[:, :2] = optimizer.sizes(sizes[:, 2], np.arange(first, first + count))
+        if settings is None or settings != self._settings:
+            self._hyper = optimizer.hyper().copy()  # a user's own may always give the same array
+        self._settings = settings
         if settings is not None:
-            self._settings, self._first, self._made = settings, first, sizes
-        return sizes[:n_steps]
+            self._first, self._made = first, sizes
+        return sizes[:n_steps], self._hyper

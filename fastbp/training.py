@@ -198,7 +198,7 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
 
 def warn_of(network: Network, loss: float, epoch: int) -> None:
     """Tell the user, five calls further out, of a loss that is not finite."""
-    if np.isfinite(loss):
+    if math.isfinite(loss):
         return
     hint, last, own = "a smaller learning_rate may help", network.layers[-1], network.loss_function
     if (own.probabilities == "identity" and type(last) in LAYERS.values()

@@ -27,8 +27,8 @@ OTHER: list[dict[str, Any]] = [
     {"average": 0.5}, {"class_weight": {0: 2.0}}, {"validation_data": (X, T)},
     {"metrics": ["accuracy"]}, {"callbacks": [Lambda(lambda *_: None)]}, {"validation_split": 0.2}]
 OPTIMIZERS: list[Any] = [
-    "adam", fastbp.Adam(0.01), fastbp.Adam(Cosine(0.1)), fastbp.AdamW(0.01, weight_decay=0.1),
-    fastbp.Adam(0.01, weight_decay=0.1)]
+    "adam", fastbp.Adam(0.01), fastbp.Adam(Cosine(0.1), beta1=0.5), fastbp.Adam(0.01, beta2=0.9),
+    fastbp.AdamW(0.01, weight_decay=0.1), fastbp.Adam(0.01, weight_decay=0.1)]
 
 
 def network(chain: str = "plain") -> fastbp.Network:
@@ -317,3 +317,13 @@ def test_a_momentum_set_in_place_has_its_velocity(rule: Any, momentum: Any) -> N
     slots = np.zeros((rule.n_slots, grads.size), np.float32)
     rule.update(textbook.params, grads, slots, 1, 0.01)
     np.testing.assert_allclose(engine.params, textbook.params, rtol=1e-5, atol=1e-6)
+
+
+def test_constants_of_the_optimizer_are_those_of_the_call() -> None:
+    """Also after one of which they cannot be known to stay."""
+    nets, rules = (network(), network()), [
+        fastbp.Adam(0.01), fastbp.Adam(Cosine(0.1), beta1=0.5), fastbp.Adam(0.01)]
+    for optimizer in (rules[0], *rules):
+        nets[0].partial_fit(X, T, batch_size=500, optimizer=optimizer)
+        nets[1].fit(X, T, epochs=1, warm_start=True, batch_size=500, optimizer=optimizer)
+        same(*nets)

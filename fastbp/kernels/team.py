@@ -236,6 +236,8 @@ class _Pool(ThreadPoolExecutor):
 
 _pools: dict[int, _Pool] = {}
 _lock = Lock()
+#: ``sync`` of one thread, which meets nobody.
+_NO_ONE = np.zeros(_CLAIMED + _LINE, np.int64)
 
 
 def _pool(n_threads: int) -> _Pool:
@@ -252,9 +254,9 @@ def launch(function: Callable[..., Any], size: int, *args: Any) -> Any:
 
     The caller is thread 0; what it returns is returned.
     """
-    sync = np.zeros(_CLAIMED + _LINE * size, np.int64)
     if size == 1 or DISABLED:
-        return function(0, 1, sync, *args)
+        return function(0, 1, _NO_ONE, *args)
+    sync = np.zeros(_CLAIMED + _LINE * size, np.int64)
     pool = _pool(size - 1)
     with pool.calling():
         others = [pool.submit(function, worker, size, sync, *args) for worker in range(1, size)]

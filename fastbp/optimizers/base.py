@@ -16,6 +16,8 @@ from .._validation import Array, check_real
 from ..schedules import Schedule, check_rate
 from ..table import address, call_update
 
+#: Smallest normal number and largest number.
+_RANGES = {np.dtype(t): (float(np.finfo(t).tiny), float(np.finfo(t).max)) for t in ("f4", "f8")}
 #: Elements that one thread takes at a time in ``update_all``.
 BLOCK = 16384
 
@@ -84,7 +86,7 @@ class Optimizer:
                             "super().__init__(learning_rate)")
         if not isinstance(self.learning_rate, Schedule):  # it may have been set since
             check_real(self.learning_rate, "learning_rate")
-        tiny, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+        tiny, most = _RANGES[dtype]
         for name, low in (("epsilon", tiny), ("initial_accumulator_value", 0.0)):
             value = getattr(self, name, low)
             if not low <= value <= most:
