@@ -11,6 +11,7 @@ from ._validation import Array, as_array, check_real
 from .layers import Layer
 from .losses import Loss
 from .network import Network
+from .sensitivity import by_layers
 
 
 def gradcheck(target: Network | Layer | Loss, X: Any, T: Any, *, step: float = 1e-5) -> float:
@@ -67,7 +68,9 @@ def _in_float64(layer: Layer) -> Layer:
 def _check_network(network: Network, X: Array, T: Any, step: float) -> float:
     twins = [_in_float64(layer) for layer in network.layers]
     twin = Network(twins, network.loss_function, "float64", network.seed)
-    gaps = [_compare(twin.input_gradient(X, T), X, lambda: twin.loss(X, T), step)]
+    pair = twin._check_pair(X, T)
+    gaps = [_compare(found.reshape(X.shape), X, lambda: twin.loss(X, T), step)
+            for found in (twin.input_gradient(X, T), by_layers(twin, *pair))]
     _, flat = twin.loss_and_grad(X, T)
     for layer, offset in zip(twin.layers, twin._offsets, strict=True):
         tensors, _ = layer.layout(twin.dtype)

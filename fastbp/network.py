@@ -198,17 +198,19 @@ class Network(Doors, Outputs, Portable, Textbook):
         ``carried``, the number of arrays that lie as parameters do, these included, layers may
         be cut in panels.
         """
-        n_threads = thread_count(n_threads)
-        key = self._plan_key(capacity, n_threads, training, carried)
+        key = self._plan_key(capacity, thread_count(n_threads), training, carried)
         found = self._plans.get(key)
         if found is None:
             n = self._n_train if training else len(self.layers)
             found = make_plan(self.layers[:n], self._n_train, self._head_loss, self._offsets[:n],
                               self.dtype, *key[:4])
-            for old in list(self._plans)[:-_KEPT_PLANS]:
-                self._plans.pop(old, None)
-            self._plans[key] = found
+            self._keep_plan(key, found)
         return found
+
+    def _keep_plan(self, key: Any, plan: Plan) -> None:
+        for old in list(self._plans)[:-_KEPT_PLANS]:
+            self._plans.pop(old, None)
+        self._plans[key] = plan
 
     def _plan_key(self, capacity: int, n_threads: int, training: bool, carried: int) -> Any:
         """What a plan is for; settings of layers and loss are written in it, and may change."""

@@ -34,7 +34,7 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
     Takes what ``fit`` takes but ``epochs`` and ``warm_start``, and gives the same bits as
     ``fit(X, T, epochs=1, warm_start=True, ...)``. From the second call with the same
     ``batch_size``, ``shuffle``, penalties, limits and ``n_threads``, and an optimizer of the
-    same kind, what is not the steps takes a quarter of the time; not with ``average``,
+    same kind, what is not the steps takes an eighth of the time; not with ``average``,
     ``class_weight``, data to validate on, metrics or callbacks.
 
     Returns

@@ -311,6 +311,9 @@ def test_warmup_leaves_nothing_to_compile(run: Here) -> None:
         assert process("train", "iris", "--epochs", "2", "--no-report", "--overwrite", *more,
                        folder=run.folder).returncode == 0
     assert process("predict", "fastbp-iris", "iris", folder=run.folder).returncode == 0
+    code = ("import fastbp, numpy as np\nnet = fastbp.Network([fastbp.Dense(2, 3)], 'l2')\n"
+            "X = np.ones((4, 2))\nnet.input_gradient(X, np.ones((4, 3))), net.jacobian(X)")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=run.folder)
     assert {path.name for path in folder.iterdir()} == before
     again = json.loads(process("warmup", "--dtype", "float32", "--json",
                                folder=run.folder).stdout)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp import sensitivity
 from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.metrics import METRICS
 from fastbp.rules import Rules
@@ -330,6 +331,17 @@ def test_gradients_with_respect_to_inputs() -> None:
             assert found[index] == pytest.approx(slope, abs=1e-6)
             slopes = (net.predict(X + step) - net.predict(X - step))[index[0]] / 2e-6
             np.testing.assert_allclose(J[index[0], :, index[1]], slopes, atol=1e-6)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_gradients_of_inputs_are_those_layer_by_layer(
+        chain: str, monkeypatch: pytest.MonkeyPatch, teams: None) -> None:
+    monkeypatch.setattr(sensitivity, "CHUNK_ROWS", 20)
+    net, (X, T) = network(chain), data(chain, 47)
+    found = net.input_gradient(X, T), net.jacobian(X)
+    vars(net)["compiled"] = False
+    for own, book in zip(found, (net.input_gradient(X, T), net.jacobian(X)), strict=True):
+        np.testing.assert_allclose(own, book, rtol=1e-9, atol=1e-12)
 
 
 #: 1 where validation_split=0.25 holds a row of 200 out.

@@ -93,6 +93,7 @@ def _compile(dtype: np.dtype[Any]) -> None:
             network.loss_and_grad(X, T)
             network.predict(X)
             network.predict(X[:1])
+            network.jacobian(X)
             network.textbook(X, T)  # layer by layer, and the drivers of ``Layer.forward``
             slots = np.zeros((2, network.params.size), dtype)
             OPTIMIZERS["Adam"]().update(network.params, network.grads, slots, 1, 1e-3)
