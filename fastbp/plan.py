@@ -54,10 +54,10 @@ OWN_ROWS, CUT_BYTES, PANEL_ROWS = 256, 64 * 1024, 1
 #: Bytes of parameters, and what lies as they do, up to which they lie in panels: to carry more
 #: there and back takes a call too long.
 PANEL_BYTES = 8 * 1024 * 1024
-#: Bytes of a row of X from which training reads rows where they lie, if not whole pages (a tile
-#: would have many in a few cache sets): with shorter ones too little is gained for what has to be
+#: Bytes of a row of X from which rows are read where they lie, if not whole pages (a tile would
+#: have many in a few cache sets): with shorter ones too little is gained for what has to be
 #: compiled. Bytes of columns a thread up to which it does so, as more read X again and again, and
-#: those for a batch that does not stay in the L2 cache meanwhile.
+#: those for a batch that is read once more when it has left the L2 cache.
 PICK_BYTES, PICK_COLUMNS, PICK_FAR, _PAGE, _NEAR = 512, 512, 256, 4096, 1024 * 1024
 #: Bytes of X from which rows are asked for while others are computed: the L2 cache does not hold
 #: them from epoch to epoch.
@@ -212,8 +212,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     # may have too many rows. A larger team has no shard for each thread.
     kept = shards == SHARDS or n_threads <= shards and (
         n_threads > 1 or at * dtype.itemsize > SHARD_ACTIVATIONS)
-    if training and not shards:
-        _read_in_place(layers[0], ops[0], dtype, capacity, by_columns[0] or sizes[1])
+    if not (training and shards):  # those are for training alone
+        _read_in_place(layers[0], ops[0], dtype, training * capacity, by_columns[0] or sizes[1])
     trained = [k for k in range(n_train) if ops[k]["n_rows"]]
     tasks = share_parameters(ops[trained], trained, dtype, n_threads)
     large = n_threads == 1 or max(lengths[:n_train]) * dtype.itemsize > _LARGE_WEIGHT
@@ -298,13 +298,13 @@ def _share_columns(layer: Layer, op: Array, dtype: np.dtype[Any], width: int) ->
     op["by_columns"], op["width"] = 1, width if width < op["n_out"][0] else 0
 
 
-def _read_in_place(layer: Layer, op: Any, dtype: np.dtype[Any], capacity: int,
+def _read_in_place(layer: Layer, op: Any, dtype: np.dtype[Any], again: int,
                    columns: int) -> None:
     """Let the first layer read X where it lies, if it can and that pays a thread that makes so
-    many columns of the batch."""
+    many columns, of a batch of which so many rows are read ``again`` after the last."""
     kernels = layer.kernels_for(dtype, int(op["n_in"]), int(op["n_out"]))
     length = int(op["n_in"]) * dtype.itemsize
-    most = PICK_COLUMNS if capacity * length <= _NEAR else PICK_FAR
+    most = PICK_COLUMNS if again * length <= _NEAR else PICK_FAR
     if kernels is not None and kernels.first_forward is not None and (
             length >= PICK_BYTES and length % _PAGE and columns * dtype.itemsize <= most):
         op["first"] = address("first", kernels.first_forward, dtype)

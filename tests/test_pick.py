@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastbp
+from fastbp import plan as planning
 from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.kernels.pick import multiply_rows, multiply_terms
 from fastbp.kernels.tile import ADD, CLIP, SCALE, WRITE
@@ -97,12 +98,11 @@ def test_every_instruction_set_gives_the_same_bits() -> None:
 
 def test_when_rows_are_read_where_they_lie(teams: None) -> None:
     def reads(sizes: tuple[int, ...], rows: int = 32, threads: int = 1, dtype: str = "float32",
-              first: type[fastbp.Layer] | None = None) -> bool:
+              first: type[fastbp.Layer] | None = None, training: bool = True) -> bool:
         layers: list[fastbp.Layer] = [first()] if first else []
         layers += [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
         net = fastbp.Network(layers, "l2", dtype=dtype)
-        assert net.plan(rows, threads).ops["first"][0] == 0  # only steps of training do
-        op = net.plan(rows, threads, training=True, carried=1).ops[0]
+        op = net.plan(rows, threads, training=training, carried=int(training)).ops[0]
         assert (op["first"] == 0) == (op["first_gradient"] == 0) == (op["forward"] != 0)
         return bool(op["first"])
 
@@ -116,6 +116,30 @@ def test_when_rows_are_read_where_they_lie(teams: None) -> None:
     assert not reads((300, 8), 2000)                    # in shards
     assert not reads((784, 64, 10), first=fastbp.BatchNorm)
     assert not reads((784, 2))                          # narrow
+    # without training no row is read long after the first time, and no shard's gradient is kept
+    assert reads((784, 128, 10), 1000, training=False) and reads((300, 8), 2000, training=False)
+    assert not reads((784, 200, 10), training=False) and not reads((784, 2), training=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_does_not_train_reads_where_rows_lie_with_the_same_bits(
+        dtype: str, teams: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(700, 300)), rng.integers(0, 3, 700)
+    found: list[list[np.ndarray]] = []
+    for least in (planning.PICK_BYTES, 10**9):
+        monkeypatch.setattr(planning, "PICK_BYTES", least)
+        net = fastbp.Network([fastbp.Dense(300, 40), fastbp.ReLU(), fastbp.Dense(40, 3)],
+                             "SoftmaxCrossEntropyLoss", dtype)
+        results = []
+        for rows in (1, 5, 700):
+            given = np.asfortranarray(X[:rows]).astype(dtype)
+            results += [net.predict(given), *net.loss_and_grad(given, T[:rows]),
+                        net.loss(given, T[:rows]), net.input_gradient(given, T[:rows])]
+        assert bool(net.plan(700).ops["first"][0]) == (least < 10**9)
+        found.append([np.array(x) for x in results])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
