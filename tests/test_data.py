@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from fastbp import data, datasets
 from fastbp.data import Numeric, Preprocessor, arrow, columns, npy
-from fastbp.data.learn import Moments
+from fastbp.data.moments import Moments
 from fastbp.data.stream import ArrayStream, TableStream
 
 
@@ -730,6 +731,10 @@ X3 = np.arange(3)
     ({"x": ["a", "b", None], "y": X3}, {"missing": "error"}, "'x' has no value in row 2"),
     ({"x": ["a", "b", "c"], "y": X3}, {"max_categories": 2},
      r"more than 2 different values.*drop=\['x'\]\), or allow more than max_categories=2$"),
+    ({"x": [*map(str, range(20)), "?"], "y": [*range(21)]}, {"max_categories": 20},
+     r"max_categories=20; nearly all are numbers, beside '\?': leave such cells empty"),
+    ({"x": [0.5] * 1001, "y": [*map(str, range(1000)), "n/a"]}, {},
+     "too many classes; nearly all are numbers, beside 'n/a': leave"),
     ({"x": [1, np.inf, 2], "y": X3}, {}, "'x' holds infinity in row 1"),
     ({"x": np.array(["2020-01-01"] * 3, "M8[D]"), "y": X3}, {}, r"dates or times.*drop=\['x'\]"),
     ({"x": [(1,), (2,), (3,)], "y": X3}, {}, "must be 1-D|neither numbers"),
@@ -929,3 +934,21 @@ def test_whole_numbers_of_many_digits_scale_and_fill_a_column() -> None:
                    Numeric("a", mean=1e30, scale=1e30, fill=1e30)):
         X = Preprocessor([column]).transform({"a": np.array([0.0, np.nan, 1e30])})
         np.testing.assert_allclose(X, [[-1], [0], [0]])
+
+
+def test_words_among_numbers_are_told(tmp_path: Path) -> None:
+    """Where "?" is a missing value, a column of numbers would become a hundred without a sound."""
+    path = tmp_path / "t.csv"
+    path.write_text("age,letter,y\n" + "".join(f"{i},a{i % 12},{i % 40}\n" for i in range(50))
+                    + "?,b,?\n")
+    with pytest.warns(UserWarning) as told:
+        data.learn(str(path), "y")
+    assert sorted(str(w.message) for w in told) == [
+        f"column {name!r} is taken for {count} categories; nearly all are numbers, beside '?': "
+        "leave such cells empty, and the column is one of numbers"
+        for name, count in (("age", 51), ("y", 41))]
+    assert {w.filename for w in told} == {__file__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.learn(str(path), "y", categorical=["age"], task="classification")
+        data.learn({"x": ["1", "2", "3+", "?"], "z": ["1", "2", "3", "4"], "y": [1, 2, 3, 4]}, "y")

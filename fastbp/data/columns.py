@@ -200,3 +200,22 @@ def plain(word: str) -> str:
     if word.lower() in ("true", "false"):
         return word.lower()
     return re.sub(r"^(-?\d+)\.0*$", r"\1", word)
+
+
+def among_numbers(words: Iterable[Any]) -> str:
+    """What to say of different words that are nearly all numbers, such as those of a column where
+    "?" is a missing value; nothing of others."""
+    words = list(map(str, words))
+    others = sorted(word for word in words if not _is_number(word))
+    if not 0 < 10 * len(others) <= len(words):
+        return ""
+    return (f"; nearly all are numbers, beside {', '.join(map(repr, others[:3]))}: leave such "
+            "cells empty, and the column is one of numbers")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

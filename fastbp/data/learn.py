@@ -1,14 +1,12 @@
-"""What a table teaches before training: means, scales, categories, classes. One pass.
+"""What a table teaches before training: means, scales, categories, classes.
 
-Mean and variance of each part are merged into those of the parts before (Chan, Golub &
-LeVeque, 1979), which is stable where sums of squares are not; memory is bounded by one
-piece of the table and the limits on categories and classes.
-
-    n = n1 + n2,  d = m2 - m1,  m = m1 + d n2 / n,  M = M1 + M2 + d^2 n1 n2 / n
+One pass, whose memory is bounded by one piece of the table and the limits on categories and
+classes.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, check_bool, check_choice, check_size
-from .columns import Matrix, column, first, missing, numbers, plain, rows_of, text
+from .columns import (
+    Matrix,
+    among_numbers,
+    column,
+    first,
+    missing,
+    numbers,
+    plain,
+    rows_of,
+    text,
+)
 from .features import (
     ENCODINGS,
     UNKNOWN,
@@ -26,6 +34,7 @@ from .features import (
     Numeric,
     refuse_missing,
 )
+from .moments import Moments
 from .preprocess import Preprocessor
 from .table import Table, open_table
 from .target import TASKS, Target
@@ -40,45 +49,6 @@ class Learned(NamedTuple):
     preprocessor: Preprocessor
     target: Target | None
     n_rows: int
-
-
-class Moments:
-    """Count, mean and sum of squared differences of k columns, NaN left out.
-
-    Parameters
-    ----------
-    k : int
-    """
-
-    def __init__(self, k: int) -> None:
-        self.count, self.mean, self.squares = np.zeros(k), np.zeros(k), np.zeros(k)
-
-    def add(self, values: Array, at: slice = slice(None)) -> None:
-        """Take in rows (n, columns) for the columns ``at``."""
-        for i in range(0, len(values), 4096):  # float64 copies of a part that stays in cache
-            self._merge(values[i:i + 4096].astype(np.float64), at)
-
-    def _merge(self, part: Array, at: slice) -> None:
-        known = ~np.isnan(part)
-        count = known.sum(axis=0).astype(np.float64)
-        part = np.where(known, part, 0)
-        mean = part.sum(axis=0) / np.maximum(count, 1)
-        squares = np.square(np.where(known, part - mean, 0)).sum(axis=0)
-        total = self.count[at] + count
-        share, away = count / np.maximum(total, 1), mean - self.mean[at]
-        self.squares[at] += squares + np.square(away) * self.count[at] * share
-        self.mean[at] += away * share
-        self.count[at] = total
-
-    def spread(self) -> Array:
-        """Standard deviations (divided by n); 0 where a column is constant to rounding."""
-        spread = np.sqrt(self.squares / np.maximum(self.count, 1))
-        return np.where(spread > 1e-14 * np.abs(self.mean), spread, 0.0)
-
-    def scale(self) -> Array:
-        """The same, but 1 where a column is constant."""
-        spread = self.spread()
-        return np.where(spread, spread, 1.0)
 
 
 class _Words:
@@ -100,7 +70,7 @@ class _Words:
             raise ValueError(f"column {self.name!r} has more than {self.most} different values "
                              f"({', '.join(map(repr, sorted(self.counts)[:3]))}, ...): drop it "
                              f"(drop=[{self.name!r}]), or allow more than "
-                             f"max_categories={self.most}")
+                             f"max_categories={self.most}{among_numbers(self.counts)}")
 
     def fill(self) -> str:
         return min(self.counts, key=lambda word: (-self.counts[word], word))
@@ -133,7 +103,8 @@ class _Target:
             if len(self.values) > MOST_CLASSES:
                 if self.task == "classification" or self.words:
                     raise ValueError(f"target {self.name!r} has more than {MOST_CLASSES} "
-                                     "different values: too many classes")
+                                     "different values: too many classes"
+                                     + among_numbers(self.values))
                 self.values = None
 
     def done(self, n_rows: int) -> Target:
@@ -294,7 +265,8 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
             raise ValueError(f"encoding names column {name!r}, which gives no categories "
                              f"(with categorical=[{name!r}] it does)")
     features = _Features(kinds, stand_ins, most, table.any_row)
-    if task == "auto" and target is not None and (
+    guessed = task == "auto"
+    if guessed and target is not None and (
             target in categorical or table.kinds[target] == "categorical"):
         task = "classification"  # numbers too, where they are said to be names
     wanted = None if target is None else _Target(target, task)
@@ -304,6 +276,13 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
         if wanted:
             wanted.add(column(piece, wanted.name), rows)
         rows += rows_of(piece)
+    found = {name: words.counts for name, words in features.words.items()}
+    if wanted and wanted.values and wanted.words and guessed:
+        found[wanted.name] = Counter(map(str, wanted.values))
+    for name, words in found.items():
+        if name not in categorical and (odd := among_numbers(words)):
+            warnings.warn(f"column {name!r} is taken for {len(words)} categories{odd}",
+                          stacklevel=2)
     learned = features.done(standardize=standardize, impute=impute, encoding=by_column,
                             unknown=unknown)
     return Learned(Preprocessor(learned), wanted.done(rows) if wanted else None, rows)
