@@ -34,6 +34,8 @@ class Metric(NamedTuple):
 
 def _accuracy(T: Array, classes: Array, weights: Array | None) -> float:
     hits = classes == T
+    if weights is None:
+        return np.count_nonzero(hits) / hits.size
     return float(np.average(hits if hits.ndim == 1 else hits.mean(axis=1), weights=weights))
 
 
@@ -155,8 +157,9 @@ def check_metrics(metrics: Sequence[Metric], network: Network, T: Array) -> None
 
 
 def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
-            weights: Array | None = None) -> dict[str, float]:
-    """Each metric of outputs Y of ``network`` for targets T.
+            weights: Array | None = None, *, fused: bool = False) -> dict[str, float]:
+    """Each metric of outputs Y of ``network`` for targets T; if ``fused``, Y is what a last layer
+    would get that the loss does the work of.
 
     Raises
     ------
@@ -169,6 +172,12 @@ def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
         return {}
     kinds, loss = {metric.takes for metric in metrics}, network.loss_function
     given: dict[str, tuple[Array, Array]] = {}
+    if kinds == {"classes"} and network.n_out > 1 and one_class(network, T):
+        # What is largest stays so, whatever makes probabilities of it.
+        given["classes"] = T if T.ndim == 1 else T.argmax(axis=1), Y.argmax(axis=1)
+        kinds = set()
+    elif fused:
+        Y = network._head_loss.expected(Y)
     if "expected" in kinds:
         given["expected"] = T, loss.expected(Y)
     if kinds & {"classes", "probabilities"}:

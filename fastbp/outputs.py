@@ -37,17 +37,17 @@ class Outputs:
                       scale: float, weights: Array | None = None) -> float: ...
 
     def _judge(self, X: Array, T: Array, weights: Array | None,
-               n_threads: int | None = None) -> tuple[float, Array]:
-        """``loss`` and ``predict`` of rows that are checked, in one pass where it can be."""
+               n_threads: int | None = None) -> tuple[float, Array, bool]:
+        """``loss`` and ``predict`` of rows that are checked, in one pass where it can be; and
+        whether a last layer that is fused with the loss has not run."""
         if not self.compiled:
-            return self.loss(X, T, sample_weight=weights), self.predict(X)
+            return self.loss(X, T, sample_weight=weights), self.predict(X), False
         total, scale = 0.0, self._scale(len(X), weights)
         Y = np.empty((len(X), self.n_out), self.dtype)
         for rows, plan in self._chunks(len(X), n_threads):
             total += self._evaluate(engine.ERROR, plan, X, T, rows, scale, weights)
             Y[rows] = plan.output(rows.stop - rows.start, self._n_train - 1)
-        # A last layer that is fused with the loss has not run.
-        return total, Y if self._n_train == len(self.layers) else self._head_loss.expected(Y)
+        return total, Y, self._n_train < len(self.layers)
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities (b, n_out) of a network whose loss is a cross-entropy.
@@ -76,8 +76,9 @@ class Outputs:
         loss = self.loss_function
         if not loss.classes:
             raise ValueError(f"predict_classes needs a loss of classes, not {loss!r}")
-        Y = self.predict(X) if loss.probabilities is None else self.predict_proba(X)
-        if self.n_out > 1 and loss.labels:
+        Y = self.predict(X)
+        if self.n_out > 1 and loss.labels:  # the largest stays so as a probability
             return Y.argmax(axis=1)
-        yes = (loss.threshold < Y).astype(np.int64)
+        yes = (loss.threshold < (Y if loss.probabilities is None else loss.expected(Y))).astype(
+            np.int64)
         return yes if self.n_out > 1 else yes[:, 0]

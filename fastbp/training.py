@@ -271,9 +271,9 @@ def _figures(network: Network, data: Validation, metrics: Sequence[Metric],
              n_threads: int | None = None) -> dict[str, float]:
     # Labels are looked at again: the user's own callbacks may write to them.
     T = network.check_target(data.T) if data.T.ndim == 1 else data.T
-    loss, Y = network._judge(data.X, T, data.weights, n_threads)
+    loss, Y, fused = network._judge(data.X, T, data.weights, n_threads)
     return {"loss": loss} | measure(network, Y, T, measured(network, data, metrics),
-                                    data.weights)
+                                    data.weights, fused=fused)
 
 
 def evaluate(network: Network, X: Any, T: Any, *, sample_weight: Any = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -138,3 +139,18 @@ def test_evaluate_refuses_what_fit_does() -> None:
             net.evaluate(X, T, **options)
     with pytest.raises(ValueError, match="X has 20 rows, T has 19"):
         net.evaluate(X, T[1:])
+
+
+@pytest.mark.parametrize("end", [[fastbp.Softmax()], []], ids=str)
+def test_classes_are_the_same_with_and_without_probabilities(end: list[fastbp.Layer]) -> None:
+    """Alone they are found without; the layer that the loss does the work of has not run then."""
+    pytest.importorskip("sklearn")
+    X, T = clusters(200)
+    net = fastbp.Network([fastbp.Dense(6, 4), *map(copy.copy, end)],
+                         "CrossEntropyLoss" if end else "SoftmaxCrossEntropyLoss")
+    for rows in T, np.eye(4)[T]:
+        alone = net.evaluate(X, rows, metrics=["f1"])
+        assert alone["accuracy"] == np.mean(net.predict_proba(X).argmax(axis=1) == T)
+        beside = net.evaluate(X, rows, metrics=["f1", "log_loss", lambda truth, Y: Y.sum()])
+        assert beside["<lambda>"] == pytest.approx(net.predict(X).sum())
+        assert {name: beside[name] for name in alone} == alone
