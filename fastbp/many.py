@@ -237,10 +237,9 @@ class _Plans(threading.local):
     def lend(self, job: Job) -> None:
         """Give the job's network the plan of the last one of its shape."""
         net, batch = job.run.network, job.run.batch_size
-        shape = (batch, net.dtype, net._n_train,
-                 [(type(x), repr(x), x.trainable) for x in net.layers],
-                 net._head_loss.address(net.dtype), net._head_loss.constants())
-        key = repr(shape)
+        key = (batch, net.dtype, net._n_train, net._head_loss.address(net.dtype),
+               net._head_loss.constants(),
+               *[(type(x), repr(x), x.trainable) for x in net.layers])
         if key not in self.known:
             self.known[key] = net.plan(batch, 1, training=True)
         net._plans[net._plan_key(batch, 1, True, 0)] = self.known[key]
