@@ -26,7 +26,7 @@ from .._validation import Array, as_weights, check_finite
 from ..arguments import Validation
 from ..history import History
 from ..job import Job
-from ..layers import LAYERS, Dense, Layer
+from ..layers import BatchNorm, Dense, Dropout, Layer
 from ..lbfgs import minimise
 from ..losses import Loss
 from ..network import Network
@@ -48,7 +48,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     # -- checks -----------------------------------------------------------------------
 
-    def _dtypes(self, going_on: bool = False) -> Any:
+    def _dtypes(self, going_on: bool) -> Any:
         if going_on:
             return self.network_.dtype
         return (np.float64, np.float32) if self.dtype == "auto" else np.dtype(self.dtype)
@@ -76,9 +76,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             start.append((rng.uniform(-bound, bound, (m, n)), rng.uniform(-bound, bound, n)))
             layers.append(Dense(m, n))
             if k < len(widths) - 1:
-                layers += [_part("BatchNorm")] if self.batch_norm else []
+                layers += [BatchNorm()] if self.batch_norm else []
                 layers += [hidden()] if hidden is not None else []
-                layers += [_part("Dropout", self.dropout)] if self.dropout else []
+                layers += [Dropout(self.dropout)] if self.dropout else []
         seed = int(rng.randint(2**31 - 1)) if self.dropout else 0
         network = Network(layers + head, copy.copy(loss), dtype, seed)
         for layer, (weight, bias) in zip(_dense_layers(network), start, strict=True):
@@ -334,9 +334,3 @@ def _frozen(values: Array) -> Array:
     values = values.copy()
     values.flags.writeable = False
     return values
-
-
-def _part(name: str, *arguments: Any) -> Layer:
-    if name not in LAYERS:
-        raise ValueError(f"this version of fastbp has no layer {name}")
-    return LAYERS[name](*arguments)
