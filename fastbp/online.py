@@ -82,7 +82,8 @@ def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, samp
     try:
         run.begin(X, T, min(int(batch_size), len(X)), weights)
         if run.batch_size != before:
-            run.chunk, threads = 1, Job(run, n_threads=n_threads, brief=True).threads()
+            run.chunk = 1
+            threads = Job(run, n_threads=n_threads, brief=True).threads()
             run.given = given, threads
         if run.steps_per_epoch == 1:
             _step(run, threads)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 import fastbp
 from fastbp import online
 from fastbp.callbacks import Lambda
+from fastbp.run import Run
 from fastbp.schedules import Cosine
+from fastbp.threads import Threads
 
 from .builders import classifier, clusters
 
@@ -89,6 +91,19 @@ def test_the_same_options_go_on_in_the_same_run() -> None:
         assert run.optimizer.config()["momentum"] == 0.5
         net.partial_fit(X, T, optimizer=rule, average=0.5, **options)
         assert net.last_run is not run
+
+
+def test_another_batch_size_begins_with_the_pace_that_is_known(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, take = list[int](), Run.take
+    monkeypatch.setattr(Threads, "first_steps", lambda *_: 3)
+    net = network()
+    for rows in (120, 20):  # steps of 32 rows, and of 20
+        net.partial_fit(X[:rows], T[:rows])
+    monkeypatch.setattr(Run, "take", lambda run, n_steps, n_threads: (
+        counts.append(n_steps), take(run, n_steps, n_threads))[1])
+    net.partial_fit(X, T)
+    assert counts == [3, 1]
 
 
 def test_histories_are_of_each_call() -> None:
