@@ -1,8 +1,8 @@
 """The chain of layers closed by a loss.
 
-A network owns four flat buffers: parameters, gradients, optimizer state, workspace.
-Every tensor is a view into them. Two ways run it and give the same numbers to rounding:
-the textbook loop, layer by layer in Python, and the compiled engine over the op table.
+A network owns two flat buffers, parameters and gradients: every tensor is a view into them.
+Two ways run it and give the same numbers to rounding: the textbook loop, layer by layer in
+Python, and the compiled engine over the op table, in the workspace of a plan.
 """
 
 from __future__ import annotations

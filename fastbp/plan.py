@@ -126,11 +126,11 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     Parameters
     ----------
     layers : sequence of Layer
-        All with ``kind`` and known sizes; the first ``n_train`` alone for ``training``.
+        All with kernels and known sizes; the first ``n_train`` alone for ``training``.
     n_train : int
         Layers below the loss; the rest runs in ``predict`` only, and has no way back.
     loss : Loss
-        With ``kind``.
+        With a kernel.
     offsets : sequence of int
         Place of each layer's buffer in the flat parameters.
     dtype : dtype

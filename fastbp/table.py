@@ -5,7 +5,7 @@ engine calls through them, so it is compiled once, whatever layers, losses and o
 there are, and a kernel is compiled when a network first needs it. A user's own compiled
 layer or loss is one more address.
 
-Each role has one signature (``ROLES``); ``address`` compiles a kernel for it, ``call_...``
+Each role has one ``signature``; ``address`` compiles a kernel for it, ``call_...``
 calls from compiled code. Addresses hold for this process alone and are never saved.
 """
 
