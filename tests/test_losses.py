@@ -372,19 +372,6 @@ def test_the_same_as_torch(name: str) -> None:
     np.testing.assert_allclose(loss.backward(), x.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
-def test_fused_keeps_the_smoothing() -> None:
-    for plain, layer in ((fastbp.CrossEntropyLoss, fastbp.Softmax),
-                         (fastbp.BinaryCrossEntropyLoss, fastbp.Sigmoid)):
-        apart, top = plain(label_smoothing=0.25), layer()
-        together = plain(label_smoothing=0.25).fuse(layer())
-        assert together is not None and together.config() == {"label_smoothing": 0.25}
-        X, T = np.random.default_rng(0).normal(size=(9, 5)), np.eye(5)[np.arange(9) % 5]
-        error = apart.forward(top.forward(X), T)
-        assert together.forward(X, T) == pytest.approx(error, rel=1e-13)
-        np.testing.assert_allclose(together.backward(), top.backward(apart.backward()),
-                                   atol=1e-14)
-
-
 def test_names() -> None:
     for name, loss in {**SHORT_NAMES, **LOSSES}.items():
         assert type(fastbp.losses.get(name)) is loss
@@ -402,13 +389,15 @@ def test_fusion_happens_only_between_the_pair() -> None:
     assert fastbp.L2Loss().fuse(fastbp.Softmax()) is None
 
 
+@pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.25}], ids=str)
 @pytest.mark.parametrize(("layer", "loss"), [(fastbp.Softmax, fastbp.CrossEntropyLoss),
                                              (fastbp.Sigmoid, fastbp.BinaryCrossEntropyLoss)])
-def test_fused_is_the_two_taken_apart(layer: type[fastbp.Layer], loss: type[Loss]) -> None:
+def test_fused_is_the_two_taken_apart(layer: type[fastbp.Layer], loss: type[Loss],
+                                      settings: dict[str, Any]) -> None:
     X, T = np.random.default_rng(0).normal(size=(9, 5)) * 3, np.eye(5)[np.arange(9) % 5]
-    top, apart = layer(), loss()
-    together = loss().fuse(layer())
-    assert together is not None
+    top, apart = layer(), loss(**settings)
+    together = loss(**settings).fuse(layer())
+    assert together is not None and together.config() == settings
     error = apart.forward(top.forward(X), T)
     assert together.forward(X, T) == pytest.approx(error, rel=1e-13)
     np.testing.assert_allclose(together.backward(), top.backward(apart.backward()), atol=1e-14)
