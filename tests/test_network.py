@@ -19,9 +19,6 @@ from .builders import CHAINS, classifier, clusters, data, network
 def test_chains_cover_every_layer_and_loss() -> None:
     nets = [network(chain) for chain in CHAINS]
     assert {type(x).__name__ for net in nets for x in net.layers} == set(LAYERS)
-    heads = {type(loss).__name__ for net in nets
-             for loss in (net.loss_function, net._head_loss)}
-    assert heads == set(LOSSES)
     assert {type(net._head_loss).__name__ for net in nets} == set(LOSSES)
 
 
@@ -235,11 +232,6 @@ def test_summary_and_repr() -> None:
     assert len({len(line.rstrip()) for line in text.splitlines()[:2]}) == 1
     assert repr(net) == ("Network(6 -> Dense(6, 20) -> ReLU() -> Dense(20, 4) -> Softmax(), "
                          "loss=CrossEntropyLoss(), dtype='float32')")
-
-
-def test_loss_by_name() -> None:
-    net = fastbp.Network([fastbp.Dense(2, 1)], "L2Loss")
-    assert isinstance(net.loss_function, fastbp.L2Loss)
 
 
 def test_several_threads_predict_with_one_network() -> None:
