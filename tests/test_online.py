@@ -221,12 +221,14 @@ def test_a_loss_that_is_not_finite_is_told_where_it_was_asked() -> None:
 def test_defaults_are_those_of_fit() -> None:
     import inspect
 
-    own, of_fit = (inspect.signature(f).parameters
-                   for f in (online.partial_fit, fastbp.training.fit))
+    own, of_fit, of_prepare = (inspect.signature(f).parameters for f in (
+        online.partial_fit, fastbp.training.fit, fastbp.training.prepare))
     shared = [name for name in own if name in of_fit]
     assert {"batch_size", "optimizer", "sample_weight", "n_threads"} <= set(shared)
     assert all(own[name].default == of_fit[name].default for name in shared)
     assert set(of_fit) >= online._SIMPLE
+    assert [(p.name, p.default) for p in of_prepare.values()] == [
+        (p.name, p.default) for p in of_fit.values()]
 
 
 def test_a_rate_that_is_set_between_calls_is_looked_at() -> None:
