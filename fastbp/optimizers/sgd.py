@@ -80,7 +80,7 @@ class SGD(Optimizer):
     @property
     def plain(self) -> bool:
         """Without momentum, and not in a subclass that does more."""
-        return type(self).kernel is sgd_update and self.n_slots == 0 and self.hyper()[0] == 0
+        return type(self).kernel is sgd_update and self.hyper()[0] == 0
 
     def config(self) -> dict[str, Any]:
         """Rate, momentum, nesterov, weight decay."""
