@@ -135,6 +135,11 @@ class Lambda(Callback):
     Parameters
     ----------
     function : callable
+
+    Raises
+    ------
+    TypeError
+        If it is none.
     """
 
     def __init__(self, function: Any) -> None:

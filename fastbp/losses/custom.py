@@ -78,7 +78,9 @@ class CustomLoss(Loss):
     ------
     TypeError
         If the function does not take three arguments, does not compile, or does not return
-        a number.
+        a number; if ``labels`` is no bool.
+    ValueError
+        For other ``probabilities`` or another reduction.
 
     Notes
     -----
