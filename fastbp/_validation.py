@@ -18,16 +18,16 @@ _CACHED = 1 << 20
 _MOST_WEIGHT = 1e300
 
 
-def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
+def check_dtype(dtype: Any) -> np.dtype[Any]:
     """float32 or float64 as a native NumPy dtype."""
     try:
         found = np.dtype(dtype).newbyteorder("=")
     except TypeError:
-        raise TypeError(f"{name} must be 'float32' or 'float64', got {dtype!r}") from None
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}") from None
     for known in (np.dtype(np.float32), np.dtype(np.float64)):
         if found == known:
             return known  # NumPy's own object: ``is`` finds it again
-    raise ValueError(f"{name} must be 'float32' or 'float64', got {dtype!r}")
+    raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
 
 
 def check_size(value: Any, name: str, minimum: int = 1) -> int:

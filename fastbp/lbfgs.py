@@ -126,7 +126,7 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
 
 def minimise(network: Network, X: Array, T: Array, weights: Array | None, l2: float, *,
              max_iter: int, max_fun: int, tol: float,
-             each: Callable[[float], bool | None], n_threads: int | None = None) -> Any:
+             each: Callable[[float], bool | None], n_threads: int | None) -> Any:
     """The search itself, on checked arguments; returns SciPy's result.
 
     ``each`` is told the error after each iteration and may stop the search. The network is
