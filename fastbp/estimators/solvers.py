@@ -139,25 +139,19 @@ class Follow(Callback):
     def _count(self) -> None:
         own = self.estimator
         if self.score is None:
-            if own.loss_ > own.best_loss_ - own.tol:
-                own._no_improvement_count += 1
-            else:
-                own._no_improvement_count = 0
+            stuck = own.loss_ > own.best_loss_ - own.tol
             own.best_loss_ = min(own.best_loss_, own.loss_)
-            return
-        with self.run.averaged():
-            score = self.score()
-            if score > own.best_validation_score_:
-                self._best = self.run.network.params.copy()
-        own.validation_scores_.append(score)
-        if own.verbose:
-            print(f"Validation score: {score:f}")
-        if score < own.best_validation_score_ + own.tol:
-            own._no_improvement_count += 1
         else:
-            own._no_improvement_count = 0
-        if score > own.best_validation_score_:
-            own.best_validation_score_ = score
+            with self.run.averaged():
+                score = self.score()
+                stuck = score < own.best_validation_score_ + own.tol
+                if score > own.best_validation_score_:
+                    own.best_validation_score_ = score
+                    self._best = self.run.network.params.copy()
+            own.validation_scores_.append(score)
+            if own.verbose:
+                print(f"Validation score: {score:f}")
+        own._no_improvement_count = own._no_improvement_count + 1 if stuck else 0
 
     def _give_up(self) -> bool:
         own = self.estimator
@@ -166,7 +160,8 @@ class Follow(Callback):
                 f"{own.n_iter_no_change} consecutive epochs.")
         adaptive = own.solver == "sgd" and own.learning_rate == "adaptive"
         rate = own.learning_rate_init * self.run.rate_scale
-        if not adaptive or rate <= 1e-6:
+        stop = not adaptive or rate <= 1e-6
+        if stop:
             text += " Learning rate too small. Stopping." if adaptive else " Stopping."
         else:
             self._rate(self.run.rate_scale / 5)
@@ -174,7 +169,7 @@ class Follow(Callback):
             own._no_improvement_count = 0
         if own.verbose:
             print(text)
-        return not adaptive or rate <= 1e-6
+        return stop
 
     def _rate(self, scale: float) -> None:
         """Another rate; scikit-learn's velocities hold the rates of their time."""
