@@ -180,7 +180,7 @@ def _penalties(network: Network, l2: float) -> Array:
     """``l2`` for each trained weight of a layer, 0 for all else among the flat parameters."""
     penalty = np.zeros(network.params.size)
     for layer, at in zip(network.layers, network._offsets, strict=True):
-        if layer.kernels is not None and layer.shapes() and layer.trainable:
+        if layer.trainable:
             ld = row_length(int(layer.n_out or 0), network.dtype)
             penalty[at:at + layer.trained_rows()[1] * ld] = l2
     return penalty

@@ -120,6 +120,29 @@ def test_gradient_of_error_and_penalty_by_differences(chain: str) -> None:
             0.15 * sum((np.asarray(v, 'f8') ** 2).sum() for v in weights), rel=1e-9)
 
 
+def test_a_penalty_is_of_the_weights_that_fit_penalises() -> None:
+    class Bare(fastbp.Dense):
+        """By NumPy alone."""
+
+        kernels = None
+
+        def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+            self._seen = X
+            return X @ self.weight.T + self.bias
+
+        def backward(self, dY: Any) -> Any:
+            self.weight_grad[...], self.bias_grad[...] = dY.T @ self._seen, dY.sum(axis=0)
+            return dY @ self.weight
+
+    X, losses = clusters(30)[0], []
+    T = X[:, :2].copy()
+    for kind in (fastbp.Dense, Bare):
+        net = fastbp.Network([kind(6, 2)], "L2Loss", "float64", seed=1)
+        losses += [_Objective(net, X, T, None, 0.5)(net.params)[0],
+                   net.fit(X, T, epochs=1, batch_size=30, l2=0.5)["loss"][0]]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_learns_and_leaves_pads_zero(dtype: str) -> None:
     X, T = clusters(200)
