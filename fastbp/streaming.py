@@ -164,7 +164,9 @@ class StreamRun(Run):
                 break
             skip -= block.steps
         self.X, self.T, self.order = block.X, block.T, block.order
-        self.weights = self.weights[:0] if block.weights is None else block.weights
+        # Of the network's dtype, also where there are none: compiled code is for that alone.
+        self.weights = (np.empty(0, self.network.dtype) if block.weights is None
+                        else block.weights)
         self._left = block.steps - skip
         self._inner[[POSITION, SHUFFLE]] = skip * self.batch_size, 0
 

@@ -148,6 +148,7 @@ def test_a_core_that_reads_is_left_out_of_the_team(monkeypatch: pytest.MonkeyPat
 
     def watched(self: Run, n_steps: int, n_threads: int) -> None:
         teams.append(n_threads)
+        assert self.weights.dtype == self.network.dtype  # else all would be compiled once more
         advance(self, n_steps, n_threads)
 
     monkeypatch.setattr(Run, "advance", watched)
