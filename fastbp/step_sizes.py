@@ -19,8 +19,8 @@ class StepSizes:
     of some more than asked for: calls of single steps come one after the other."""
 
     def __init__(self) -> None:
-        self._settings: Any = None
-        self._first, self._made, self._hyper = 0, np.empty((0, 3)), np.empty(0)
+        # Settings, first step, sizes, constants; in one, so that an interrupt leaves no mixture.
+        self._made: tuple[Any, int, Array, Array] = None, 0, np.empty((0, 3)), np.empty(0)
 
     def of(self, optimizer: Optimizer, first: int, n_steps: int, scale: float,
            rates: Callable[[int], Array]) -> tuple[Array, Array]:
@@ -35,20 +35,19 @@ class StepSizes:
             Learning rates of so many steps from there on.
         """
         count, settings = n_steps, None
+        known, begun, made, hyper = self._made
         if n_steps < _AHEAD and type(optimizer) in _KNOWN and _NUMBERS.issuperset(
                 map(type, (config := optimizer.config()).values())):
             settings = type(optimizer), config, scale
-            if settings == self._settings:
-                begin = first - self._first
-                if 0 <= begin <= len(self._made) - n_steps:
-                    return self._made[begin:begin + n_steps], self._hyper
+            if settings == known:
+                begin = first - begun
+                if 0 <= begin <= len(made) - n_steps:
+                    return made[begin:begin + n_steps], hyper
                 count = _AHEAD
         sizes = np.empty((count, 3))
         sizes[:, 2] = rates(count)
         sizes[:, :2] = optimizer.sizes(sizes[:, 2], np.arange(first, first + count))
-        if settings is None or settings != self._settings:
-            self._hyper = optimizer.hyper().copy()  # a user's own may always give the same array
-        self._settings = settings
-        if settings is not None:
-            self._first, self._made = first, sizes
-        return sizes[:n_steps], self._hyper
+        if settings is None or settings != known:
+            hyper = optimizer.hyper().copy()  # a user's own may always give the same array
+        self._made = settings, first, sizes, hyper
+        return sizes[:n_steps], hyper

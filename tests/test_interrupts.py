@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from fastbp.ahead import Ahead
 from fastbp.callbacks import Callback
 from fastbp.interrupts import held
 from fastbp.optimizers.base import Optimizer
+from fastbp.step_sizes import StepSizes
 
 from .builders import classifier, clusters
 
@@ -120,6 +121,35 @@ def test_parameters_and_their_average_change_places_as_a_whole(
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer on this system")
+def test_sizes_of_steps_are_of_one_optimizer_wherever_they_were_interrupted() -> None:
+    rules, left, line = (fastbp.Adam(0.01), fastbp.Adam(0.02, beta1=0.5)), 0, 0
+
+    def sizes(kept: StepSizes, rule: Any) -> list[Any]:
+        made = kept.of(rule, 1, 1, 1.0, lambda n: np.full(n, rule.learning_rate))
+        return [array.tolist() for array in made]
+
+    def interrupt(frame: Any, event: str, _: Any) -> Any:
+        nonlocal left
+        if frame.f_code is not StepSizes.of.__code__:
+            return None
+        left -= event == "line"
+        if left < 0:
+            raise KeyboardInterrupt
+        return interrupt
+
+    while left <= 0:  # until a call has had lines to spare
+        for after in rules:
+            kept, before, left = StepSizes(), sys.gettrace(), line
+            sizes(kept, rules[0])
+            sys.settrace(interrupt)
+            with suppress(KeyboardInterrupt):
+                sizes(kept, rules[1])
+            sys.settrace(before)
+            assert sizes(kept, after) == sizes(StepSizes(), after)
+        line += 1
+    assert line > 9
+
+
 def test_who_waits_for_an_item_can_be_interrupted() -> None:
     """At any moment; a Semaphore of Python's may be left so that nobody is woken again."""
     def items() -> Iterator[int]:
