@@ -146,6 +146,7 @@ class Run:
     def step(self, n_threads: int) -> tuple[float, float]:
         """Error and learning rate of one compiled step, the whole of an epoch."""
         errors, sizes = self._engine(1, n_threads)
+        self.errors = errors[1:2]  # of the epoch to come, for who saves the run
         return float(errors[0]), float(sizes[0, 2])
 
     def plan(self, n_threads: int | None) -> Plan:
@@ -166,8 +167,7 @@ class Run:
         return self._panels[1]
 
     def _lasts(self, plan: Plan, hyper: Array) -> Sequence[Any]:
-        """What ``run_steps`` takes before the rows and beside the steps' sizes, as long as plan
-        and settings stay the same."""
+        """What ``run_steps`` takes beside rows and sizes, as long as plan and settings stay."""
         if self._lasting[0] is not plan or self._lasting[1] is not hyper:
             net, rules = self.network, self._rules
             rules["plain"] = self.optimizer.plain and self.rules.leave_gradients

@@ -47,6 +47,7 @@ def same(one: fastbp.Network, other: fastbp.Network) -> None:
     np.testing.assert_array_equal(one.params, other.params)
     np.testing.assert_array_equal(first.slots, second.slots)
     np.testing.assert_array_equal(first.cursor, second.cursor)
+    np.testing.assert_array_equal(first.errors, second.errors)
 
 
 @settings(max_examples=40)
