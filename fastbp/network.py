@@ -195,8 +195,7 @@ class Network(Doors, Outputs, Portable, Textbook):
         """The op table and workspace for batches of up to ``capacity`` rows.
 
         Each thread has its own. ``training`` leaves out what only predictions run. With
-        ``carried``, the number of arrays that lie as parameters do, these included, layers may
-        be cut in panels.
+        ``carried`` arrays that lie as parameters do, these included, layers may be cut in panels.
         """
         key = self._plan_key(capacity, thread_count(n_threads), training, carried)
         found = self._plans.get(key)
@@ -334,10 +333,11 @@ class Network(Doors, Outputs, Portable, Textbook):
     def _evaluate(self, mode: np.int64, plan: Plan, X: Array, T: Array, rows: slice,
                   scale: float, weights: Array | None = None) -> float:
         own = _NO_WEIGHTS[self.dtype] if weights is None else weights
-        team = plan.team(rows.stop - rows.start, 3 if mode == engine.GRADIENT else 1)
+        source = np.arange(rows.start, rows.stop, dtype=np.int64)
+        team = plan.team(source.size, 3 if mode == engine.GRADIENT else 1)
         return launch(engine.evaluate, team, mode, np.uint64(0), plan.one_pass, plan.ops,
                       plan.tasks, plan.head, self.params, self.grads, plan.workspace, X,
-                      *self.split_target(T), own, np.arange(rows.start, rows.stop), scale)
+                      *self.split_target(T), own, source, scale)
 
     def _scale(self, rows: int, weights: Array | None = None) -> float:
         if self._head_loss.reduction != "mean":

@@ -85,7 +85,8 @@ def jacobian(network: Network, X: Any) -> Array:
     if not network.compiled:
         return _jacobian_by_layers(network, X, J)
     for j in range(network.n_out):
-        _back(network, len(network.layers), _PICKED, X, np.full(len(X), j), 1.0, J[:, j])
+        labels = np.full(len(X), j, np.int64)
+        _back(network, len(network.layers), _PICKED, X, labels, 1.0, J[:, j])
     return J
 
 

@@ -99,6 +99,19 @@ def test_nonfinite_is_let_in_when_asked() -> None:
     assert np.isfinite(P[0]).all() and np.isnan(P[1]).all()
 
 
+def test_numbers_of_rows_are_int64_where_numpys_own_integers_are_not(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows before NumPy 2; kernels read them by address."""
+    arange, full, given = np.arange, np.full, set[Any]()
+    monkeypatch.setattr(np, "arange", lambda a, b=None, step=None, dtype=np.int32: arange(
+        a, b, step, dtype))
+    monkeypatch.setattr(np, "full", lambda size, value, dtype=np.int32: full(size, value, dtype))
+    monkeypatch.setattr("fastbp.network.launch", lambda *args: given.update(
+        x.dtype for x in args if isinstance(x, np.ndarray)))
+    classifier().jacobian(clusters(20)[0])
+    assert np.dtype(np.int64) in given and np.dtype(np.int32) not in given
+
+
 def test_rows_of_any_shape_under_flatten(tmp_path: Any) -> None:
     rng = np.random.default_rng(0)
     images, T = rng.random((60, 4, 5)), rng.integers(0, 3, 60)
