@@ -122,7 +122,9 @@ def _same(network: Network, given: dict[str, Any], optimizer: Optimizer) -> Run 
             and ([*map(id, given.values())] == [*map(id, earlier.values())]
                  or ([*map(type, given.values())] == [*map(type, earlier.values())]
                      and given == earlier))
-            and (optimizer is run.optimizer or run.keeps(optimizer))
+            # One of another type may keep the same state, and be decoupled or of Python alone.
+            and (optimizer is run.optimizer
+                 or (type(optimizer) is type(run.optimizer) and run.keeps(optimizer)))
             and optimizer.n_slots * network.params.size == run.slots.size
             and optimizer.weight_decay == run.rules.weight_decay)
     return run if same else None

@@ -345,3 +345,22 @@ def test_constants_of_the_optimizer_are_those_of_the_call() -> None:
         nets[0].partial_fit(X, T, batch_size=500, optimizer=optimizer)
         nets[1].fit(X, T, epochs=1, warm_start=True, batch_size=500, optimizer=optimizer)
         same(*nets)
+
+
+class Decoupled(fastbp.Adam):
+    decoupled = True
+    family = fastbp.Adam  # type: ignore[assignment]
+
+
+class OfPython(Decoupled):
+    def update(self, params: Any, *rest: Any) -> None:
+        params += 1
+
+
+@pytest.mark.parametrize("kind", [Decoupled, OfPython])
+def test_another_optimizer_of_the_family_does_its_own(kind: Any) -> None:
+    nets = network(), network()
+    for optimizer in [rule(0.01, weight_decay=0.1) for rule in (fastbp.Adam, kind) * 2]:
+        nets[0].partial_fit(X, T, optimizer=optimizer)
+        nets[1].fit(X, T, epochs=1, warm_start=True, optimizer=optimizer)
+        same(*nets)
