@@ -120,7 +120,6 @@ def test_parameters_and_their_average_change_places_as_a_whole(
     assert (last.raw != last.average).any()
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer on this system")
 def test_sizes_of_steps_are_of_one_optimizer_wherever_they_were_interrupted() -> None:
     rules, left, line = (fastbp.Adam(0.01), fastbp.Adam(0.02, beta1=0.5)), 0, 0
 
@@ -150,6 +149,7 @@ def test_sizes_of_steps_are_of_one_optimizer_wherever_they_were_interrupted() ->
     assert line > 9
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer on this system")
 def test_who_waits_for_an_item_can_be_interrupted() -> None:
     """At any moment; a Semaphore of Python's may be left so that nobody is woken again."""
     def items() -> Iterator[int]:
