@@ -35,6 +35,9 @@ class _Picked(Loss):
     kernel = picked
 
 
+_PICKED = _Picked("sum")
+
+
 def input_gradient(network: Network, X: Any, T: Any) -> Array:
     """dE/dX of the error that ``network.loss(X, T)`` gives.
 
@@ -88,9 +91,6 @@ def jacobian(network: Network, X: Any) -> Array:
         labels = np.full(len(X), j, np.int64)
         _back(network, len(network.layers), _PICKED, X, labels, 1.0, J[:, j])
     return J
-
-
-_PICKED = _Picked("sum")
 
 
 def _back(network: Network, n_layers: int, loss: Loss, X: Array, T: Array, scale: float,

@@ -47,7 +47,9 @@ class StepSizes:
         sizes = np.empty((count, 3))
         sizes[:, 2] = rates(count)
         sizes[:, :2] = optimizer.sizes(sizes[:, 2], np.arange(first, first + count))
-        if settings is None or settings != known:
-            hyper = optimizer.hyper().copy()  # a user's own may always give the same array
+        if settings is None:  # a user's own may always give the same array, whatever has changed
+            return sizes, optimizer.hyper().copy()
+        if settings != known:
+            hyper = optimizer.hyper()
         self._made = settings, first, sizes, hyper
         return sizes[:n_steps], hyper

@@ -364,3 +364,11 @@ def test_another_optimizer_of_the_family_does_its_own(kind: Any) -> None:
         nets[0].partial_fit(X, T, optimizer=optimizer)
         nets[1].fit(X, T, epochs=1, warm_start=True, optimizer=optimizer)
         same(*nets)
+
+
+def test_sizes_of_a_long_call_are_not_kept() -> None:
+    """They would stay with the network, and go into its pickle."""
+    net = network()
+    net.fit(X, T, epochs=3000, batch_size=120, n_threads=1)
+    assert net.last_run is not None
+    assert len(pickle.dumps(net.last_run._sizes)) < 4000

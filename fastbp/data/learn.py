@@ -276,9 +276,9 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
         if wanted:
             wanted.add(column(piece, wanted.name), rows)
         rows += rows_of(piece)
-    found = {name: words.counts for name, words in features.words.items()}
+    found: dict[str, Collection[Any]] = {n: own.counts for n, own in features.words.items()}
     if wanted and wanted.values and wanted.words and guessed:
-        found[wanted.name] = Counter(map(str, wanted.values))
+        found[wanted.name] = wanted.values
     for name, words in found.items():
         if name not in categorical and (odd := among_numbers(words)):
             warnings.warn(f"column {name!r} is taken for {len(words)} categories{odd}",
