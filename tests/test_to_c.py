@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -214,6 +215,12 @@ def test_it_is_cpp_too(tmp_path: Path) -> None:
     network = exports.shaken(fastbp.Network([fastbp.Dense(9, 2)], "softmax_cross_entropy"))
     to_c(exports.model(network, classes=["n", "j"]), tmp_path / "m.cpp")
     subprocess.run(["g++", "-Wall", "-Wextra", "-Werror", "-c", "m.cpp"], cwd=tmp_path, check=True)
+
+
+def test_the_top_says_where_missing_values_may_be() -> None:
+    source = to_c(exports.model(fastbp.Network([fastbp.Dense(9, 1)], "mse")))
+    told: dict[str, str] = dict(re.findall(r"x\[(\d)\]: (.*)", source))
+    assert [i for i in told if "or NaN for missing" in told[i]] == ["1", "2", "5"]
 
 
 def test_weights_are_written_to_the_last_bit() -> None:

@@ -61,10 +61,10 @@ def inputs_of(parts: Parts) -> End:
     end.defines["N_IN"] = len(columns)
     at, cases, used = 0, [], set()
     for i, column in enumerate(columns):
+        hole = "" if column.fill is None else " or NaN for missing"
         if type(column).__name__ != "Categorical":
             end.body.append(f"a[{at}] = {_scaled(column, f'x[{i}]')};")
-            end.about.append(f"x[{i}]: {literally(column.name)}, a number"
-                             f"{'' if column.fill is None else ' or NaN for missing'}")
+            end.about.append(f"x[{i}]: {literally(column.name)}, a number{hole}")
             at += 1
             continue
         places, kind = list(column.categories), column.encoding
@@ -73,7 +73,8 @@ def inputs_of(parts: Parts) -> End:
         end.body.append(f"${{name}}_{kind}(x[{i}], a + {at}, {len(places)}, {fill}, {lowest});")
         listed = ", ".join(f"{k} {place}" for k, place in enumerate(places[:20]))
         listed += ", ..." if len(places) > 20 else ""
-        end.about.append(literally(f"x[{i}]: {column.name}, the place of its word: {listed}"))
+        end.about.append(literally(f"x[{i}]: {column.name}, the place of its word{hole}: "
+                                   f"{listed}"))
         end.tables.append(words(f"${{name}}_words_{i}", places, "static const char *const"))
         cases.append(f"    case {i}:\n        words = ${{name}}_words_{i};\n"
                      f"        count = {len(places)};\n        break;\n")
