@@ -188,6 +188,7 @@ def test_bundled_names_and_tables_in_memory() -> None:
     ("a.csv", b"x,y\n", "has a header but no rows"),
     ("a.csv", b"x;y;z\n1;2;3\n", r"one column found, 'x;y;z', with delimiter ','.*delimiter=';'"),
     ("a.tsv", b"x,y\n1,2\n", r"one column found.*delimiter=','"),
+    ("a.csv", "\ufeffx;größe\r\n1,5;2\r\n".encode(), r"one column found, 'x;größe',.*='\;'"),
     ("a.csv", "x,größe\n1,2\n".encode("latin-1"), "the header is not UTF-8: save the file as"),
     ("a.csv", "x,y\n1,café\n".encode("latin-1"), "is not UTF-8, save it as UTF-8.*'y'"),
     ("a.csv", "\ufeffx\ty\n1\t2\n".encode("utf-16-le"), "is UTF-16, save it as UTF-8"),

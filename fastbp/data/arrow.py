@@ -163,7 +163,7 @@ class TextFile(Table):
         other = next((d for d in ",;\t|" if d in header and d != self.delimiter), None)
         if other is not None:
             raise ValueError(f"{self.path}: one column found, {header!r}, with delimiter "
-                             f"{self.delimiter!r}; is it delimiter={other!r}?")
+                             f"{self.delimiter!r}; is it delimiter={other!r}?") from None
 
     def _bytes(self) -> Any:
         return _pyarrow().input_stream(str(self.path),
@@ -188,6 +188,10 @@ class TextFile(Table):
         if "straddling" in words:
             raise ValueError(f"{self.path}: row {row} (counted from 0) is longer than 4 MiB: does "
                              "a quote open there that never closes?") from None
+        if "Expected 1 columns" in words:  # the delimiter is in the rows alone, as a decimal comma
+            with self._bytes() as file:
+                header = file.read(_BUFFER_BYTES).decode("utf-8-sig", "replace").lstrip()
+            self._one_column(header.splitlines()[0])
         found = re.search(r"CSV column #(\d+): (?:Row #(\d+): )?.*(?:UTF8|value '(.*)')", words,
                           re.DOTALL)
         if not found:
