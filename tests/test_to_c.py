@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp.data import Categorical, Numeric
 from fastbp.io.c import identifier, to_c
 from fastbp.io.c_layers import CALLS, HELPERS
 from fastbp.layers import LAYERS
@@ -221,6 +222,12 @@ def test_the_top_says_where_missing_values_may_be() -> None:
     source = to_c(exports.model(fastbp.Network([fastbp.Dense(9, 1)], "mse")))
     told: dict[str, str] = dict(re.findall(r"x\[(\d)\]: (.*)", source))
     assert [i for i in told if "or NaN for missing" in told[i]] == ["1", "2", "5"]
+
+
+def test_columns_of_a_frame_without_names_have_their_numbers() -> None:
+    columns = fastbp.data.Preprocessor([Numeric(0), Categorical(1, ("n", "j"))])  # type: ignore[arg-type]
+    source = to_c(fastbp.Model(fastbp.Network([fastbp.Dense(3, 1)], "mse"), columns))
+    assert "x[0]: 0, a number\n" in source and "x[1]: 1, the place of its word: 0 n" in source
 
 
 def test_weights_are_written_to_the_last_bit() -> None:

@@ -64,7 +64,7 @@ def inputs_of(parts: Parts) -> End:
         hole = "" if column.fill is None else " or NaN for missing"
         if type(column).__name__ != "Categorical":
             end.body.append(f"a[{at}] = {_scaled(column, f'x[{i}]')};")
-            end.about.append(f"x[{i}]: {literally(column.name)}, a number{hole}")
+            end.about.append(literally(f"x[{i}]: {column.name}, a number{hole}"))
             at += 1
             continue
         places, kind = list(column.categories), column.encoding
