@@ -183,6 +183,15 @@ def test_bundled_names_and_tables_in_memory() -> None:
         data.learn(pa.table({"a": [1, 2]}))
 
 
+@pytest.mark.parametrize("names", [np.array, pd.Index, pd.Series])
+def test_names_of_columns_may_be_an_array(names: Any) -> None:
+    t = {"a": [1, 2, 1, 2], "b": [3, 4, 5, 6], "c": [0.5, 1.0, 1.5, 2.0], "y": [0, 1, 0, 1]}
+    found = data.learn(t, "y", categorical=names(["a", "b"]), drop=names(["c"])).preprocessor
+    assert found == data.learn(t, "y", categorical=["a", "b"], drop=["c"]).preprocessor
+    assert list(data.open_table("iris").read(names(["target"]))) == list(
+        data.open_table("iris").read(["target"]))
+
+
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("a.csv", b"", "is an empty file"), ("a.parquet", b"", "is an empty file"),
     ("a.csv", b"x,y\n", "has a header but no rows"),

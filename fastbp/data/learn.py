@@ -243,8 +243,9 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     for option, names in lists.items():
         if isinstance(names, str) or not isinstance(names, Collection):
             raise TypeError(f"{option} must be a sequence of column names, got {names!r}")
+    categorical, numeric, drop = map(list, lists.values())  # also of an Index or a Series
     table = open_table(source)
-    for names in (*lists.values(), [n for n in by_column if n],
+    for names in (categorical, numeric, drop, [n for n in by_column if n],
                   [] if target is None else [target]):
         table.check(names)
     for name in table.kinds:

@@ -92,6 +92,7 @@ class Table:
         OSError
             If it cannot be read.
         """
+        columns = None if columns is None else list(columns)  # of an Index, say
         if rows is None:
             rows = max(1, min(ROWS, NUMBERS // max(1, len(columns or self.kinds))))
         rows = check_size(rows, "rows")
