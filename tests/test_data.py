@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -181,6 +182,13 @@ def test_bundled_names_and_tables_in_memory() -> None:
     with pytest.raises(TypeError, match=r"of pandas, got .*pyarrow\.lib\.Table'>: give its "
                                         r"\.to_pandas\(\) or \.to_pydict\(\)"):
         data.learn(pa.table({"a": [1, 2]}))
+
+
+@pytest.mark.parametrize("classes", [[3, 5], [False, True], [0.5, 1.0], ["a", "b"]])
+def test_classes_may_be_an_array(classes: list[Any]) -> None:
+    target = data.Target("y", "classification", np.array(classes))  # type: ignore[arg-type]
+    again = data.Target.from_dict(json.loads(json.dumps(target.to_dict())))
+    assert again.classes == classes and list(map(type, again.classes)) == list(map(type, classes))
 
 
 @pytest.mark.parametrize("names", [np.array, pd.Index, pd.Series])

@@ -48,7 +48,8 @@ class Target:
     def __init__(self, name: str, task: str, classes: Sequence[Class] | None = None,
                  mean: float = 0.0, scale: float = 1.0) -> None:
         self.name, self.task = name, check_choice(task, "task", TASKS)
-        self.classes = None if classes is None else list(classes)
+        self.classes = None if classes is None else [  # plain ones, for the model file
+            value.item() if isinstance(value, np.generic) else value for value in classes]
         self.mean, self.scale = float(mean), float(scale)
         if (self.classes is None) != (task == "regression"):
             raise ValueError(f"target {name!r}: classes are for classification, and there they "
