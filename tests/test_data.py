@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -755,6 +756,8 @@ X3 = np.arange(3)
      "too many classes; nearly all are numbers, beside 'n/a': leave"),
     ({"x": [1, np.inf, 2], "y": X3}, {}, "'x' holds infinity in row 1"),
     ({"x": np.array(["2020-01-01"] * 3, "M8[D]"), "y": X3}, {}, r"dates or times.*drop=\['x'\]"),
+    ({"x": [date(2020, 1, 1), None, date(2020, 1, 2)], "y": X3}, {}, "'x' holds dates or times"),
+    ({"x": pd.date_range("2020", periods=3, tz="UTC"), "y": X3}, {}, "'x' holds dates or times"),
     ({"x": [(1,), (2,), (3,)], "y": X3}, {}, "must be 1-D|neither numbers"),
     ({"x": X3, "y": X3}, {"missing": "guess"}, "missing must be one of"),
     ({"x": X3, "y": X3}, {"task": "art"}, "task must be one of"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,8 @@ def kind_of(values: Array) -> str:
         return "boolean"
     if all(issubclass(kind, (int, float, np.number, Decimal)) for kind in kinds):
         return "numeric"
+    if all(issubclass(kind, (date, time, timedelta)) for kind in kinds):
+        return "datetime"  # as pandas has dates alone, and times with a zone
     return "categorical" if kinds <= {str, np.str_} else "other"
 
 
