@@ -355,6 +355,9 @@ def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "g.npz", X=np.ones((3, 2)), y=np.ones(2))
     with pytest.raises(ValueError, match="X has 3 rows, y has 2"):
         data.open_table(tmp_path / "g.npz")
+    np.savez(tmp_path / "g.npz", X=np.ones((3, 2)), y=np.ones((3, 4)))
+    with pytest.raises(ValueError, match=r"g\.npz: X has 3 rows, y has shape \(3, 4\)"):
+        data.open_table(tmp_path / "g.npz")
     np.savez(tmp_path / "h.npz", X=np.ones((0, 3)), y=np.ones(0))
     with pytest.raises(ValueError, match=r"h\.npz: X has no values, its shape is \(0, 3\)"):
         data.open_table(tmp_path / "h.npz")

@@ -95,7 +95,9 @@ def archive(path: Path) -> Arrays:
         X = arrays["X"].reshape(len(arrays["X"]), -1)
         others = {"y": arrays["y"].reshape(-1)} if "y" in arrays else {}
         if others and len(others["y"]) != len(X):
-            raise ValueError(f"{path}: X has {len(X)} rows, y has {len(others['y'])}")
+            y = arrays["y"]
+            raise ValueError(f"{path}: X has {len(X)} rows, y has "
+                             f"{len(y) if y.ndim == 1 else f'shape {y.shape}'}")
         names = [f"x{i}" for i in range(X.shape[1])]
         return Arrays(Matrix(names, X, others), str(path), "y" if others else None)
     if any(a.ndim != 1 for a in arrays.values()) or not arrays:
