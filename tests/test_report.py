@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -320,6 +321,12 @@ def test_the_task_says_what_is_judged_whatever_the_outputs_look_like() -> None:
 
 def test_a_history_of_validation_alone() -> None:
     assert "Rows a second" in report.html(Report("", {"val_samples_per_s": [2.0]}))
+
+
+def test_a_history_is_a_series_too_and_may_end_in_a_hole() -> None:
+    figures = {"loss": pd.Series([1.0, 0.25]), "val_loss": [0.5, None]}  # as JSON has NaN
+    page = re.sub("<[^>]*>|\\s", "", report.html(Report("", figures)))
+    assert "lasttrainingloss0.25lastvalidationlossNaN" in page
 
 
 def test_trouble_is_told(pages: dict[str, Path]) -> None:

@@ -106,7 +106,8 @@ def _headline(report: Report, outcome: Outcome | None) -> list[tuple[str, str]]:
     known = curves.series(report.history)
     for name, label in (("loss", "last training loss"), ("val_loss", "last validation loss")):
         if len(known.get(name, ())) and len(found) < 7:
-            found.append((label, number(float(report.history[name][-1]), 3)))
+            values = np.array(report.history[name], np.float64).reshape(-1)  # infinity as such
+            found.append((label, number(float(values[-1]), 3)))
     epochs = max(map(len, known.values()), default=0)
     if epochs:
         found.append(("epochs", f"{epochs:,}"))
