@@ -94,6 +94,9 @@ BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
         ["--validation-split 0.9 of 3 rows leave none"]),
     "no validation file": ("d.csv", table, ["--target", "y", "--validation", "v.csv"],
                            ["--validation v.csv"]),
+    "a row of the validation file": ("d.csv", lambda p: (
+        table(p), table(p.with_name("v.csv"), colour=["pink"] * 200)),
+        ["--target", "y", "--validation", "v.csv"], ["--validation v.csv: column 'colour' holds"]),
 }
 
 

@@ -184,8 +184,13 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor,
     """The rows of ``--validation``."""
     if settings["validation"] is None:
         return None
-    return features_of(opened(settings["validation"], settings["delimiter"]), preprocessor,
-                       target)
+    table = opened(settings["validation"], settings["delimiter"])
+    try:
+        return features_of(table, preprocessor, target)
+    except ValueError as error:  # a row of which of the two files?
+        if table.label in str(error):
+            raise
+        raise ValueError(f"--validation {table.label}: {error}") from error
 
 
 def features_of(table: Table, preprocessor: Preprocessor, target: Target) -> Rows:
