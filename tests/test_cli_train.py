@@ -137,6 +137,29 @@ def test_formats_of_tables(kind: str, run: Here) -> None:
     assert (done.json["rows"], done.json["output"]) == (160, "fastbp-d")
 
 
+@pytest.mark.parametrize("way", ["--no-stream", "--stream"])
+def test_words_said_to_be_missing_are_so_for_the_model(way: str, run: Here) -> None:
+    hole = np.arange(200) % 7 == 3
+    for name, word in (("d", "?"), ("clean", "")):
+        table(run.folder / f"{name}.csv", x=np.where(hole, word, np.arange(200) / 100))
+    options = ("--target", "kind", *QUICK, way)
+    assert "--missing" in run.fails("train", "clean.csv", *options)
+    done = run("train", "d.csv", *options)
+    assert "leave such cells empty, or in text name them (--na '?')" in done.err
+    options = (*options, "--missing", "impute", "--validation-split", "0.3")
+    assert run("train", "d.csv", *options, "--na", "?", "-o", "said").status == 0
+    assert run("train", "clean.csv", *options, "-o", "clean").status == 0
+    np.testing.assert_array_equal(params(run.folder / "said"), params(run.folder / "clean"))
+    for command, more in (("predict", ()), ("evaluate", ("--json",))):
+        said = run(command, "said", "d.csv", *more)
+        assert said.status == 0 and said.out, said.err
+        clean = run(command, "clean", "clean.csv", *more).out
+        assert said.out == clean.replace("clean.csv", "d.csv").replace("clean", "said"), command
+    assert "missing     '?'" in run("info", "said").out.splitlines()
+    assert run("train", "--config", "said/config.toml", "-o", "again", "-q").status == 0
+    np.testing.assert_array_equal(params(run.folder / "said"), params(run.folder / "again"))
+
+
 def test_statistics_come_from_training_rows_alone(run: Here) -> None:
     data = table(run.folder / "d.csv", 100)
     assert run("train", data, "--target", "kind", *QUICK).status == 0

@@ -93,6 +93,27 @@ def test_words_for_nothing_are_those_of_pandas(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["n"], expected["n"])
 
 
+def test_words_said_to_be_missing_are(tmp_path: Path) -> None:
+    path, clean = tmp_path / "t.csv", tmp_path / "clean.csv"
+    lines = ["n,w,b,z,y", "1,u,true,3,1", "?,-,?,-,0", "3,v,false,?,1", "?,u,true,5,0"]
+    path.write_text("\n".join(lines) + "\n")
+    clean.write_text("\n".join(lines).replace("?", "").replace("-", "") + "\n")
+    table = data.open_table(path, na_values=["?", "-"])
+    assert table.kinds == data.open_table(clean).kinds | {"z": "numeric"}
+    learned, expected = data.learn(table, "y"), data.learn(str(clean), "y")
+    pre = Preprocessor.from_dict(learned.preprocessor.to_dict())
+    assert pre == learned.preprocessor != expected.preprocessor
+    assert pre.columns == expected.preprocessor.columns
+    X = expected.preprocessor.transform(data.open_table(clean).read())
+    # The words go with what was learnt, and with a stream.
+    np.testing.assert_array_equal(pre.transform(pre.typed(data.open_table(path)).read()), X)
+    found = [block[0] for block in data.TableStream(path, pre, learned.target).blocks(0, 0, False)]
+    np.testing.assert_array_equal(np.concatenate(found), X)
+    one = data.open_table(path, na_values="?").typed(text=["n"])
+    assert one.typed(na_values=["-"]).read()["n"].tolist() == ["1", None, "3", None]
+    assert one.kinds["z"] == "categorical"
+
+
 def test_dictionaries_are_categories_and_decimals_numbers(tmp_path: Path) -> None:
     import decimal
 
@@ -347,6 +368,12 @@ def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     with pytest.raises(ValueError, match="delimiter"):
         data.open_table(tmp_path / "a.csv", delimiter="::")
+    for unfit in (3, [None], {"?": 1, 2: 3}):
+        with pytest.raises(TypeError) as caught:
+            data.open_table(tmp_path / "a.csv", na_values=unfit)
+        assert str(caught.value) == f"na_values must be words, got {unfit!r}"
+    with pytest.raises(ValueError, match=r"^na_values are words of text files, got '\?' for iris"):
+        data.open_table("iris", na_values="?")
     with pytest.raises(ValueError, match=r"column 'z' is missing: .*a\.csv has 'x', 'y'"):
         data.open_table(tmp_path / "a.csv").read(["z"])
     np.save(tmp_path / "f.npy", np.asfortranarray(np.ones((4, 3))))
@@ -969,7 +996,8 @@ def test_words_among_numbers_are_told(tmp_path: Path) -> None:
         data.learn(str(path), "y")
     assert sorted(str(w.message) for w in told) == [
         f"column {name!r} is taken for {count} categories; nearly all are numbers, beside '?': "
-        "leave such cells empty, and the column is one of numbers"
+        "leave such cells empty, or in text name them (na_values=['?']), and the column is one of "
+        "numbers"
         for name, count in (("age", 51), ("y", 41))]
     assert {w.filename for w in told} == {__file__}
     with warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import re
@@ -26,8 +27,9 @@ _MOMENT = 0.01
 #: Arguments that the library's messages name, as in drop=['x'], and the options that they are.
 _OPTIONS = {"drop": "--ignore", "categorical": "--categorical", "missing": "--missing",
             "unknown": "--unknown", "delimiter": "--delimiter",
-            "max_categories": "--max-categories"}
-_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?:\[?(['\"])(.*?)\2\]?|(\d+))")
+            "max_categories": "--max-categories", "na_values": "--na"}
+_WORD = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(\d+|{_WORD}|\[{_WORD}(?:, {_WORD})*\])")
 
 
 class Diverged(Exception):
@@ -86,7 +88,9 @@ def _fail(error: Any, status: int = FAILED) -> int:
 
 
 def _option(found: re.Match[str]) -> str:
-    return f"{_OPTIONS[found[1]]} {found[4] or shlex.quote(found[3])}"
+    given = ast.literal_eval(found[2])
+    return " ".join(f"{_OPTIONS[found[1]]} {shlex.quote(str(value))}" for value in (
+        given if isinstance(given, list) else [given]))
 
 
 def of_file(error: OSError) -> str:

@@ -30,6 +30,8 @@ def command(model: str, as_json: bool) -> None:
         click.echo(f"{name:18}{value}  ({entries['scores_on']})")
     for column in entries["columns"]:
         click.echo(f"column      {plain(column['name'])}: {plain(column['what'])}")
+    if entries["na"]:
+        click.echo(f"missing     {plain(', '.join(map(repr, entries['na'])))}")
     if entries["target"] is not None:
         target = entries["target"]
         what = ", ".join(map(str, target["classes"])) if target["classes"] else (
@@ -50,7 +52,9 @@ def _entries(found: Any, path: str) -> dict[str, Any]:
             "layers": [repr(layer) for layer in network.layers],
             "loss": repr(network.loss_function), "dtype": network.dtype.name,
             "inputs": network.n_in, "outputs": network.n_out, "parameters": network.n_params,
-            "columns": columns, "target": None if found.target is None else {
+            "columns": columns,
+            "na": list(found.preprocessor.na_values) if found.preprocessor else [],
+            "target": None if found.target is None else {
                 k: v for k, v in found.target.to_dict().items() if k != "format"},
             "fastbp": found.info.get("fastbp"), "created": found.info.get("created"),
             "rows": found.info.get("rows"), "scores": found.info.get("scores") or {},

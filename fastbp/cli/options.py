@@ -54,6 +54,9 @@ def _data() -> list[Option]:
                 help="Categories that predict meets first."),
         _option("Data", "--missing", type=click.Choice(["refuse", "impute"]), default="refuse",
                 help="Missing values; impute: mean or commonest."),
+        _option("Data", "--na", metavar="WORD", multiple=True,
+                help="Word of a text file that stands for a missing value, such as '?'; can be "
+                     "given again."),
         _option("Data", "--standardise/--no-standardise", default=None,
                 help="Numbers to mean 0, spread 1; by default except for bundled images."),
         _option("Data", "--delimiter", type=Character(),

@@ -68,7 +68,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
     ValueError, OSError, ImportError
         If the data cannot be read or is unfit: names file, column and row.
     """
-    table = opened(settings["data"], settings["delimiter"])
+    table = opened(settings["data"], settings["delimiter"], settings["na"])
     target = table.target if settings["target"] is None else settings["target"]
     if target is None:
         raise ValueError(f"--target is needed: {table.label} has {some(table.names)}")
@@ -85,12 +85,12 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
     return make(settings, table, learned.preprocessor, own, learned.n_rows)
 
 
-def opened(data: str, delimiter: str | None = None) -> Table:
+def opened(data: str, delimiter: str | None = None, na_values: Sequence[str] = ()) -> Table:
     """The table of a file or name; a missing one says what else there would be."""
     if data not in datasets.DATASETS and not Path(data).exists():
         raise FileNotFoundError(f"{data}: no such file, nor a bundled data set "
                                 f"({', '.join(datasets.DATASETS)})")
-    return open_table(data, delimiter=delimiter)
+    return open_table(data, delimiter=delimiter, na_values=na_values)
 
 
 def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
@@ -138,7 +138,8 @@ def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> P
     again = learn(part, None, **_learning(settings, part) | {
         "task": "auto", "categorical": (), "drop": [n for n in part.names if n not in numbers]})
     by_name = {entry.name: entry for entry in again.preprocessor.columns}
-    return Preprocessor([by_name.get(entry.name, entry) for entry in seen.columns])
+    return Preprocessor([by_name.get(entry.name, entry) for entry in seen.columns],
+                        seen.na_values)
 
 
 def rows_at(columns: Columns, at: Array) -> Columns:
@@ -234,10 +235,12 @@ class Share(Table):
         self.table, self.low, self.high, self.seed = table, low, high, seed
         self.label, self.kinds, self.n_parts = table.label, table.kinds, table.n_parts
         self.part_bytes, self.any_row = table.part_bytes, _TRAINED
+        self.na_values = table.na_values
 
-    def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
-        """The same with these columns read as text or as numbers."""
-        return Share(self.table.typed(text, numbers), self.low, self.high, self.seed)
+    def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = (),
+              na_values: Sequence[str] = ()) -> Table:
+        """The same of the table typed so."""
+        return Share(self.table.typed(text, numbers, na_values), self.low, self.high, self.seed)
 
     def part(self, index: int, columns: Sequence[str] | None = None,
              rows: int = ROWS) -> Iterator[Columns]:

@@ -131,13 +131,15 @@ class TextFile(Table):
     the top binds nothing below.
     """
 
-    def __init__(self, path: Path, delimiter: str | None = None) -> None:
+    def __init__(self, path: Path, delimiter: str | None = None,
+                 na_values: Sequence[str] = ()) -> None:
         if delimiter is None:
             delimiter = "\t" if ".tsv" in [end.lower() for end in path.suffixes] else ","
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise ValueError(f"delimiter must be one character, got {delimiter!r}")
         self.path, self.label, self.delimiter = path, str(path), delimiter
-        self.given = frozenset[str]()  # columns of numbers that are known as such
+        self.na_values = tuple(na_values)
+        self.given = dict[str, Any]()  # types of columns that are known
         pa = _pyarrow()
         with _reading(path, "CSV"), self._bytes() as file:
             if file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE):
@@ -181,7 +183,8 @@ class TextFile(Table):
                              invalid_row_handler=odd),
             csv.ConvertOptions(
                 column_types=types, strings_can_be_null=True, include_columns=list(columns),
-                null_values=[*csv.ConvertOptions().null_values, "None", "<NA>"]))  # as pandas
+                null_values=[*csv.ConvertOptions().null_values, "None", "<NA>",  # as pandas
+                             *self.na_values]))
 
     def _explain(self, words: str, row: int = 0) -> None:
         """Say what pyarrow says of the text in words of the table."""
@@ -204,13 +207,14 @@ class TextFile(Table):
         if re.search("[\r\n]", value):
             self._check_quotes()
         value = repr(value if len(value) < 50 else value[:50] + "...")
-        if name in self.given:
+        if self.given.get(name) == _pyarrow().float64():
             raise ValueError(f"{self.path}: column {name!r} must hold numbers, got {value}{where}"
                              ) from None
         kind = {"numeric": "numbers", "boolean": "true and false"}.get(
             self.kinds[name], "dates or times")
+        gone = f"such words as missing (na_values=[{value}]), or " if len(value) < 20 else ""
         raise ValueError(f"{self.path}: column {name!r} was taken for {kind} from the first 4 MiB "
-                         f"and holds {value}{where}: name it as categorical "
+                         f"and holds {value}{where}: name {gone}it as categorical "
                          f"(categorical=[{name!r}])") from None
 
     def _check_quotes(self) -> None:
@@ -232,13 +236,19 @@ class TextFile(Table):
             raise ValueError(f"{self.path}: the quote that opens column {last!r} in row {row} "
                              "(counted from 0) never closes") from None
 
-    def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
-        """The same with these columns read as text or as numbers."""
-        pa, other = _pyarrow(), copy.copy(self)
+    def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = (),
+              na_values: Sequence[str] = ()) -> Table:
+        """The same with these columns read as text or as numbers, and these words more as missing
+        values: without them a column may be one of numbers."""
+        pa, words = _pyarrow(), dict.fromkeys([*self.na_values, *na_values])
+        other = copy.copy(self)
+        if len(words) > len(self.na_values):
+            other = TextFile(self.path, self.delimiter, list(words))
         wanted = {name: pa.string() for name in text} | {name: pa.float64() for name in numbers}
-        wanted = {name: kind for name, kind in wanted.items() if name in self.kinds}
-        other._types, other.given = self._types | wanted, self.given.union(numbers)
-        other.kinds = self.kinds | {name: _kind(kind) for name, kind in wanted.items()}
+        other.given = self.given | {name: kind for name, kind in wanted.items()
+                                    if name in self.kinds}
+        other._types = other._types | other.given
+        other.kinds = other.kinds | {name: _kind(kind) for name, kind in other.given.items()}
         return other
 
     def part(self, index: int, columns: Sequence[str] | None = None,

@@ -206,11 +206,11 @@ def among_numbers(words: Iterable[Any]) -> str:
     """What to say of different words that are nearly all numbers, such as those of a column where
     "?" is a missing value; nothing of others."""
     words = list(map(str, words))
-    others = sorted(word for word in words if not _is_number(word))
-    if not 0 < 10 * len(others) <= len(words):
+    others = sorted(word for word in words if not _is_number(word))[:3]
+    if not 0 < 10 * sum(not _is_number(word) for word in words) <= len(words):
         return ""
-    return (f"; nearly all are numbers, beside {', '.join(map(repr, others[:3]))}: leave such "
-            "cells empty, and the column is one of numbers")
+    return (f"; nearly all are numbers, beside {', '.join(map(repr, others))}: leave such cells "
+            f"empty, or in text name them (na_values={others}), and the column is one of numbers")
 
 
 def _is_number(word: str) -> bool:

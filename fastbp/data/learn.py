@@ -286,7 +286,8 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
                           stacklevel=2)
     learned = features.done(standardize=standardize, impute=impute, encoding=by_column,
                             unknown=unknown)
-    return Learned(Preprocessor(learned), wanted.done(rows) if wanted else None, rows)
+    return Learned(Preprocessor(learned, table.na_values),
+                   wanted.done(rows) if wanted else None, rows)
 
 
 def _check_kinds(table: Table, target: str | None, kinds: dict[str, str]) -> None:

@@ -36,6 +36,8 @@ class Preprocessor:
     ----------
     columns : sequence of Numeric, Boolean, Categorical
         In the order of the features; one-hot columns are expanded in place.
+    na_values : sequence of str
+        Words that stand for missing values in text files, beside the usual.
 
     Attributes
     ----------
@@ -49,8 +51,8 @@ class Preprocessor:
         For no columns, one described twice, or what describes none.
     """
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self.columns = tuple(columns)
+    def __init__(self, columns: Sequence[Column], na_values: Sequence[str] = ()) -> None:
+        self.columns, self.na_values = tuple(columns), tuple(na_values)
         for entry in self.columns:
             if not isinstance(entry, (Numeric, Boolean, Categorical)):
                 raise TypeError("columns must hold Numeric, Boolean or Categorical, got "
@@ -174,15 +176,17 @@ class Preprocessor:
         return X
 
     def typed(self, table: Table) -> Table:
-        """``table``, whose columns are read as what they were in training."""
+        """``table``, whose columns and missing values are read as in training."""
         kinds = {entry.name: type(entry) for entry in self.columns}
         return table.typed([name for name, kind in kinds.items() if kind is Categorical],
-                           [name for name, kind in kinds.items() if kind is Numeric])
+                           [name for name, kind in kinds.items() if kind is Numeric],
+                           self.na_values)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
         kinds = {kind: name for name, kind in KINDS.items()}
-        return {"format": FORMAT,
+        words = {"na_values": list(self.na_values)} if self.na_values else {}
+        return {"format": FORMAT, **words,
                 "columns": [{"kind": kinds[type(c)], **asdict(c)} for c in self.columns]}
 
     @classmethod
@@ -199,12 +203,14 @@ class Preprocessor:
                              f"expected {FORMAT!r}")
         try:
             entries = [dict(entry) for entry in described["columns"]]
-            return cls([KINDS[entry.pop("kind")](**entry) for entry in entries])
+            return cls([KINDS[entry.pop("kind")](**entry) for entry in entries],
+                       described.get("na_values", ()))
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"preprocessing is damaged: {error!r}") from error
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Preprocessor) and self.columns == other.columns
+        return isinstance(other, Preprocessor) and (
+            self.columns, self.na_values) == (other.columns, other.na_values)
 
     def __hash__(self) -> int:
         return hash(self.columns)

@@ -8,7 +8,7 @@ record batches, ranges of rows; a part comes in pieces, so that no more than a p
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -50,6 +50,8 @@ class Table:
         Where kinds come from, if not from all rows, for messages.
     any_row : str
         Which rows it has, for messages.
+    na_values : tuple of str
+        Words that stand for missing values in text, beside the usual.
     """
 
     label: str = "table"
@@ -60,14 +62,17 @@ class Table:
     target: str | None = None
     looked_at: str = ""
     any_row: str = "any row"
+    na_values: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """Names of the columns."""
         return list(self.kinds)
 
-    def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Table:
-        """The same with these columns read as text or as numbers, where that is open."""
+    def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = (),
+              na_values: Sequence[str] = ()) -> Table:
+        """The same with these columns read as text or as numbers, and these words more as missing
+        values, where that is open."""
         return self
 
     def part(self, index: int, columns: Sequence[str] | None = None,
@@ -215,7 +220,8 @@ def bundled(name: str) -> Arrays:
     return Arrays(Matrix(names, data.X, {"target": labels}), name, "target")
 
 
-def open_table(source: Any, *, delimiter: str | None = None) -> Table:
+def open_table(source: Any, *, delimiter: str | None = None,
+               na_values: str | Collection[str] = ()) -> Table:
     """The table at a path, of a bundled name, or in memory.
 
     Parameters
@@ -225,6 +231,9 @@ def open_table(source: Any, *, delimiter: str | None = None) -> Table:
         .npy, .npz; a name in ``datasets.DATASETS``; a dict, a DataFrame of pandas.
     delimiter : str, optional
         One character between the fields of a text file; by default tab in .tsv, else comma.
+    na_values : str or collection of str
+        Words that stand for missing values in a text file, such as "?", beside those that always
+        do. What ``learn`` makes of the table knows them too.
 
     Raises
     ------
@@ -235,8 +244,19 @@ def open_table(source: Any, *, delimiter: str | None = None) -> Table:
     ImportError
         If reading needs a package that is missing; the message names the extra.
     """
-    if isinstance(source, Table):
-        return source
+    words = (na_values,) if isinstance(na_values, str) else na_values
+    if not isinstance(words, Collection) or not all(isinstance(word, str) for word in words):
+        raise TypeError(f"na_values must be words, got {na_values!r}")
+    table = source if isinstance(source, Table) else _opened(source, delimiter)
+    if words:
+        table = table.typed(na_values=list(words))
+        if not table.na_values:
+            raise ValueError(f"na_values are words of text files, got {na_values!r} for "
+                             f"{table.label}: make the values None or NaN there")
+    return table
+
+
+def _opened(source: Any, delimiter: str | None) -> Table:
     if isinstance(source, Mapping) or (hasattr(source, "keys") and hasattr(source, "columns")):
         return Arrays(source)
     if not isinstance(source, (str, os.PathLike)):
