@@ -149,8 +149,8 @@ def as_labels(T: Any, name: str, n_classes: int) -> Array:
         raise ValueError(f"{name} as class indices must be 1-D, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"{name} is empty: shape {array.shape}")
-    if array.dtype.kind not in "bui" and not np.array_equal(array, np.floor(array)):
-        raise TypeError(f"{name} as class indices must be integers, got {array[:3]}")
+    if array.dtype.kind not in "bui" and (broken := array != np.floor(array)).any():
+        raise TypeError(f"{name} as class indices must be integers, got {array[broken][:3]}")
     if array.dtype == np.int64 and array.view(np.uint64).max() < n_classes:  # no sign, or huge
         return np.ascontiguousarray(array)
     low, high = array.min(), array.max()

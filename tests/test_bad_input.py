@@ -88,6 +88,7 @@ TARGETS: list[tuple[Any, type[Exception], str]] = [
     (np.where(T[0] == T, -1, T), ValueError, "T holds label -1, outside [0, 4)"),
     (T + 0.5, TypeError, "T as class indices must be integers"),
     (T.astype(float) * np.nan, TypeError, "T as class indices must be integers"),
+    (np.append(T[:-1], 0.5), TypeError, "T as class indices must be integers, got [0.5]"),
     (np.eye(5)[T], ValueError, "T must have 4 columns, got shape (20, 5)"),
     (np.eye(4)[T] * np.nan, ValueError, "T holds nan at (0, 0)"),
     (T.astype(str), TypeError, "T must hold real numbers"),
