@@ -144,8 +144,7 @@ def test_words_said_to_be_missing_are_so_for_the_model(way: str, run: Here) -> N
         table(run.folder / f"{name}.csv", x=np.where(hole, word, np.arange(200) / 100))
     options = ("--target", "kind", *QUICK, way)
     assert "--missing" in run.fails("train", "clean.csv", *options)
-    done = run("train", "d.csv", *options)
-    assert "leave such cells empty, or in text name them (--na '?')" in done.err
+    assert "or in text name them (--na '?')" in run.fails("train", "d.csv", *options)
     options = (*options, "--missing", "impute", "--validation-split", "0.3")
     assert run("train", "d.csv", *options, "--na", "?", "-o", "said").status == 0
     assert run("train", "clean.csv", *options, "-o", "clean").status == 0
@@ -158,6 +157,21 @@ def test_words_said_to_be_missing_are_so_for_the_model(way: str, run: Here) -> N
     assert "missing     '?'" in run("info", "said").out.splitlines()
     assert run("train", "--config", "said/config.toml", "-o", "again", "-q").status == 0
     np.testing.assert_array_equal(params(run.folder / "said"), params(run.folder / "again"))
+
+
+def test_files_with_commas_before_fractions(run: Here) -> None:
+    rows = table(run.folder / "d.csv").read_text()
+    (run.folder / "e.csv").write_text(rows.replace(",", ";").replace(".", ","))
+    assert run("train", "d.csv", "--target", "y", *QUICK).status == 0
+    plain = run("predict", "fastbp-d", "d.csv").out, run("evaluate", "fastbp-d", "d.csv").out
+    assert "in text say so (--decimal ,)" in run.fails(
+        "train", "e.csv", "--delimiter", ";", "--target", "kind", *QUICK)
+    assert run("train", "e.csv", "--decimal", ",", "--target", "y", *QUICK,
+               "--validation", "e.csv", "-o", "v").status == 0
+    said = ("fastbp-d", "e.csv", "--decimal", ",")
+    assert (run("predict", *said).out, run("evaluate", *said).out) == plain
+    assert run("train", "e.csv", "--decimal", ",", "--target", "y", *QUICK, "-o", "e").status == 0
+    np.testing.assert_array_equal(params(run.folder / "e"), params(run.folder / "fastbp-d"))
 
 
 def test_statistics_come_from_training_rows_alone(run: Here) -> None:

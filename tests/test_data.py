@@ -93,6 +93,32 @@ def test_words_for_nothing_are_those_of_pandas(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["n"], expected["n"])
 
 
+def test_commas_before_fractions(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a;b;y\n1,5;-2,5e1;u\n2;;v\n-0,25;3;u\n")
+    (tmp_path / "t.tsv").write_text("a\tb\n1,5\t7\n")
+    table = data.open_table(tmp_path / "t.csv", decimal=",")
+    np.testing.assert_array_equal(np.column_stack([table.typed(na_values=["?"]).read()[name]
+                                                   for name in "ab"]),
+                                  [[1.5, -25], [2, np.nan], [-0.25, 3]])
+    assert data.open_table(tmp_path / "t.tsv", decimal=",").read()["a"] == 1.5
+    assert data.open_table(tmp_path / "t.csv", delimiter=";").kinds["a"] == "categorical"
+
+
+GROUPED = "without the commas in them: leave those out"
+DECIMAL = "where commas are decimal points: in text say so (decimal=',')"
+
+
+@pytest.mark.parametrize("words, said", [
+    ([f"{i},5" for i in range(20)], DECIMAL), ([f"{i},500" for i in range(20)], GROUPED),
+    ([f"0,{i}" for i in range(100, 120)], DECIMAL), (["3", "-1,2e-5", " ,5", "+4,"], DECIMAL),
+    ([*(f"{i},500,000" for i in range(1, 21)), "0,5"], GROUPED),
+    ([f"{i},{i},{i}" for i in range(20)], ""), ([f"{i},5 EUR" for i in range(20)], ""),
+    ([*(f"{i},5" for i in range(20)), "a", "b", "c"], "")])
+def test_numbers_with_commas_are_told(words: list[str], said: str) -> None:
+    assert columns.among_numbers(words) == (
+        said and f"; nearly all are numbers {said}, and the column is one of numbers")
+
+
 def test_words_said_to_be_missing_are(tmp_path: Path) -> None:
     path, clean = tmp_path / "t.csv", tmp_path / "clean.csv"
     lines = ["n,w,b,z,y", "1,u,true,3,1", "?,-,?,-,0", "3,v,false,?,1", "?,u,true,5,0"]
@@ -368,6 +394,10 @@ def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     with pytest.raises(ValueError, match="delimiter"):
         data.open_table(tmp_path / "a.csv", delimiter="::")
+    with pytest.raises(ValueError, match="delimiter and decimal must differ, both are ','"):
+        data.open_table(tmp_path / "a.csv", delimiter=",", decimal=",")
+    with pytest.raises(ValueError, match="decimal must be .*, got ';'"):
+        data.open_table(tmp_path / "a.csv", decimal=";")
     for unfit in (3, [None], {"?": 1, 2: 3}):
         with pytest.raises(TypeError) as caught:
             data.open_table(tmp_path / "a.csv", na_values=unfit)

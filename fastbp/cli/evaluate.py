@@ -14,11 +14,13 @@ from .kinds import Character, Count
 @click.argument("data")
 @click.option("--target", metavar="COL", help="Column with the truth; the model's own by default.")
 @click.option("--delimiter", type=Character(), help="Between the fields of a text file.")
+@click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True,
+              help="Before the fractions of numbers there.")
 @click.option("--batch-rows", type=Count(), default=65536, show_default=True,
               help="Rows in memory at a time.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
-def command(model: str, data: str, target: str | None, delimiter: str | None, batch_rows: int,
-            as_json: bool) -> None:
+def command(model: str, data: str, target: str | None, delimiter: str | None, decimal: str,
+            batch_rows: int, as_json: bool) -> None:
     """Scores of MODEL on DATA, by scikit-learn's metrics.
 
     Classes: accuracy, balanced accuracy, F1, log loss, area under the ROC curve, Brier score.
@@ -31,9 +33,10 @@ def command(model: str, data: str, target: str | None, delimiter: str | None, ba
     from .prepare import opened
 
     found = load_model(model)
-    own = models.target_of(found, target, opened(data, delimiter))
+    table = opened(data, delimiter=delimiter, decimal=decimal)
+    own = models.target_of(found, target, table)
     truth, output = [], []
-    for X, T in models.batches(found, data, delimiter, batch_rows, own):
+    for X, T in models.batches(found, table, batch_rows, own):
         assert T is not None
         numbers = own.task == "regression"
         truth.append(own.decode(T) if numbers else T)

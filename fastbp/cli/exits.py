@@ -27,7 +27,8 @@ _MOMENT = 0.01
 #: Arguments that the library's messages name, as in drop=['x'], and the options that they are.
 _OPTIONS = {"drop": "--ignore", "categorical": "--categorical", "missing": "--missing",
             "unknown": "--unknown", "delimiter": "--delimiter",
-            "max_categories": "--max-categories", "na_values": "--na"}
+            "max_categories": "--max-categories", "na_values": "--na",
+            "decimal": "--decimal"}
 _WORD = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(\d+|{_WORD}|\[{_WORD}(?:, {_WORD})*\])")
 

@@ -9,11 +9,10 @@ from .._validation import Array
 from ..data import Table, Target
 from ..data.columns import column, rows_of
 from ..model import Model
-from .prepare import opened
 
 
-def batches(model: Model, data: str, delimiter: str | None, rows: int,
-            target: Target | None = None) -> Iterator[tuple[Array, Array | None]]:
+def batches(model: Model, table: Table, rows: int, target: Target | None = None
+            ) -> Iterator[tuple[Array, Array | None]]:
     """(features, encoded targets or None) block by block.
 
     Raises
@@ -21,7 +20,6 @@ def batches(model: Model, data: str, delimiter: str | None, rows: int,
     ValueError, OSError
         If the table is unfit: names column and row.
     """
-    table = opened(data, delimiter)
     if target is not None:
         table = target.typed(table)
     if model.preprocessor is not None:

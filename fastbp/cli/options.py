@@ -61,6 +61,9 @@ def _data() -> list[Option]:
                 help="Numbers to mean 0, spread 1; by default except for bundled images."),
         _option("Data", "--delimiter", type=Character(),
                 help="Between the fields of a text file."),
+        _option("Data", "--decimal", type=click.Choice([".", ","]), default=".",
+                help="Before the fractions of numbers there; with a comma fields are parted by "
+                     "semicolons, unless --delimiter says otherwise."),
         _option("Data", "--validation", type=file, metavar="FILE",
                 help="Held-out rows, in a file of their own."),
         _option("Data", "--validation-split", type=Real(0, 1), default=0.2,

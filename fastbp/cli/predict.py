@@ -18,10 +18,12 @@ from .kinds import Character, Count
 @click.option("--probabilities/--no-probabilities", default=True, show_default=True,
               help="A column for each class beside the prediction.")
 @click.option("--delimiter", type=Character(), help="Between the fields of a text file read.")
+@click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True,
+              help="Before the fractions of numbers there.")
 @click.option("--batch-rows", type=Count(), default=65536, show_default=True,
               help="Rows in memory at a time.")
-def command(model: str, data: str, output: str | None, delimiter: str | None, batch_rows: int,
-            **options: Any) -> None:
+def command(model: str, data: str, output: str | None, batch_rows: int, delimiter: str | None,
+            decimal: str, **options: Any) -> None:
     """What MODEL says of each row of DATA, in its order.
 
     MODEL is a file, or a folder that fastbp train made; DATA as for train, with the columns that
@@ -29,15 +31,16 @@ def command(model: str, data: str, output: str | None, delimiter: str | None, ba
     """
     from ..model import load_model
     from . import models, writers
+    from .prepare import opened
 
     if output is not None and Path(output).exists() and Path(data).exists() and (
             Path(output).samefile(data)):
         raise click.UsageError(f"--output {output} would replace DATA: choose another")
     found = load_model(model)
-    writer = writers.open_writer(output)
-    with writer:
+    table = opened(data, delimiter=delimiter, decimal=decimal)
+    with writers.open_writer(output) as writer:
         at = 0
-        for X, _ in models.batches(found, data, delimiter, batch_rows):
+        for X, _ in models.batches(found, table, batch_rows):
             writer.write(_columns(found, X, options["probabilities"]))
             at += len(X)
         if not at:

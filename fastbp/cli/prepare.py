@@ -68,7 +68,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
     ValueError, OSError, ImportError
         If the data cannot be read or is unfit: names file, column and row.
     """
-    table = opened(settings["data"], settings["delimiter"], settings["na"])
+    table = _table(settings, settings["data"])
     target = table.target if settings["target"] is None else settings["target"]
     if target is None:
         raise ValueError(f"--target is needed: {table.label} has {some(table.names)}")
@@ -85,12 +85,19 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
     return make(settings, table, learned.preprocessor, own, learned.n_rows)
 
 
-def opened(data: str, delimiter: str | None = None, na_values: Sequence[str] = ()) -> Table:
-    """The table of a file or name; a missing one says what else there would be."""
+def _table(settings: Mapping[str, Any], data: str) -> Table:
+    """A table as the settings have it."""
+    return opened(data, delimiter=settings["delimiter"], decimal=settings["decimal"],
+                  na_values=settings["na"])
+
+
+def opened(data: str, **text: Any) -> Table:
+    """The table of a file or name, text as ``open_table`` is told; a missing one says what else
+    there would be."""
     if data not in datasets.DATASETS and not Path(data).exists():
         raise FileNotFoundError(f"{data}: no such file, nor a bundled data set "
                                 f"({', '.join(datasets.DATASETS)})")
-    return open_table(data, delimiter=delimiter, na_values=na_values)
+    return open_table(data, **text)
 
 
 def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
@@ -185,7 +192,7 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor,
     """The rows of ``--validation``."""
     if settings["validation"] is None:
         return None
-    table = opened(settings["validation"], settings["delimiter"])
+    table = _table(settings, settings["validation"])
     try:
         return features_of(table, preprocessor, target)
     except ValueError as error:  # a row of which of the two files?

@@ -131,14 +131,17 @@ class TextFile(Table):
     the top binds nothing below.
     """
 
-    def __init__(self, path: Path, delimiter: str | None = None,
+    def __init__(self, path: Path, delimiter: str | None = None, decimal: str = ".",
                  na_values: Sequence[str] = ()) -> None:
         if delimiter is None:
-            delimiter = "\t" if ".tsv" in [end.lower() for end in path.suffixes] else ","
+            delimiter = "\t" if ".tsv" in [end.lower() for end in path.suffixes] else (
+                "," if decimal == "." else ";")
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise ValueError(f"delimiter must be one character, got {delimiter!r}")
+        if delimiter == decimal:
+            raise ValueError(f"delimiter and decimal must differ, both are {decimal!r}")
         self.path, self.label, self.delimiter = path, str(path), delimiter
-        self.na_values = tuple(na_values)
+        self.decimal, self.na_values = decimal, tuple(na_values)
         self.given = dict[str, Any]()  # types of columns that are known
         pa = _pyarrow()
         with _reading(path, "CSV"), self._bytes() as file:
@@ -183,6 +186,7 @@ class TextFile(Table):
                              invalid_row_handler=odd),
             csv.ConvertOptions(
                 column_types=types, strings_can_be_null=True, include_columns=list(columns),
+                decimal_point=self.decimal,
                 null_values=[*csv.ConvertOptions().null_values, "None", "<NA>",  # as pandas
                              *self.na_values]))
 
@@ -243,7 +247,7 @@ class TextFile(Table):
         pa, words = _pyarrow(), dict.fromkeys([*self.na_values, *na_values])
         other = copy.copy(self)
         if len(words) > len(self.na_values):
-            other = TextFile(self.path, self.delimiter, list(words))
+            other = TextFile(self.path, self.delimiter, self.decimal, list(words))
         wanted = {name: pa.string() for name in text} | {name: pa.float64() for name in numbers}
         other.given = self.given | {name: kind for name, kind in wanted.items()
                                     if name in self.kinds}

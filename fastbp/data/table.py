@@ -8,7 +8,7 @@ record batches, ranges of rows; a part comes in pieces, so that no more than a p
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import datasets
-from .._validation import Array, check_size
+from .._validation import Array, check_choice, check_size
 from ..io.files import is_special
 from .columns import Matrix, array, missing, rows_of, some, ways_of
 
@@ -220,7 +220,7 @@ def bundled(name: str) -> Arrays:
     return Arrays(Matrix(names, data.X, {"target": labels}), name, "target")
 
 
-def open_table(source: Any, *, delimiter: str | None = None,
+def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
                na_values: str | Collection[str] = ()) -> Table:
     """The table at a path, of a bundled name, or in memory.
 
@@ -230,7 +230,10 @@ def open_table(source: Any, *, delimiter: str | None = None,
         .csv, .tsv, .txt (also compressed: .csv.gz), .parquet, .pq, .arrow, .feather, .ipc,
         .npy, .npz; a name in ``datasets.DATASETS``; a dict, a DataFrame of pandas.
     delimiter : str, optional
-        One character between the fields of a text file; by default tab in .tsv, else comma.
+        One character between the fields of a text file; by default tab in .tsv, else comma, or
+        semicolon where ``decimal`` is a comma.
+    decimal : {".", ","}
+        What numbers in a text file have before their fractions.
     na_values : str or collection of str
         Words that stand for missing values in a text file, such as "?", beside those that always
         do. What ``learn`` makes of the table knows them too.
@@ -247,7 +250,8 @@ def open_table(source: Any, *, delimiter: str | None = None,
     words = (na_values,) if isinstance(na_values, str) else na_values
     if not isinstance(words, Collection) or not all(isinstance(word, str) for word in words):
         raise TypeError(f"na_values must be words, got {na_values!r}")
-    table = source if isinstance(source, Table) else _opened(source, delimiter)
+    check_choice(decimal, "decimal", (".", ","))
+    table = source if isinstance(source, Table) else _opened(source, delimiter, decimal)
     if words:
         table = table.typed(na_values=list(words))
         if not table.na_values:
@@ -256,7 +260,7 @@ def open_table(source: Any, *, delimiter: str | None = None,
     return table
 
 
-def _opened(source: Any, delimiter: str | None) -> Table:
+def _opened(source: Any, delimiter: str | None, decimal: str) -> Table:
     if isinstance(source, Mapping) or (hasattr(source, "keys") and hasattr(source, "columns")):
         return Arrays(source)
     if not isinstance(source, (str, os.PathLike)):
@@ -267,51 +271,50 @@ def _opened(source: Any, delimiter: str | None) -> Table:
     path = Path(source)
     ends = [end.lower() for end in path.suffixes]
     kind = next((e for e in reversed(ends) if e not in PACKED), "")
-    if kind not in _READERS:
+    if kind not in (*_TEXT, *_READERS):
         names = "" if ends else f", nor a bundled name ({', '.join(datasets.DATASETS)})"
-        raise ValueError(f"{path}: {kind or 'no ending'} is none of {', '.join(_READERS)}{names}")
+        raise ValueError(f"{path}: {kind or 'no ending'} is none of "
+                         f"{', '.join((*_TEXT, *_READERS))}{names}")
     if is_special(path):
         raise ValueError(f"{path} is no regular file: tables are read more than once")
     with open(path, "rb") as file:  # a missing file is an OSError that names it
         if not file.read(1):
             raise ValueError(f"{path} is an empty file")
-    return _READERS[kind](path, delimiter)
-
-
-def _text(path: Path, delimiter: str | None) -> Table:
+    if kind in _READERS:
+        return _READERS[kind](path)
     from .arrow import TextFile
 
-    return TextFile(path, delimiter)
+    return TextFile(path, delimiter, decimal)
 
 
-def _parquet(path: Path, delimiter: str | None) -> Table:
+def _parquet(path: Path) -> Table:
     from .arrow import ParquetFile
 
     return ParquetFile(path)
 
 
-def _feather(path: Path, delimiter: str | None) -> Table:
+def _feather(path: Path) -> Table:
     from .arrow import ArrowFile
 
     return ArrowFile(path)
 
 
-def _npy(path: Path, delimiter: str | None) -> Table:
+def _npy(path: Path) -> Table:
     from .npy import NumpyFile
 
     return NumpyFile(path)
 
 
-def _npz(path: Path, delimiter: str | None) -> Table:
+def _npz(path: Path) -> Table:
     from .npy import archive
 
     return archive(path)
 
 
-_READERS: dict[str, Any] = {
-    ".csv": _text, ".tsv": _text, ".txt": _text, ".parquet": _parquet, ".pq": _parquet,
-    ".arrow": _feather, ".feather": _feather, ".ipc": _feather,
-    ".npy": _npy, ".npz": _npz}
+_TEXT = (".csv", ".tsv", ".txt")
+_READERS: dict[str, Callable[[Path], Table]] = {
+    ".parquet": _parquet, ".pq": _parquet, ".arrow": _feather, ".feather": _feather,
+    ".ipc": _feather, ".npy": _npy, ".npz": _npz}
 #: Of packed files, with pyarrow's names, and all that a table's name may end with.
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
-ENDINGS = (*_READERS, *PACKED)
+ENDINGS = (*_TEXT, *_READERS, *PACKED)
