@@ -127,7 +127,9 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     epochs = check_size(epochs, "epochs", 0)
     batch_size = check_size(batch_size, "batch_size")
     shuffle, warm_start = check_bool(shuffle, "shuffle"), check_bool(warm_start, "warm_start")
-    verbose = check_size(int(verbose) if isinstance(verbose, bool) else verbose, "verbose", 0)
+    if isinstance(verbose, (bool, np.bool_)):
+        verbose = int(verbose)
+    verbose = check_size(verbose, "verbose", 0)
     optimizer = get_optimizer(optimizer)
     rules = Rules(l1, l2, clip_value, clip_norm, max_norm, average, optimizer.weight_decay,
                   type(optimizer).decoupled)

@@ -119,9 +119,10 @@ def test_an_interrupt_ends_cleanly() -> None:
     net.fit(X, T, epochs=1)
 
 
-def test_verbose_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("verbose", [1, True, np.True_])
+def test_verbose_prints_a_line_an_epoch(verbose: Any, capsys: pytest.CaptureFixture[str]) -> None:
     X, T = clusters(40)
-    classifier().fit(X, T, epochs=2, validation_data=(X, T), verbose=1)
+    classifier().fit(X, T, epochs=2, validation_data=(X, T), verbose=verbose)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[1].startswith("epoch 2/2") and "val_accuracy" in lines[1]
     classifier().fit(X, T, epochs=1)

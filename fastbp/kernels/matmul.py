@@ -21,7 +21,7 @@ from ..table import call_product
 from .arrays import address_of, array_at, stack_array
 from .columns import ONE, ZERO, columns
 from .packed import DEPTH, PANELS_SIZE, STRIP_DEPTH, STRIPS_SIZE, by_panels, by_strips
-from .tile import ADD, CLIP, SCALE, row_tile_1, row_tile_4, row_tile_8, tile_1
+from .tile import ADD, CLIP, FEW, SCALE, few_1, row_tile_1, row_tile_4, row_tile_8, tile_1
 from .vectors import VECTOR_BYTES, row_length
 
 #: Most terms of each sum at a time: so much of A and B stays in the L2 cache.
@@ -102,9 +102,13 @@ def small_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode
     A, B, C, I = (array_at(A, scale), array_at(B, scale), array_at(C, scale),  # noqa: E741
                   array_at(I, scale))
     if K <= _DEPTH and cols * A.itemsize <= VECTOR_BYTES:
-        # Two calls less: a fifth of a step of a network with few units.
-        tile_1(rows, K, A, ZERO, a_row, a_k, B, ZERO, b_k, C, ZERO, c_row, I, ZERO, i_row, mode,
-               scale)
+        # Two calls less, and no surplus rows: a third of a step of a network with few units.
+        if rows <= FEW:
+            few_1(rows, K, A, ZERO, a_row, a_k, B, ZERO, b_k, C, ZERO, c_row, I, ZERO, i_row,
+                  mode, scale)
+        else:
+            tile_1(rows, K, A, ZERO, a_row, a_k, B, ZERO, b_k, C, ZERO, c_row, I, ZERO, i_row,
+                   mode, scale)
         return
     clip = CLIP if mode >= CLIP else ZERO
     unpacked(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode - clip, clip, scale)
