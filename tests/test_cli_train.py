@@ -25,6 +25,7 @@ from fastbp.cli import options, prepare
 from fastbp.cli.watch import Limit
 from fastbp.data import learn
 from fastbp.layers import ACTIVATIONS
+from fastbp.losses import SHORT_NAMES
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.schedules import SCHEDULES
 
@@ -402,6 +403,24 @@ def test_what_had_no_time_goes_on_where_another_diverged(run: Here,
     assert run(*argv, "--json").json["best"] == 1
 
 
+@pytest.mark.parametrize(("target", "loss"), [
+    (target, loss) for target, task in (("kind", "classification"), ("y", "regression"))
+    for loss in ("auto", *options.LOSSES[task])])
+def test_every_loss_learns_and_its_model_predicts(target: str, loss: str, run: Here) -> None:
+    data = table(run.folder / "d.csv")
+    done = run("train", data, "--target", target, "--ignore", {"kind": "y", "y": "kind"}[target],
+               "--loss", loss, "--epochs", "60", "--lr", "0.01", "--json", "-q", "--no-report")
+    assert done.status == 0
+    model = fastbp.load_model("fastbp-d/model.safetensors")
+    default = {"kind": "cross_entropy", "y": "mse"}[target]
+    assert type(model.network.loss_function) is SHORT_NAMES[default if loss == "auto" else loss]
+    scores = json.loads(done.out)["scores"]
+    assert scores["accuracy" if target == "kind" else "r2"] > 0.8
+    assert run("evaluate", "fastbp-d/model.safetensors", data).status == 0
+    assert run("predict", "fastbp-d/model.safetensors", data, "-o", "p.csv").status == 0
+    assert len(Path("p.csv").read_text().splitlines()) == 201
+
+
 def test_the_report_is_written_or_its_package_named(run: Here,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
@@ -422,6 +441,9 @@ def test_names_of_options_are_those_of_the_library() -> None:
     assert set(options.OPTIMIZERS) == {n.lower() for n in OPTIMIZERS}
     names = {"".join(w.title() for w in n.split("_")) for n in options.SCHEDULES}
     assert names == set(SCHEDULES) - {"Warmup", "Function"}
+    named = {task: {SHORT_NAMES[name] for name in names} for task, names in options.LOSSES.items()}
+    assert all(kind.labels == (task == "classification")
+               for task, kinds in named.items() for kind in kinds)
     assert {*options.GRID} <= {o.name for o in options.train_options()}
 
 

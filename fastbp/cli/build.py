@@ -11,9 +11,10 @@ from .. import schedules
 from ..callbacks import Callback, Checkpoint, EarlyStopping
 from ..data import Target
 from ..layers import ACTIVATIONS, BatchNorm, Dense, Dropout, Layer, Softmax
-from ..losses import CrossEntropyLoss, MSELoss
+from ..losses import SHORT_NAMES, Loss
 from ..network import Network
 from ..optimizers import OPTIMIZERS, Optimizer
+from .options import LOSSES
 
 #: Activations that keep the spread of their inputs best from He's weights.
 _RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
@@ -32,13 +33,31 @@ def network(settings: Mapping[str, Any], n_in: int, target: Target) -> Network:
             layers.append(Dropout(settings["dropout"]))
         width = hidden
     layers.append(Dense(width, target.n_outputs))
-    if target.task == "regression":
-        if settings["label_smoothing"]:
-            raise ValueError(f"--label-smoothing {settings['label_smoothing']}: target "
-                             f"{target.name!r} holds numbers, not classes")
-        return Network(layers, MSELoss(), settings["dtype"], settings["seed"])
-    loss = CrossEntropyLoss(label_smoothing=settings["label_smoothing"])
-    return Network([*layers, Softmax()], loss, settings["dtype"], settings["seed"])
+    error = loss(settings, target)
+    if error.probabilities == "identity":
+        layers.append(Softmax())
+    return Network(layers, error, settings["dtype"], settings["seed"])
+
+
+def loss(settings: Mapping[str, Any], target: Target) -> Loss:
+    """The loss by its options.
+
+    Raises
+    ------
+    ValueError
+        For one that does not go with the target, or label smoothing where there is none.
+    """
+    known = LOSSES[target.task]
+    name = known[0] if settings["loss"] == "auto" else settings["loss"]
+    holds = f"target {target.name!r} holds " + (
+        "numbers, not classes" if target.task == "regression" else "classes, not numbers")
+    if name not in known:
+        raise ValueError(f"--loss {name}: {holds}; there are {', '.join(known)}")
+    smoothing = settings["label_smoothing"]
+    if smoothing and name != "cross_entropy":
+        raise ValueError(f"--label-smoothing {smoothing}: " + (
+            holds if target.task == "regression" else f"--loss {name} has none"))
+    return SHORT_NAMES[name](**({"label_smoothing": smoothing} if smoothing else {}))
 
 
 def optimizer(settings: Mapping[str, Any]) -> Optimizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from .kinds import Character, Count, Duration, Real, Seeds, Widths
 # Names that modules with kernels would tell too, but only after Numba; a test compares.
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "softplus",
                "identity")
+LOSSES = {"classification": ("cross_entropy", "focal"), "regression": ("mse", "mae", "huber")}
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "lion")
 SCHEDULES = ("constant", "cosine", "cosine_restarts", "one_cycle", "step", "exponential",
              "inverse_scaling")
@@ -97,6 +99,8 @@ def _training() -> list[Option]:
     return [
         _option(part, "--epochs", type=Count(), default=40, help="Passes over the data."),
         _option(part, "--batch-size", type=Count(), default=32, help="Rows a step."),
+        _option(part, "--loss", type=click.Choice(["auto", *chain(*LOSSES.values())]),
+                default="auto", help="Auto: cross_entropy for classes, mse for numbers."),
         _option(part, "--optimizer", type=click.Choice(OPTIMIZERS), default="adam",
                 help="Rule that corrects the weights."),
         _option(part, "--lr", "--learning-rate", "lr", type=Real(with_low=False), default=1e-3,
