@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ class Writer:
             if kind is None:
                 raise OSError(failed.errno, failed.strerror, str(self.path)) from failed
         finally:
+            with suppress(OSError):  # what it still holds: why it could not is told already
+                self.file.close()
             if self.scratch:
                 Path(self.scratch).unlink(missing_ok=True)
 
