@@ -239,7 +239,7 @@ class _Plans(threading.local):
         net, batch = job.run.network, job.run.batch_size
         key = (batch, net.dtype, net._n_train, net._head_loss.address(net.dtype),
                net._head_loss.constants(),
-               *[(type(x), repr(x), x.trainable) for x in net.layers])
+               *[(type(x), repr(x), x.constants(), x.trainable) for x in net.layers])
         if key not in self.known:
             self.known[key] = net.plan(batch, 1, training=True)
         net._plans[net._plan_key(batch, 1, True, 0)] = self.known[key]

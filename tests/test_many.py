@@ -126,6 +126,25 @@ def test_a_fused_loss_is_not_the_loss_itself() -> None:
         assert net.params.tobytes() == twin.params.tobytes()
 
 
+def test_constants_that_a_layer_does_not_tell_of_are_its_own() -> None:
+    class Slope(fastbp.LeakyReLU):
+        def __init__(self, own: float) -> None:
+            super().__init__()
+            self.own = own
+
+        def constants(self) -> tuple[float, float]:
+            return self.own, 0.0
+
+    X, T = clusters(60)
+    one, other = ([fastbp.Network([fastbp.Dense(X.shape[1], 8), Slope(a), fastbp.Dense(8, 4)],
+                                  "SoftmaxCrossEntropyLoss", seed=1) for a in (0.1, 0.9)]
+                  for _ in range(2))
+    fastbp.fit_many(one, X, T, epochs=2, n_threads=1)
+    alone(other, [X] * 2, [T] * 2, [{"epochs": 2}] * 2)
+    for net, twin in zip(one, other, strict=True):
+        assert net.compiled and net.params.tobytes() == twin.params.tobytes()
+
+
 def test_validation_and_callbacks_run_network_by_network() -> None:
     X, T = clusters(100)
     nets, twins = ([classifier(seed=k) for k in range(4)] for _ in range(2))
