@@ -52,7 +52,7 @@ class _Blocks:
             raise TypeError("source is an iterator, which ends after one epoch: give a list, or "
                             "an object whose __iter__ begins anew")
         self.given = given
-        self.n_rows = sum(len(block[0]) for block in given)
+        self.n_rows = sum(map(_rows, given))
 
     def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[tuple[Any, ...]]:
         """The blocks, shuffled by seed and epoch where there is a sequence of them."""
@@ -310,20 +310,22 @@ average, callbacks, verbose, warm_start, resume, n_threads
     return train(job)
 
 
+def _rows(block: Any) -> int:
+    if (not isinstance(block, (tuple, list)) or len(block) not in (2, 3)
+            or not isinstance(block[0], Sized)):
+        raise TypeError(f"blocks must be (X, T) or (X, T, weights), got {type(block).__name__}")
+    return len(block[0])
+
+
 def _checked(network: Network, given: Any) -> tuple[Array, Array, Array | None]:
     """A block as the engine takes it."""
-    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-        raise TypeError("blocks must be (X, T) or (X, T, weights), got "
-                        f"{type(given).__name__}")
-    sized: Sized = given[0]
-    if not len(sized):
+    if not _rows(given):
         return (np.empty((0, network.n_in), network.dtype), np.empty((0, network.n_out)), None)
     X, T = network.check_input(given[0], "X of a block"), network.check_target(given[1],
                                                                                "T of a block")
     same_length(X, T, "X of a block", "T of a block")
-    given_weights = given[2] if len(given) == 3 else None
-    weights = as_weights(given_weights, len(X), network.dtype, "weights of a block",
-                         zeros=True)
+    weights = as_weights(given[2] if len(given) == 3 else None, len(X), network.dtype,
+                         "weights of a block", zeros=True)
     # Compiled code tells arrays that may be written from those that may not.
     return _writeable(X), _writeable(T), None if weights is None else _writeable(weights)
 
