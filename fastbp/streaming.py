@@ -336,14 +336,15 @@ def _writeable(array: Array) -> Array:
 
 def _balance(network: Network, source: Any) -> dict[int, float]:
     """Balanced weights of the classes, by a pass over the targets."""
-    counts, targets = np.zeros(0), getattr(source, "targets", None)
+    counts, targets = np.zeros(()), getattr(source, "targets", None)
     given = ((None, *pair) for pair in targets()) if targets else (
         source.blocks(0, network.seed, False))
-    for _, T, *weights in given:
+    for _, T, *own in given:
         if not len(T):
             continue
         T = network.check_target(T, "T of a block")
+        weights = as_weights(own[0] if own else None, len(T), network.dtype,
+                             "weights of a block", zeros=True)
         labels, n_classes = labels_of(T, network.n_out)
-        counts = np.zeros(n_classes) if not counts.size else counts
-        counts += np.bincount(labels, weights[0] if weights else None, n_classes)
+        counts = counts + np.bincount(labels, weights, n_classes)
     return dict(enumerate(balanced(counts).tolist()))
