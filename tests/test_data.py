@@ -921,6 +921,23 @@ def test_columns_that_do_not_fit() -> None:
 # -- streams --------------------------------------------------------------------------------
 
 
+def test_targets_and_weights_of_streams_name_the_row_of_the_table() -> None:
+    n = 70_000  # more than one piece
+    good = {"x": np.arange(n) % 7, "w": np.ones(n), "t": np.array(["u", "v"] * (n // 2), object)}
+    learned = data.learn(good, "t", drop=["w"])
+    assert learned.target is not None
+    for name, value, message in (("t", "q", "target 't' holds 'q' in row 69001 "),
+                                 ("t", None, "target 't' has no value in row 69001 "),
+                                 ("w", np.nan, "column 'w' has no value in row 69001 ")):
+        bad = good | {name: good[name].copy()}
+        bad[name][69_001] = value
+        stream = TableStream(bad, learned.preprocessor, learned.target, weight="w",
+                             block_rows=1000)
+        for read in (stream.targets, lambda s=stream: s.blocks(0, 0, False)):
+            with pytest.raises(ValueError, match=message):
+                list(read())
+
+
 @pytest.mark.parametrize("kind", [".csv", ".parquet", ".feather"])
 def test_streams_give_each_row_once(tmp_path: Path, kind: str) -> None:
     df = frame(1000)

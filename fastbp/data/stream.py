@@ -10,7 +10,7 @@ import numpy as np
 
 from .._validation import Array, as_weights, check_size
 from ..kernels.random import shuffle as shuffle_rows
-from .columns import column, numbers, rows_of
+from .columns import column, first, numbers, rows_of
 from .npy import map_of
 from .preprocess import Preprocessor
 from .table import Columns, open_table
@@ -119,28 +119,47 @@ class TableStream:
                 X, T, weights, at = np.empty(shape, np.float32), [], [], 0
             try:
                 self.preprocessor.transform(piece, first_row=row, out=X[at:at + n])
-                T.append(self.target.encode(column(piece, self.target.name), first_row=row))
-                if self.weight:
-                    given = numbers(column(piece, self.weight), self.weight, row)
-                    weights.append(np.asarray(as_weights(
-                        given, n, np.dtype("f4"), f"column {self.weight!r}", zeros=True)))
+                own = self._told(piece, row)
             except ValueError as error:
                 part = f", part {index}" if self.table.n_parts > 1 else ""
                 raise ValueError(f"{self.table.label}{part}: {error}") from error
+            T.append(own[0])
+            weights.extend(own[1:])
             at += n
         if at:
             yield self._block(X[:at], T, weights)
+
+    def _told(self, piece: Columns, row: int) -> tuple[Array, ...]:
+        """(T,) or (T, weights) of a piece that begins with ``row``."""
+        T = self.target.encode(column(piece, self.target.name), first_row=row)
+        if not self.weight:
+            return (T,)
+        given = numbers(column(piece, self.weight), self.weight, row)
+        if (gone := np.isnan(given)).any():
+            raise ValueError(f"column {self.weight!r} has no value in {first(gone, row)}")
+        return T, np.asarray(as_weights(given, len(T), np.dtype("f4"), f"column {self.weight!r}",
+                                        zeros=True))
 
     def _block(self, X: Array, T: Sequence[Array], weights: Sequence[Array]) -> tuple[Any, ...]:
         joined = X, np.concatenate(T)
         return (*joined, np.concatenate(weights)) if self.weight else joined
 
     def targets(self) -> Iterator[tuple[Any, ...]]:
-        """(T,) or (T, weights) of all rows, in order, without the features."""
-        names = [self.target.name, *([self.weight] if self.weight else [])]
+        """(T,) or (T, weights) of all rows, in order, without the features.
+
+        Raises
+        ------
+        ValueError
+            As ``blocks``.
+        """
+        names, row = [self.target.name, *([self.weight] if self.weight else [])], 0
         for piece in self.table.batches(names):
-            T = self.target.encode(column(piece, self.target.name))
-            yield (T, column(piece, self.weight)) if self.weight else (T,)
+            try:
+                own = self._told(piece, row)
+            except ValueError as error:
+                raise ValueError(f"{self.table.label}: {error}") from error
+            yield own
+            row += rows_of(piece)
 
 
 class _Rows:
