@@ -54,7 +54,9 @@ class Job:
         run.rates(1)  # a schedule that gives none fails before anything has changed
         if self.resume is not None or (self.warm_start and (self.hooks or run.average.size)):
             params = run.network.params
-            self.undo = [functools.partial(np.copyto, params, params.copy())]
+            self.undo = [functools.partial(np.copyto, params, params.copy()),
+                         *(functools.partial(setattr, layer, "trainable", layer.trainable)
+                           for layer in run.network.layers)]
         try:
             self._stand()
         except BaseException as error:

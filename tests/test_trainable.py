@@ -240,6 +240,11 @@ def test_a_run_goes_on_with_what_was_trainable_then(tmp_path: Path) -> None:
     fitted(2)
     again = fitted(4, resume=tmp_path / "run.st")
     assert (again.params == whole.params).all()
+    fresh = network((0, 1, 4), "float32")
+    with pytest.raises(FileNotFoundError):  # a start that fails leaves all as it was
+        fresh.fit(*rows(), resume=tmp_path / "run.st",
+                  callbacks=[fastbp.CSVLog(tmp_path / "no" / "log.csv")])
+    assert [k for k, layer in enumerate(fresh.layers) if not layer.trainable] == [0, 1, 4]
 
 
 def test_what_is_held_after_an_averaged_fit_stays_what_it_was() -> None:
