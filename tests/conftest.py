@@ -2,12 +2,15 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 
 from fastbp import plan as planning
+
+from .commands import Here
 
 # Compilation makes first examples slow, and CI must find the same ones again.
 hypothesis.settings.register_profile("fastbp", deadline=None, derandomize=True, max_examples=25)
@@ -33,3 +36,11 @@ def ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Commands in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    return Here(tmp_path, capsys)

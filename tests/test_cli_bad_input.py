@@ -22,13 +22,6 @@ from .builders import classifier
 from .commands import Here, params, process, table
 
 
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch) -> Here:
-    monkeypatch.chdir(tmp_path)
-    return Here(tmp_path, capsys)
-
-
 def _cut_parquet(path: Path) -> None:
     from pyarrow import csv, parquet
 

@@ -30,13 +30,6 @@ from .commands import Here, process, table
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch) -> Here:
-    monkeypatch.chdir(tmp_path)
-    return Here(tmp_path, capsys)
-
-
-@pytest.fixture
 def trained(run: Here) -> Here:
     """A folder with models of both tasks of d.csv."""
     data = table(run.folder / "d.csv")

@@ -19,13 +19,6 @@ from fastbp.cli.train import command
 from .commands import Here, params
 
 
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch) -> Here:
-    monkeypatch.chdir(tmp_path)
-    return Here(tmp_path, capsys)
-
-
 @pytest.mark.parametrize("argv", [
     ["fly"], ["train"], ["train", "digits", "--epochs", "0"],
     ["train", "digits", "--epochs", "x"], ["train", "digits", "--epochs", "1.5"],

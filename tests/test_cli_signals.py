@@ -116,13 +116,6 @@ class _Signalling:
         monkeypatch.setattr(Run, "advance", advanced)
 
 
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch) -> Here:
-    monkeypatch.chdir(tmp_path)
-    return Here(tmp_path, capsys)
-
-
 @pytest.mark.parametrize("steps", [1, 25, 60, 140])
 @pytest.mark.parametrize("more", [(), ("--stream",), ("--seeds", "0..2")],
                          ids=["whole", "stream", "seeds"])

@@ -35,13 +35,6 @@ from .commands import Here, params, process, table
 QUICK = ("--epochs", "3", "--hidden", "8", "--no-report", "--quiet")
 
 
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch) -> Here:
-    monkeypatch.chdir(tmp_path)
-    return Here(tmp_path, capsys)
-
-
 def test_the_main_job(tmp_path: Path) -> None:
     done = process("train", "digits", folder=tmp_path)
     assert done.returncode == 0, done.stderr
