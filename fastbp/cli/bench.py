@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .kinds import Real
+from .kinds import Real, json_option
 
 #: What is trained: the digits' shape.
 WORK = "64-100-10:32:relu:adam"
@@ -21,7 +21,7 @@ PEERS = ("numpy", "torch", "jax", "jax.scan", "sklearn")
                    "installed.")
 @click.option("--seconds", type=Real(with_low=False), default=1.0, show_default=True,
               help="Of each backend and thread setting.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+@json_option
 def command(work: str, peers: tuple[str, ...], seconds: float, as_json: bool) -> None:
     """Time of a training step here, beside the machine's peak and other libraries.
 

@@ -6,9 +6,11 @@ import json
 
 import click
 
+from .kinds import json_option
+
 
 @click.command("datasets")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+@json_option
 def command(as_json: bool) -> None:
     """The bundled data sets: rows, columns, task.
 

@@ -6,19 +6,15 @@ import json
 
 import click
 
-from .kinds import Character, Count
+from .kinds import json_option, table_options
 
 
 @click.command("evaluate")
 @click.argument("model", type=click.Path(exists=True))
 @click.argument("data")
 @click.option("--target", metavar="COL", help="Column with the truth; the model's own by default.")
-@click.option("--delimiter", type=Character(), help="Between the fields of a text file.")
-@click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True,
-              help="Before the fractions of numbers there.")
-@click.option("--batch-rows", type=Count(), default=65536, show_default=True,
-              help="Rows in memory at a time.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+@table_options
+@json_option
 def command(model: str, data: str, target: str | None, delimiter: str | None, decimal: str,
             batch_rows: int, as_json: bool) -> None:
     """Scores of MODEL on DATA, by scikit-learn's metrics.

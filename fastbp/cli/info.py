@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from .kinds import json_option
+
 
 @click.command("info")
 @click.argument("model", type=click.Path(exists=True))
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+@json_option
 def command(model: str, as_json: bool) -> None:
     """What is in MODEL: layers, columns, sizes, who wrote it and how."""
     from ..model import load_model

@@ -1,9 +1,11 @@
-"""Kinds of option values, as they are typed on a command line or stand in a TOML file."""
+"""Kinds of option values, as they are typed on a command line or stand in a TOML file, and the
+options that several commands have."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -141,3 +143,19 @@ class Duration(Kind):
         if not 0 < seconds < math.inf:
             raise ValueError(f"{value!r} is no time above 0")
         return seconds
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+
+
+def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How a table is read: the options ``delimiter``, ``decimal`` and ``batch_rows``."""
+    for option in (
+            click.option("--batch-rows", type=Count(), default=65536, show_default=True,
+                         help="Rows in memory at a time."),
+            click.option("--decimal", type=click.Choice([".", ","]), default=".",
+                         show_default=True, help="Before the fractions of numbers there."),
+            click.option("--delimiter", type=Character(),
+                         help="Between the fields of a text file read.")):
+        command = option(command)
+    return command

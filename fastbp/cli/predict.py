@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .kinds import Character, Count
+from .kinds import table_options
 
 
 @click.command("predict")
@@ -17,11 +17,7 @@ from .kinds import Character, Count
               help="A .csv, .tsv or .parquet file; CSV on stdout by default.")
 @click.option("--probabilities/--no-probabilities", default=True, show_default=True,
               help="A column for each class beside the prediction.")
-@click.option("--delimiter", type=Character(), help="Between the fields of a text file read.")
-@click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True,
-              help="Before the fractions of numbers there.")
-@click.option("--batch-rows", type=Count(), default=65536, show_default=True,
-              help="Rows in memory at a time.")
+@table_options
 def command(model: str, data: str, output: str | None, batch_rows: int, delimiter: str | None,
             decimal: str, **options: Any) -> None:
     """What MODEL says of each row of DATA, in its order.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .kinds import json_option
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -22,7 +24,7 @@ _LARGE = {"columns_forward": "couple", "columns_backward": "couple", "first_forw
 @click.command("warmup")
 @click.option("--dtype", "dtypes", multiple=True, type=click.Choice(["float32", "float64"]),
               help="Only of this dtype; both by default.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+@json_option
 def command(dtypes: tuple[str, ...], as_json: bool) -> None:
     """Fill the kernel cache: every layer, loss, optimizer and rule.
 
