@@ -89,16 +89,16 @@ def few(count: int, most: int) -> range:
     return range(0, count, max(1, -(-count // most)))
 
 
-def thin(x: Array, y: Array, most: int = MAX_POINTS) -> tuple[Array, Array]:
-    """A curve of at most ``most`` points that looks the same.
+def thin(x: Array, y: Array) -> tuple[Array, Array]:
+    """A curve of at most ``MAX_POINTS`` points that looks the same.
 
     Of each stretch the least and the greatest stay, in their order; a stretch without any
     number stays a gap.
     """
-    if len(x) <= most:
+    if len(x) <= MAX_POINTS:
         return x, y
     keep: list[int] = []
-    for part in np.array_split(np.arange(len(x)), most // 2):
+    for part in np.array_split(np.arange(len(x)), MAX_POINTS // 2):
         own = y[part]
         if np.isnan(own).all():
             keep.append(int(part[0]))

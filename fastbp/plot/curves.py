@@ -127,7 +127,7 @@ def words(name: str) -> str:
     return _WORDS.get(name, name.replace("_", " "))
 
 
-def best_epoch(known: dict[str, Array], metric: str = "loss") -> int | None:
+def best_epoch(known: dict[str, Array], metric: str) -> int | None:
     """Place of the best validation figure; None without any, or where best means nothing."""
     values = known.get(f"val_{metric}", np.empty(0))
     if not np.isfinite(values).any():

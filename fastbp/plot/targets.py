@@ -38,11 +38,11 @@ def are_probabilities(Y: Array) -> bool:
         return bool(len(Y) and (Y >= -1e-6).all() and (np.abs(Y.sum(axis=1) - 1) < 1e-3).all())
 
 
-def labels(T: Any, n_classes: int | None = None, classes: Sequence[Any] | None = None,
+def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
            name: str = "T") -> Array:
     """Targets as class indices (n,), from indices, one column of them, or rows with one 1.
 
-    What is not numbers is looked up in ``classes``.
+    What is not numbers is looked up in ``classes``. ``n_classes`` is None where nobody knows.
 
     Raises
     ------
@@ -64,12 +64,12 @@ def labels(T: Any, n_classes: int | None = None, classes: Sequence[Any] | None =
     if array.ndim != 1:
         raise ValueError(f"{name} must be class indices or rows with one 1, got shape "
                          f"{array.shape}")
-    most = n_classes if n_classes is not None else len(classes) if classes is not None else None
     found = array.astype(np.int64)
-    wrong = (found != array) | (found < 0) | (found >= (most if most is not None else np.inf))
+    most = np.inf if n_classes is None else n_classes
+    wrong = (found != array) | (found < 0) | (found >= most)
     if wrong.any():
         where = int(np.argmax(wrong))
-        upper = "" if most is None else f" below {most}"
+        upper = "" if n_classes is None else f" below {n_classes}"
         raise ValueError(f"{name}[{where}] is {array[where].item()!r}, no class index{upper}")
     return found
 
@@ -89,7 +89,7 @@ def names(classes: Sequence[Any] | None, count: int) -> list[str]:
     return [str(name) for name in classes]
 
 
-def pair(T: Any, output: Any, classes: Sequence[Any] | None = None) -> tuple[Array, Array]:
+def pair(T: Any, output: Any, classes: Sequence[Any] | None) -> tuple[Array, Array]:
     """Class indices (n,) and scores (n, k) of the same rows.
 
     Raises

@@ -34,7 +34,7 @@ class Classes(NamedTuple):
     mistakes: list[tuple[str, str, int, float]]
 
 
-def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None = None) -> Outcome:
+def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None) -> Outcome:
     """The figures of all rows whose target and output are finite."""
     T, Y = np.asarray(T), np.asarray(output)
     finite = np.isfinite(Y.astype(np.float64).reshape(len(Y), -1)).all(axis=1)
@@ -48,7 +48,7 @@ def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None = None) 
     return Outcome(T, Y, lost, of_classifier(T, Y, classes, several=task == "multilabel"))
 
 
-def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
+def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None, *,
                   several: bool = False) -> Classes:
     """Precision, recall, F1, support and area under the ROC curve of each class.
 
@@ -111,7 +111,7 @@ def _mistakes(truth: Array, guess: Array, names: list[str]) -> list[tuple[str, s
             for i, j in pairs if table[i, j]]
 
 
-def of_regression(T: Any, output: Any, names: Sequence[Any] | None = None
+def of_regression(T: Any, output: Any, names: Sequence[Any] | None
                   ) -> list[tuple[str, float, float, float, float, int]]:
     """(name, R², RMSE, MAE, mean residual, rows) of each output."""
     metrics = targets.metrics()
