@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ..model import Model
 
 #: Formats by the ending of the file.
 ENDINGS = {".onnx": "onnx", ".c": "c", ".pt": "torch", ".pth": "torch",
@@ -40,10 +44,7 @@ def command(model: str, output: str, kind: str | None) -> None:
     click.echo(f"{kind} written to {output}")
 
 
-def _write(kind: str, model: object, output: str) -> None:
-    from ..model import Model
-
-    assert isinstance(model, Model)
+def _write(kind: str, model: Model, output: str) -> None:
     if kind == "onnx":
         from ..io.onnx import to_onnx
 
@@ -58,7 +59,7 @@ def _write(kind: str, model: object, output: str) -> None:
         from ..io.files import write_whole
         from ..io.torch import to_torch_state_dict
 
-        tensors = to_torch_state_dict(model.network)
+        tensors = to_torch_state_dict(model.network)  # without PyTorch it says what to install
         import torch
 
         held = io.BytesIO()

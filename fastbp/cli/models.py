@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from .._validation import Array
 from ..data import Table, Target
 from ..data.columns import column, rows_of
@@ -67,8 +69,6 @@ def target_of(model: Model, name: str | None, table: Table) -> Target:
 
 def probabilities(model: Model, X: Array) -> Array:
     """Probabilities (n, classes) of rows of features."""
-    import numpy as np
-
     P = model.network.predict_proba(X)
     return np.column_stack([1 - P[:, 0], P[:, 0]]) if P.shape[1] == 1 else P
 

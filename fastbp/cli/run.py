@@ -16,6 +16,7 @@ import numpy as np
 from .. import __version__
 from .._validation import Array
 from ..callbacks import Callback, EarlyStopping
+from ..engine import EPOCH
 from ..history import History
 from ..network import Network
 from . import build, config, many, scores
@@ -76,7 +77,7 @@ class One:
     @property
     def epochs(self) -> int:
         """Whole epochs that it has seen."""
-        return int(self.network.last_run.cursor[1]) if self.network.last_run else 0
+        return int(self.network.last_run.cursor[EPOCH]) if self.network.last_run else 0
 
     @property
     def status(self) -> str:
