@@ -13,7 +13,7 @@ import numbers
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -36,6 +36,8 @@ from .ahead import descend
 from .callbacks import CallbackSupportMixin, Relay, begin_fit, end_fit, with_callbacks
 from .parameters import ACTIVATIONS, check_arrays, check_parameters, sizes_of
 from .solvers import Follow, SkAdam, SkSGD, reporting, threads_for
+
+Fitted = TypeVar("Fitted", bound="BaseMLP")
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
@@ -127,6 +129,29 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             layer.bias = value
 
     # -- fit --------------------------------------------------------------------------
+
+    def fit(self: Fitted, X: Any, y: Any, sample_weight: Any = None,
+            validation_data: Any = None) -> Fitted:
+        """Train.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix, shape (n, n_features)
+            Sparse is converted to dense, so the dense array must fit in memory.
+        y : array_like, shape (n,) or (n, n_outputs)
+        sample_weight : array_like, shape (n,), optional
+            At least 0 and not all 0.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch (``history_``), and what early stopping goes by,
+            instead of rows held out.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For unfit data or parameters, or weights that grew beyond all bounds.
+        """
+        self._fit(X, y, sample_weight, validation_data)
+        return self
 
     @with_callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None,
@@ -294,20 +319,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def stochastic(estimator: Any) -> bool:
-    """Whether there is a ``partial_fit``.
-
-    Raises
-    ------
-    AttributeError
-        If not.
-    """
-    if estimator.solver not in ("adam", "sgd"):
-        raise AttributeError(f"partial_fit goes with the solvers adam and sgd, not "
-                             f"{estimator.solver}")
-    return True
 
 
 @contextmanager

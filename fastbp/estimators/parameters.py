@@ -66,6 +66,20 @@ def check_parameters(own: Any) -> None:
                                  f"got {value!r}")
 
 
+def stochastic(estimator: Any) -> bool:
+    """Whether there is a ``partial_fit``.
+
+    Raises
+    ------
+    AttributeError
+        If not.
+    """
+    if estimator.solver not in ("adam", "sgd"):
+        raise AttributeError(f"partial_fit goes with the solvers adam and sgd, not "
+                             f"{estimator.solver}")
+    return True
+
+
 def sizes_of(own: Any) -> list[int]:
     """Units of each hidden layer.
 

@@ -15,7 +15,8 @@ from ..callbacks import Callback
 from ..layers import Layer
 from ..losses import L2Loss, Loss, PoissonLoss
 from ..losses import get as get_loss
-from .base import BaseMLP, stochastic
+from .base import BaseMLP
+from .parameters import stochastic
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
@@ -128,29 +129,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
                  callbacks: Sequence[Callback] = (), n_threads: int | None = None,
                  dtype: str = "auto", clip_norm: float = 0.0, average: float = 0.0) -> None:
         super().__init__(**locals())
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None,
-            validation_data: Any = None) -> MLPRegressor:
-        """Train.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix, shape (n, n_features)
-            Sparse is converted to dense, so the dense array must fit in memory.
-        y : array_like, shape (n,) or (n, n_outputs)
-        sample_weight : array_like, shape (n,), optional
-            At least 0 and not all 0.
-        validation_data : (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch (``history_``), and what early stopping goes by,
-            instead of rows held out.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For unfit data or parameters, or weights that grew beyond all bounds.
-        """
-        self._fit(X, y, sample_weight, validation_data)
-        return self
 
     @available_if(stochastic)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
