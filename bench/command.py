@@ -1,4 +1,4 @@
-"""What the commands that compare backends on workloads have in common: their arguments."""
+"""What the commands that compare backends on workloads have in common: arguments and results."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastbp.peers.measure import PEERS
+from fastbp.peers.measure import PEERS, compare
 from fastbp.peers.workload import row_of
+
+from .grid import ROWS
 
 
 def parse(description: str | None, rows: Sequence[str], backends: Sequence[str], budget: float,
@@ -31,10 +33,19 @@ def parse(description: str | None, rows: Sequence[str], backends: Sequence[str],
     if not 0 < arguments.budget < float("inf") or arguments.repeat < 1:
         p.error("--budget must be above 0 and finite, --repeat at least 1, got "
                 f"{arguments.budget:g} and {arguments.repeat}")
-    grid = json.loads((Path(__file__).parent / "grid.json").read_text())["rows"]
-    known = {row["name"]: row for row in grid}
+    known = {row["name"]: row for row in ROWS}
     try:
         return arguments, [known[name] if name in known else row_of(name)
                            for name in arguments.rows or rows or known]
     except ValueError as error:
         p.error(f"a row is one of {', '.join(known)}, or sizes:batch[:hidden...]: {error}")
+
+
+def measured(path: Path, description: str | None, rows: Sequence[str], backends: Sequence[str],
+             budget: float, repeat: int, settings: Sequence[int] | None = None) -> dict[str, Any]:
+    """What ``compare`` finds by the arguments, kept in ``path``; with --report what is there."""
+    arguments, chosen = parse(description, rows, backends, budget, repeat)
+    if not arguments.report:
+        found = compare(chosen, arguments.backends, arguments.budget, arguments.repeat, settings)
+        path.write_text(json.dumps(found, indent=1) + "\n")
+    return json.loads(path.read_text())

@@ -7,4 +7,5 @@ from pathlib import Path
 
 from fastbp.peers.workload import read
 
-GRID = read(json.loads((Path(__file__).parent / "grid.json").read_text())["rows"])
+ROWS = json.loads((Path(__file__).parent / "grid.json").read_text())["rows"]
+GRID = read(ROWS)

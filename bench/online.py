@@ -13,13 +13,12 @@ and are taken at their better number of threads, as ``bench.peers`` does it.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from fastbp.peers.measure import CALLS, best, compare
+from fastbp.peers.measure import CALLS, best
 
-from .command import parse
+from .command import measured
 
 ROWS = ("xor", "iris", "rl", "width45", "digits", "kann", "mnist-s", "mnist-m")
 RESULTS = Path(__file__).parent / "online.json"
@@ -38,11 +37,7 @@ def report(results: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, keep, print."""
-    arguments, rows = parse(__doc__, ROWS, list(CALLS), budget=0.6, repeat=5)
-    if not arguments.report:
-        found = compare(rows, arguments.backends, arguments.budget, arguments.repeat)
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    print(report(json.loads(RESULTS.read_text())))
+    print(report(measured(RESULTS, __doc__, ROWS, list(CALLS), budget=0.6, repeat=5)))
 
 
 if __name__ == "__main__":

@@ -15,14 +15,13 @@ takes each peer at its better thread setting.
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-from fastbp.peers.measure import PEERS, best, compare
+from fastbp.peers.measure import PEERS, best
 
-from .command import parse
+from .command import measured
 
 HERE = Path(__file__).parent
 RESULTS, PLOT = HERE / "peers.json", HERE / "peers.svg"
@@ -87,14 +86,10 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Parse arguments, run, report."""
-    arguments, rows = parse(__doc__, (), list(PEERS), budget=1.0, repeat=5)
-    if not arguments.report:
-        found = compare(rows, arguments.backends, arguments.budget, arguments.repeat)
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    results = json.loads(RESULTS.read_text())
-    print(report(results))
+    found = measured(RESULTS, __doc__, (), list(PEERS), budget=1.0, repeat=5)
+    print(report(found))
     try:
-        plot(results, PLOT)
+        plot(found, PLOT)
     except ImportError as error:
         print(f'no plot ({error}): pip install "fastbp[peers]"')
 

@@ -11,15 +11,14 @@ Each number of threads is a process of its own, pinned to that many cores, as in
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
 from fastbp.kernels.team import cores
-from fastbp.peers.measure import best, compare
+from fastbp.peers.measure import best
 
-from .command import parse
+from .command import measured
 
 HERE = Path(__file__).parent
 RESULTS, PLOT = HERE / "scaling.json", HERE / "scaling.svg"
@@ -81,14 +80,9 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Parse arguments, run, report."""
-    arguments, rows = parse(__doc__, ROWS, BACKENDS, budget=0.5, repeat=3)
-    if not arguments.report:
-        found = compare(rows, arguments.backends, arguments.budget, arguments.repeat,
-                        settings(len(cores())))
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    results = json.loads(RESULTS.read_text())
-    print(report(results))
-    plot(results, PLOT)
+    found = measured(RESULTS, __doc__, ROWS, BACKENDS, 0.5, 3, settings(len(cores())))
+    print(report(found))
+    plot(found, PLOT)
 
 
 if __name__ == "__main__":
