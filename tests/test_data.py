@@ -25,8 +25,8 @@ from fastbp.data.moments import Moments
 from fastbp.data.stream import ArrayStream, TableStream
 
 
-def frame(n: int = 300, seed: int = 0) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
+def frame(n: int = 300) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
     return pd.DataFrame({
         "age": rng.integers(0, 90, n), "income": rng.lognormal(9, 2, n),
         "colour": rng.choice(["red", "green", "blue, dark"], n),

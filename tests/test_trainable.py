@@ -34,12 +34,12 @@ def rows(n: int = 70, m: int = 5) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(2, 3, (n, m)), rng.integers(0, 3, n)
 
 
-def steps(net: fastbp.Network, compiled: bool, threads: int, optimizer: Any, rules: Rules,
-          n_steps: int = 5) -> Run:
+def steps(net: fastbp.Network, compiled: bool, threads: int, optimizer: Any,
+          rules: Rules) -> Run:
     X, T = rows()
     run = Run(net, net.check_input(X), T, 32, optimizer, True, rules=rules)
     run.compiled = compiled
-    for _ in range(n_steps):
+    for _ in range(5):
         run.advance(1, threads)
     return run
 

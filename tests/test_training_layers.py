@@ -24,8 +24,8 @@ CHAINS: dict[str, Any] = {
 }
 
 
-def net(chain: str, dtype: str = "float64", seed: int = 0) -> fastbp.Network:
-    return fastbp.Network(CHAINS[chain](), fastbp.SoftmaxCrossEntropyLoss(), dtype, seed)
+def net(chain: str, dtype: str = "float64") -> fastbp.Network:
+    return fastbp.Network(CHAINS[chain](), fastbp.SoftmaxCrossEntropyLoss(), dtype)
 
 
 def rows(n: int = 70) -> tuple[np.ndarray, np.ndarray]:
