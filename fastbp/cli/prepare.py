@@ -152,8 +152,7 @@ def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> P
 def rows_at(columns: Columns, at: Array) -> Columns:
     """Some of the rows."""
     if isinstance(columns, Matrix):
-        return Matrix(columns.names, columns.X[at],
-                      {name: values[at] for name, values in columns.others.items()})
+        return columns.rows(at)
     return {name: columns[name][at] for name in columns}
 
 

@@ -40,10 +40,10 @@ class Matrix(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self.names) + len(self.others)
 
-    def rows(self, start: int, stop: int) -> Matrix:
-        """A part of the rows, not copied."""
-        return Matrix(self.names, self.X[start:stop],
-                      {name: values[start:stop] for name, values in self.others.items()})
+    def rows(self, at: slice | Array) -> Matrix:
+        """A part of the rows; those of a slice are not copied."""
+        return Matrix(self.names, self.X[at],
+                      {name: values[at] for name, values in self.others.items()})
 
 
 def ways_of(source: Any) -> str:

@@ -14,30 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, check_bool, check_choice, check_size
-from .columns import (
-    Matrix,
-    among_numbers,
-    column,
-    first,
-    missing,
-    numbers,
-    plain,
-    rows_of,
-    text,
-)
-from .features import (
-    ENCODINGS,
-    UNKNOWN,
-    Boolean,
-    Categorical,
-    Column,
-    Numeric,
-    refuse_missing,
-)
+from .columns import Matrix, among_numbers, column, numbers, plain, rows_of, text
+from .features import ENCODINGS, UNKNOWN, Boolean, Categorical, Column, Numeric, refuse_missing
 from .moments import Moments
 from .preprocess import Preprocessor
 from .table import Table, open_table
-from .target import TASKS, Target
+from .target import TASKS, Target, check_present
 
 #: Most different whole numbers in a target that is taken for classes, and most classes.
 FEW_CLASSES, MOST_CLASSES = 20, 1000
@@ -85,10 +67,7 @@ class _Target:
         self.words = self.fractions = False
 
     def add(self, values: Array, first_row: int) -> None:
-        gone = missing(values)
-        if gone.any():
-            raise ValueError(f"target {self.name!r} has no value in {first(gone, first_row)}: "
-                             "drop the row")
+        check_present(values, self.name, first_row)
         if values.dtype == object and not any(isinstance(v, (str, bool, np.bool_))
                                               for v in values.tolist()):
             values = numbers(values, self.name, first_row)

@@ -201,7 +201,7 @@ class Arrays(Table):
         whole, n = self.columns, self.n_rows or 0
         for i in range(0, n, rows):
             if isinstance(whole, Matrix):
-                yield whole.rows(i, i + rows)
+                yield whole.rows(slice(i, i + rows))
             else:
                 yield {name: whole[name][i:i + rows] for name in columns or self.names}
 

@@ -26,6 +26,13 @@ def _kind(value: Any) -> type | None:
                                           (str, str)) if isinstance(value, types)), None)
 
 
+def check_present(values: Array, name: str, first_row: int) -> None:
+    """Refuse a target without a value, naming its first row."""
+    gone = missing(values)
+    if gone.any():
+        raise ValueError(f"target {name!r} has no value in {first(gone, first_row)}: drop the row")
+
+
 class Target:
     """What is predicted.
 
@@ -104,10 +111,7 @@ class Target:
             values = values[:, 0]
         if values.ndim != 1:
             raise ValueError(f"target {self.name!r} must be 1-D, got shape {values.shape}")
-        gone = missing(values)
-        if gone.any():
-            raise ValueError(f"target {self.name!r} has no value in {first(gone, first_row)}: "
-                             "drop the row")
+        check_present(values, self.name, first_row)
         if self.classes is None:
             found = numbers(values, self.name, first_row)
             with np.errstate(over="ignore"):
