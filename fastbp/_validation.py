@@ -39,6 +39,11 @@ def check_size(value: Any, name: str, minimum: int = 1) -> int:
     return int(value)
 
 
+def check_threads(value: Any) -> int | None:
+    """A number of threads; None for as many as pay."""
+    return None if value is None else check_size(value, "n_threads")
+
+
 def check_real(value: Any, name: str, low: float = 0.0, high: float = np.inf, *,
                open_low: bool = False, open_high: bool = True) -> float:
     """A finite number in the interval from ``low`` to ``high``."""

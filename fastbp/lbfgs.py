@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_weights, check_real, check_size
+from ._validation import Array, as_weights, check_real, check_size, check_threads
 from .history import History
 from .kernels.vectors import row_length
 from .network import Network
@@ -103,8 +103,7 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     weights = as_weights(sample_weight, len(X), network.dtype)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
-    if n_threads is not None:
-        n_threads = check_size(n_threads, "n_threads")
+    n_threads = check_threads(n_threads)
     history = LBFGSHistory()
 
     def each(error: float) -> bool | None:

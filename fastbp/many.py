@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ._jit import thread_count
-from ._validation import Array, as_array, check_size
+from ._validation import Array, as_array, check_threads
 from .arguments import check_callbacks
 from .history import History
 from .job import Job
@@ -86,8 +86,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
             raise TypeError(f"options[{i}] must be a dict, got {own!r}")
     if on_done is not None and not callable(on_done):
         raise TypeError(f"on_done must be a function, got {on_done!r}")
-    if n_threads is not None:
-        n_threads = check_size(n_threads, "n_threads")
+    n_threads = check_threads(n_threads)
     given = _given(common, [{}] * len(nets) if options is None else options)
     _check_losses(nets, given)
     data = _Data(nets, X, T, rows, common.get("sample_weight"))

@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import as_path, as_weights, check_bool, check_real, check_size
+from ._validation import (
+    as_path,
+    as_weights,
+    check_bool,
+    check_real,
+    check_size,
+    check_threads,
+)
 from .arguments import (
     Validation,
     check_callbacks,
@@ -135,8 +142,7 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
                   type(optimizer).decoupled)
     found = get_metrics(metrics)
     resume = None if resume is None else as_path(resume, "resume")
-    if n_threads is not None:
-        n_threads = check_size(n_threads, "n_threads")
+    n_threads = check_threads(n_threads)
     hooks = [*check_callbacks(callbacks), *([PrintEpoch()] if verbose else [])]
     weights = own = as_weights(sample_weight, len(X), network.dtype)
     if class_weight is not None:

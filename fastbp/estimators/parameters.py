@@ -15,6 +15,7 @@ from .._validation import (
     check_choice,
     check_real,
     check_size,
+    check_threads,
 )
 from ..callbacks import Callback
 from ..layers import Layer, ReLU, Sigmoid, Tanh
@@ -52,8 +53,7 @@ def check_parameters(own: Any) -> None:
         check_size(own.batch_size, "batch_size")
     if own.n_iter_no_change != np.inf:
         check_size(own.n_iter_no_change, "n_iter_no_change")
-    if own.n_threads is not None:
-        check_size(own.n_threads, "n_threads")
+    check_threads(own.n_threads)
     check_choice(own.dtype, "dtype", ("auto", "float32", "float64"))
     if not isinstance(own.callbacks, Sequence) or not all(
             isinstance(hook, Callback) for hook in own.callbacks):
