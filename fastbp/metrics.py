@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._extras import needs
 from ._validation import Array, check_choice
 from .network import Network
 
@@ -53,11 +54,8 @@ def _mean_absolute_error(T: Array, Y: Array, weights: Array | None) -> float:
 
 def _sklearn(name: str, **options: Any) -> Callable[..., float]:
     def measured(T: Array, given: Array, weights: Array | None) -> float:
-        try:
+        with needs(f"metric {name!r} is scikit-learn's", "sklearn"):
             from sklearn import metrics
-        except ImportError as error:
-            raise ImportError(f'metric {name!r} is scikit-learn\'s: pip install '
-                              '"fastbp[sklearn]"') from error
         if not np.isfinite(given).all():  # a network that diverged, which is no error here
             return math.nan
         own = dict(options)

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from .._extras import needs
 from .._validation import as_path, check_bool
 from .base import Callback
 
@@ -157,11 +158,8 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        try:
+        with needs("TensorBoard needs tensorboardX", "tensorboard"):
             from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise ImportError('TensorBoard needs tensorboardX: pip install '
-                              '"fastbp[tensorboard]"') from error
         self.folder, self._make = as_path(folder, "folder"), SummaryWriter
         self._writer: Any = None
 

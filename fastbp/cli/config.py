@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from .._extras import needs
 from .options import GRID, OF_THE_CALL, train_options
 
 #: Keys that hold paths; kept absolute, so that the file holds anywhere on the machine.
@@ -27,10 +28,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        try:
+        with needs("reading TOML needs tomli", "cli"):
             import tomli as tomllib
-        except ImportError:
-            raise ImportError('reading TOML needs tomli: pip install "fastbp[cli]"') from None
     with open(path, "rb") as file:
         try:
             return tomllib.loads(file.read().decode("utf-8-sig"))  # editors of Windows mark it
@@ -106,10 +105,8 @@ def as_toml(settings: dict[str, Any], title: str) -> bytes:
     ImportError
         Without tomli-w.
     """
-    try:
+    with needs("writing TOML needs tomli-w", "cli"):
         import tomli_w
-    except ImportError:
-        raise ImportError('writing TOML needs tomli-w: pip install "fastbp[cli]"') from None
     return f"# {title}\n\n{tomli_w.dumps(resolved(settings))}".encode()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import datasets
+from .._extras import needs
 from .._validation import Array
 from ..data import Preprocessor, Table, Target, learn, open_table
 from ..data.columns import Matrix, column, rows_of, some
@@ -172,11 +173,8 @@ def _hold_out(at: Array, T: Array, share: float, seed: int, task: str,
     count = -(-len(at) * share // 1)  # scikit-learn's way to round
     if count >= len(at):
         raise ValueError(f"{option} {share} of {len(at)} rows leaves none to train on")
-    try:
+    with needs("splitting data needs scikit-learn", "cli"):
         from sklearn.model_selection import train_test_split
-    except ImportError:
-        raise ImportError('splitting data needs scikit-learn: pip install "fastbp[cli]"'
-                          ) from None
     labels = T[at] if task == "classification" else None
     if labels is not None:
         found = np.unique(labels, return_counts=True)[1]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._extras import needs
 from .._validation import Array
 from ..data import Target
 from ..network import Network
@@ -34,10 +35,8 @@ def scores(target: Target, truth: Array, output: Array) -> dict[str, float | Non
     ImportError
         Without scikit-learn.
     """
-    try:
+    with needs("scores need scikit-learn", "cli"):
         from sklearn import metrics
-    except ImportError:
-        raise ImportError('scores need scikit-learn: pip install "fastbp[cli]"') from None
     if target.task == "regression":
         several = len(truth) > 1 and bool(np.ptp(truth) > 0)
         return {"r2": float(metrics.r2_score(truth, output)) if several else None,

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from .._extras import needs
 from .._validation import Array
 from ..io.files import beside, is_special, put_in_place
 
@@ -145,11 +146,8 @@ class ParquetWriter(Writer):
     """A .parquet file, a row group for each batch."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        try:
+        with needs("writing Parquet needs pyarrow", "cli"):
             import pyarrow  # noqa: F401
-        except ImportError:
-            raise ImportError('writing Parquet needs pyarrow: pip install "fastbp[cli]"'
-                              ) from None
         super().__init__(path)
         self.writer: Any = None
 

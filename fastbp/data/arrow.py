@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .._extras import needs
 from .._validation import Array
 from .table import PACKED, ROWS, WORDS, Columns, Table
 
@@ -25,11 +26,8 @@ _DECODED = 2
 
 
 def _pyarrow() -> Any:
-    try:
+    with needs("reading CSV, Parquet and Arrow files needs pyarrow", "data"):
         import pyarrow
-    except ImportError:
-        raise ImportError('reading CSV, Parquet and Arrow files needs pyarrow: pip install '
-                          '"fastbp[data]"') from None
     return pyarrow
 
 

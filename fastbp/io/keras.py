@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import layers as L
+from .._extras import needs
 from .._validation import Array, check_dtype
 from ..layers import Layer
 from ..losses import Loss
@@ -77,11 +78,8 @@ def to_keras(network: Network) -> Any:
         For what is no network, or a layer of the user's own: names it.
     """
     check_known(network, MODULES, "Keras")
-    try:
+    with needs("to_keras needs Keras 3 and one of its backends", "keras"):
         import keras
-    except ImportError as error:
-        raise ImportError('to_keras needs Keras 3 and one of its backends: '
-                          'pip install "fastbp[keras]"') from error
     made = [MODULES[type(layer)](keras, layer, network.dtype.name) for layer in network.layers]
     start = keras.Input((network.n_in,), dtype=network.dtype.name)
     if all(isinstance(part, keras.layers.Layer) for part in made):

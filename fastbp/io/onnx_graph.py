@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._extras import needs
 from .._validation import Array
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
@@ -22,10 +23,8 @@ def require() -> Any:
     ImportError
         If it is not installed: says how to.
     """
-    try:
+    with needs("to_onnx needs onnx", "onnx"):
         import onnx
-    except ImportError as error:
-        raise ImportError('to_onnx needs onnx: pip install "fastbp[onnx]"') from error
     return onnx
 
 

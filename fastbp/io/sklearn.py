@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import layers as L
+from .._extras import needs
 from .._validation import Array
 from ..layers import Layer
 from ..network import Network
@@ -26,10 +27,8 @@ _HISTORY = ("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_s
 
 
 def _neural() -> Any:
-    try:
+    with needs("this needs scikit-learn", "sklearn"):
         from sklearn import neural_network
-    except ImportError as error:
-        raise ImportError('this needs scikit-learn: pip install "fastbp[sklearn]"') from error
     return neural_network
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import layers as L
+from .._extras import needs
 from .._validation import Array, check_dtype
 from ..layers import Layer
 from ..losses import Loss
@@ -40,10 +41,8 @@ MODULES: dict[type[Layer], Callable[[Any, Any], Any]] = {
 
 
 def _torch() -> Any:
-    try:
+    with needs("this needs PyTorch", "torch"):
         import torch
-    except ImportError as error:
-        raise ImportError('this needs PyTorch: pip install "fastbp[torch]"') from error
     return torch
 
 

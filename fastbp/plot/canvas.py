@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._extras import needs
 from .._validation import Array
 
 if TYPE_CHECKING:
@@ -29,10 +30,8 @@ def axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
     """
     if ax is not None:
         return ax
-    try:
+    with needs("plots need matplotlib", "plot"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('plots need matplotlib: pip install "fastbp[plot]"') from error
     return Figure(figsize=size, layout="constrained").subplots()
 
 

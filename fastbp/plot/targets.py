@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._extras import needs
 from .._validation import Array, as_array, same_length
 
 
@@ -127,9 +128,6 @@ def metrics() -> Any:
     ImportError
         Without scikit-learn.
     """
-    try:
+    with needs("plots of outcomes need scikit-learn", "plot"):
         from sklearn import metrics as found
-    except ImportError as error:
-        raise ImportError('plots of outcomes need scikit-learn: pip install "fastbp[plot]"'
-                          ) from error
     return found

@@ -9,6 +9,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
 
+from .._extras import needs
+
 #: Colours as drawn, light, and the name under which the page's style sheet has them.
 COLOURS = {"#1c2430": "--ink", "#5b6675": "--muted", "#e2e6eb": "--line", "#2f6fde": "--c0",
            "#e0701a": "--c1", "#16916b": "--c2", "#8c8c8c": "--muted"}
@@ -46,11 +48,9 @@ def draw(plot: Callable[[], Any], key: str, label: str) -> str:
     ImportError
         Without matplotlib.
     """
-    try:
+    with needs("a report needs matplotlib", "plot"):
         import matplotlib.style
         from cycler import cycler
-    except ImportError as error:
-        raise ImportError('a report needs matplotlib: pip install "fastbp[plot]"') from error
     out = io.StringIO()
     style = _STYLE | {"axes.prop_cycle": cycler(color=SERIES)}
     with matplotlib.style.context(["default", style]), warnings.catch_warnings():
