@@ -7,8 +7,9 @@ record batches, ranges of rows; a part comes in pieces, so that no more than a p
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -281,40 +282,18 @@ def _opened(source: Any, delimiter: str | None, decimal: str) -> Table:
         if not file.read(1):
             raise ValueError(f"{path} is an empty file")
     if kind in _READERS:
-        return _READERS[kind](path)
+        module, name = _READERS[kind]
+        return getattr(importlib.import_module(f".{module}", __package__), name)(path)
     from .arrow import TextFile
 
     return TextFile(path, delimiter, decimal)
 
 
-def _parquet(path: Path) -> Table:
-    from .arrow import ParquetFile
-
-    return ParquetFile(path)
-
-
-def _feather(path: Path) -> Table:
-    from .arrow import ArrowFile
-
-    return ArrowFile(path)
-
-
-def _npy(path: Path) -> Table:
-    from .npy import NumpyFile
-
-    return NumpyFile(path)
-
-
-def _npz(path: Path) -> Table:
-    from .npy import archive
-
-    return archive(path)
-
-
 _TEXT = (".csv", ".tsv", ".txt")
-_READERS: dict[str, Callable[[Path], Table]] = {
-    ".parquet": _parquet, ".pq": _parquet, ".arrow": _feather, ".feather": _feather,
-    ".ipc": _feather, ".npy": _npy, ".npz": _npz}
+_PARQUET, _ARROW = ("arrow", "ParquetFile"), ("arrow", "ArrowFile")
+#: Of other files the module beside this one, and what there makes a table of a path.
+_READERS = {".parquet": _PARQUET, ".pq": _PARQUET, ".arrow": _ARROW, ".feather": _ARROW,
+            ".ipc": _ARROW, ".npy": ("npy", "NumpyFile"), ".npz": ("npy", "archive")}
 #: Of packed files, with pyarrow's names, and all that a table's name may end with.
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 ENDINGS = (*_TEXT, *_READERS, *PACKED)
