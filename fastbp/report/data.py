@@ -83,10 +83,8 @@ class Report:
         if self.network is not None and not isinstance(self.network, Network):
             raise TypeError(f"network must be a Network, got {self.network!r}")
         for part, other in (("T_true", "output"), ("output", "T_true"), ("X", "T"), ("T", "X")):
-            if (getattr(self, part) is None) != (getattr(self, other) is None):
-                given = part if getattr(self, other) is None else other
-                missing = other if given == part else part
-                raise ValueError(f"{given} is given without {missing}")
+            if getattr(self, part) is not None and getattr(self, other) is None:
+                raise ValueError(f"{part} is given without {other}")
         for name in ("history", "config", "timings"):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(f"{name} must be a dict, got {getattr(self, name)!r}")
