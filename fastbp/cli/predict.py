@@ -18,8 +18,8 @@ from .kinds import table_options
 @click.option("--probabilities/--no-probabilities", default=True, show_default=True,
               help="A column for each class beside the prediction.")
 @table_options
-def command(model: str, data: str, output: str | None, batch_rows: int, delimiter: str | None,
-            decimal: str, **options: Any) -> None:
+def command(model: str, data: str, output: str | None, probabilities: bool,
+            delimiter: str | None, decimal: str, batch_rows: int) -> None:
     """What MODEL says of each row of DATA, in its order.
 
     MODEL is a file, or a folder that fastbp train made; DATA as for train, with the columns that
@@ -37,7 +37,7 @@ def command(model: str, data: str, output: str | None, batch_rows: int, delimite
     with writers.open_writer(output) as writer:
         at = 0
         for X, _ in models.batches(found, table, batch_rows):
-            writer.write(_columns(found, X, options["probabilities"]))
+            writer.write(_columns(found, X, probabilities))
             at += len(X)
         if not at:
             raise ValueError(f"{data} has no rows")
