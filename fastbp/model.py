@@ -156,8 +156,7 @@ class Model:
         if self.preprocessor is None:
             yield from table.batches()
         else:
-            names = [entry.name for entry in self.preprocessor.columns]
-            yield from self.preprocessor.typed(table).batches(names)
+            yield from self.preprocessor.typed(table).batches(self.preprocessor.names)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it to one file, whole or not at all.

@@ -26,7 +26,7 @@ def batches(model: Model, table: Table, rows: int, target: Target | None = None
         table = target.typed(table)
     if model.preprocessor is not None:
         table = model.preprocessor.typed(table)
-        names = [entry.name for entry in model.preprocessor.columns]
+        names = model.preprocessor.names
     else:
         names = [n for n in table.names if n not in (table.target, target and target.name)]
     wanted = [*names, *([target.name] if target is not None else [])]
@@ -51,7 +51,7 @@ def target_of(model: Model, name: str | None, table: Table) -> Target:
         the network's outputs are neither.
     """
     network, known = model.network, model.target
-    if model.preprocessor is not None and any(c.name == name for c in model.preprocessor.columns):
+    if model.preprocessor is not None and name in model.preprocessor.names:
         raise ValueError(f"--target {name}: the model predicts from this column")
     if known is not None:
         return known if name is None else Target(name, known.task, known.classes, known.mean,

@@ -119,8 +119,7 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
            n_rows: int) -> Prepared:
     """All rows in memory. Means and scales come from the training rows alone; categories and
     classes from all, so that a rare one on the wrong side of a split is no stranger."""
-    names = [*(entry.name for entry in seen.columns), target.name]
-    columns = table.read(names)
+    columns = table.read([*seen.names, target.name])
     T = target.encode(column(columns, target.name))
     kept, held, test = split_rows(settings, T, target.task)
     preprocessor = seen
@@ -200,8 +199,7 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor,
 
 def features_of(table: Table, preprocessor: Preprocessor, target: Target) -> Rows:
     """Features and targets of all rows of a table."""
-    columns = target.typed(preprocessor.typed(table)).read(
-        [*(entry.name for entry in preprocessor.columns), target.name])
+    columns = target.typed(preprocessor.typed(table)).read([*preprocessor.names, target.name])
     return preprocessor.transform(columns), target.encode(column(columns, target.name))
 
 

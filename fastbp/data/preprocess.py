@@ -41,6 +41,8 @@ class Preprocessor:
 
     Attributes
     ----------
+    names : list of str
+        Columns that are read.
     n_features : int
     feature_names : list of str
         "age", "colour=red", ...
@@ -57,7 +59,7 @@ class Preprocessor:
             if not isinstance(entry, (Numeric, Boolean, Categorical)):
                 raise TypeError("columns must hold Numeric, Boolean or Categorical, got "
                                 f"{entry!r}")
-        names = [entry.name for entry in self.columns]
+        self.names = names = [entry.name for entry in self.columns]
         if not names:
             raise ValueError("no columns are left to learn from")
         twice = [name for name in names if names.count(name) > 1] if (
@@ -91,7 +93,7 @@ class Preprocessor:
             names the column and the row.
         """
         if isinstance(table, Matrix) and self._moments is not None and all(
-                entry.name in table.places for entry in self.columns):
+                name in table.places for name in self.names):
             return self._matrix(table, first_row, out)
         values = {entry.name: column(table, entry.name) for entry in self.columns}
         X = self._place(rows_of(values), out)
@@ -154,8 +156,7 @@ class Preprocessor:
         """The short way for matrices of numbers, in float64 as the long one."""
         assert self._moments is not None
         mean, scale = self._moments
-        names = tuple(entry.name for entry in self.columns)
-        whole = False
+        names, whole = self.names, False
         places: Any = [table.places[name] for name in names]
         if places == list(range(places[0], places[0] + len(names))):
             whole, table = True, Matrix(names, table.X[:, places[0]:places[0] + len(names)])

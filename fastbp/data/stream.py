@@ -66,8 +66,8 @@ class TableStream:
         self.preprocessor, self.target, self.weight = preprocessor, target, weight
         table = open_table(source)
         self.table = table = target.typed(preprocessor.typed(table))
-        inputs = [entry.name for entry in preprocessor.columns]
-        self.columns = list(dict.fromkeys([*inputs, target.name, *([weight] if weight else [])]))
+        self.columns = list(dict.fromkeys([*preprocessor.names, target.name,
+                                           *([weight] if weight else [])]))
         table.check(self.columns)
         known = table.n_rows
         if known is None and n_rows is None:
