@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
@@ -981,6 +982,18 @@ def test_array_streams_take_lists_and_frames() -> None:
         found = list(stream.blocks(0, 0, False))
         np.testing.assert_array_equal(np.concatenate([b[0] for b in found]), X)
         np.testing.assert_array_equal(np.concatenate([b[1] for b in found]), T)
+
+
+def test_array_streams_refuse_what_fit_refuses() -> None:
+    X, T = np.arange(30.0).reshape(10, 3), np.arange(10)
+    with pytest.raises(ValueError, match="X has masked elements"):
+        ArrayStream(np.ma.masked_greater(X, 20), T)
+    with pytest.raises(ValueError, match="weights has masked elements"):
+        ArrayStream(X, T, np.ma.masked_greater(T, 5))
+    with pytest.raises(TypeError, match="X is a sparse matrix"):
+        ArrayStream(scipy.sparse.csr_array(X), T)
+    with pytest.raises(TypeError, match="T must hold real numbers, got None"):
+        ArrayStream(X, None)
 
 
 def test_archives_that_are_called_npy_are_refused(tmp_path: Path) -> None:

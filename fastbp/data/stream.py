@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_weights, check_size
+from .._validation import Array, as_array, as_weights, check_size
 from ..kernels.random import shuffle as shuffle_rows
 from .columns import column, first, numbers, rows_of
 from .npy import map_of
@@ -182,7 +182,7 @@ class _Rows:
             self.path, self.offset = os.fspath(given.filename), base.offset + skip
             self.array: Any = None
         else:
-            self.array = given = np.asarray(given)  # lists and DataFrames are taken, too
+            self.array = given = as_array(given, name)  # lists and DataFrames are taken, too
         if given.ndim == 0 or given.size == 0:
             raise ValueError(f"{name} has no rows: shape {given.shape}")
         self.name, self.shape, self.dtype = name, given.shape, given.dtype
@@ -221,7 +221,8 @@ class ArrayStream:
     Raises
     ------
     ValueError, TypeError
-        For empty arrays, arrays of different lengths, unfit ``block_rows``.
+        For empty arrays, what is no array of numbers or has masked elements, arrays of different
+        lengths, unfit ``block_rows``.
     OSError
         If a file cannot be read.
     """
