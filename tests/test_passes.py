@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbp._jit import kernel
-from fastbp.kernels.passes import along_row, down_columns, root
+from fastbp.kernels.passes import along_row, down_columns, if_equal, root
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -23,6 +23,11 @@ def _of_columns(x, dy, mean, scale, first, second):
     return (hat * scale + second,), (dy * hat, dy)
 
 
+def _highest(x, zero, one):
+    return (if_equal(x, zero, one, x),), (x,)
+
+
+highest_pass = down_columns(_highest, 1, highest=True)
 row_pass, column_pass = along_row(_of_row, 3), down_columns(_of_columns, 2, row_numbers=1)
 
 
@@ -34,6 +39,11 @@ def of_row(n, x, weight, by, scale, a, b):
 @kernel
 def of_columns(rows, n, ld, x, dy, mean, weight, scale, of_rows, out, along, level):
     column_pass(rows, n, ld, (x, dy), (mean, weight), (scale,), (of_rows,), (out,), (along, level))
+
+
+@kernel
+def highest_of_columns(rows, n, ld, x, zero, one, out, high):
+    highest_pass(rows, n, ld, (x,), (), (zero, one), (), (out,), (high,))
 
 
 @DTYPES
@@ -66,6 +76,22 @@ def test_down_columns(dtype: str, rows: int, n: int, more: int) -> None:
     np.testing.assert_allclose(sums[0, :n], 3 + (dy[:, :n] * hat).sum(axis=0), eps, eps * 9)
     np.testing.assert_allclose(sums[1, :n], 3 + dy[:, :n].sum(axis=0), eps, eps * 9)
     assert (out[:, n:] == 7).all() and (sums[:, n:] == 3).all()
+
+
+@DTYPES
+@given(rows=st.integers(1, 9), n=st.integers(1, 150))
+def test_the_highest_of_a_column_is_no_nan(dtype: str, rows: int, n: int) -> None:
+    x = np.random.default_rng(n).integers(-3, 1, (rows, n)).astype(dtype)
+    x[0, ::3], x[-1, ::4] = np.nan, -np.inf
+    out, high = np.full((rows, n), 7, dtype), np.full(n + 5, -np.inf, dtype)
+    zero, one = np.zeros(2, dtype)[0], np.ones(2, dtype)[0]
+    highest_of_columns(rows, n, n, x.ravel(), zero, one, out.reshape(-1), high)
+    np.testing.assert_array_equal(out, np.where(x == 0, one, x))
+    np.testing.assert_array_equal(high[:n], np.where(np.isnan(x), -np.inf, x).max(axis=0))
+    assert (high[n:] == -np.inf).all()
+    high[:] = 5  # what is there counts
+    highest_of_columns(rows, n, n, x.ravel(), zero, one, out.reshape(-1), high)
+    assert (high == 5).all()
 
 
 @DTYPES

@@ -65,6 +65,15 @@ class Vector:
         return Vector(lanes, lanes.builder.call(root, [self.value]))
 
 
+def if_equal(x: Any, y: Any, this: Any, that: Any) -> Any:
+    """``this`` where x is y, else ``that``, in a formula."""
+    if not isinstance(x, Vector):
+        return np.where(x == y, this, that)
+    builder = x.lanes.builder
+    same = builder.fcmp_ordered("==", x.value, y.value)
+    return Vector(x.lanes, builder.select(same, this.value, that.value))
+
+
 def root(x: Any) -> Any:
     """Square root in a formula."""
     return x.sqrt() if isinstance(x, Vector) else np.sqrt(x)
@@ -73,8 +82,8 @@ def root(x: Any) -> Any:
 class _Pass:
     """What both kinds of pass write: vectors of arrays at a place, whole or masked."""
 
-    def __init__(self, context: Any, builder: Any, like: Any) -> None:
-        self.context, self.builder = context, builder
+    def __init__(self, context: Any, builder: Any, like: Any, highest: bool = False) -> None:
+        self.context, self.builder, self.highest = context, builder, highest
         self.lanes = Lanes(context, builder, like)
 
     def data(self, kinds: Any, arrays: Any) -> list[Any]:
@@ -110,7 +119,12 @@ class _Pass:
             new = vector.value
             if mask is not None:
                 new = self.builder.select(mask, new, self.lanes.zero)
-            self.builder.store(self.builder.fadd(self.builder.load(total), new), total)
+            self.builder.store(self._joined(self.builder.load(total), new), total)
+
+    def _joined(self, total: Any, new: Any) -> Any:
+        if self.highest:  # NaN is none
+            return self.builder.select(self.builder.fcmp_ordered(">", new, total), new, total)
+        return self.builder.fadd(total, new)
 
     def _place(self, data: Any, at: Any) -> Any:
         return self.builder.bitcast(self.builder.gep(data, [at]), self.lanes.vector.as_pointer())
@@ -156,17 +170,19 @@ def along_row(formula: Formula, sums: int = 0) -> Any:
     return python if DISABLED else intrinsic(typed)
 
 
-def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0) -> Any:
+def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0, *,
+                 highest: bool = False) -> Any:
     """Make f(rows, n, ld, given, columns, numbers, of_rows, to, totals): a pass over rows of n.
 
     The formula takes an element of each array ``given``, what each of ``columns`` has for its
     column, the ``numbers``, then the ``row_numbers`` that the one array in ``of_rows`` has for
-    each row, if any. Its sums over the rows are added to ``totals``, in the order of the rows.
+    each row, if any. Its sums over the rows are added to ``totals``, in the order of the rows; or
+    ``totals`` become what is ``highest``.
     """
 
     def codegen(context, builder, signature, args):
         rows, n, ld = args[:3]
-        work = _Pass(context, builder, signature.args[3][0])
+        work = _Pass(context, builder, signature.args[3][0], highest)
         lanes, i64 = work.lanes, ir.IntType(64)
         sources, constants, targets, results = (
             work.data(signature.args[i], args[i]) for i in (3, 4, 7, 8))
@@ -216,6 +232,6 @@ def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0) -> Any:
             for value, out in zip(stored, to, strict=True):
                 out[here] = value
             for value, out in zip(summed, totals, strict=True):
-                out[:n] += value
+                out[:n] = np.where(value > out[:n], value, out[:n]) if highest else out[:n] + value
 
     return python if DISABLED else intrinsic(typed)

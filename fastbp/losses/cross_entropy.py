@@ -20,6 +20,7 @@ import numpy as np
 
 from .._jit import kernel
 from ..kernels.arrays import row_of, stack_array
+from ..kernels.passes import down_columns, if_equal
 from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.vectors import VECTOR_BYTES
 from ..kernels.vmath import exp, log1p, select, sigmoid, softplus
@@ -57,6 +58,24 @@ _FEW = np.int64(32)
 _TABLE, _VECTORS = 32 * LANES * 8, 6 * COLUMN
 
 
+def _below(z, t, high, zero):
+    gap = if_equal(z, high, zero, high - z)  # of infinities, too
+    return (gap,), (t, if_equal(t, zero, zero, t * gap))
+
+
+def _powers(p, zero, one):
+    return (), (if_equal(p, one, one, zero), if_equal(p, one, zero, p))
+
+
+#: Passes over the classes, with rows as lanes: the highest logit; how far each is below it, with
+#: the sums of the targets and of their gaps; how many powers e^-gap are 1, and the sum of the
+#: others; and the gradient.
+highest = down_columns(lambda z: ((), (z,)), 1, highest=True)
+below = down_columns(_below, 2)
+powers = down_columns(_powers, 2)
+slopes = down_columns(lambda p, t, scale, w: ((p * scale - w * t,), ()))
+
+
 @kernel
 def across(x, t, n, ld, weight, error, dx):
     """As ``softmax_cross_entropy``, for a few classes."""
@@ -70,29 +89,16 @@ def across(x, t, n, ld, weight, error, dx):
         for r in range(m):
             high[r] = -np.inf
             tops[r] = rest[r] = mass[r] = zero
-        for k in range(n):
-            z = row_of(table, k, m)
-            for r in range(m):
-                high[r] = select(z[r] > high[r], z[r], high[r])
-        for k in range(n):
-            z, target = row_of(table, k, m), row_of(targets, k, m)
-            for r in range(m):
-                top = z[r] == high[r]
-                gap = select(top, zero, high[r] - z[r])
-                p = exp(-gap)
-                z[r] = p
-                tops[r] += select(top, one, zero)
-                rest[r] += select(top, zero, p)
-                mass[r] += target[r]
-                gaps[r] += select(target[r] == zero, zero, target[r] * gap)
+        highest(n, m, m, (table,), (), (), (), (), (high,))
+        below(n, m, m, (table, targets), (high,), (zero,), (), (table,), (mass, gaps))
+        for i in range(n * m):
+            table[i] = exp(-table[i])
+        powers(n, m, m, (table,), (), (zero, one), (), (), (tops, rest))
         for r in range(m):
             others = rest[r] + (tops[r] - one)
             gaps[r] = w[r] * (gaps[r] + mass[r] * log1p(others))
             mass[r] = w[r] * mass[r] / (one + others)
-        for k in range(n):
-            z, target = row_of(table, k, m), row_of(targets, k, m)
-            for r in range(m):
-                z[r] = z[r] * mass[r] - w[r] * target[r]
+        slopes(n, m, m, (table, targets), (mass, w), (), (), (table,), ())
         from_columns(table, gaps, lo, n, count, m, ld, error, dx)
 
 
