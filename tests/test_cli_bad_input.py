@@ -82,6 +82,10 @@ BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
                                     ["--loss focal", "'y' holds numbers", "mse, mae, huber"]),
     "loss of numbers for classes": ("d.csv", table, ["--target", "kind", "--loss", "mae"],
                                     ["--loss mae", "'kind' holds classes", "cross_entropy"]),
+    "loss of numbers for whole numbers": (
+        "d.csv", lambda p: p.write_text("x,y\n" + "1,2\n2,3\n3,1\n" * 9),
+        ["--target", "y", "--loss", "mae"],
+        ["'y' holds classes, not numbers, as guessed (--task says otherwise)"]),
     "smooth focal loss": ("d.csv", table, ["--target", "kind", "--loss", "focal",
                                            "--label-smoothing", "0.1"],
                           ["--label-smoothing 0.1", "--loss focal"]),

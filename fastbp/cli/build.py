@@ -50,7 +50,8 @@ def loss(settings: Mapping[str, Any], target: Target) -> Loss:
     known = LOSSES[target.task]
     name = known[0] if settings["loss"] == "auto" else settings["loss"]
     holds = f"target {target.name!r} holds " + (
-        "numbers, not classes" if target.task == "regression" else "classes, not numbers")
+        "numbers, not classes" if target.task == "regression" else "classes, not numbers") + (
+        ", as guessed (--task says otherwise)" if settings["task"] == "auto" else "")
     if name not in known:
         raise ValueError(f"--loss {name}: {holds}; there are {', '.join(known)}")
     smoothing = settings["label_smoothing"]
