@@ -42,12 +42,17 @@ class Model:
 
     Raises
     ------
-    ValueError
-        If the parts do not fit.
+    ValueError, TypeError
+        If the parts do not fit, or one is something else.
     """
 
     def __init__(self, network: Network, preprocessor: Preprocessor | None = None,
                  target: Target | None = None, info: dict[str, Any] | None = None) -> None:
+        for name, part, kind in (("network", network, Network),
+                                 ("preprocessor", preprocessor, Preprocessor),
+                                 ("target", target, Target)):
+            if not isinstance(part, kind) and not (part is None and kind is not Network):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {part!r}")
         if preprocessor is not None and preprocessor.n_features != network.n_in:
             raise ValueError(f"the preprocessor makes {preprocessor.n_features} features, the "
                              f"network takes {network.n_in}")

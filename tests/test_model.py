@@ -137,6 +137,12 @@ def test_parts_that_do_not_fit() -> None:
         Model(Network([Dense(2, 3)], "MSELoss"), learned.preprocessor)
     with pytest.raises(ValueError, match="needs 3 outputs, the network has 2"):
         Model(Network([Dense(1, 2)], "MSELoss"), learned.preprocessor, learned.target)
+    parts: list[Any] = [Network([Dense(1, 3)], "MSELoss"), learned.preprocessor, learned.target]
+    for i, name in enumerate(["network", "preprocessor", "target"]):
+        with pytest.raises(TypeError, match=f"{name} must be a {name.title()}, got Learned"):
+            Model(*parts[:i], learned, *parts[i + 1:])
+    with pytest.raises(TypeError, match="network must be a Network, got Prep"):
+        Model(parts[1], parts[0], parts[2])
 
 
 def test_other_formats_and_versions_are_told(tmp_path: Path) -> None:
