@@ -23,7 +23,8 @@ CHUNK_SECONDS = 0.05
 
 @dataclass
 class Job:
-    """A run and what goes with it; one that is ``brief`` is an epoch among others' calls."""
+    """A run and what goes with it; one that is ``brief`` is an epoch among others' calls, of one
+    that ``told`` the user has heard that its loss is not finite."""
 
     run: Run
     validation: Validation | None = None
@@ -33,6 +34,7 @@ class Job:
     resume: str | os.PathLike[str] | None = None
     n_threads: int | None = None
     brief: bool = False
+    told: bool = False
     undo: Sequence[Callable[[], object]] = ()
 
     @property

@@ -199,20 +199,21 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
                 "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
                 "samples_per_s": [count / whole * n / spent] * len(losses)})
         threads.pace(run, count, int(run.cursor[STEP]) - begun, spent, CHUNK_SECONDS)
-        if not all(map(math.isfinite, losses)):
-            for k, loss in enumerate(losses):
-                warn_of(run.network, loss, epoch + k)
+        for k, loss in enumerate(losses):
+            if not job.told:
+                job.told = warn_of(run.network, loss, epoch + k)
 
 
-def warn_of(network: Network, loss: float, epoch: int) -> None:
-    """Tell the user, five calls further out, of a loss that is not finite."""
+def warn_of(network: Network, loss: float, epoch: int) -> bool:
+    """Tell the user, five calls further out, of a loss that is not finite; whether it is none."""
     if math.isfinite(loss):
-        return
+        return False
     hint, last, own = "a smaller learning_rate may help", network.layers[-1], network.loss_function
     if (own.probabilities == "identity" and type(last) in LAYERS.values()
             and not isinstance(last, (Softmax, Sigmoid))):
         hint = f"{own!r} takes probabilities: end with Softmax() or Sigmoid(), not with {last!r}"
     warnings.warn(f"loss is {loss} in epoch {epoch + 1}; {hint}", RuntimeWarning, stacklevel=6)
+    return True
 
 
 def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) -> bool:
@@ -248,7 +249,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         with run.averaged():
             logs |= _validate(job)
         run.history.append(logs)
-        warn_of(run.network, logs["loss"], epoch)
+        job.told = job.told or warn_of(run.network, logs["loss"], epoch)
         stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop
         if failed is not None:
             raise failed

@@ -379,3 +379,14 @@ def test_gradients_stay_when_a_users_layer_fails() -> None:
         with pytest.raises(RuntimeError, match="not today"):
             run(X, T)
         assert (net.grads == 5).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"metrics": ["mse"]}])
+def test_a_loss_that_is_not_finite_is_told_once_a_fit(options: dict[str, Any]) -> None:
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    net = fastbp.Network([fastbp.Dense(3, 3)], "mse")
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="loss is .* in epoch") as told:
+            history = net.fit(X, T, epochs=9, optimizer=fastbp.SGD(1e20), **options)
+        assert not np.isfinite(history["loss"][-8:]).any()
+        assert len(told) == 1 and told[0].filename == __file__
