@@ -163,6 +163,10 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     return Job(run, validation, found, hooks, warm_start, resume, n_threads)
 
 
+# ``partial_fit`` and ``fit_many`` hand options on: of one that there is not, Python names ``fit``.
+prepare.__qualname__ = "fit"
+
+
 def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
     """Take a run through its epochs, in chunks, with all that happens between them; ends early
     where ``stopped`` says so."""

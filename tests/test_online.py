@@ -254,6 +254,11 @@ def test_what_only_fit_takes_is_said(option: dict[str, Any]) -> None:
         network().partial_fit(X, T, **option)
 
 
+def test_an_option_that_fit_does_not_take_is_said_of_fit() -> None:
+    with pytest.raises(TypeError, match=r"^fit\(\) got an unexpected keyword argument 'lr'"):
+        network().partial_fit(X, T, lr=0.1)
+
+
 @pytest.mark.parametrize("rate", [None, "0.1"])
 def test_a_rate_that_is_no_number_changes_nothing(rate: Any) -> None:
     net, rule = network(), fastbp.SGD(0.1)
