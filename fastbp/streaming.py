@@ -304,8 +304,7 @@ average, callbacks, verbose, warm_start, resume, n_threads
         metrics=metrics, l1=l1, l2=l2, clip_value=clip_value, clip_norm=clip_norm,
         max_norm=max_norm, average=average, callbacks=callbacks, verbose=verbose,
         warm_start=warm_start, resume=resume, n_threads=n_threads)
-    job.run = StreamRun(job.run, make, n_rows, min(batch_size, n_rows),
-                        weighted)
+    job.run = StreamRun(job.run, make, n_rows, min(batch_size, n_rows), weighted)
     del X, T, weights, example
     return train(job)
 
@@ -313,7 +312,8 @@ average, callbacks, verbose, warm_start, resume, n_threads
 def _rows(block: Any) -> int:
     if (not isinstance(block, (tuple, list)) or len(block) not in (2, 3)
             or not isinstance(block[0], Sized)):
-        raise TypeError(f"blocks must be (X, T) or (X, T, weights), got {type(block).__name__}")
+        raise TypeError(f"blocks must be (X, T) or (X, T, weights), got {type(block).__name__}; a "
+                        "source of them is [(X, T)], a data.ArrayStream or a data.TableStream")
     return len(block[0])
 
 

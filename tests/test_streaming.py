@@ -263,6 +263,8 @@ class Lies:
      r"block 2, as .* has targets of shape \(500, 3\), unlike the first"),
     ([(X, T, 0 * W)], {}, "weights of the source are zero for every row"),
     ([X], {}, r"blocks must be \(X, T\)"), ((X, T), {}, r"must be \(X, T\) or .* ndarray"),
+    ((X, T), {}, r"got ndarray; a source of them is \[\(X, T\)\]"),
+    ("large.csv", {}, "got str; a source of them is .* a data.TableStream"),
     ([(3, 4)], {}, r"must be \(X, T\) or .* got tuple"),
     ([], {}, "source.n_rows must be at least 1"), (Lies(0), {}, "n_rows"),
     (iter([(X, T)]), {}, "ends after one epoch"), (3, {}, "source must have n_rows"),
