@@ -32,6 +32,18 @@ def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
     return hooks
 
 
+def check_outputs(network: Network) -> None:
+    """Refuse to train what cannot learn: a softmax over one output is 1.
+
+    Raises
+    ------
+    ValueError
+    """
+    if network.n_out == 1 and network._head_loss.probabilities == "softmax":
+        raise ValueError(f"{network.loss_function!r} needs an output for each class, got 1: for "
+                         "two classes end with 2, or with 1 under SigmoidBinaryCrossEntropyLoss()")
+
+
 @dataclass(frozen=True)
 class Validation:
     """Held-out rows."""

@@ -24,6 +24,7 @@ from .arguments import (
     Validation,
     check_callbacks,
     check_monitors,
+    check_outputs,
     check_validation,
     check_weights,
     hold_out,
@@ -131,6 +132,7 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
         As ``fit``.
     """
     X, T = network._check_pair(X, T)
+    check_outputs(network)
     epochs = check_size(epochs, "epochs", 0)
     batch_size = check_size(batch_size, "batch_size")
     shuffle, warm_start = check_bool(shuffle, "shuffle"), check_bool(warm_start, "warm_start")
@@ -203,9 +205,9 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
                 "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
                 "samples_per_s": [count / whole * n / spent] * len(losses)})
         threads.pace(run, count, int(run.cursor[STEP]) - begun, spent, CHUNK_SECONDS)
-        for k, loss in enumerate(losses):
-            if not job.told:
-                job.told = warn_of(run.network, loss, epoch + k)
+        if not job.told and not all(map(math.isfinite, losses)):
+            first = next(k for k, loss in enumerate(losses) if not math.isfinite(loss))
+            job.told = warn_of(run.network, losses[first], epoch + first)
 
 
 def warn_of(network: Network, loss: float, epoch: int) -> bool:

@@ -209,3 +209,15 @@ def test_a_loss_of_probabilities_above_what_are_none_is_said(loss: str, last: li
         net.fit(X, targets, epochs=1)
     with pytest.warns(RuntimeWarning, match="smaller learning_rate"):
         classifier(allow_nonfinite=True).fit(NAN, T, epochs=1)
+
+
+@pytest.mark.parametrize(("last", "loss"), [([], "SoftmaxCrossEntropyLoss"), ([], "FocalLoss"),
+                                            ([Softmax], "CrossEntropyLoss")])
+def test_one_output_under_a_softmax_is_not_trained(last: list[Any], loss: str) -> None:
+    net = Network([Dense(X.shape[1], 1), *(layer() for layer in last)], loss)
+    before = net.params.copy()
+    for fit in (net.fit, net.partial_fit):
+        with pytest.raises(ValueError, match=rf"{loss}\(\) needs an output for each class, got 1"):
+            fit(X, np.zeros(len(X), np.int64))
+    np.testing.assert_array_equal(net.params, before)
+    assert net.loss(X, np.zeros(len(X), np.int64)) == 0
