@@ -263,6 +263,16 @@ def test_targets_that_a_loss_cannot_take() -> None:
             loss.forward([[1.0, 2.0]], [[1, -1]])
 
 
+@pytest.mark.parametrize(("weight", "error", "message"), [
+    ([1, -1, 1], ValueError, "at least 0, got -1"), ([1, math.nan, 1], ValueError, "holds nan"),
+    (["1", "2", "3"], TypeError, "real numbers"), ([1j, 1, 1], TypeError, "real numbers"),
+    ([[1], [1], [1]], ValueError, r"shape \(3,\), got \(3, 1\)"), ([1, 2], ValueError, "shape"),
+    (1.0, ValueError, "shape")])
+def test_weights_that_no_loss_can_take(weight: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"sample_weight .*{message}"):
+        fastbp.L2Loss().forward(np.ones((3, 2)), np.zeros((3, 2)), sample_weight=weight)
+
+
 @pytest.mark.parametrize("name", REGRESSION_NAMES)
 def test_regression_at_the_extremes(name: str) -> None:
     loss = LOSSES[name]("sum")

@@ -12,7 +12,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._jit import driver, prange
-from .._validation import Array, as_array, as_labels, as_matrix, check_choice, same_length
+from .._validation import (
+    Array,
+    as_array,
+    as_labels,
+    as_matrix,
+    as_weights,
+    check_choice,
+    same_length,
+)
 from ..layers.activations import Sigmoid
 from ..layers.base import Layer, _float_dtype
 from ..layers.drivers import ROW_BLOCK
@@ -129,7 +137,7 @@ class Loss:
         X : array_like, shape (b, n)
         T : array_like, shape (b, n), or class indices (b,) where the loss takes them
         sample_weight : array_like, shape (b,), optional
-            Weight of each row; the mean is then sum(w E) / sum(w), 0 where all w are.
+            Weight of each row, at least 0; the mean is then sum(w E) / sum(w), 0 where all w are.
         allow_nonfinite : bool
             False refuses NaN and infinity in X.
 
@@ -140,7 +148,8 @@ class Loss:
         Raises
         ------
         ValueError, TypeError
-            For mismatched shapes, labels out of range, or what is not numbers.
+            For mismatched shapes, labels out of range, weights below 0 or not finite, or what is
+            not numbers.
         """
         if not self.address(_float_dtype(X)):
             raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -148,12 +157,12 @@ class Loss:
         n = X.shape[1]
         T = self.check_target(T, n, X.dtype, allow_nonfinite=allow_nonfinite)
         same_length(X, T)
-        weight = np.ones(len(X), X.dtype) if sample_weight is None else (
-            np.array(sample_weight, X.dtype))
-        same_length(X, weight, "X", "sample_weight")
+        weight = as_weights(sample_weight, len(X), X.dtype, zeros=True)
+        if weight is None:
+            weight = np.ones(len(X), X.dtype)
         if self.reduction == "mean":
             total = weight.sum(dtype=np.float64)
-            weight *= X.dtype.type(1 / total if total > 0 else 0)
+            weight = weight * X.dtype.type(1 / total if total > 0 else 0)
         error, dX = np.empty(len(X), X.dtype), np.empty_like(X)
         head = np.zeros(1, HEAD)
         head["loss"], head["n"], head["ld"] = self.address(X.dtype), n, n
