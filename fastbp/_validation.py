@@ -50,7 +50,10 @@ def check_real(value: Any, name: str, low: float = 0.0, high: float = np.inf, *,
     if type(value) is not float and (isinstance(value, (bool, np.bool_))
                                      or not isinstance(value, numbers.Real)):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of many digits
+        number = math.inf
     below = number <= low if open_low else number < low
     above = number >= high if open_high else number > high
     if not math.isfinite(number) or below or above:
@@ -102,6 +105,8 @@ def as_array(X: Any, name: str) -> Array:
             array = array.astype(np.float64)
         except (TypeError, ValueError):
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}") from None
+        except OverflowError:
+            raise ValueError(f"{name} holds an integer too large for float64") from None
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array

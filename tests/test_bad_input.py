@@ -31,6 +31,7 @@ CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
     (lambda: Dense(3, 3, weight_init="best"), ValueError, "weight_init .* got 'best'"),
     (lambda: Flatten(0), TypeError, "shape must be a sequence of integers, got 0"),
     (lambda: Flatten("a"), TypeError, "shape must be a sequence of integers, got 'a'"),
+    (lambda: fastbp.SGD(10**400), ValueError, r"learning_rate must be in \(0.0, inf\), got 1000"),
     (lambda: L2Loss("median"), ValueError, "reduction must be .* got 'median'"),
     (lambda: L2Loss(None), TypeError, "reduction must be .* got None"),
     (lambda: Network([], L2Loss()), ValueError, "layers is empty"),
@@ -80,6 +81,7 @@ INPUTS: list[tuple[Any, type[Exception], str]] = [
     (None, TypeError, "X must hold real numbers"),
     (scipy.sparse.csr_matrix(X), TypeError, "X is a sparse matrix"),
     (np.ma.masked_greater(X, 0), ValueError, "X has masked elements"),
+    ([[10**400] * 6], ValueError, "X holds an integer too large for float64"),
     (np.zeros((2, 6), "datetime64[s]"), TypeError, "X must hold real numbers"),
 ]
 TARGETS: list[tuple[Any, type[Exception], str]] = [
