@@ -240,6 +240,7 @@ def test_residuals_and_predictions() -> None:
 @pytest.mark.parametrize(("T", "Y", "message"), [
     ([0, 3], np.eye(3)[:2], r"T\[1\] is 3, no class index below 3"),
     ([0, -1], np.eye(3)[:2], r"T\[1\] is -1"), ([0.5, 1], np.eye(3)[:2], r"T\[0\] is"),
+    ([0, np.nan], np.eye(3)[:2], r"T\[1\] is nan"), ([1e30, 1], np.eye(3)[:2], r"T\[0\] is 1e"),
     ([0], np.eye(3), "T has 1 rows"), (np.array(["x", "a"]), np.eye(3)[:2], "'x', which is none"),
     ([0, 1], np.zeros((2, 2, 2)), "shape")])
 def test_unfit_targets_are_named(T: Any, Y: Any, message: str) -> None:

@@ -65,7 +65,8 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
     if array.ndim != 1:
         raise ValueError(f"{name} must be class indices or rows with one 1, got shape "
                          f"{array.shape}")
-    found = array.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # of NaN, and of what is too large
+        found = array.astype(np.int64)
     most = np.inf if n_classes is None else n_classes
     wrong = (found != array) | (found < 0) | (found >= most)
     if wrong.any():
