@@ -249,6 +249,15 @@ def test_unfit_targets_are_named(T: Any, Y: Any, message: str) -> None:
             draw(T, Y, ["a", "b", "c"])
 
 
+def test_unfit_predictions_are_named() -> None:
+    with pytest.raises(ValueError, match="T has 3 rows, predicted has 2"):
+        plot.confusion_matrix([0, 1, 1], [0, 1])
+    with pytest.raises(ValueError, match=r"output holds nan at \(1, 0\)"):
+        plot.roc([0, 1], [[0.5, 0.5], [np.nan, 0.5]])
+    with pytest.raises(ValueError, match="two classes"):
+        plot.roc([], np.zeros((0, 3)))
+
+
 def test_names_that_do_not_match_the_outputs() -> None:
     with pytest.raises(ValueError, match="classes has 2 names for 3 outputs"):
         plot.confusion_matrix([0, 1], np.eye(3)[:2], ["a", "b"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, check_finite, same_length
 from .canvas import axes, few, finish, legend, say, short
 from .targets import are_probabilities, labels, metrics, names, pair, scores
 
@@ -43,6 +43,7 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     else:
         n = None if classes is None else len(classes)
         own, found = labels(T, n, classes), labels(predicted, n, classes, "predicted")
+        same_length(own, found, "T", "predicted")
         k = n or int(max(own.max(initial=0), found.max(initial=0))) + 1
     return metrics().confusion_matrix(own, found, labels=np.arange(k))
 
@@ -217,13 +218,15 @@ def roc(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
     Raises
     ------
     ValueError, TypeError
-        If T does not fit ``output``, or fewer than two classes occur in it.
+        If T does not fit ``output``, or has fewer than two classes, or ``output`` is not finite.
     ImportError
         Without matplotlib or scikit-learn (extra ``plot``).
     """
     yes, Y, known = one_against_rest(T, output, classes)
+    check_finite(Y, "output")
     found = sorted((float(metrics().roc_auc_score(t, y)), i)
-                   for i, (t, y) in enumerate(zip(yes.T, Y.T, strict=True)) if 0 < t.mean() < 1)
+                   for i, (t, y) in enumerate(zip(yes.T, Y.T, strict=True))
+                   if 0 < t.sum() < t.size)
     if not found:
         raise ValueError("roc needs rows of at least two classes")
     if len(known) == 2 and (yes.sum(axis=1) == 1).all():
