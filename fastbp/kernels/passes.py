@@ -74,6 +74,13 @@ def if_equal(x: Any, y: Any, this: Any, that: Any) -> Any:
     return Vector(x.lanes, builder.select(same, this.value, that.value))
 
 
+def rounded_product(x: Any, y: Any) -> Any:
+    """x y in a formula, of which no multiply-add is made."""
+    if not isinstance(x, Vector):
+        return x * y
+    return Vector(x.lanes, x.lanes.builder.fmul(x.value, y.value))
+
+
 def root(x: Any) -> Any:
     """Square root in a formula."""
     return x.sqrt() if isinstance(x, Vector) else np.sqrt(x)

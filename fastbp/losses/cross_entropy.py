@@ -20,7 +20,7 @@ import numpy as np
 
 from .._jit import kernel
 from ..kernels.arrays import row_of, stack_array
-from ..kernels.passes import down_columns, if_equal
+from ..kernels.passes import down_columns, if_equal, rounded_product
 from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.vectors import VECTOR_BYTES
 from ..kernels.vmath import exp, log1p, select, sigmoid, softplus
@@ -69,11 +69,11 @@ def _powers(p, zero, one):
 
 #: Passes over the classes, with rows as lanes: the highest logit; how far each is below it, with
 #: the sums of the targets and of their gaps; how many powers e^-gap are 1, and the sum of the
-#: others; and the gradient.
+#: others; and the gradient, rounded as row by row.
 highest = down_columns(lambda z: ((), (z,)), 1, highest=True)
 below = down_columns(_below, 2)
 powers = down_columns(_powers, 2)
-slopes = down_columns(lambda p, t, scale, w: ((p * scale - w * t,), ()))
+slopes = down_columns(lambda p, t, scale, w: ((rounded_product(p, scale) - w * t,), ()))
 
 
 @kernel
