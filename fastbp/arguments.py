@@ -33,11 +33,12 @@ def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
 
 
 def check_outputs(network: Network) -> None:
-    """Refuse to train what cannot learn: a softmax over one output is 1.
+    """Refuse to train what cannot learn.
 
     Raises
     ------
     ValueError
+        For one output under a softmax, which is 1 whatever the weights are.
     """
     if network.n_out == 1 and network._head_loss.probabilities == "softmax":
         raise ValueError(f"{network.loss_function!r} needs an output for each class, got 1: for "
