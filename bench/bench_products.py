@@ -1,13 +1,16 @@
-"""Matrix products at the grid's shapes, one thread: fastbp's tile against BLAS, and rows of X
-that are read where they lie against rows gathered before."""
+"""Matrix products at the grid's shapes, one thread: fastbp's tile, and matrix tiles where the
+processor has them, against BLAS; rows of X that are read where they lie against rows gathered
+before."""
 
 from __future__ import annotations
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from fastbp.kernels.by_squares import square_product
 from fastbp.kernels.matmul import matmul
 from fastbp.kernels.pick import multiply_rows, multiply_terms
+from fastbp.kernels.squares import has_squares
 from fastbp.kernels.tile import ADD, WRITE
 from fastbp.kernels.vectors import row_length
 from fastbp.peak import peak_flops
@@ -23,10 +26,12 @@ PRODUCTS = ("forward", "input_gradient", "weight_gradient")
 
 
 class Products:
-    params = (list(SHAPES), PRODUCTS, ["numpy", "fastbp"])
+    params = (list(SHAPES), PRODUCTS, ["numpy", "fastbp", "matrix tiles"])
     param_names = ("row", "product", "backend")
 
     def setup(self, row: str, product: str, backend: str) -> None:
+        if backend == "matrix tiles" and not has_squares():
+            raise NotImplementedError("this processor has none")
         b, m, n = SHAPES[row]
         rows, cols, inner = {"forward": (b, n, m), "input_gradient": (b, m, n),
                              "weight_gradient": (m, n, b)}[product]
@@ -45,8 +50,15 @@ class Products:
             wide[:, :cols] = B
             strides = (1, rows) if product == "weight_gradient" else (inner, 1)
             flat = np.ascontiguousarray(A.T if strides[0] == 1 else A).ravel()
-            self.multiply = lambda: matmul(rows, cols, inner, flat, *strides, wide.ravel(), ld,
-                                           C, ld, C, ld, WRITE, np.float32(0))
+            self.operands = flat, wide, C
+            if backend == "fastbp":
+                self.multiply = lambda: matmul(rows, cols, inner, flat, *strides, wide.ravel(),
+                                               ld, C, ld, C, ld, WRITE, np.float32(0))
+            else:
+                at = [one.ctypes.data for one in self.operands]
+                self.multiply = lambda: square_product(rows, cols, inner, at[0], *strides, at[1],
+                                                       ld, at[2], ld, at[2], ld, WRITE,
+                                                       np.float32(0))
         self.flops = 2 * b * m * n
         self.multiply()
 

@@ -21,6 +21,7 @@ import numpy as np
 from ._jit import kernel
 from ._validation import Array
 from .kernels.copy import copy_row
+from .kernels.split import STRETCH
 from .kernels.vectors import VECTOR_BYTES, pad, row_length
 
 #: A block of parameters, ``rows`` of ``columns``: from ``home`` on in rows of ``ld_home`` as the
@@ -29,14 +30,16 @@ MOVE = np.dtype([(name, np.int64) for name in (
     "home", "own", "rows", "columns", "ld_home", "ld_own", "owner")])
 
 
-def panel_width(n_out: int, dtype: np.dtype[Any], n_threads: int) -> int:
+def panel_width(n_out: int, dtype: np.dtype[Any], n_threads: int, square: bool = False) -> int:
     """Columns of a panel where each of ``n_threads`` has one; 0 where they cannot be cut so.
 
-    Whole vectors, two at least, as narrower products are slow; and where that is a seventh more
-    than an even share of all vectors, at most.
+    Whole vectors, two at least, as narrower products are slow, or whole stretches of terms where
+    these are multiplied on matrix tiles (``square``); and where that is a seventh more than an
+    even share of all vectors, at most.
     """
     lanes, columns = VECTOR_BYTES // dtype.itemsize, pad(n_out, dtype)
-    width = -(-n_out // (n_threads * lanes)) * lanes
+    step = STRETCH if square else lanes
+    width = -(-n_out // (n_threads * step)) * step
     even = 7 * width * n_threads <= 8 * columns and width * (n_threads - 1) < n_out
     return width if even and width >= 2 * lanes else 0
 

@@ -16,14 +16,15 @@ import numpy as np
 
 from ._validation import Array
 from .kernels.matmul import WHOLE
-from .kernels.tile import CLIP
+from .kernels.split import STRETCH
 from .kernels.vectors import VECTOR_BYTES, aligned_zeros, pad, row_length
 from .layers import Dense, Layer
-from .layers.base import Kernels
+from .layers.square import is_square, use_squares
 from .losses import Loss
 from .panels import MOVE, cut_parameters, panel_width
-from .table import HEAD, OP, PASS, address
+from .table import HEAD, OP, address
 from .tasks import share_parameters
+from .way import passes_of, rectify
 
 #: A step of less work than this (multiply-adds) runs faster on one thread: its barriers
 #: and caches cost more than a second core brings; less than the other where each has a shard,
@@ -36,7 +37,8 @@ LAUNCH_WORK = 16_000_000
 #: Most rows in a block: each costs calls, and reads the weights again, which counts where they are
 #: beyond so many bytes. A team takes small ones, so that who is late has little left.
 _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
-#: Rows of a block are a multiple of this, where a team has room for that.
+#: Rows of a block are a multiple of this, where a team has room for that; whole stretches, always,
+#: where a shard's gradient is made on matrix tiles, block by block: these sum by stretches.
 _ROWS_STEP = 8
 #: Shards of a batch, the same for any number of threads: sixteen where activations are beyond so
 #: many bytes, the L2 cache, and weights below so many, that sixteen gradients fit in it.
@@ -51,6 +53,8 @@ _SHARD_ROWS, _SHARD_BLOCK = 64, 256
 #: cut in panels, from so many bytes of weights on, and for a batch of up to so many rows for each
 #: column of the narrower side: a thread then reads all activations, and not all weights.
 OWN_ROWS, CUT_BYTES, PANEL_ROWS = 256, 64 * 1024, 1
+#: Columns that one thread takes at a time of such a layer.
+_SHARE = 64
 #: Bytes of parameters, and what lies as they do, up to which they lie in panels: to carry more
 #: there and back takes a call too long.
 PANEL_BYTES = 8 * 1024 * 1024
@@ -81,7 +85,7 @@ class Plan:
     @cached_property
     def one_pass(self) -> Array:
         """The way of a batch whose rows know nothing of each other: all but training."""
-        return _passes(int(self.head["n_train"][0]), (), self.ops)
+        return passes_of(int(self.head["n_train"][0]), (), self.ops)
 
     @cached_property
     def n_sums(self) -> int:
@@ -153,6 +157,10 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     sizes = [int(layers[0].n_in or 0)] + [int(layer.n_out or 0) for layer in layers]
     lds = [row_length(w, dtype) for w in sizes]
     learns = [not training or layer.trainable for layer in layers]
+    # Not a first layer that reads X in place: on two threads that gains more.
+    square = [training and k < n_train and (k > 0 or lds[1] * dtype.itemsize > PICK_COLUMNS)
+              and is_square(layer, dtype, sizes[k], sizes[k + 1], capacity)
+              for k, layer in enumerate(layers)]
     # Outside of training all gradients are asked for, but that of the input.
     lowest = next((k for k, layer in enumerate(layers[:n_train])
                    if learns[k] and layer.trained_rows()[0]), n_train) if training else 0
@@ -166,7 +174,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     by_columns = [0] * len(layers)
     if (training and n_threads > max(few, 1) and few < SHARDS  # each has no shard of its own
             and capacity <= OWN_ROWS * n_threads):
-        by_columns = _by_columns(layers[:n_train], sizes, dtype, capacity, n_threads, carried)
+        by_columns = _by_columns(layers[:n_train], sizes, dtype, capacity, n_threads, carried,
+                                 square)
     values, deltas = [take(capacity * lds[0])], [-1]
     for k, layer in enumerate(layers):
         below = layers[k - 1] if k else None
@@ -187,14 +196,17 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         op["ld_in"], op["ld_out"] = lds[k], lds[k + 1]
         op["x"], op["y"], op["dx"], op["dy"] = values[k], values[k + 1], deltas[k], deltas[k + 1]
         op["param"] = offsets[k] if layer.shapes() else -1
-        mirrored = lowest < k < n_train and not by_columns[k] and layer.mirrored(dtype, *shape)
+        mirrored = lowest < k < n_train and not (by_columns[k] or square[k]) and (
+            layer.mirrored(dtype, *shape))
         op["mirror"] = take(sizes[k + 1] * lds[k]) if mirrored else -1
         extra = layer.extra_size(capacity, lds[k + 1])
         op["extra"] = take(extra) if extra else -1
         if by_columns[k]:
             _share_columns(layer, op, dtype, by_columns[k])
+        if square[k]:
+            use_squares(op, dtype)
     if not row:
-        _rectify(layers, ops, n_train, dtype)
+        rectify(layers, ops, n_train, dtype)
 
     couplers = [k for k in range(n_train) if ops[k]["couple_forward"]]
     lengths = [layer.layout(dtype)[1] for layer in layers]
@@ -212,7 +224,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     # may have too many rows. A larger team has no shard for each thread.
     kept = shards == SHARDS or n_threads <= shards and (
         n_threads > 1 or at * dtype.itemsize > SHARD_ACTIVATIONS)
-    if not (training and shards):  # those are for training alone
+    # Shards are for training alone; matrix tiles sum in their own order, whatever the team.
+    if not (square[0] or (training and shards)):
         _read_in_place(layers[0], ops[0], dtype, training * capacity, by_columns[0] or sizes[1])
     trained = [k for k in range(n_train) if ops[k]["n_rows"]]
     tasks = share_parameters(ops[trained], trained, dtype, n_threads)
@@ -221,10 +234,13 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     rounds = -(-capacity // (n_threads * most))
     row_block = -(-capacity // (n_threads * rounds) // _ROWS_STEP) * _ROWS_STEP
 
+    step = STRETCH if any(square) else _ROWS_STEP
     if kept:  # each thread has a block's place in the workspace
         height = -(-capacity // shards)
         rounds = -(-height // _SHARD_BLOCK)
-        row_block = min(-(-height // rounds // _ROWS_STEP) * _ROWS_STEP, capacity // n_threads)
+        room = capacity // n_threads
+        row_block = min(-(-height // rounds // step) * step,
+                        room // step * step if any(square) else room)
     scratch = pad(max(((t["last"] - t["first"]) * row_length(t["right"] - t["left"], dtype)
                        for t in tasks), default=1), dtype)
     n, ld = sizes[n_train], lds[n_train]
@@ -234,7 +250,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                sizes[0], lds[0], capacity, row_block, shards,
                take(shards * n_params) if kept else -1,
                *loss.constants())
-    return Plan(ops, head, tasks, _passes(n_train, couplers, ops, lowest), moves, n_params,
+    return Plan(ops, head, tasks, passes_of(n_train, couplers, ops, lowest), moves, n_params,
                 aligned_zeros(at, dtype), n_threads, work)
 
 
@@ -273,7 +289,7 @@ def _few_shards(layers: Sequence[Layer], sizes: Sequence[int], lds: Sequence[int
 
 
 def _by_columns(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any],
-                capacity: int, n_threads: int, carried: int) -> list[int]:
+                capacity: int, n_threads: int, carried: int, square: Sequence[bool]) -> list[int]:
     """Columns that a thread has of each layer that is shared out so: all where it takes them
     from the whole of the weights, and 0 where the layer is shared out by rows."""
     shapes = list(zip(sizes, sizes[1:], strict=False))
@@ -284,7 +300,7 @@ def _by_columns(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[A
         able = kernels is not None and kernels.columns_forward is not None
         pays = able and cut and nbytes[k] >= CUT_BYTES and (
             capacity <= PANEL_ROWS * (min(shapes[k]) if k else shapes[k][0]))
-        width = panel_width(n_out, dtype, n_threads) if pays else 0
+        width = panel_width(n_out, dtype, n_threads, square[k]) if pays else 0
         found.append(width or (n_out if able and not layer.mirrored(dtype, *shapes[k]) else 0))
     return found
 
@@ -295,7 +311,7 @@ def _share_columns(layer: Layer, op: Array, dtype: np.dtype[Any], width: int) ->
     assert kernels is not None
     op["couple_forward"] = address("couple", kernels.columns_forward, dtype)
     op["couple_backward"] = address("couple", kernels.columns_backward, dtype)
-    op["by_columns"], op["width"] = 1, width if width < op["n_out"][0] else 0
+    op["by_columns"], op["width"] = _SHARE, width if width < op["n_out"][0] else 0
 
 
 def _read_in_place(layer: Layer, op: Any, dtype: np.dtype[Any], again: int,
@@ -310,41 +326,3 @@ def _read_in_place(layer: Layer, op: Any, dtype: np.dtype[Any], again: int,
         op["first"] = address("first", kernels.first_forward, dtype)
         op["first_gradient"] = address("first_gradient", kernels.first_gradient, dtype)
         op["forward"] = 0
-
-
-def _rectify(layers: Sequence[Layer], ops: Array, n_train: int, dtype: np.dtype[Any]) -> None:
-    """Let products do what rectifiers would, as sums leave their registers."""
-    def kernels(k: int) -> Kernels:
-        found = layers[k].kernels_for(dtype, int(ops[k]["n_in"]), int(ops[k]["n_out"]))
-        assert found is not None
-        return found
-
-    for k in range(1, len(layers)):
-        own, op = kernels(k), ops[k]
-        if not own.rectifies or op["x"] != op["y"]:
-            continue
-        below, above = kernels(k - 1), kernels(k + 1) if k + 1 < n_train else None
-        if below.forward in below.rectifying:
-            ops[k - 1]["clip"], op["forward"] = CLIP, 0
-        if above is not None and above.backward in above.rectifying and (
-                op["dx"] == op["dy"] and ops[k + 1]["n_out"] <= WHOLE
-                and not ops[k + 1]["by_columns"]):
-            ops[k + 1]["mask"], op["backward"] = 1, 0
-
-
-def _passes(n_train: int, couplers: Sequence[int], ops: Array, lowest: int = 0) -> Array:
-    """The way of a batch, cut before each layer that couples rows, there and back, down to the
-    ``lowest`` that learns."""
-    cuts, passes = [0, *couplers, n_train], []
-    for i in range(len(cuts) - 1):
-        done = int(i > 0 and ops["by_columns"][cuts[i]])
-        passes.append([cuts[i] if i else -1, -1, i == 0, cuts[i] + done, cuts[i + 1], 0, 0, 1])
-    if ops["first"][0] and ops["by_columns"][0]:  # no rows to load before
-        passes.pop(0)
-    passes[-1][5:] = 1, n_train - 1, max(couplers[-1] + 1 if couplers else 1, lowest + 1)
-    for i, k in reversed(list(enumerate(couplers))):
-        done = int(ops["by_columns"][k])
-        if k > lowest or (k == lowest and not done):  # nobody asks for the gradient of its input
-            passes.append([-1, k, 0, 0, 0, 0, k - done,
-                           max(couplers[i - 1] + 1 if i else 1, lowest + 1)])
-    return np.array([tuple(p) for p in passes], PASS)

@@ -168,7 +168,7 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, X, source):
     back = part["back"] >= 0
     op = ops[part["back"] if back else part["couple"]]
     columns = op["n_in"] if back and op["by_columns"] != 0 else op["n_out"]
-    width = np.int64(_COLUMNS)
+    width = np.int64(_COLUMNS) if op["by_columns"] == 0 else op["by_columns"]
     while op["by_columns"] != 0 and width > _LEAST and columns < width * size:
         width //= 2
     if op["width"] > 0 and not back:

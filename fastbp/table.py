@@ -29,7 +29,8 @@ from ._jit import DISABLED, entry_point, kernel
 #: an offset in the flat parameters; -1 where there is none. Of the parameters the first
 #: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised.
 #: ``corrects``: the gradient kernel can correct the parameters itself. ``by_columns``: the
-#: couple kernels do the op's whole work, in place of ``forward`` and ``backward``. With
+#: couple kernels do the op's whole work, in place of ``forward`` and ``backward``, so many columns
+#: at a time, at most. With
 #: ``width`` the parameters lie in panels of so many columns, ``panel`` elements apart (see
 #: ``place``, ``panels``). With ``first`` the op reads its rows where they lie in X; x is unused.
 #: Those of the next batch lie ``coming`` places further on in the order of rows, in a step whose
@@ -44,6 +45,9 @@ OP = np.dtype([(name, np.int64) for name in (
     "extra", "n_rows", "n_decayed", "in_place", "corrects", "by_columns", "width", "panel",
     "clip", "mask", "coming", "index")]
     + [("a", np.float64), ("b", np.float64)])
+
+#: In place of a mirror: the products are made on matrix tiles, in large shares, and need none.
+ON_TILES = -2
 
 #: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
 #: workspace offsets of targets, row weights, row errors and of each thread's scratch for a

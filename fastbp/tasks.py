@@ -13,13 +13,14 @@ from .kernels.matmul import PACKED_STRIDE
 from .kernels.tile import TILE_ROWS
 from .kernels.vectors import VECTOR_BYTES, pad
 from .layers.base import TASK_ROW
-from .table import TASK
+from .table import ON_TILES, TASK
 
 #: Rows of a tile are a multiple of this.
 _ROWS_STEP = 8
 #: Largest tile: what stays in the L2 cache beside its operands; and one of operands that are
-#: packed, which pays the more for the more rows, whole strips of them. Bytes.
-_TILE_BYTES, _PACKED_TILE_BYTES = 128 * 1024, 288 * 1024
+#: packed, which pays the more for the more rows, whole strips of them, or laid out for matrix
+#: tiles, both of them. Bytes.
+_TILE_BYTES, _PACKED_TILE_BYTES, _SQUARE_TILE_BYTES = 128 * 1024, 288 * 1024, 1024 * 1024
 #: Shares a thread, at least: so that none waits long for the rest.
 _SHARES = 3
 
@@ -43,6 +44,7 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
             end = min(start + panel, n) if panel else n
             width = end - start if end - start <= 2 * columns else columns
             most = _PACKED_TILE_BYTES if n * dtype.itemsize >= PACKED_STRIDE else _TILE_BYTES
+            most = _SQUARE_TILE_BYTES if op["mirror"] == ON_TILES else most
             height = most // (pad(width, dtype) * dtype.itemsize)
             if fair:
                 height = min(height, max(fair // width, step))

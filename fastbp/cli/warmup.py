@@ -65,6 +65,7 @@ def _compile(dtype: np.dtype[Any]) -> None:
     import numpy as np
 
     from ..layers import LAYERS, Dense, ReLU
+    from ..layers.square import is_square, use_squares
     from ..losses import LOSSES, MSELoss, SoftmaxCrossEntropyLoss
     from ..network import Network
     from ..optimizers import OPTIMIZERS
@@ -81,7 +82,10 @@ def _compile(dtype: np.dtype[Any]) -> None:
     for optimizer in optimizers:
         address("update", optimizer.kernel, dtype)
     wide = Dense(1024, 1024)
-    wide.op(dtype, 1024, 1024)
+    op = wide.op(dtype, 1024, 1024)
+    if is_square(wide, dtype, 1024, 1024, 1024):
+        op["by_columns"] = 1
+        use_squares(op, dtype)
     kernels = wide.kernels_for(dtype, 1024, 1024)
     for field, role in _LARGE.items():
         address(role, getattr(kernels, field), dtype)

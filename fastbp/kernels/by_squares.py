@@ -1,0 +1,162 @@
+"""Matrix products on matrix tiles (``squares``), of operands split and laid out on the stack.
+
+Both take as long to lay as a tenth of the product of 256 of their lines, so a call should have
+many rows and columns. A sum goes on from what it starts at: pieces of whole stretches of 32 terms
+give the bits of all terms at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .._jit import kernel
+from .arrays import array_at, stack_array
+from .columns import ONE, ZERO
+from .copy import copy_row
+from .split import PARTS, SQUARE, STRETCH, TILES, TURNED_SIZE, lay
+from .squares import (
+    give_tiles_back,
+    square_11,
+    square_12,
+    square_21,
+    square_22,
+    take_tiles,
+)
+from .tile import ADD, CLIP, MASK, SCALE, WRITE
+
+#: Terms of the sums at a time, as sums that leave the tiles cost a stop; rows and columns at a
+#: time, or more of fewer terms, whose tiles fit in the L2 cache; rows and columns of a block.
+DEPTH, _ROWS, _COLUMNS, _PAIR = 512, 256, 128, 2 * SQUARE
+#: Bytes of their tiles, and of a block of sums.
+_ROWS_SIZE, _COLUMNS_SIZE = (2 * PARTS * DEPTH * lines for lines in (_ROWS, _COLUMNS))
+_SUMS_SIZE = 4 * _PAIR * _PAIR
+
+
+@intrinsic
+def finish(tyctx, rows, vectors, S, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741
+    """C from the sums S, lines of two vectors, by ``mode`` (see ``tile``); ADD is done before."""
+
+    def codegen(context, bld, sig, args):
+        rows, vectors, S, C, c, c_row, I, i, i_row, mode, scale = args  # noqa: E741
+        int64, int32 = ir.IntType(64), ir.IntType(32)
+        vec = ir.VectorType(ir.FloatType(), SQUARE)
+        zero, lowest = (ir.Constant(vec, [value] * SQUARE) for value in (0.0, float("-inf")))
+        fma = cgutils.get_or_insert_function(
+            bld.module, ir.FunctionType(vec, [vec] * 3), "llvm.fma.v16f32")
+        factor = bld.insert_element(zero, scale, int32(0))
+        factor = bld.shuffle_vector(factor, zero,
+                                    ir.Constant(ir.VectorType(int32, SQUARE), None))
+        bases = [bld.gep(context.make_array(sig.args[p])(context, bld, array).data, [at])
+                 for p, array, at in ((2, S, int64(0)), (3, C, c), (6, I, i))]
+        kind = bld.and_(mode, int64(CLIP - 1))
+        floor = bld.select(bld.icmp_signed(">=", mode, int64(CLIP)), zero, lowest)
+        changes = {
+            WRITE: lambda s, own: s,
+            SCALE: lambda s, own: bld.call(fma, [factor, s, bld.load(own, align=4)]),
+            MASK: lambda s, own: bld.select(
+                bld.fcmp_ordered("==", bld.load(own, align=4), zero), zero, s)}
+
+        def all_rows(change, count):
+            """``change`` of each vector, ``count`` a row."""
+            with cgutils.for_range(bld, rows, intp=int64) as loop:
+                lines = [bld.gep(base, [bld.mul(loop.index, step)]) for base, step in zip(
+                    bases, (int64(_PAIR), c_row, i_row), strict=True)]
+                for v in range(count):
+                    sums, to, own = (bld.bitcast(bld.gep(line, [int64(v * SQUARE)]),
+                                                 vec.as_pointer()) for line in lines)
+                    new = change(bld.load(sums, align=64), own)
+                    new = bld.select(bld.fcmp_ordered("<", new, floor), floor, new)
+                    bld.store(new, to, align=4)
+
+        for one, change in changes.items():
+            with bld.if_then(bld.icmp_signed("==", kind, int64(int(one)))), bld.if_else(
+                    bld.icmp_signed(">", vectors, int64(1))) as (then, other):
+                with then:
+                    all_rows(change, 2)
+                with other:
+                    all_rows(change, 1)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, n, S, C, n, n, I, n, n, n, S.dtype), codegen
+
+
+@kernel
+def square(stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row):  # noqa: E741,E501
+    """Up to 32 x 32 sums, of whole tiles."""
+    if rows > SQUARE:
+        if cols > SQUARE:
+            square_22(stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+        else:
+            square_21(stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+    elif cols > SQUARE:
+        square_12(stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+    else:
+        square_11(stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+
+
+@kernel
+def square_at(stretches, rows, cols, tiles_a, a, tiles_b, b, C, c, c_row, I, i, i_row, mode, scale,  # noqa: E741,E501
+              sums):
+    """The same of any number of rows, by ``mode``, with room for ``sums`` that are not whole."""
+    whole, start, line = rows % SQUARE == 0, ONE if mode % CLIP == ADD else ZERO, np.int64(_PAIR)
+    vectors = (cols + SQUARE - 1) // SQUARE
+    if whole and mode <= ADD:
+        square(stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+        return
+    if whole:
+        square(stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, sums, ZERO, line)
+    else:
+        if start != 0:
+            for r in range(rows):
+                copy_row(sums, r * line, I, i + r * i_row, vectors * SQUARE)
+        square(stretches, rows, cols, tiles_a, a, tiles_b, b, sums, ZERO, line, start, sums, ZERO,
+               line)
+    finish(rows, vectors, sums, C, c, c_row, I, i, i_row,
+           mode - ADD if start != 0 else mode, scale)
+
+
+@kernel
+def square_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
+    """``matmul`` of float32 at these addresses; B by columns, ``-b_k`` apart, if that is below 0.
+
+    For K up to ``DEPTH`` ``mode`` may be MASK or SCALE. Pads of C get what those of I have, or 0.
+    """
+    A, B, C, I = (array_at(A, scale), array_at(B, scale), array_at(C, scale),  # noqa: E741
+                  array_at(I, scale))
+    tiles_a, tiles_b = stack_array(A, _ROWS_SIZE), stack_array(A, _COLUMNS_SIZE)
+    sums, scratch = stack_array(A, _SUMS_SIZE), stack_array(A, TURNED_SIZE)
+    pair, clip = np.int64(_PAIR), CLIP if mode >= CLIP else ZERO
+    b_col = -b_k if b_k < 0 else ONE
+    b_k = max(b_k, ONE)
+    pieces = (K + DEPTH - 1) // DEPTH
+    depth = ((K + pieces - 1) // pieces + STRETCH - 1) // STRETCH * STRETCH
+    down, across, k, mode = DEPTH // depth * _ROWS, DEPTH // depth * _COLUMNS, ZERO, mode - clip
+    take_tiles()
+    while k < K:
+        terms = min(K - k, depth)
+        stretches = (terms + STRETCH - 1) // STRETCH
+        own = mode + clip if k + terms == K else mode
+        for top in range(0, rows, down):
+            height = min(down, rows - top)
+            lay(False, height, terms, A, top * a_row + k * a_k, a_row, a_k, tiles_a, scratch)
+            for left in range(0, cols, across):
+                width = min(across, cols - left)
+                lay(True, width, terms, B, k * b_k + left * b_col, b_col, b_k, tiles_b, scratch)
+                for r in range(0, height, pair):
+                    for j in range(0, width, pair):
+                        square_at(stretches, min(height - r, pair), min(width - j, pair), tiles_a,
+                                  r // SQUARE * stretches * TILES, tiles_b,
+                                  j // SQUARE * stretches * TILES, C,
+                                  (top + r) * c_row + left + j, c_row, I,
+                                  (top + r) * i_row + left + j, i_row, own, scale, sums)
+        I, i_row, mode = C, c_row, ADD  # noqa: E741
+        k += terms
+    give_tiles_back()
+
+
+__all__ = ["DEPTH", "square_product"]

@@ -1,0 +1,129 @@
+"""Numbers of 24 bits as sums of three of 8, laid out for matrix tiles (see ``squares``).
+
+    x = high + middle + low      each rounded to bfloat16, the upper half of a float32
+
+A tile has 16 lines of 16 pairs. Of a stretch of 32 terms pair q has those at q and at 16 + q:
+both operands of a product are laid so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .._jit import kernel
+from .arrays import span
+from .columns import ZERO
+from .transpose import transpose
+
+#: Lines of a tile and pairs of a line; terms of a stretch; parts of a number; numbers of a tile's
+#: size, and of the three of a stretch.
+SQUARE, STRETCH, PARTS, TILE = 16, 32, 3, 256
+TILES = PARTS * TILE
+#: Bytes that ``lay`` needs to turn a stretch around.
+TURNED_SIZE = 4 * SQUARE * STRETCH
+
+
+@intrinsic
+def split_lines(tyctx, first, second, near, far, S, s, s_row, gap, T, t):
+    """Three tiles of 16 lines of S from ``s`` on, ``s_row`` apart, to T from ``t`` on.
+
+    The halves of a stretch are ``gap`` apart. Of the nearer there are ``first`` lines of ``near``
+    elements, of the other ``second`` lines of ``far``; what is beyond them counts as 0. All are
+    float32, and T lies on the boundary of a vector.
+    """
+
+    def codegen(context, bld, sig, args):
+        first, second, near, far, S, s, s_row, gap, T, t = args
+        int64, int32, bit = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+        floats, words = ir.VectorType(ir.FloatType(), SQUARE), ir.VectorType(int32, SQUARE)
+        half, upper, sixteen = (ir.Constant(words, [value] * SQUARE)
+                                for value in (0x8000, 0xFFFF0000, 16))
+        source, to = (bld.gep(context.make_array(sig.args[p])(context, bld, array).data, [at])
+                      for p, array, at in ((4, S, s), (8, T, t)))
+        masks = ir.VectorType(bit, SQUARE)
+        load = cgutils.get_or_insert_function(bld.module, ir.FunctionType(
+            floats, [floats.as_pointer(), int32, masks, floats]), "llvm.masked.load.v16f32.p0")
+
+        def lanes(count):
+            """The mask of the first ``count`` lanes."""
+            most = int64(SQUARE)
+            count = bld.trunc(bld.select(bld.icmp_signed("<", count, most), count, most), int32)
+            one = bld.insert_element(ir.Constant(words, ir.Undefined), count, int32(0))
+            wide = bld.shuffle_vector(one, one, ir.Constant(words, None))
+            return bld.icmp_signed("<", ir.Constant(words, list(range(SQUARE))), wide)
+
+        def parts(x):
+            """What ``x`` is the sum of, as bits, in the upper half of each word."""
+            found = []
+            for _ in range(PARTS - 1):
+                bits = bld.add(bld.bitcast(x, words), half)
+                found.append(bld.and_(bits, upper))
+                x = bld.fsub(x, bld.bitcast(found[-1], floats))
+            return [*found, bld.and_(bld.bitcast(x, words), upper)]
+
+        halves = ((first, lanes(near), source), (second, lanes(far), bld.gep(source, [gap])))
+        with cgutils.for_range(bld, int64(SQUARE), intp=int64) as loop:
+            pair = []
+            for count, mask, start in halves:
+                inside = bld.icmp_signed("<", loop.index, count)
+                place = bld.gep(start, [bld.mul(loop.index, s_row)])
+                pair.append(parts(bld.call(load, [
+                    bld.bitcast(place, floats.as_pointer()), int32(4),
+                    bld.select(inside, mask, ir.Constant(masks, None)),
+                    ir.Constant(floats, None)])))
+            line = bld.gep(to, [bld.mul(loop.index, int64(SQUARE))])
+            for p, (one, other) in enumerate(zip(*pair, strict=True)):
+                place = bld.bitcast(bld.gep(line, [int64(p * TILE)]), words.as_pointer())
+                bld.store(bld.or_(bld.lshr(one, sixteen), other), place, align=64)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(n, n, n, n, S, n, n, n, T, n), codegen
+
+
+@kernel
+def lay_along(lines, left, X, x, x_line, x_term, T, t, scratch):
+    """One stretch of 16 lines, terms along the lines of the tiles."""
+    count = min(lines, np.int64(SQUARE))
+    if x_term == 1:
+        split_lines(count, count, left, left - SQUARE, X, x, x_line, SQUARE, T, t)
+    else:
+        transpose(min(left, np.int64(STRETCH)), count, span(X, x, X.size), x_term, scratch,
+                  np.int64(STRETCH))
+        split_lines(count, count, left, left - SQUARE, scratch, ZERO, STRETCH, SQUARE, T, t)
+
+
+@kernel
+def lay_across(lines, left, X, x, x_line, x_term, T, t, scratch):
+    """One stretch of 16 lines, terms down the lines of the tiles."""
+    count = min(lines, np.int64(SQUARE))
+    if x_line == 1:
+        split_lines(left, left - SQUARE, count, count, X, x, x_term, SQUARE * x_term, T, t)
+    else:
+        transpose(count, min(left, np.int64(STRETCH)), span(X, x, X.size), x_line, scratch,
+                  np.int64(SQUARE))
+        split_lines(left, left - SQUARE, count, count, scratch, ZERO, SQUARE, SQUARE * SQUARE,
+                    T, t)
+
+
+@kernel
+def lay(across, lines, terms, X, x, x_line, x_term, T, scratch):
+    """Tiles of all lines, element k of line q at ``x + q * x_line + k * x_term``.
+
+    One of the steps is 1; the memory is read in the order in which it lies. Along the other, rows
+    have room for whole vectors. Tiles of a stretch follow those of the one before.
+    """
+    lots, stretches = (lines + SQUARE - 1) // SQUARE, (terms + STRETCH - 1) // STRETCH
+    for n in range(lots * stretches):
+        lot, step = (n // stretches, n % stretches) if x_term == 1 else (n % lots, n // lots)
+        at = x + lot * SQUARE * x_line + step * STRETCH * x_term
+        to, own, left = (lot * stretches + step) * TILES, lines - lot * SQUARE, (
+            terms - step * STRETCH)
+        if across:
+            lay_across(own, left, X, at, x_line, x_term, T, to, scratch)
+        else:
+            lay_along(own, left, X, at, x_line, x_term, T, to, scratch)

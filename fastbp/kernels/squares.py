@@ -1,0 +1,135 @@
+"""The matrix tiles of a processor (AMX): an instruction adds 32 products to each of 16 x 16 sums.
+
+    C[r, j] = I[r, j] + sum over k of A[r, k] * B[k, j]
+
+It multiplies bfloat16 and adds float32. Each operand is a sum of three of those (``split``). Of
+their nine products six are added; the others are less than float32 can tell from 0 beside them.
+Sums are nearer to the exact ones than those of multiply-adds, at three times their peak.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .._jit import DISABLED
+from .split import SQUARE, TILE, TILES
+
+#: Parts of A and B, the least products first: each pair shares a part with the one before.
+_ORDER = ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))
+#: System call arch_prctl, its request for permission, and what is asked for.
+_ARCH_PRCTL, _PERMIT, _TILE_DATA = 158, 0x1023, 18
+
+
+@functools.cache
+def has_squares() -> bool:
+    """Whether this process may use matrix tiles; asks the system for them the first time."""
+    if DISABLED or sys.platform != "linux" or os.environ.get("FASTBP_ISA", "amx") != "amx":
+        return False
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    if not all(features.get(name) for name in ("avx512f", "amx-tile", "amx-bf16")):
+        return False
+    granted: int = ctypes.CDLL(None).syscall(_ARCH_PRCTL, _PERMIT, _TILE_DATA)
+    return granted == 0
+
+
+def _call(bld: Any, name: str, *args: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [a.type for a in args])
+    bld.call(cgutils.get_or_insert_function(bld.module, kind, f"llvm.x86.{name}"), args)
+
+
+@intrinsic
+def take_tiles(tyctx):
+    """Set up eight tiles of 16 lines of 64 bytes, for this thread."""
+
+    def codegen(context, bld, sig, args):
+        kind = ir.ArrayType(ir.IntType(8), 64)
+        layout = bytes([1, *[0] * 15, *[64, 0] * 8, *[0] * 16, *[16] * 8, *[0] * 8])
+        room = cgutils.alloca_once_value(bld, ir.Constant(kind, bytearray(layout)))
+        _call(bld, "ldtilecfg", bld.bitcast(room, ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def give_tiles_back(tyctx):
+    """Clear them: what a thread holds has to be kept whenever another has its core."""
+
+    def codegen(context, bld, sig, args):
+        _call(bld, "tilerelease")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _build(rows: int, cols: int) -> Any:
+    """Make the kernel of ``rows`` x ``cols`` tiles of sums, 1 or 2 each.
+
+    It takes (stretches, A, a, B, b, I, i, i_row, start, C, c, c_row): tiles as ``split.lay``
+    leaves them, of which the second lot follows the first. Sums start at I where ``start`` is not
+    0, else at 0.
+    """
+
+    def codegen(context, bld, sig, args):
+        stretches, A, a, B, b, I, i, i_row, start, C, c, c_row = args  # noqa: E741
+        int8, int64 = ir.IntType(8), ir.IntType(64)
+        a_at, b_at, i_at, c_at = (
+            bld.gep(context.make_array(sig.args[p])(context, bld, array).data, [at])
+            for p, array, at in ((1, A, a), (3, B, b), (5, I, i), (9, C, c)))
+        sums = [(r, s) for r in range(rows) for s in range(cols)]
+
+        def number(n):
+            return ir.Constant(int8, n)
+
+        def move(name, n, pointer, row):
+            _call(bld, name, number(n), bld.bitcast(pointer, int8.as_pointer()), row)
+
+        def move_sums(name, base, row):
+            for r, s in sums:
+                place = bld.add(bld.mul(row, int64(r * SQUARE)), int64(s * SQUARE))
+                move(name, 2 * r + s, bld.gep(base, [place]), bld.mul(row, int64(4)))
+
+        with bld.if_else(bld.icmp_signed("!=", start, int64(0))) as (then, other):
+            with then:
+                move_sums("tileloadd64", i_at, i_row)
+            with other:
+                for r, s in sums:
+                    _call(bld, "tilezero", number(2 * r + s))
+        lot = bld.mul(stretches, int64(TILES))
+        with cgutils.for_range(bld, stretches, intp=int64) as loop:
+            at, held = bld.mul(loop.index, int64(TILES)), (-1, -1)
+            for pair in _ORDER:
+                for part, before, base, count, first in zip(
+                        pair, held, (a_at, b_at), (rows, cols), (4, 6), strict=True):
+                    for n in range(count if part != before else 0):
+                        place = bld.add(at, int64(part * TILE))
+                        place = bld.add(place, lot) if n else place
+                        move("tileloadd64", first + n, bld.gep(base, [place]), int64(64))
+                for r, s in sums:
+                    _call(bld, "tdpbf16ps", number(2 * r + s), number(4 + r), number(6 + s))
+                held = pair
+        move_sums("tilestored64", c_at, c_row)
+        return context.get_dummy_value()
+
+    n = types.intp
+
+    @intrinsic
+    def squares(tyctx, stretches, A, a, B, b, I, i, i_row, start, C, c, c_row):  # noqa: E741
+        return types.void(n, A, n, B, n, I, n, n, n, C, n, n), codegen
+
+    return squares
+
+
+(square_11, square_12), (square_21, square_22) = (
+    [_build(rows, cols) for cols in (1, 2)] for rows in (1, 2))

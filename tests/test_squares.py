@@ -1,0 +1,259 @@
+"""Products on matrix tiles: near the exact ones, the same bits however they are cut up."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastbp
+from fastbp import plan as planning
+from fastbp._jit import DISABLED
+from fastbp.kernels.by_squares import DEPTH, square_product
+from fastbp.kernels.split import PARTS, SQUARE, STRETCH, TILE, TILES, TURNED_SIZE, lay
+from fastbp.kernels.squares import has_squares
+from fastbp.kernels.tile import ADD, CLIP, MASK, SCALE, WRITE
+from fastbp.kernels.vectors import aligned_zeros, row_length
+from fastbp.layers import square
+from fastbp.table import ON_TILES
+
+FLOAT = np.dtype(np.float32)
+compiled = pytest.mark.skipif(DISABLED, reason="the parts are laid out by compiled code alone")
+tiles = pytest.mark.skipif(not has_squares(), reason="needs a processor with matrix tiles")
+
+
+def padded(A: np.ndarray) -> np.ndarray:
+    """A with rows as the engine has them, 3 numbers that mean nothing in each pad."""
+    wide = np.full((len(A), row_length(A.shape[1], FLOAT)), 3, FLOAT)
+    wide[:, :A.shape[1]] = A
+    return wide
+
+
+def numbers(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Of many magnitudes."""
+    return (rng.normal(size=shape) * 2.0 ** rng.integers(-8, 8, shape)).astype(FLOAT)
+
+
+# -- parts ----------------------------------------------------------------------------
+
+
+@compiled
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+@given(lines=st.integers(1, 40), terms=st.integers(1, 70), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_parts_add_up_to_the_number(across: bool, turned: bool, lines: int, terms: int,
+                                    seed: int) -> None:
+    X = numbers(np.random.default_rng(seed), lines, terms)
+    flat = padded(X.T if turned else X)
+    steps = (1, flat.shape[1]) if turned else (flat.shape[1], 1)
+    lots, stretches = -(-lines // SQUARE), -(-terms // STRETCH)
+    T = aligned_zeros(lots * stretches * TILES, FLOAT)
+    T[:] = np.nan
+    lay(across, lines, terms, flat.ravel(), 0, *steps, T, aligned_zeros(TURNED_SIZE // 4, FLOAT))
+    words = T.view(np.uint32).reshape(lots, stretches, PARTS, SQUARE, SQUARE)
+    if across:
+        words = words.swapaxes(3, 4)
+    found = np.concatenate([(words << 16).view(FLOAT),                 # the nearer half of a
+                            (words & 0xFFFF0000).view(FLOAT)], axis=4)  # stretch, and the other
+    total = found[:, :, 0] + (found[:, :, 1] + found[:, :, 2])
+    whole = total.transpose(0, 2, 1, 3).reshape(lots * SQUARE, stretches * STRETCH)
+    np.testing.assert_array_equal(whole[:lines, :terms], X)
+    assert not whole[lines:].any() and not whole[:, terms:].any()
+    size = np.abs(found)
+    assert (size[:, :, 1] <= size[:, :, 0] * 2.0 ** -8).all()
+    assert (size[:, :, 2] <= size[:, :, 1] * 2.0 ** -8).all()
+    assert TILE == SQUARE * SQUARE
+
+
+# -- products -------------------------------------------------------------------------
+
+
+def product(A: np.ndarray, B: np.ndarray, *, turn_a: bool = False, turn_b: bool = False,
+            mode: int = int(WRITE), start: np.ndarray | None = None, scale: float = 0.0,
+            cut: tuple[int, int] | None = None, terms: int = 0) -> np.ndarray:
+    """A B by ``mode``, ``turn``ed ones lying the other way; rows and columns ``cut`` in two, sums
+    after so many ``terms``."""
+    rows, K, cols = *A.shape, B.shape[1]
+    flat_a, flat_b = padded(A.T if turn_a else A), padded(B.T if turn_b else B)
+    ld = row_length(cols, FLOAT)
+    C = np.full((rows, ld), np.nan, FLOAT)
+    if start is not None:
+        C[:, :cols], C[:, cols:] = start, 0
+    I, i_row = C, ld  # noqa: E741
+    a = (1, flat_a.shape[1]) if turn_a else (flat_a.shape[1], 1)
+    b_k, b_col = (1, flat_b.shape[1]) if turn_b else (flat_b.shape[1], 1)
+
+    def part(first: int, last: int, left: int, right: int, k: int, end: int, how: int) -> None:
+        def at(array: np.ndarray, place: int) -> int:
+            return int(address_of_python(array.reshape(-1)[place:]))
+
+        square_product(last - first, right - left, end - k, at(flat_a, first * a[0] + k * a[1]),
+                       *a, at(flat_b, k * b_k + left * b_col), -b_col if turn_b else b_k,
+                       at(C, first * ld + left), ld, at(I, first * ld + left), i_row, how,
+                       FLOAT.type(scale))
+
+    row, col = cut or (rows, cols)
+    for k, end, how in [(0, terms or K, mode)] + ([(terms, K, int(ADD))] if terms else []):
+        for first, last in ((0, row), (row, rows)):
+            for left, right in ((0, col), (col, cols)):
+                if first < last and left < right:
+                    part(first, last, left, right, k, end, how)
+    return C[:, :cols]
+
+
+def address_of_python(array: np.ndarray) -> int:
+    """Where it lies."""
+    return int(array.ctypes.data)
+
+
+SIZES = st.one_of(st.integers(1, 70), st.integers(120, 300))
+
+
+@tiles
+@pytest.mark.parametrize("turn_a", [False, True])
+@pytest.mark.parametrize("turn_b", [False, True])
+@given(rows=SIZES, cols=SIZES, K=st.one_of(SIZES, st.integers(510, 1100)),
+       seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_sums_are_as_near_as_those_of_multiply_adds(turn_a: bool, turn_b: bool, rows: int,
+                                                    cols: int, K: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    A, B, start = (numbers(rng, *shape) for shape in ((rows, K), (K, cols), (rows, cols)))
+    exact = A.astype(float) @ B + start
+    size = np.abs(A).astype(float) @ np.abs(B) + np.abs(start)
+    found = product(A, B, turn_a=turn_a, turn_b=turn_b, mode=int(ADD), start=start)
+    assert (np.abs(found - exact) <= (K + 8) * 2.0 ** -24 * size).all()  # a rounding a term
+
+
+@tiles
+def test_they_are_nearer_than_those_of_float32() -> None:
+    rng = np.random.default_rng(0)
+    A, B = numbers(rng, 64, 700), numbers(rng, 700, 64)
+    exact, by_terms = A.astype(float) @ B, np.zeros((64, 64), FLOAT)
+    for k in range(A.shape[1]):
+        by_terms += A[:, k:k + 1] * B[k]
+    assert np.abs(product(A, B) - exact).mean() < np.abs(by_terms - exact).mean()
+
+
+@tiles
+@given(rows=st.integers(1, 300), cols=st.integers(33, 300), K=st.integers(33, 1300),
+       data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_however_a_product_is_cut_it_has_the_same_bits(rows: int, cols: int, K: int,
+                                                       data: Any) -> None:
+    rng = np.random.default_rng(K)
+    A, B = numbers(rng, rows, K), numbers(rng, K, cols)
+    whole = product(A, B)
+    cut = data.draw(st.integers(0, rows)), 16 * data.draw(st.integers(0, cols // 16))
+    terms = STRETCH * data.draw(st.integers(1, (K - 1) // STRETCH))
+    turned = product(A, B, cut=cut, terms=terms, turn_a=data.draw(st.booleans()),
+                     turn_b=data.draw(st.booleans()))
+    np.testing.assert_array_equal(turned, whole)
+
+
+@tiles
+@pytest.mark.parametrize("rows", [32, 45, 3])
+@pytest.mark.parametrize("K", [40, DEPTH])
+def test_modes_are_those_of_the_register_tile(rows: int, K: int) -> None:
+    rng, cols = np.random.default_rng(K), 50
+    A, B, start = numbers(rng, rows, K), numbers(rng, K, cols), numbers(rng, rows, cols)
+    start[::2, ::3] = 0
+    S, scale = product(A, B), np.float32(-0.37)
+    given = {"start": start}
+    np.testing.assert_array_equal(product(A, B, mode=int(MASK), **given),
+                                  np.where(start == 0, 0, S))
+    fused = (start.astype(float) + float(scale) * S.astype(float)).astype(FLOAT)
+    np.testing.assert_array_equal(product(A, B, mode=int(SCALE), scale=float(scale), **given),
+                                  fused)
+    for mode in (int(WRITE), int(ADD)):
+        T = product(A, B, mode=mode, **given)
+        np.testing.assert_array_equal(product(A, B, mode=mode + int(CLIP), **given),
+                                      np.maximum(T, 0))
+
+
+@tiles
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_row(bad: float) -> None:
+    rng = np.random.default_rng(0)
+    A, B = numbers(rng, 40, 40), numbers(rng, 40, 40)
+    A[7, 9] = bad
+    found = product(A, B)
+    assert not np.isfinite(found[7]).any()
+    assert np.isfinite(np.delete(found, 7, 0)).all()
+
+
+# -- in the engine --------------------------------------------------------------------
+
+
+def networks(sizes: tuple[int, ...], seed: int = 0) -> fastbp.Network:
+    layers: list[fastbp.Layer] = []
+    for m, n in zip(sizes, sizes[1:], strict=False):
+        layers += [fastbp.Dense(m, n), fastbp.ReLU()]
+    return fastbp.Network(layers[:-1], "SoftmaxCrossEntropyLoss", seed=seed)
+
+
+def on_tiles(net: fastbp.Network, rows: int, **options: Any) -> list[bool]:
+    ops = net.plan(rows, 1, **{"training": True, **options}).ops
+    return [bool(op["mirror"] == ON_TILES) for op in ops[::2]]
+
+
+@tiles
+def test_layers_are_multiplied_on_tiles_where_that_pays() -> None:
+    n, b = square.UNITS, square.ROWS
+    assert on_tiles(networks((n, n + 1, n, n - 1, n, 3)), b) == [True, True, *[False] * 3]
+    assert on_tiles(networks((n, n + 1, 3)), b) == [True, False]
+    assert on_tiles(networks((n, n, 3)), b) == [False, False]  # X is read in place
+    assert on_tiles(networks((n, n + 1, 3)), b - 1) == [False, False]
+    assert on_tiles(networks((n, n + 1, 3)), b, training=False) == [False, False]
+    double = fastbp.Network([fastbp.Dense(n, n + 1), fastbp.ReLU(), fastbp.Dense(n + 1, 3)],
+                            "SoftmaxCrossEntropyLoss", dtype="float64")
+    assert on_tiles(double, b) == [False, False]
+
+    class Own(fastbp.Dense):
+        kernels = fastbp.Dense.kernels._replace(row=None)
+
+    own = fastbp.Network([Own(n, n + 1), fastbp.ReLU(), fastbp.Dense(n + 1, 3)],
+                         "SoftmaxCrossEntropyLoss")
+    assert on_tiles(own, b) == [False, False]
+
+
+@tiles
+@pytest.mark.parametrize("optimizer", [fastbp.SGD(0.05), fastbp.Adam(1e-3)])
+@pytest.mark.parametrize("sizes, batch", [
+    ((150, 200, 160, 5), 100), ((128, 300, 257, 5), 333), ((130, 1040, 140, 5), 70),
+    ((128, 128, 128, 128, 5), 1100), ((140, 520, 640, 5), 600)])
+@pytest.mark.parametrize("panels", [True, False])
+def test_any_number_of_threads_gives_the_same_bits(sizes: tuple[int, ...], batch: int,
+                                                   optimizer: Any, panels: bool) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2 * batch + 37, sizes[0])).astype(FLOAT)
+    T, found = rng.integers(0, 5, len(X)), []
+    with patch.multiple(planning, **{"CUT_BYTES" if panels else "PANEL_BYTES": 0}):
+        for threads in (1, 2, 3, 4, 8):
+            net = networks(sizes)
+            assert any(on_tiles(net, batch))
+            net.fit(X, T, epochs=2, batch_size=batch, optimizer=optimizer, n_threads=threads)
+            found.append(net.params.copy())
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+@tiles
+@pytest.mark.parametrize("rows", [64, 97, 600])
+def test_a_step_is_that_of_multiply_adds_but_for_rounding(rows: int) -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(rows, 150)).astype(FLOAT)
+    T, found = rng.integers(0, 5, rows), []
+    for units in (square.UNITS, 1 << 30):
+        net = networks((150, 200, 170, 5))
+        with patch.object(square, "UNITS", units):
+            assert any(on_tiles(net, rows)) == (units < 1 << 30)
+            net.fit(X, T, epochs=1, batch_size=rows, optimizer=fastbp.SGD(1.0))
+        found.append(net.params - networks((150, 200, 170, 5)).params)
+    gap = np.abs(found[0] - found[1]).max()
+    assert 0 < gap < 1e-5 * np.abs(found[1]).max()
