@@ -84,17 +84,16 @@ def product(A: np.ndarray, B: np.ndarray, *, turn_a: bool = False, turn_b: bool 
     C = np.full((rows, ld), np.nan, FLOAT)
     if start is not None:
         C[:, :cols], C[:, cols:] = start, 0
-    I, i_row = C, ld  # noqa: E741
     a = (1, flat_a.shape[1]) if turn_a else (flat_a.shape[1], 1)
     b_k, b_col = (1, flat_b.shape[1]) if turn_b else (flat_b.shape[1], 1)
 
     def part(first: int, last: int, left: int, right: int, k: int, end: int, how: int) -> None:
         def at(array: np.ndarray, place: int) -> int:
-            return int(address_of_python(array.reshape(-1)[place:]))
+            return int(array.reshape(-1)[place:].ctypes.data)
 
         square_product(last - first, right - left, end - k, at(flat_a, first * a[0] + k * a[1]),
                        *a, at(flat_b, k * b_k + left * b_col), -b_col if turn_b else b_k,
-                       at(C, first * ld + left), ld, at(I, first * ld + left), i_row, how,
+                       at(C, first * ld + left), ld, at(C, first * ld + left), ld, how,
                        FLOAT.type(scale))
 
     row, col = cut or (rows, cols)
@@ -104,11 +103,6 @@ def product(A: np.ndarray, B: np.ndarray, *, turn_a: bool = False, turn_b: bool 
                 if first < last and left < right:
                     part(first, last, left, right, k, end, how)
     return C[:, :cols]
-
-
-def address_of_python(array: np.ndarray) -> int:
-    """Where it lies."""
-    return int(array.ctypes.data)
 
 
 SIZES = st.one_of(st.integers(1, 70), st.integers(120, 300))
