@@ -17,6 +17,7 @@ from .._jit import kernel
 from .arrays import array_at, stack_array
 from .columns import ONE, ZERO
 from .copy import copy_row
+from .lanes import Lanes
 from .split import PARTS, SQUARE, STRETCH, TILES, TURNED_SIZE, lay
 from .squares import (
     give_tiles_back,
@@ -42,14 +43,11 @@ def finish(tyctx, rows, vectors, S, C, c, c_row, I, i, i_row, mode, scale):  # n
 
     def codegen(context, bld, sig, args):
         rows, vectors, S, C, c, c_row, I, i, i_row, mode, scale = args  # noqa: E741
-        int64, int32 = ir.IntType(64), ir.IntType(32)
-        vec = ir.VectorType(ir.FloatType(), SQUARE)
+        int64, lanes = ir.IntType(64), Lanes(context, bld, sig.args[2])
+        vec, factor = lanes.vector, lanes.splat(scale)
         zero, lowest = (ir.Constant(vec, [value] * SQUARE) for value in (0.0, float("-inf")))
         fma = cgutils.get_or_insert_function(
             bld.module, ir.FunctionType(vec, [vec] * 3), "llvm.fma.v16f32")
-        factor = bld.insert_element(zero, scale, int32(0))
-        factor = bld.shuffle_vector(factor, zero,
-                                    ir.Constant(ir.VectorType(int32, SQUARE), None))
         bases = [bld.gep(context.make_array(sig.args[p])(context, bld, array).data, [at])
                  for p, array, at in ((2, S, int64(0)), (3, C, c), (6, I, i))]
         kind = bld.and_(mode, int64(CLIP - 1))

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from .._jit import kernel
 from .arrays import span
 from .columns import ZERO
+from .lanes import Lanes
 from .transpose import transpose
 
 #: Lines of a tile and pairs of a line; terms of a stretch; parts of a number; numbers of a tile's
@@ -38,23 +39,13 @@ def split_lines(tyctx, first, second, near, far, S, s, s_row, gap, T, t):
 
     def codegen(context, bld, sig, args):
         first, second, near, far, S, s, s_row, gap, T, t = args
-        int64, int32, bit = ir.IntType(64), ir.IntType(32), ir.IntType(1)
-        floats, words = ir.VectorType(ir.FloatType(), SQUARE), ir.VectorType(int32, SQUARE)
+        int64, lanes = ir.IntType(64), Lanes(context, bld, sig.args[4])
+        floats, words = lanes.vector, ir.VectorType(ir.IntType(32), SQUARE)
+        none = ir.Constant(ir.VectorType(ir.IntType(1), SQUARE), None)
         half, upper, sixteen = (ir.Constant(words, [value] * SQUARE)
                                 for value in (0x8000, 0xFFFF0000, 16))
         source, to = (bld.gep(context.make_array(sig.args[p])(context, bld, array).data, [at])
                       for p, array, at in ((4, S, s), (8, T, t)))
-        masks = ir.VectorType(bit, SQUARE)
-        load = cgutils.get_or_insert_function(bld.module, ir.FunctionType(
-            floats, [floats.as_pointer(), int32, masks, floats]), "llvm.masked.load.v16f32.p0")
-
-        def lanes(count):
-            """The mask of the first ``count`` lanes."""
-            most = int64(SQUARE)
-            count = bld.trunc(bld.select(bld.icmp_signed("<", count, most), count, most), int32)
-            one = bld.insert_element(ir.Constant(words, ir.Undefined), count, int32(0))
-            wide = bld.shuffle_vector(one, one, ir.Constant(words, None))
-            return bld.icmp_signed("<", ir.Constant(words, list(range(SQUARE))), wide)
 
         def parts(x):
             """What ``x`` is the sum of, as bits, in the upper half of each word."""
@@ -65,16 +56,14 @@ def split_lines(tyctx, first, second, near, far, S, s, s_row, gap, T, t):
                 x = bld.fsub(x, bld.bitcast(found[-1], floats))
             return [*found, bld.and_(bld.bitcast(x, words), upper)]
 
-        halves = ((first, lanes(near), source), (second, lanes(far), bld.gep(source, [gap])))
+        halves = ((first, lanes.first(near), source),
+                  (second, lanes.first(far), bld.gep(source, [gap])))
         with cgutils.for_range(bld, int64(SQUARE), intp=int64) as loop:
             pair = []
             for count, mask, start in halves:
                 inside = bld.icmp_signed("<", loop.index, count)
-                place = bld.gep(start, [bld.mul(loop.index, s_row)])
-                pair.append(parts(bld.call(load, [
-                    bld.bitcast(place, floats.as_pointer()), int32(4),
-                    bld.select(inside, mask, ir.Constant(masks, None)),
-                    ir.Constant(floats, None)])))
+                pair.append(parts(lanes.load(start, bld.mul(loop.index, s_row),
+                                             bld.select(inside, mask, none), lanes.zero)))
             line = bld.gep(to, [bld.mul(loop.index, int64(SQUARE))])
             for p, (one, other) in enumerate(zip(*pair, strict=True)):
                 place = bld.bitcast(bld.gep(line, [int64(p * TILE)]), words.as_pointer())

@@ -4,7 +4,7 @@
 
 It multiplies bfloat16 and adds float32. Each operand is a sum of three of those (``split``). Of
 their nine products six are added; the others are less than float32 can tell from 0 beside them.
-Sums are nearer to the exact ones than those of multiply-adds, at three times their peak.
+Sums are nearer to the exact ones than those of multiply-adds, and come at up to twice their peak.
 """
 
 from __future__ import annotations
