@@ -47,8 +47,10 @@ SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
 #: that spares a team something: it then hands on the weights and half of the shards' gradients,
 #: not the activations.
 FEW_SHARDS, FEW_WEIGHTS = 4, 2 * 1024 * 1024
-#: Rows of a shard, at least, and of a block of one, at most: each block costs calls.
-_SHARD_ROWS, _SHARD_BLOCK = 64, 256
+#: Rows of a shard, at least, and of a block of one, at most. Of weights up to SHARD_WEIGHTS a
+#: block is as short, and what is made of it stays in the L1 cache; of others, as each block costs
+#: calls and reads the weights again, and where blocks might change bits, it has all rows of one.
+_SHARD_ROWS, _SHARD_BLOCK, _HEAVY_BLOCK = 64, 64, 256
 #: Rows a thread, up to which a team shares layers out by columns: wide ones, and those that can be
 #: cut in panels, from so many bytes of weights on, and for a batch of up to so many rows for each
 #: column of the narrower side: a thread then reads all activations, and not all weights.
@@ -237,7 +239,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     step = STRETCH if any(square) else _ROWS_STEP
     if kept:  # each thread has a block's place in the workspace
         height = -(-capacity // shards)
-        rounds = -(-height // _SHARD_BLOCK)
+        light = n_params * dtype.itemsize <= SHARD_WEIGHTS and _in_order(layers, sizes, dtype)
+        rounds = -(-height // (_SHARD_BLOCK if light else _HEAVY_BLOCK))
         room = capacity // n_threads
         row_block = min(-(-height // rounds // step) * step,
                         room // step * step if any(square) else room)
@@ -263,6 +266,14 @@ def _cuttable(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any
         if layer.shapes() and not (kernels.adds or kernels.gradient in kernels.correcting):
             return False
     return True
+
+
+def _in_order(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any]) -> bool:
+    """Whether gradients are known to go on row by row: one team adds block by block what another
+    takes from all rows of a shard at once."""
+    every = (layer.kernels_for(dtype, *shape) for layer, shape in
+             zip(layers, zip(sizes, sizes[1:], strict=False), strict=True) if layer.shapes())
+    return all(kernels is not None and kernels.columns_forward is not None for kernels in every)
 
 
 def _few_shards(layers: Sequence[Layer], sizes: Sequence[int], lds: Sequence[int],

@@ -155,6 +155,17 @@ def test_the_regime_follows_batch_and_weights() -> None:
     assert shards((4, 32, 16, 4), 32) == 0
 
 
+@pytest.mark.parametrize("sizes, batch, block", [
+    ((4, 32, 16, 4), 10_000, 64), ((9, 280, 4), 5000, 64), ((9, 400, 4), 5000, 160)])
+def test_blocks_of_a_shard_follow_its_weights(sizes: tuple[int, ...], batch: int,
+                                              block: int) -> None:
+    layers = [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
+    net = fastbp.Network(layers, "l2")
+    plan = net.plan(batch, 1, training=True)
+    assert plan.head["shards"][0] == planning.SHARDS and plan.head["partial"][0] >= 0
+    assert plan.head["row_block"][0] == block
+
+
 @pytest.mark.parametrize("sizes, batch, shards, kept", [
     ((9, 40, 2), 127, 0, ""), ((9, 40, 2), 128, 2, "2"), ((9, 40, 2), 255, 2, "2"),
     ((9, 40, 2), 256, 4, "24"), ((9, 40, 2), 1024, 4, "24"), ((9, 400, 4), 1025, 8, "1248"),
@@ -196,7 +207,8 @@ def test_a_few_shards_agree_with_the_textbook(norm: list[Any], batch: int, threa
     np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-9, atol=1e-12)
 
 
-def test_blocks_of_odd_rows_change_no_bits(teams: None) -> None:
+def test_blocks_of_odd_rows_change_no_bits(teams: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_SHARD_BLOCK", planning._HEAVY_BLOCK)
     rng, found = np.random.default_rng(0), []
     X, T = rng.normal(size=(270, 40)), rng.normal(size=(270, 3))
     for threads in 1, 2:
