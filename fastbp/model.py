@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array
+from ._validation import Array, as_path
 from .data.columns import rows_of, ways_of
 from .data.preprocess import Preprocessor
 from .data.target import Target
@@ -169,7 +169,8 @@ class Model:
         Raises
         ------
         TypeError, ValueError
-            If a layer or loss is not one of fastbp's own, or ``info`` is not plain JSON.
+            If ``path`` is none, a layer or loss is not one of fastbp's own, or ``info`` is not
+            plain JSON.
         OSError
             If the file cannot be written; an earlier one stays as it was.
         """
@@ -190,7 +191,7 @@ class Model:
 
 def file_of(path: str | os.PathLike[str]) -> str:
     """The model's file: ``path``, or that in the folder that ``fastbp train`` made."""
-    path = os.fsdecode(path)
+    path = as_path(path)
     return os.path.join(path, FILE) if os.path.isdir(path) else path
 
 
@@ -204,6 +205,8 @@ def load_model(path: str | os.PathLike[str]) -> Model:
 
     Raises
     ------
+    TypeError
+        If ``path`` is none.
     ValueError
         If the file is damaged, not fastbp's, or of a format that this version does not read.
     OSError

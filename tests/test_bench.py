@@ -313,10 +313,13 @@ def test_steps_with_shards_are_shared_by_threads_from_less_work_on(
             assert net.plan(128, 8, training=True).n_threads == several
 
 
-def test_the_readme_shows_the_figures_of_the_last_run() -> None:
-    readme = (ROOT / "README.md").read_text()
-    shown = readme.split("bench.peers --report -->\n")[1].split("\n<!-- end")[0]
-    assert shown == report(json.loads(RESULTS.read_text()))
+@pytest.mark.parametrize(("page", "mark", "results"), [
+    ("README.md", "--report -->", RESULTS),
+    ("bench/README.md", "--report, of peers_zen5.json -->", RESULTS.with_name("peers_zen5.json"))])
+def test_tables_show_the_figures_of_their_runs(page: str, mark: str, results: Path) -> None:
+    text = (ROOT / page).read_text()
+    shown = text.split(f"bench.peers {mark}\n")[1].split("\n<!-- end")[0]
+    assert shown == report(json.loads(results.read_text()))
 
 
 def test_new_processes_are_timed_and_weighed(tmp_path: Path) -> None:

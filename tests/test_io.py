@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from threading import Thread
@@ -182,9 +183,18 @@ def test_a_number_is_no_path_and_stays_open(tmp_path: Path) -> None:
     classifier().save(tmp_path / "m")
     with open(tmp_path / "m", "rb") as file:
         for load in (fastbp.load, fastbp.load_model):
-            with pytest.raises(TypeError, match="int"):
+            with pytest.raises(TypeError, match="path must be a path, got [0-9]"):
                 load(file.fileno())
         assert file.read(1)
+
+
+@pytest.mark.parametrize("path", [3, ["m"]], ids=str)
+def test_what_is_no_path_is_named(path: Any) -> None:
+    net = classifier()
+    for call in (net.save, fastbp.Model(net).save, fastbp.load, fastbp.load_model,
+                 lambda path: fastbp.to_c(net, path)):
+        with pytest.raises(TypeError, match=re.escape(f"path must be a path, got {path!r}")):
+            call(path)
 
 
 def test_layers_of_the_users_own_cannot_be_saved(tmp_path: Path) -> None:

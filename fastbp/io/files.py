@@ -8,6 +8,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from .._validation import as_path
+
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write beside ``path``, then move over it: no moment without a whole file.
@@ -17,10 +19,12 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
     Raises
     ------
+    TypeError
+        If ``path`` is none.
     OSError
         If the file cannot be written; an earlier one stays as it was.
     """
-    path = os.fsdecode(path)
+    path = as_path(path)
     try:
         if is_special(path):
             with open(path, "wb") as out:  # no file that could be replaced
@@ -37,10 +41,12 @@ def check_place(path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    TypeError
+        If ``path`` is none.
     OSError
         If there is no such folder, or none that may be written to.
     """
-    path = os.fsdecode(path)
+    path = as_path(path)
     try:
         if not is_special(path):
             handle, scratch = beside(Path(os.path.realpath(path)))

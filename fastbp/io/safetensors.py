@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import as_path
 from ..layers import LAYERS
 from ..losses import LOSSES, CustomLoss
 from ..network import Network
@@ -85,6 +86,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
 
     Raises
     ------
+    TypeError
+        If ``path`` is none.
     ValueError
         If the file is damaged or not fastbp's.
     OSError
@@ -92,7 +95,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = os.fsdecode(path)  # not a number, which open would take and close
+    path = as_path(path)
     with open(path, "rb"):  # a missing file is an OSError that names it
         pass
     try:
@@ -111,6 +114,8 @@ def load(path: str | os.PathLike[str]) -> Network:
 
     Raises
     ------
+    TypeError
+        If ``path`` is none.
     ValueError
         If the file is damaged or not a fastbp model.
     OSError
