@@ -139,7 +139,7 @@ def test_scaled_products_round_once_more(rows: int, K: int, cols: int, by_column
     A, B = rng.normal(size=(rows, K)).astype(dtype), rng.normal(size=(K, cols)).astype(dtype)
     start, scale = rng.normal(size=cols).astype(dtype), -0.1
     S = product(A, B, by_columns=by_columns)
-    exact = np.longdouble(np.dtype(dtype).type(scale)) * S
+    exact = np.dtype(dtype).type(scale) * S.astype(np.longdouble)
     for first, found in ((0, product(A, B, by_columns=by_columns, scale=scale)),
                          (start, product(A, B, by_columns=by_columns, scale=scale, start=start))):
         gap = np.abs(found - (first + exact)).astype(np.float64)
