@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 from unittest.mock import patch
 
@@ -36,6 +39,18 @@ def padded(A: np.ndarray) -> np.ndarray:
 def numbers(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Of many magnitudes."""
     return (rng.normal(size=shape) * 2.0 ** rng.integers(-8, 8, shape)).astype(FLOAT)
+
+
+_PROBE = "from fastbp.kernels.squares import has_squares; print(has_squares())"
+
+
+@tiles
+@pytest.mark.parametrize("name, value, there", [
+    ("NUMBA_CPU_NAME", "generic", False), ("NUMBA_CPU_FEATURES", "+avx2,+fma", False)])
+def test_tiles_are_used_where_the_compiler_may(name: str, value: str, there: bool) -> None:
+    out = subprocess.run([sys.executable, "-c", _PROBE], env={**os.environ, name: value},
+                         capture_output=True, text=True, check=True).stdout.split()
+    assert out == [str(there)]
 
 
 # -- parts ----------------------------------------------------------------------------

@@ -34,10 +34,11 @@ def has_squares() -> bool:
     """Whether this process may use matrix tiles; asks the system for them the first time."""
     if DISABLED or sys.platform != "linux" or os.environ.get("FASTBP_ISA", "amx") != "amx":
         return False
-    import llvmlite.binding as llvm
+    from numba.core.registry import cpu_target
 
-    features = llvm.get_host_cpu_features()
-    if not all(features.get(name) for name in ("avx512f", "amx-tile", "amx-bf16")):
+    # Not the host's: NUMBA_CPU_NAME may say less, and LLVM ends the process where it cannot.
+    features = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    if not {"+avx512f", "+amx-tile", "+amx-bf16"} <= set(features):
         return False
     granted: int = ctypes.CDLL(None).syscall(_ARCH_PRCTL, _PERMIT, _TILE_DATA)
     return granted == 0
