@@ -196,6 +196,14 @@ def test_what_is_not_finite_stays_in_its_row(bad: float) -> None:
     assert np.isfinite(np.delete(found, 7, 0)).all()
 
 
+@tiles
+def test_the_largest_numbers_are_finite() -> None:
+    A, B = np.zeros((40, 40), FLOAT), np.full((40, 40), 0.25, FLOAT)
+    A[:, 7] = np.finfo(FLOAT).max * np.tile(FLOAT.type([1, -1]), 20)
+    np.testing.assert_array_equal(product(A, B), A[:, 7:8] * B)
+    np.testing.assert_array_equal(product(B, A.T.copy()), (A[:, 7:8] * B).T)
+
+
 # -- in the engine --------------------------------------------------------------------
 
 
