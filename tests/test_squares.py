@@ -46,7 +46,8 @@ _PROBE = "from fastbp.kernels.squares import has_squares; print(has_squares())"
 
 @tiles
 @pytest.mark.parametrize("name, value, there", [
-    ("NUMBA_CPU_NAME", "generic", False), ("NUMBA_CPU_FEATURES", "+avx2,+fma", False)])
+    ("NUMBA_CPU_NAME", "generic", False), ("NUMBA_CPU_FEATURES", "+avx2,+fma", False),
+    ("FASTBP_ISA", "avx512", False), ("FASTBP_ISA", "", True)])  # empty: none is forced
 def test_tiles_are_used_where_the_compiler_may(name: str, value: str, there: bool) -> None:
     out = subprocess.run([sys.executable, "-c", _PROBE], env={**os.environ, name: value},
                          capture_output=True, text=True, check=True).stdout.split()
