@@ -12,7 +12,7 @@ from fastbp.kernels.matmul import matmul
 from fastbp.kernels.pick import multiply_rows, multiply_terms
 from fastbp.kernels.squares import has_squares
 from fastbp.kernels.tile import ADD, WRITE
-from fastbp.kernels.vectors import row_length
+from fastbp.kernels.vectors import VECTOR_BYTES, row_length
 from fastbp.peak import peak_flops
 from fastbp.plan import PICK_BYTES, PICK_COLUMNS
 
@@ -49,7 +49,8 @@ class Products:
             wide, C = np.zeros((inner, ld), np.float32), np.empty(rows * ld, np.float32)
             wide[:, :cols] = B
             strides = (1, rows) if product == "weight_gradient" else (inner, 1)
-            flat = np.ascontiguousarray(A.T if strides[0] == 1 else A).ravel()
+            flat = np.zeros(A.size + VECTOR_BYTES // 4, np.float32)  # tiles read whole vectors
+            flat[:A.size] = (A.T if strides[0] == 1 else A).ravel()
             self.operands = flat, wide, C
             if backend == "fastbp":
                 self.multiply = lambda: matmul(rows, cols, inner, flat, *strides, wide.ravel(),

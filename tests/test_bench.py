@@ -23,6 +23,7 @@ from bench import (
     bench_online,
     bench_optimizers,
     bench_predict,
+    bench_products,
     bench_training,
     constants,
     drawn,
@@ -42,6 +43,7 @@ from bench.peers import RESULTS, report
 from bench.timing import seconds_per_step
 from fastbp import fit_many
 from fastbp._jit import DISABLED, thread_count
+from fastbp.kernels.vectors import pad
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
@@ -182,6 +184,13 @@ def test_predict_benchmark_checks_its_answer() -> None:
     for backend in ("numpy", "fastbp"):
         bench.setup(3, backend)
         bench.time_predict(3, backend)
+
+
+def test_the_last_row_of_a_product_has_room_for_whole_vectors() -> None:
+    bench, (b, m, _) = bench_products.Products(), bench_products.SHAPES["iris"]
+    bench.setup("iris", "weight_gradient", "fastbp")
+    flat = bench.operands[0]
+    assert flat.size >= (b - 1) * m + pad(m, flat.dtype) > b * m
 
 
 def test_asv_finds_the_suite() -> None:
