@@ -247,7 +247,9 @@ def test_layers_are_multiplied_on_tiles_where_that_pays() -> None:
     ((128, 128, 128, 128, 5), 1100), ((140, 520, 640, 5), 600)])
 @pytest.mark.parametrize("panels", [True, False])
 def test_any_number_of_threads_gives_the_same_bits(sizes: tuple[int, ...], batch: int,
-                                                   optimizer: Any, panels: bool) -> None:
+                                                   optimizer: Any, panels: bool,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)  # else as many as cores
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2 * batch + 37, sizes[0])).astype(FLOAT)
     T, found = rng.integers(0, 5, len(X)), []
