@@ -22,6 +22,7 @@ from fastbp.kernels.squares import has_squares
 from fastbp.kernels.tile import ADD, CLIP, MASK, SCALE, WRITE
 from fastbp.kernels.vectors import aligned_zeros, row_length
 from fastbp.layers import square
+from fastbp.layers.wide import wide_backward
 from fastbp.table import ON_TILES
 
 FLOAT = np.dtype(np.float32)
@@ -235,9 +236,14 @@ def test_layers_are_multiplied_on_tiles_where_that_pays() -> None:
     class Own(fastbp.Dense):
         kernels = fastbp.Dense.kernels._replace(row=None)
 
-    own = fastbp.Network([Own(n, n + 1), fastbp.ReLU(), fastbp.Dense(n + 1, 3)],
-                         "SoftmaxCrossEntropyLoss")
-    assert on_tiles(own, b) == [False, False]
+    class Other(fastbp.Dense):
+        def kernels_for(self, *shape: Any) -> Any:
+            return super().kernels_for(*shape)._replace(backward=wide_backward)
+
+    for kind in (Own, Other):
+        own = fastbp.Network([kind(n, n + 1), fastbp.ReLU(), fastbp.Dense(n + 1, 3)],
+                             "SoftmaxCrossEntropyLoss")
+        assert on_tiles(own, b) == [False, False]
 
 
 @tiles

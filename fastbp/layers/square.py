@@ -52,7 +52,8 @@ def square_columns_backward(op, now, params, ws, x, dy, rows, left, right):
 def is_square(layer: Layer, dtype: np.dtype[Any], n_in: int, n_out: int, rows: int) -> bool:
     """Whether matrix tiles pay in training with batches of so many rows."""
     return (min(n_in, n_out) >= UNITS and rows >= ROWS and dtype == np.float32
-            and isinstance(layer, Dense) and layer.kernels == Dense.kernels and has_squares())
+            and isinstance(layer, Dense) and layer.kernels == Dense.kernels
+            and type(layer).kernels_for is Dense.kernels_for and has_squares())
 
 
 def use_squares(op: Array, dtype: np.dtype[Any]) -> None:
