@@ -271,9 +271,9 @@ def _cuttable(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any
 def _in_order(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any]) -> bool:
     """Whether gradients are known to go on row by row: one team adds block by block what another
     takes from all rows of a shard at once."""
-    every = (layer.kernels_for(dtype, *shape) for layer, shape in
+    found = (layer.kernels_for(dtype, *shape) for layer, shape in
              zip(layers, zip(sizes, sizes[1:], strict=False), strict=True) if layer.shapes())
-    return all(kernels is not None and kernels.columns_forward is not None for kernels in every)
+    return all(own is not None and own.gradient in Dense.kernels.correcting for own in found)
 
 
 def _few_shards(layers: Sequence[Layer], sizes: Sequence[int], lds: Sequence[int],

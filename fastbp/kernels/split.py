@@ -42,21 +42,24 @@ def split_lines(tyctx, first, second, near, far, S, s, s_row, gap, T, t):
         int64, lanes = ir.IntType(64), Lanes(context, bld, sig.args[4])
         floats, words = lanes.vector, ir.VectorType(ir.IntType(32), SQUARE)
         none = ir.Constant(ir.VectorType(ir.IntType(1), SQUARE), None)
-        half, upper, sixteen, largest = (ir.Constant(words, [value] * SQUARE)
-                                         for value in (0x8000, 0xFFFF0000, 16, 0x7F7F8000))
+        half, upper, sixteen, most, one_bit = (
+            ir.Constant(words, [value] * SQUARE)
+            for value in (0x8000, 0xFFFF0000, 16, 2 * 0x7F7F8000, 1))
         source, to = (bld.gep(context.make_array(sig.args[p])(context, bld, array).data, [at])
                       for p, array, at in ((4, S, s), (8, T, t)))
 
         def parts(x):
             """What ``x`` is the sum of, as bits, in the upper half of each word."""
             found, bits = [], bld.bitcast(x, words)
-            full = bld.icmp_unsigned("==", bld.and_(bits, largest), largest)
-            more = bld.select(full, ir.Constant(words, None), half)  # rounded up it is infinite
+            # What rounds up to infinity is cut, and leaves more to the other parts.
+            full = bld.icmp_unsigned(">=", bld.shl(bits, one_bit), most)
+            rounded = bld.select(full, bits, bld.add(bits, half))
             for _ in range(PARTS - 1):
-                found.append(bld.and_(bld.add(bld.bitcast(x, words), more), upper))
-                more = half
+                found.append(bld.and_(rounded, upper))
                 x = bld.fsub(x, bld.bitcast(found[-1], floats))
-            return [*found, bld.and_(bld.bitcast(x, words), upper)]
+                bits = bld.bitcast(x, words)
+                rounded = bld.add(bits, half)
+            return [*found, bld.and_(bits, upper)]
 
         halves = ((first, lanes.first(near), source),
                   (second, lanes.first(far), bld.gep(source, [gap])))
