@@ -16,6 +16,7 @@ import numpy as np
 
 from ._extras import needs
 from ._validation import Array, as_weights, check_real, check_size, check_threads
+from .arguments import check_outputs
 from .history import History
 from .kernels.vectors import row_length
 from .network import Network
@@ -97,6 +98,7 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     array([[7.]])
     """
     X, T = network._check_pair(X, T)
+    check_outputs(network)
     network.check_trainable()
     max_iter, max_fun = check_size(max_iter, "max_iter"), check_size(max_fun, "max_fun")
     tol = check_real(tol, "tol")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -218,7 +219,7 @@ def test_a_loss_of_probabilities_above_what_are_none_is_said(loss: str, last: li
 def test_one_output_under_a_softmax_is_not_trained(last: list[Any], loss: str) -> None:
     net = Network([Dense(X.shape[1], 1), *(layer() for layer in last)], loss)
     before = net.params.copy()
-    for fit in (net.fit, net.partial_fit):
+    for fit in (net.fit, net.partial_fit, functools.partial(fastbp.fit_lbfgs, net)):
         with pytest.raises(ValueError, match=rf"{loss}\(\) needs an output for each class, got 1"):
             fit(X, np.zeros(len(X), np.int64))
     np.testing.assert_array_equal(net.params, before)
