@@ -50,6 +50,7 @@ def test_unknown_and_misshapen() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         _ = wrong.weight
     for value, error, message in ((np.nan, ValueError, r"weight_init holds nan at \(0, 0\)"),
+                                  (1e300, ValueError, r"holds inf at \(0, 0\) .*float32"),
                                   (1j, TypeError, "weight_init must hold real numbers")):
         wrong = fastbp.Dense(3, 2, weight_init=lambda rng, m, n, v=value: np.full((n, m), v))
         with pytest.raises(error, match=message):

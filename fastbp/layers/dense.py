@@ -201,6 +201,8 @@ class Dense(Layer):
         if weight.shape != (self.n_out, self.n_in):
             raise ValueError(f"weight_init must give shape {(self.n_out, self.n_in)}, "
                              f"got {weight.shape}")
+        with np.errstate(over="ignore"):  # too large for float32: said below, by its place
+            weight = weight.astype(self.weight.dtype)
         check_finite(weight, "weight_init")
         self.weight[...] = weight
         if self.use_bias:
