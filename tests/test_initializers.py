@@ -47,8 +47,10 @@ def test_unknown_and_misshapen() -> None:
     with pytest.raises(TypeError, match="got 3"):
         get(3, "weight_init")  # type: ignore[arg-type]
     wrong = fastbp.Dense(3, 2, weight_init=lambda rng, m, n: np.ones((m, n)))
-    with pytest.raises(ValueError, match=r"\(2, 3\)"):
-        _ = wrong.weight
+    for _ in range(2):  # at the second look, too
+        with pytest.raises(ValueError, match=r"\(2, 3\)"):
+            _ = wrong.weight
+    assert not wrong.initialized  # a network would keep what was drawn before
     for value, error, message in ((np.nan, ValueError, r"weight_init holds nan at \(0, 0\)"),
                                   (1e300, ValueError, r"holds inf at \(0, 0\) .*float32"),
                                   (1j, TypeError, "weight_init must hold real numbers")):

@@ -213,7 +213,11 @@ class Dense(Layer):
         if self._flat is None:
             size = self.layout(self._dtype)[1]
             self.bind(np.zeros(size, self._dtype), np.zeros(size, self._dtype))
-            self.initialize(np.random.default_rng(self._seed))
+            try:
+                self.initialize(np.random.default_rng(self._seed))
+            except BaseException:  # of a user's initializer: nothing has been drawn
+                self._flat = self._flat_grad = None
+                raise
 
     @property
     def weight(self) -> Array:
