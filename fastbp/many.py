@@ -164,7 +164,10 @@ class _Data:
     """X and T of each network; what all share is converted and checked once a dtype."""
 
     def __init__(self, nets: Sequence[Network], X: Any, T: Any, rows: Any, weights: Any) -> None:
-        self.nets, self.rows, self.weights = nets, rows, weights
+        self.nets, self.weights = nets, weights
+        # A tuple would be a place on every axis.
+        self.rows = None if rows is None else [
+            list(own) if isinstance(own, tuple) else own for own in rows]
         self.lists = isinstance(X, list) and isinstance(T, list) and len(X) == len(T) == len(
             nets) and all(map(_is_data, X, T))
         self.X, self.T = X, T

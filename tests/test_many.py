@@ -57,11 +57,12 @@ def test_folds_segments_and_lists_of_data() -> None:
 def test_weights_for_all_networks_are_of_the_rows_of_each() -> None:
     X, T = clusters(120)
     rng, weights = np.random.default_rng(0), np.arange(120.0)
-    rows = [rng.integers(0, 120, 120), np.arange(60), np.arange(0, 120, 2)]
+    rows = [rng.integers(0, 120, 120), tuple(range(60)), np.arange(0, 120, 2)]
     nets, twins = ([classifier(seed=k) for k in range(3)] for _ in range(2))
     own = {"sample_weight": np.arange(60)}  # of the rows that are picked
     fastbp.fit_many(nets, X, T, rows=rows, epochs=2, sample_weight=weights,
                     options=[{}, {}, own])
+    rows[1] = np.arange(60)
     alone(twins, [X[r] for r in rows], [T[r] for r in rows],
           [{"epochs": 2, "sample_weight": weights[r]} for r in rows[:2]] + [own | {"epochs": 2}])
     for net, twin in zip(nets, twins, strict=True):
