@@ -85,6 +85,12 @@ def as_path(path: Any, name: str = "path") -> str:
     return os.fsdecode(path)
 
 
+def check_mask(X: Any, name: str) -> None:
+    """Refuse masked elements, which an array made of ``X`` would show as numbers."""
+    if type(X).__name__ == "MaskedArray" and np.any(X.mask):
+        raise ValueError(f"{name} has masked elements: fill them, or drop their rows")
+
+
 def as_array(X: Any, name: str) -> Array:
     """``X`` as a numeric array, refusing what only looks like one."""
     if type(X) is np.ndarray and X.dtype.kind in "buif":
@@ -94,8 +100,7 @@ def as_array(X: Any, name: str) -> Array:
                         f"pass {name}.toarray() if it fits in memory")
     if X is None:
         raise TypeError(f"{name} must hold real numbers, got None")
-    if type(X).__name__ == "MaskedArray" and np.any(X.mask):
-        raise ValueError(f"{name} has masked elements: fill them, or drop their rows")
+    check_mask(X, name)
     try:
         array = np.asarray(X)
     except ValueError:

@@ -258,6 +258,17 @@ def test_unfit_predictions_are_named() -> None:
         plot.roc([], np.zeros((0, 3)))
 
 
+@pytest.mark.parametrize("T", [np.array([0, 1, 2]), np.array(["a", "b", "c"]), np.eye(3)])
+def test_masked_targets_are_refused(T: Any) -> None:
+    mask = np.arange(T.size).reshape(T.shape) == 1
+    masked, Y = np.ma.masked_array(T, mask), np.full((3, 3), 1 / 3)
+    for draw in (plot.confusion_matrix, plot.calibration, plot.roc):
+        with pytest.raises(ValueError, match="T has masked elements"):
+            draw(masked, Y, ["a", "b", "c"])
+    with pytest.raises(ValueError, match="predicted has masked elements"):
+        plot.confusion_matrix([0, 1, 2], np.ma.masked_equal([0, 1, 2], 1))
+
+
 def test_names_that_do_not_match_the_outputs() -> None:
     with pytest.raises(ValueError, match="classes has 2 names for 3 outputs"):
         plot.confusion_matrix([0, 1], np.eye(3)[:2], ["a", "b"])

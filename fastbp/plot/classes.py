@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import Array, check_finite, same_length
+from .._validation import Array, check_finite, check_mask, same_length
 from .canvas import axes, few, finish, legend, say, short
 from .targets import are_probabilities, labels, metrics, names, pair, scores
 
@@ -126,6 +126,7 @@ def confidence(T: Any, output: Any, classes: Sequence[Any] | None = None
     ValueError, TypeError
         As ``calibration``.
     """
+    check_mask(T, "T")
     target, Y = np.asarray(T), scores(output)
     if target.ndim == 2 and target.shape == Y.shape and not are_probabilities(Y):
         if not (np.isin(target, (0, 1)).all() and ((Y >= 0) & (Y <= 1)).all()):
@@ -255,6 +256,7 @@ def one_against_rest(T: Any, output: Any, classes: Sequence[Any] | None = None
     ValueError, TypeError
         As ``roc``.
     """
+    check_mask(T, "T")
     target, Y = np.asarray(T), scores(output)
     if target.ndim == 2 and target.shape == Y.shape:
         if not np.isin(target, (0, 1)).all():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._extras import needs
-from .._validation import Array, as_array, same_length
+from .._validation import Array, as_array, check_mask, same_length
 
 
 def scores(output: Any, name: str = "output") -> Array:
@@ -50,6 +50,7 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
     ValueError
         For what is none of these, or outside the classes.
     """
+    check_mask(T, name)
     array = np.asarray(T)
     if array.dtype.kind in "OUSb" and classes is not None and array.ndim == 1:
         place = {value: i for i, value in enumerate(classes)}
