@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._jit import thread_count
+from ._validation import Array
 from .arguments import Validation
 from .callbacks import Callback, Checkpoint
 from .engine import EPOCH, STEP
@@ -24,7 +25,8 @@ CHUNK_SECONDS = 0.05
 @dataclass
 class Job:
     """A run and what goes with it; one that is ``brief`` is an epoch among others' calls, of one
-    that ``told`` the user has heard that its loss is not finite."""
+    that ``told`` the user has heard that its loss is not finite. Weights of rows are their ``own``
+    without those of their classes."""
 
     run: Run
     validation: Validation | None = None
@@ -36,6 +38,7 @@ class Job:
     brief: bool = False
     told: bool = False
     undo: Sequence[Callable[[], object]] = ()
+    own: Array | None = None
 
     @property
     def unwatched(self) -> bool:

@@ -162,7 +162,7 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     check_monitors(hooks, network, validation, found)
     run = Run(network, X, T, min(batch_size, len(X)), optimizer, shuffle, weights=weights,
               rules=rules, epochs=epochs)
-    return Job(run, validation, found, hooks, warm_start, resume, n_threads)
+    return Job(run, validation, found, hooks, warm_start, resume, n_threads, own=own)
 
 
 # ``partial_fit`` and ``fit_many`` hand options on: of one that there is not, Python names ``fit``.
@@ -278,8 +278,7 @@ def _validate(job: Job) -> dict[str, float]:
         return {f"val_{name}": value for name, value in found.items()}
     if not job.metrics:
         return {}
-    return measure(run.network, run.network.predict(run.X), run.T, job.metrics,
-                   run.weights if run.weights.size else None)
+    return measure(run.network, run.network.predict(run.X), run.T, job.metrics, job.own)
 
 
 def _figures(network: Network, data: Validation, metrics: Sequence[Metric],

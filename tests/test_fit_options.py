@@ -243,6 +243,9 @@ def test_weights_of_classes_are_for_training_alone() -> None:
     found = net.fit(X, T, class_weight={0: 9, 1: 0}, **own, **options)
     expected = net.loss(X[held], T[held], sample_weight=np.arange(200)[held])
     assert found["val_loss"] == [pytest.approx(expected)]
+    found = net.fit(X, T, epochs=1, class_weight={0: 9, 1: 0}, metrics=["accuracy"], **own)
+    alone = net.evaluate(X, T, sample_weight=np.arange(200))
+    assert found["accuracy"] == [pytest.approx(alone["accuracy"], abs=1e-12)]
     twin = classifier()  # rows of one class may be all that is held out
     twin.fit(X, HELD, class_weight={1: 0}, **options)
 
