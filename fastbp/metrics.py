@@ -36,7 +36,7 @@ class Metric(NamedTuple):
 def _accuracy(T: Array, classes: Array, weights: Array | None) -> float:
     hits = classes == T
     if weights is None:
-        return np.count_nonzero(hits) / hits.size
+        return float(np.count_nonzero(hits) / hits.size)
     return float(np.average(hits if hits.ndim == 1 else hits.mean(axis=1), weights=weights))
 
 

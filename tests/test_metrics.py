@@ -123,6 +123,7 @@ def test_evaluate_gives_the_figures_that_an_epoch_would_have(loss: str) -> None:
         kept = net.params.copy()
         found = net.evaluate(X, T, sample_weight=given, metrics=own)
         assert [*found] == ["loss", *(["accuracy"] if own == ["f1"] else []), *own]
+        assert {type(value) for value in found.values()} == {float}
         assert {f"val_{name}": [value] for name, value in found.items()} == {
             name: values for name, values in history.items() if name.startswith("val_")}
         assert (net.params == kept).all()
