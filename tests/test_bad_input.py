@@ -183,6 +183,13 @@ def test_layers_and_losses_by_themselves() -> None:
         fastbp.BinaryCrossEntropyLoss().forward([[0.5]], [[2]])
     with pytest.raises(ValueError, match="weight must have 6 columns"):
         dense.weight = np.ones((2, 5))
+    before = dense.weight.copy()
+    for rows in (1, 3):  # one would have been all of them
+        with pytest.raises(ValueError, match=rf"weight must have 2 rows, got shape \({rows}, 6\)"):
+            dense.weight = np.ones((rows, 6))
+    np.testing.assert_array_equal(dense.weight, before)
+    with pytest.raises(ValueError, match="bias is not a rectangular array"):
+        dense.bias = [[1], [2, 3]]
     with pytest.raises(ValueError, match="bias=False"):
         Dense(2, 2, bias=False).bias = [1, 2]
 

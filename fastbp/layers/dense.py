@@ -227,7 +227,10 @@ class Dense(Layer):
 
     @weight.setter
     def weight(self, value: Any) -> None:
-        self.weight[...] = as_matrix(value, "weight", self.weight.dtype, self.n_in)
+        given = as_matrix(value, "weight", self.weight.dtype, self.n_in)
+        if len(given) != self.n_out:  # NumPy would take one row for all
+            raise ValueError(f"weight must have {self.n_out} rows, got shape {given.shape}")
+        self.weight[...] = given
 
     @property
     def weight_grad(self) -> Array:
@@ -245,8 +248,8 @@ class Dense(Layer):
     def bias(self, value: Any) -> None:
         if not self.use_bias:
             raise ValueError("bias cannot be set: the layer was made with bias=False")
-        self.bias[...] = as_matrix(np.reshape(value, (1, -1)), "bias", self.weight.dtype,
-                                   self.n_out)[0]
+        self.bias[...] = as_matrix(as_array(value, "bias").reshape(1, -1), "bias",
+                                   self.weight.dtype, self.n_out)[0]
 
     @property
     def bias_grad(self) -> Any:
