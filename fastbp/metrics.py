@@ -188,6 +188,6 @@ def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
         else:  # a yes or no for each output: multi-label
             labels, classes = T > 0.5, loss.threshold < P
         given |= {"probabilities": (labels, P), "classes": (labels, classes)}
-    if "output" in kinds:  # for functions of the user's own, which may write to it
-        given["output"] = T, Y.copy() if len(kinds) > 1 else Y
+    if "output" in kinds:  # for functions of the user's own, which may write to both
+        given["output"] = T.copy(), Y.copy() if len(kinds) > 1 else Y
     return {m.name: m.function(*given[m.takes], weights) for m in metrics}

@@ -84,6 +84,22 @@ def test_metrics_that_cannot_be_are_refused_and_own_ones_kept() -> None:
     assert history["val_accuracy"] == [7.0]
 
 
+def test_a_function_that_writes_to_targets_changes_none_to_train_on() -> None:
+    X, T = clusters(60)
+    kept = T.copy()
+
+    def signed(truth: np.ndarray, output: np.ndarray) -> float:
+        truth[truth == 0] = -1  # no class of the kernels, which do not look
+        return float(np.mean(truth))
+
+    nets = [fastbp.Network([fastbp.Dense(6, 4)], "SoftmaxCrossEntropyLoss") for _ in range(2)]
+    assert nets[0].evaluate(X, T, metrics=[signed])["signed"] < T.mean()
+    np.testing.assert_array_equal(T, kept)
+    for net, metrics in zip(nets, ([signed], ()), strict=True):
+        net.fit(X, T, epochs=2, metrics=metrics)
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)
+
+
 def test_figures_of_numbers_are_of_what_outputs_stand_for() -> None:
     X, T = clusters(200)
     yes, counts = (T > 1).astype(float), T.astype(float)
