@@ -153,6 +153,8 @@ def test_confusion_matrix_counts() -> None:
     one_hot = np.eye(3)[predicted]
     other = plot.confusion_matrix(np.eye(3)[T], one_hot)
     np.testing.assert_array_equal(np.asarray(other.images[0].get_array()), image)
+    floats = plot.confusion_matrix(np.array(T, float), np.array(predicted, float))
+    np.testing.assert_array_equal(np.asarray(floats.images[0].get_array()), image)
     named = plot.confusion_matrix(np.array(["a", "a", "b", "c", "c", "c"]), one_hot,
                                   ["a", "b", "c"])
     np.testing.assert_array_equal(np.asarray(named.images[0].get_array()), image)

@@ -37,7 +37,9 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
         As ``confusion_matrix``.
     """
     given = np.asarray(predicted)
-    if given.ndim == 2 or given.dtype.kind == "f":
+    # Floats of one axis: scores of class 1, unless they can but be indices of more than two.
+    if given.ndim == 2 or (given.dtype.kind == "f" and not (
+            ((given >= 0) & (given == np.floor(given))).all() and (given > 1).any())):
         own, Y = pair(T, predicted, classes)
         k, found = Y.shape[1], Y.argmax(axis=1)
     else:
