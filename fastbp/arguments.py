@@ -32,6 +32,18 @@ def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
     return hooks
 
 
+def check_network(network: Any) -> None:
+    """Refuse what is no network.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {network!r}")
+
+
 def check_outputs(network: Network) -> None:
     """Refuse to train what cannot learn.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ._extras import needs
 from ._validation import Array, as_weights, check_real, check_size, check_threads
-from .arguments import check_outputs
+from .arguments import check_network, check_outputs
 from .history import History
 from .kernels.vectors import row_length
 from .network import Network
@@ -97,6 +97,7 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     >>> net.predict([[3.0]]).round(3)
     array([[7.]])
     """
+    check_network(network)
     X, T = network._check_pair(X, T)
     check_outputs(network)
     network.check_trainable()
@@ -111,7 +112,9 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
 
     def each(error: float) -> bool | None:
         history.append({"loss": error})
-        return callback(len(history["loss"]), error) if callback is not None else None
+        stop = callback(len(history["loss"]), error) if callback is not None else None
+        network.check_target(T)  # which callbacks may have written to
+        return stop
 
     found = minimise(network, X, T, weights, penalty, max_iter=max_iter, max_fun=max_fun,
                      tol=tol, each=each, n_threads=n_threads)

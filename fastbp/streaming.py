@@ -17,6 +17,7 @@ import numpy as np
 
 from ._validation import Array, as_weights, check_size, same_length
 from .ahead import Ahead
+from .arguments import check_network
 from .callbacks import Callback
 from .engine import EPOCH, POSITION, SEED, SHUFFLE, STEP
 from .history import History
@@ -257,6 +258,7 @@ average, callbacks, verbose, warm_start, resume, n_threads
     OSError, ImportError
         As ``fit``.
     """
+    check_network(network)
     batch_size = check_size(batch_size, "batch_size")
     if metrics and validation_data is None:
         raise ValueError(f"metrics={metrics!r} of a stream are measured on validation_data, and "

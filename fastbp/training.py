@@ -230,6 +230,8 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
     # The rate at the start of the epoch, also where a resumed run stands within it.
     rate, whole = float(run.epoch_rates(np.array([epoch]))[0]), run.steps_per_epoch
     failed: BaseException | None = None
+    if hooks and run.whole and run.T.ndim == 1:  # labels, which callbacks may have written to
+        run.network.check_target(run.T)
     while taken < whole and not stop:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
         try:

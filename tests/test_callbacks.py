@@ -174,6 +174,21 @@ def test_divergence_goes_back_to_the_last_good_epoch() -> None:
     np.testing.assert_array_equal(net.params, good.params)
 
 
+def test_labels_that_a_callback_writes_are_looked_at_again() -> None:
+    X, T = clusters(64)
+    net = classifier()
+    held: list[np.ndarray] = []
+
+    def spoil(epoch: int, logs: dict[str, float]) -> None:
+        held.append(net.params.copy())
+        T[0] = 10**10 if epoch == 1 else T[0]
+
+    with pytest.raises(ValueError, match="T.*10000000000"):
+        net.fit(X, T, epochs=3, callbacks=[fastbp.callbacks.Lambda(spoil)])
+    assert len(held) == 2
+    np.testing.assert_array_equal(net.params, held[-1])
+
+
 def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     X, T = clusters(64)

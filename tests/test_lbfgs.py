@@ -77,7 +77,8 @@ def test_regression_reaches_least_squares() -> None:
         given = None if (w == 1).all() else w
         history = fastbp.fit_lbfgs(net, X, T, tol=1e-10, sample_weight=given)
         root = np.sqrt(w)[:, None]
-        expected, *_ = np.linalg.lstsq(np.column_stack([X, np.ones(50)]) * root, T * root)
+        expected, *_ = np.linalg.lstsq(np.column_stack([X, np.ones(50)]) * root, T * root,
+                                       rcond=None)
         np.testing.assert_allclose(net.layers[0].weight, expected[:3].T, atol=1e-4)
         np.testing.assert_allclose(net.layers[0].bias, expected[3], atol=1e-4)
         assert history.converged and history["loss"] == sorted(history["loss"], reverse=True)
@@ -170,6 +171,23 @@ def test_callbacks_see_the_iteration_and_stop() -> None:
     history = fastbp.fit_lbfgs(net, X, T, callback=callback)
     assert seen == [1, 2, 3, 4] and len(history["loss"]) == 4 and not history.converged
     assert net.loss(X, T) == pytest.approx(history["loss"][-1], rel=1e-12)
+
+
+def test_labels_that_a_callback_writes_are_looked_at_again() -> None:
+    net, (X, T) = classifier(), clusters(20)
+
+    def spoil(iteration: int, error: float) -> None:
+        T[0] = -7
+
+    with pytest.raises(ValueError, match="T.*-7"):
+        fastbp.fit_lbfgs(net, X, T, callback=spoil)
+
+
+def test_what_is_no_network_is_named() -> None:
+    X, T = clusters(20)
+    for fit, given in ((fastbp.fit_lbfgs, (X, T)), (fastbp.fit_stream, ([(X, T)],))):
+        with pytest.raises(TypeError, match="network must be a Network, got 'net'"):
+            fit("net", *given)
 
 
 def test_interrupted_it_leaves_the_best() -> None:
