@@ -230,10 +230,11 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
     # The rate at the start of the epoch, also where a resumed run stands within it.
     rate, whole = float(run.epoch_rates(np.array([epoch]))[0]), run.steps_per_epoch
     failed: BaseException | None = None
-    if hooks and run.whole and run.T.ndim == 1:  # labels, which callbacks may have written to
-        run.network.check_target(run.T)
     while taken < whole and not stop:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
+        if run.whole and run.T.ndim == 1:  # labels, which the user's own may have written to
+            run.network.check_target(run.T[run.order[taken * run.batch_size:][
+                :count * run.batch_size]] if taken else run.T)
         try:
             run.advance(count, threads.size)
             spent, error = time.perf_counter() - before, float(run.errors[0])

@@ -189,6 +189,24 @@ def test_labels_that_a_callback_writes_are_looked_at_again() -> None:
     np.testing.assert_array_equal(net.params, held[-1])
 
 
+def test_labels_written_within_an_epoch_are_looked_at_before_their_steps() -> None:
+    X, T = clusters(64)
+    net = classifier()
+    held: list[np.ndarray] = []
+
+    class Spoil(StopAt):
+        def on_chunk_end(self, epoch: int, samples: int) -> bool:
+            super().on_chunk_end(epoch, samples)
+            held.append(net.params.copy())
+            T[self.run.order[-1]] = -7  # of the last batch of the epoch
+            return False
+
+    with pytest.raises(ValueError, match="T holds label -7"):
+        net.fit(X, T, epochs=3, batch_size=16, callbacks=[Spoil(99)])
+    assert len(held) == 3
+    np.testing.assert_array_equal(net.params, held[-1])
+
+
 def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     X, T = clusters(64)

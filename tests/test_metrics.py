@@ -99,6 +99,13 @@ def test_a_function_that_writes_to_targets_changes_none_to_train_on() -> None:
         net.fit(X, T, epochs=2, metrics=metrics)
     np.testing.assert_array_equal(nets[0].params, nets[1].params)
 
+    def around(truth: np.ndarray, output: np.ndarray) -> float:
+        T[0] = -7  # not by its argument
+        return 0.0
+
+    with pytest.raises(ValueError, match="T holds label -7"):
+        nets[0].fit(X, T, epochs=2, metrics=[around])
+
 
 def test_figures_of_numbers_are_of_what_outputs_stand_for() -> None:
     X, T = clusters(200)
