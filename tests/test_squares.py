@@ -152,6 +152,15 @@ def test_they_are_nearer_than_those_of_float32() -> None:
 
 
 @tiles
+def test_numbers_from_1e_31_on_lose_nothing() -> None:
+    A = np.random.default_rng(0).uniform(1, 2, (64, 64)).astype(FLOAT)
+    B = np.diag(np.full(64, 2.0 ** 20, FLOAT))
+    for exponent, exact in ((-103, True), (-105, False)):  # parts below 1e-38 count as 0
+        tiny = A * FLOAT.type(2.0 ** exponent)
+        assert (product(tiny, B) == tiny * FLOAT.type(2.0 ** 20)).all() == exact
+
+
+@tiles
 @given(rows=st.integers(1, 300), cols=st.integers(33, 300), K=st.integers(33, 1300),
        data=st.data())
 @settings(max_examples=40, deadline=None)
