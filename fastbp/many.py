@@ -220,7 +220,9 @@ class _Data:
         key = (net.dtype, net.n_in, net.n_out, type(net.loss_function), net.allow_nonfinite, shape)
         with self._lock:
             if key not in self._checked:
-                self._checked[key] = net._check_pair(self.X, self.T)
+                X, T = net._check_pair(self.X, self.T)
+                # Labels are copied: callbacks of one network may write to them while others learn.
+                self._checked[key] = X, T.copy() if T.ndim == 1 else T
             return self._checked[key]
 
 

@@ -54,6 +54,20 @@ def test_folds_segments_and_lists_of_data() -> None:
         assert a.params.tobytes() == b.params.tobytes() == c.params.tobytes() == d.params.tobytes()
 
 
+def test_labels_that_callbacks_write_to_are_not_those_of_other_networks() -> None:
+    X, T = clusters(60)
+    nets, twins = ([classifier(seed=k) for k in range(2)] for _ in range(2))
+    fastbp.fit_many(twins, X, T, epochs=3)
+
+    def spoil(epoch: int, logs: dict[str, float]) -> None:
+        T[0] = 10**10  # which the other may be about to read
+
+    fastbp.fit_many(nets, X, T, epochs=3, n_threads=1,
+                    options=[{"callbacks": [fastbp.callbacks.Lambda(spoil)]}, {}])
+    for net, twin in zip(nets, twins, strict=True):
+        np.testing.assert_array_equal(net.params, twin.params)
+
+
 def test_weights_for_all_networks_are_of_the_rows_of_each() -> None:
     X, T = clusters(120)
     rng, weights = np.random.default_rng(0), np.arange(120.0)
