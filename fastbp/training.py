@@ -232,9 +232,10 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
     failed: BaseException | None = None
     while taken < whole and not stop:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
-        if run.whole and run.T.ndim == 1:  # labels, which the user's own may have written to
-            run.network.check_target(run.T[run.order[taken * run.batch_size:][
-                :count * run.batch_size]] if taken else run.T)
+        if (hooks or job.metrics) and run.whole and run.T.ndim == 1:
+            first, last = taken * run.batch_size, (taken + count) * run.batch_size
+            # Labels, which the user's own may have written to.
+            run.network.check_target(run.T[run.order[first:last]] if taken else run.T)
         try:
             run.advance(count, threads.size)
             spent, error = time.perf_counter() - before, float(run.errors[0])
