@@ -32,7 +32,7 @@ def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
     return hooks
 
 
-def check_network(network: Any) -> None:
+def check_network(network: Any, name: str = "network") -> None:
     """Refuse what is no network.
 
     Raises
@@ -41,7 +41,7 @@ def check_network(network: Any) -> None:
         For anything else.
     """
     if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network, got {network!r}")
+        raise TypeError(f"{name} must be a Network, got {network!r}")
 
 
 def check_outputs(network: Network) -> None:

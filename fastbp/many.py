@@ -16,7 +16,7 @@ import numpy as np
 
 from ._jit import thread_count
 from ._validation import Array, as_array, check_threads
-from .arguments import check_callbacks
+from .arguments import check_callbacks, check_network
 from .history import History
 from .job import Job
 from .layers import Layer
@@ -69,8 +69,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
         raise TypeError(f"networks must be a sequence of Network, got {networks!r}")
     nets = list(networks)
     for i, net in enumerate(nets):
-        if not isinstance(net, Network):
-            raise TypeError(f"networks[{i}] must be a Network, got {net!r}")
+        check_network(net, f"networks[{i}]")
     if len({id(net) for net in nets}) < len(nets):
         raise ValueError(f"networks holds one network twice among its {len(nets)}")
     for name, given in (("rows", rows), ("options", options)):
