@@ -10,16 +10,17 @@ import numpy as np
 
 from ._validation import Array
 from .kernels.matmul import PACKED_STRIDE
+from .kernels.split import SQUARE
 from .kernels.tile import TILE_ROWS
 from .kernels.vectors import VECTOR_BYTES, pad
-from .layers.base import TASK_ROW
+from .layers.base import SQUARE_TASK_ROW, TASK_ROW
 from .table import ON_TILES, TASK
 
 #: Rows of a tile are a multiple of this.
 _ROWS_STEP = 8
 #: Largest tile: what stays in the L2 cache beside its operands; and one of operands that are
 #: packed, which pays the more for the more rows, whole strips of them, or laid out for matrix
-#: tiles, both of them. Bytes.
+#: tiles, both of them, rows of X at more cost than rows of dY. Bytes.
 _TILE_BYTES, _PACKED_TILE_BYTES, _SQUARE_TILE_BYTES = 128 * 1024, 288 * 1024, 1024 * 1024
 #: Shares a thread, at least: so that none waits long for the rest.
 _SHARES = 3
@@ -42,14 +43,19 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
         blocks = -(-n // lanes)
         for owner, start in enumerate(range(0, n, panel or n)):
             end = min(start + panel, n) if panel else n
-            width = end - start if end - start <= 2 * columns else columns
-            most = _PACKED_TILE_BYTES if n * dtype.itemsize >= PACKED_STRIDE else _TILE_BYTES
-            most = _SQUARE_TILE_BYTES if op["mirror"] == ON_TILES else most
+            width, most, unit = end - start, _TILE_BYTES, whole
+            if op["mirror"] == ON_TILES:
+                parts = -(-width * dtype.itemsize // SQUARE_TASK_ROW)
+                width, most, unit = -(-width // parts), _SQUARE_TILE_BYTES, 2 * SQUARE
+                width = pad(width, dtype)
+            else:
+                width = width if width <= 2 * columns else columns
+                most = _PACKED_TILE_BYTES if n * dtype.itemsize >= PACKED_STRIDE else most
             height = most // (pad(width, dtype) * dtype.itemsize)
             if fair:
                 height = min(height, max(fair // width, step))
-            # Register tiles compute surplus rows where a tile is not whole ones of them.
-            height = (height + whole // 2) // whole * whole or max(height // step, 1) * step
+            # Where a tile is not whole ones of those of the products, these compute surplus rows.
+            height = (height + unit // 2) // unit * unit or max(height // step, 1) * step
             # A few rows left over, the bias at least, go with the tile before.
             starts = range(0, max(m - max(height // 4, 1), 1), height)
             (tasks[owner] if panel else free).extend(

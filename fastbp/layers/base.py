@@ -18,8 +18,10 @@ from ..table import OP, address
 from .drivers import backward_rows, couple_columns, forward_rows, gradient_rows
 
 #: Bytes of a row in a tile of parameters (``table.TASK``) that has a part of the columns; in one
-#: that has all of them it has twice as many at most.
+#: that has all of them it has twice as many at most, and four times where it is made on matrix
+#: tiles.
 TASK_ROW = 16 * VECTOR_BYTES
+SQUARE_TASK_ROW = 4 * TASK_ROW
 
 
 class Kernels(NamedTuple):

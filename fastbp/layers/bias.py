@@ -7,10 +7,10 @@ from ..kernels.add import add_rows, add_scaled
 from ..kernels.arrays import span, stack_array
 from ..kernels.columns import ZERO
 from ..kernels.tile import ADD, SCALE
-from .base import TASK_ROW
+from .base import SQUARE_TASK_ROW
 
 #: Bytes of the bias in a tile of parameters, at most.
-_BIAS = 2 * TASK_ROW
+_BIAS = SQUARE_TASK_ROW
 
 
 @kernel(inline=True)
