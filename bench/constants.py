@@ -5,7 +5,8 @@
 Each sweep times steps or calls both ways, in turns, and prints one time over the other against
 what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``ASK_BYTES``
 and ``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``,
-``PANEL_ROWS``, ``PANEL_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1,
+``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes
+down to 1,
 ``PICK_BYTES`` where it is worth a second or two of compilation, once. For threads that depends on
 the machine: it has passed 1 at 200,000 and at 4,000,000, with shards below 100,000 and, where
 cores share no cache, far above; from ``plan.SETTLED_WORK`` a thread it always has, and from
@@ -140,6 +141,23 @@ def shards() -> None:
     print(f"\nFEW_WEIGHTS = {plan.FEW_WEIGHTS:,}\n")
 
 
+def copies() -> None:
+    """Up to which bytes of others' shards' gradients each thread has all parameters."""
+    print("| sizes | batch | bytes of others' gradients | one set of parameters / copies |\n"
+          "|---|---:|---:|---:|")
+    for sizes, batch in (((24, 8, 2), 200), ((10, 24, 24, 10), 128), ((4, 32, 16, 4), 10000),
+                         ((10, 45, 45, 10), 128), ((16, 64, 64, 10), 128), ((16, 64, 64, 10), 256),
+                         ((16, 96, 96, 10), 256), ((64, 96, 96, 10), 512)):
+        work = Workload("", sizes, batch, "tanh", optimizer="adam")
+        with constants(COPIED_BYTES=1 << 60, SHARDED_THRESHOLD=0):
+            made = work.network().plan(batch, training=True, carried=3)
+            found = either_way(work, "COPIED_BYTES", 1 << 60, 0)
+        shards = int(made.head["shards"][0])
+        size = 4 * (shards - shards // made.n_threads) * made.n_params
+        print(f"| {'-'.join(map(str, sizes))} | {batch} | {size:,} | {found:.2f} |", flush=True)
+    print(f"\nCOPIED_BYTES = {plan.COPIED_BYTES:,}\n")
+
+
 def columns() -> None:
     """Up to which rows a thread wide layers are better shared out by columns."""
     print("| rows a thread | width | by rows / by columns |\n|---:|---:|---:|")
@@ -238,7 +256,7 @@ def mirrors() -> None:
 
 def main() -> None:
     """Print the sweeps."""
-    for sweep in (threads, calls, shards, columns, panels, picks, asks, mirrors):
+    for sweep in (threads, calls, shards, copies, columns, panels, picks, asks, mirrors):
         sweep()
 
 

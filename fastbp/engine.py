@@ -19,7 +19,7 @@ from .kernels.random import mix, shuffle_share
 from .kernels.reduce import wide_sum
 from .kernels.subnormal import FLUSH, get_control, set_control
 from .kernels.team import assemble, barrier, claim
-from .panels import carry
+from .panels import carry, part_of
 from .rows import ERROR, GRADIENT, PREDICT, share_rows
 from .table import call_forward
 from .updates import parameter_phase, refresh_mirrors, tile_gradient
@@ -127,9 +127,9 @@ def look(watch, error):
 
 
 @kernel
-def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_slots, home_average,
-              params, slots, average, grads, ws, X, T, labels, weights, order, ahead, batch,
-              mean, optimizer, rates, hyper, rules, sums, norms, watch, cursor, errors):
+def run_steps(worker, size, sync, passes, tables, heads, tasks, moves, home, home_slots,
+              home_average, params, slots, average, grads, ws, X, T, labels, weights, order, ahead,
+              batch, mean, optimizer, rates, hyper, rules, sums, norms, watch, cursor, errors):
     """One training step for each row of ``rates``, from where ``cursor`` stands.
 
     ``order`` has the rows of one epoch, for all, or of each epoch of the call. ``errors[0]``
@@ -137,7 +137,8 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
     next place. A ``watch``, where there is one, may end the call with an epoch. The cursor is
     left at the next step. ``ahead`` says whether rows are asked for before they are read.
     Subnormal numbers are 0 meanwhile. With ``moves``, parameters and what lies as they do come
-    from ``home`` and go back there; without, they are the same arrays.
+    from ``home`` and go back there; without, they are the same arrays. Of several copies each
+    thread updates its own (see ``panels``): ``tables`` has ops for each, ``heads`` two by turns.
     """
     if not assemble(sync, size):
         if worker > 0:
@@ -145,14 +146,21 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
         size = 1
     control = get_control()
     set_control(control | FLUSH)
-    n, shards = X.shape[0], head[0]["shards"]
-    kept = shards if head[0]["partial"] >= 0 else ZERO
+    n, shards = X.shape[0], heads[0]["shards"]
+    kept = shards if heads[0]["partial"] >= 0 else ZERO
+    copies = params.size // home.size if heads.size > 1 else 1
+    many, per = tables.size // copies, sums.shape[0] // copies
+    own, updaters = (worker, 1) if copies > 1 else (0, size)
+    ops, sums = tables[own * many:(own + 1) * many], sums[own * per:(own + 1) * per]
+    params, slots, average, grads, norms = (
+        part_of(params, own, copies), part_of(slots, own, copies), part_of(average, own, copies),
+        part_of(grads, own, copies), part_of(norms, own, copies))
     step, epoch, position = cursor[STEP], cursor[EPOCH], cursor[POSITION]
     first_epoch, meeting, base = epoch, ZERO, ZERO
     for there, here in ((home, params), (home_slots, slots), (home_average, average)):
         carry(worker, size, moves, there, home.size, here, params.size, ZERO)
-    if worker == 0:
-        refresh_mirrors(ops, head, params, ws)
+    if worker == 0 or copies > 1:
+        refresh_mirrors(ops, heads, params, ws)
     for s in range(rates.shape[0]):
         if position == 0 and cursor[SHUFFLE] != 0:
             shuffle_share(worker, size, order, cursor[SEED], epoch)
@@ -161,7 +169,7 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
             barrier(sync, size, meeting)
             if s > 0 and watch.size > 0 and watch[ENOUGH] != 0:
                 break
-        rows = min(batch, n - position)
+        rows, head = min(batch, n - position), heads[s & (heads.size - 1):]
         at = position + (n * (epoch - first_epoch) if order.size > n else ZERO)
         source, key = span(order, at, at + rows), step_key(cursor[SEED], step)
         coming = span(order, at, at)
@@ -176,13 +184,14 @@ def run_steps(worker, size, sync, passes, ops, tasks, head, moves, home, home_sl
                                    coming, scale)
         meeting += 1
         barrier(sync, size, meeting)
-        base, meeting = parameter_phase(worker, size, sync, base, meeting, (key, np.uint64(0)),
-                                        ops, tasks, head, params, grads, slots, average, ws, X,
-                                        source, weight, shards, optimizer, rates[s], hyper,
-                                        rules, sums, norms)
+        after, met = parameter_phase(worker, updaters, sync, base, meeting, (key, np.uint64(0)),
+                                     ops, tasks, head, params, grads, slots, average, ws, X,
+                                     source, weight, shards, optimizer, rates[s], hyper, rules,
+                                     sums, norms)
         error = total_error(head, ws, rows) if worker == 0 else 0.0
-        meeting += 1
-        barrier(sync, size, meeting)
+        if copies == 1:  # else each has met itself alone
+            base, meeting = after, met + 1
+            barrier(sync, size, meeting)
         if worker == 0:  # nobody writes sums before worker 0 has come to the next meeting
             if rules[0]["l1"] + rules[0]["l2"] > 0:
                 for i in range(sums.shape[0]):

@@ -1,4 +1,4 @@
-"""Parameters as the threads of a team own them: panels, a thread's columns of a layer each.
+"""Parameters as the threads of a team own them: a thread's columns of a layer each, or all.
 
 A row of W' has the columns of all threads side by side. Where each thread reads and corrects its
 own, the hardware, which fetches what lies ahead, goes on taking cache lines that another core
@@ -10,24 +10,34 @@ while a team trains, each thread's columns lie in one piece:
 Optimizer state, averages, and gradients that are needed as a whole lie as parameters do. All but
 gradients are carried over at the start of a call of the engine and back at its end, by the thread
 that owns them; what a number is does not depend on where it lies.
+
+Of few parameters under shards each thread has a copy, of all that lies as they do and of mirrors,
+and takes every update itself. Gradients of shards are then all that changes hands in a step, and
+threads meet once in it: none reads weights that another core has just written, or waits for them.
+While one still reads those gradients the next step may begin in another: they, and errors of rows,
+have two places by turns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ._jit import kernel
 from ._validation import Array
+from .kernels.arrays import span
+from .kernels.columns import ZERO
 from .kernels.copy import copy_row
 from .kernels.split import STRETCH
 from .kernels.vectors import VECTOR_BYTES, pad, row_length
 
 #: A block of parameters, ``rows`` of ``columns``: from ``home`` on in rows of ``ld_home`` as the
-#: network has it, from ``own`` on in rows of ``ld_own`` as thread ``owner`` does.
+#: network has it, from ``own`` on in rows of ``ld_own`` as thread ``owner`` does; EACH does.
 MOVE = np.dtype([(name, np.int64) for name in (
     "home", "own", "rows", "columns", "ld_home", "ld_own", "owner")])
+EACH = -1
 
 
 def panel_width(n_out: int, dtype: np.dtype[Any], n_threads: int, square: bool = False) -> int:
@@ -81,6 +91,42 @@ def cut_parameters(ops: Array, offsets: Array, sizes: Array,
     return np.array(moves, MOVE), at
 
 
+def copy_parameters(ops: Array, head: Array, n_threads: int, n_params: int,
+                    take: Callable[[int], int]) -> tuple[tuple[Array, Array], Array]:
+    """Give each thread all parameters.
+
+    Parameters
+    ----------
+    ops, head : ndarray
+    n_threads, n_params : int
+    take : callable
+        Gives the place of so many elements more in the workspace.
+
+    Returns
+    -------
+    tables : tuple of ndarray
+        Ops of each thread, with its own mirrors, one after the other; heads of even and of odd
+        steps.
+    moves : ndarray
+        For ``carry``.
+    """
+    all_ops, heads = np.tile(ops, n_threads), np.repeat(head, 2)
+    for op in all_ops[len(ops):]:
+        if op["mirror"] >= 0:
+            op["mirror"] = take(int(op["n_out"] * op["ld_in"]))
+    heads["error"][1] = take(int(head["capacity"][0]))
+    heads["partial"][1] = take(int(head["shards"][0]) * n_params)
+    return (all_ops, heads), np.array([(0, 0, 1, n_params, n_params, n_params, EACH)], MOVE)
+
+
+@kernel(inline=True)
+def part_of(array, worker, copies):
+    """What a thread has of ``array``: all, or its own of so many copies."""
+    n = array.size // copies
+    at = worker * n if copies > 1 else ZERO
+    return span(array, at, at + n)
+
+
 @kernel(cold=True)
 def carry(worker, size, moves, home, n_home, own, n_own, back):
     """Carry what lies as parameters do, once or several times over, to the threads, or home where
@@ -88,7 +134,8 @@ def carry(worker, size, moves, home, n_home, own, n_own, back):
     for k in range(home.size // n_home if moves.size > 0 else 0):
         for i in range(moves.size):
             move = moves[i]
-            if move["owner"] % size == worker:
+            each = move["owner"] == EACH
+            if (worker == 0 or back == 0) if each else move["owner"] % size == worker:
                 for r in range(move["rows"]):
                     there = k * n_home + move["home"] + r * move["ld_home"]
                     here = k * n_own + move["own"] + r * move["ld_own"]

@@ -21,7 +21,7 @@ from .kernels.vectors import VECTOR_BYTES, aligned_zeros, pad, row_length
 from .layers import Dense, Layer
 from .layers.square import is_square, use_squares
 from .losses import Loss
-from .panels import MOVE, cut_parameters, panel_width
+from .panels import MOVE, copy_parameters, cut_parameters, panel_width
 from .table import HEAD, OP, address
 from .tasks import share_parameters
 from .way import passes_of, rectify
@@ -60,6 +60,9 @@ _SHARE = 64
 #: Bytes of parameters, and what lies as they do, up to which they lie in panels: to carry more
 #: there and back takes a call too long.
 PANEL_BYTES = 8 * 1024 * 1024
+#: Bytes of gradients of others' shards up to which each thread has all parameters: it then reads
+#: all of those, not a share, but no weights of others.
+COPIED_BYTES = 32 * 1024
 #: Bytes of a row of X from which rows are read where they lie, if not whole pages (a tile would
 #: have many in a few cache sets): with shorter ones too little is gained for what has to be
 #: compiled. Bytes of columns a thread up to which it does so, as more read X again and again, and
@@ -76,6 +79,7 @@ class Plan:
 
     ops: Array
     head: Array
+    tables: tuple[Array, Array]  # both, for each thread and by turns (see ``copy_parameters``)
     tasks: Array
     passes: Array
     moves: Array
@@ -88,6 +92,11 @@ class Plan:
     def one_pass(self) -> Array:
         """The way of a batch whose rows know nothing of each other: all but training."""
         return passes_of(int(self.head["n_train"][0]), (), self.ops)
+
+    @property
+    def copies(self) -> int:
+        """Of the parameters: one for each thread, or one."""
+        return len(self.tables[0]) // len(self.ops)
 
     @cached_property
     def n_sums(self) -> int:
@@ -235,7 +244,6 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     most = _ROWS_LARGE if large else _ROWS_SMALL
     rounds = -(-capacity // (n_threads * most))
     row_block = -(-capacity // (n_threads * rounds) // _ROWS_STEP) * _ROWS_STEP
-
     step = STRETCH if any(square) else _ROWS_STEP
     if kept:  # each thread has a block's place in the workspace
         height = -(-capacity // shards)
@@ -253,8 +261,12 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
                sizes[0], lds[0], capacity, row_block, shards,
                take(shards * n_params) if kept else -1,
                *loss.constants())
-    return Plan(ops, head, tasks, passes_of(n_train, couplers, ops, lowest), moves, n_params,
-                aligned_zeros(at, dtype), n_threads, work)
+    others = (shards - shards // n_threads) * n_params * dtype.itemsize
+    copied = training and kept and n_threads > 1 and others <= COPIED_BYTES
+    tables, moves = (copy_parameters(ops, head, n_threads, n_params, take) if copied
+                     else ((ops, head), moves))
+    return Plan(ops, head, tables, tasks, passes_of(n_train, couplers, ops, lowest), moves,
+                n_params, aligned_zeros(at, dtype), n_threads, work)
 
 
 def _cuttable(layers: Sequence[Layer], sizes: Sequence[int], dtype: np.dtype[Any]) -> bool:

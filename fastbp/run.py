@@ -162,7 +162,7 @@ class Run:
         if self._panels is None or self._panels[0] is not plan:
             n, whole = self.network.params.size, bool(self.rules.clip_norm)
             self._panels = plan, tuple(
-                aligned_zeros(times * plan.n_params, self.network.dtype)
+                aligned_zeros(times * plan.copies * plan.n_params, self.network.dtype)
                 for times in (1, self.slots.size // n, self.average.size // n, whole))
         return self._panels[1]
 
@@ -175,13 +175,13 @@ class Run:
                 x.buffers or (not x.trainable and x.shapes()) for x in net.layers)
             for name, at in self.rules.kernels(net.dtype).items():
                 rules[name] = at
-            norms = np.empty(plan.n_params if self.rules.max_norm else 0)
+            norms = np.empty(plan.copies * plan.n_params if self.rules.max_norm else 0)
             self._lasting = (
                 plan, hyper,
-                (plan.passes, plan.ops, plan.tasks, plan.head, plan.moves, net.params, self.slots,
+                (plan.passes, *plan.tables, plan.tasks, plan.moves, net.params, self.slots,
                  self.average, *self._owned(plan), plan.workspace),
                 address("update", type(self.optimizer).kernel, net.dtype),
-                (hyper, rules, np.zeros((plan.n_sums, 2)), norms))
+                (hyper, rules, np.zeros((plan.copies * plan.n_sums, 2)), norms))
         return self._lasting[2:]
 
     def _engine(self, n_steps: int, n_threads: int) -> tuple[Array, Array]:

@@ -110,6 +110,7 @@ def test_threads_layers_and_repeats_give_the_same_bits() -> None:
 #: (sizes around the layer, batch, limits of the plan, shards): how a batch is shared out.
 REGIMES: dict[str, Any] = {
     "four shards": ((8, 37, 3), 257, {}, 4),
+    "four shards of one set": ((8, 37, 3), 257, {"COPIED_BYTES": 0}, 4),
     "eight shards": ((9, 400, 4), 1025, {}, 8),
     "sixteen shards": ((8, 37, 3), 1100, {"SHARD_ACTIVATIONS": 0}, 16),
     "shards of long rows": ((600, 2, 3), 700, {}, 4),
@@ -146,6 +147,7 @@ def test_every_layer_has_the_same_bits_in_every_regime(
         assert name == "Dense" or plan.head["shards"] == (0 if name == "BatchNorm" else shards)
         assert plan.ops["by_columns"].any() == (regime in ("columns", "panels") and threads > 1)
         assert plan.ops["width"].any() == (regime == "panels" and threads > 1)
+        assert plan.copies == 1 or "shards" in regime and limits.get("COPIED_BYTES", 1)
         found.add((weights(net), repr(history["loss"])))
     assert len(found) == 1
 
