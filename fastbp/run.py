@@ -204,7 +204,7 @@ class Run:
 
     def _textbook(self) -> None:
         """One step as the text writes it; for layers and losses of the user's own."""
-        net, cursor = self.network, self.cursor
+        net, cursor, rate = self.network, self.cursor, float(self.rates(1)[0])
         start = int(cursor[engine.POSITION])
         if start == 0 and cursor[engine.SHUFFLE]:
             shuffle_rows(self.order, cursor[engine.SEED], cursor[engine.EPOCH])
@@ -216,7 +216,6 @@ class Run:
         still = self._still()
         net.grads[still] = 0
         error += self.rules.prepare(net, weight)
-        rate = float(self.rates(1)[0])
         cursor[engine.STEP] += 1
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
         kept = net.params[still], slots[:, still]

@@ -174,6 +174,56 @@ def test_bad_rates_are_refused_in_training() -> None:
         np.testing.assert_array_equal(net.params, before)
 
 
+@pytest.mark.parametrize(("give", "error", "message"), [
+    (lambda e: e * math.nan, ValueError, r"rates in \[0, inf\), got nan at epoch 0"),
+    (lambda e: e + math.inf, ValueError, r"rates in \[0, inf\), got inf at epoch 0"),
+    (lambda e: 0.1 - np.ones(len(e)), ValueError, r"rates in \[0, inf\), got -0.9 at epoch 0"),
+    (lambda e: np.ones((len(e), 1)), ValueError, r"rates of shape \(1,\), got shape \(1, 1\)"),
+    (lambda e: None, TypeError, "hold real numbers, got None"),
+    (lambda e: ["low"] * len(e), TypeError, "hold real numbers"),
+    (lambda e: e + 0.1j, TypeError, "hold real numbers, got dtype complex128")])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_rates_of_a_schedule_of_the_users_own(give: Any, error: type[Exception], message: str,
+                                              compiled: bool) -> None:
+    X, T = data("tanh-l2", 20)
+
+    class Own(Schedule):
+        def rates(self, epoch: Any, epochs: float) -> Any:
+            return give(epoch)
+
+    class Python(fastbp.SGD):
+        def update(self, *args: Any) -> None:
+            raise AssertionError
+
+    for schedule in (Own(), Warmup(Own(), 2)):  # named itself, also within another
+        net = network("tanh-l2")
+        before = net.params.copy()
+        with pytest.raises(error, match=rf"^(rates of )?Own\(\) must .*{message}"):
+            net.fit(X, T, optimizer=(fastbp.SGD if compiled else Python)(schedule))
+        np.testing.assert_array_equal(net.params, before)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_rates_that_go_wrong_later_end_the_run_where_they_do(compiled: bool) -> None:
+    X, T = data("tanh-l2", 20)
+
+    class Own(Schedule):
+        def rates(self, epoch: Any, epochs: float) -> Any:
+            return np.where(epoch < 2, 0.1, math.nan)
+
+    net = network("tanh-l2")
+    run = Run(net, X, T, 10, fastbp.SGD(Own()), True, epochs=4)
+    run.compiled = compiled
+    run.advance(2, 1)
+    run.advance(2, 1)
+    before, grads = net.params.copy(), net.grads.copy()
+    with pytest.raises(ValueError, match=r"^Own\(\) must give rates .*got nan at epoch 2"):
+        run.advance(1, 1)
+    np.testing.assert_array_equal(net.params, before)
+    np.testing.assert_array_equal(net.grads, grads)
+    net.fit(X, T, optimizer=fastbp.SGD(Own()), epochs=2)
+
+
 def test_optimizers_give_rates_for_numbers_and_schedules() -> None:
     epoch = np.arange(4) / 2
     np.testing.assert_array_equal(fastbp.SGD(0.1).rates(epoch, 2), [0.1] * 4)

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._jit import driver, prange
 from .._validation import Array, check_real
-from ..schedules import Schedule, check_rate
+from ..schedules import Schedule, check_rate, rates_of
 from ..table import address, call_update
 
 #: Smallest normal number and largest number.
@@ -108,8 +108,8 @@ class Optimizer:
 
         Raises
         ------
-        ValueError
-            If a schedule gives anything but one rate a step.
+        ValueError, TypeError
+            If a schedule gives anything but one rate a step, finite and at least 0.
         """
         if not isinstance(self.learning_rate, Schedule):
             if type(self.learning_rate) is not float:  # None would be filled in as NaN
@@ -117,11 +117,7 @@ class Optimizer:
             rates = np.empty(epoch.shape)
             rates.fill(self.learning_rate)
             return rates
-        found = np.asarray(self.learning_rate.rates(epoch, epochs), np.float64)
-        if found.shape != epoch.shape:
-            raise ValueError(f"{self.learning_rate!r} must give rates of shape {epoch.shape}, "
-                             f"got shape {found.shape}")
-        return found
+        return rates_of(self.learning_rate, epoch, epochs)
 
     def hyper(self) -> Array:
         """Constants for the update kernel, float64."""

@@ -8,7 +8,7 @@ that happened before: a run that is resumed takes the same rates.
 
 from collections.abc import Callable
 
-from .base import Constant, Schedule, as_schedule, check_rate
+from .base import Constant, Schedule, as_schedule, check_rate, rates_of
 from .compose import Function, Warmup
 from .cosine import Cosine, CosineRestarts, OneCycle
 from .falling import Exponential, InverseScaling, Step
@@ -20,4 +20,4 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {c.__name__: c for c in (
 
 __all__ = ["SCHEDULES", "Constant", "Cosine", "CosineRestarts", "Exponential", "Function",
            "InverseScaling", "OneCycle", "Schedule", "Step", "Warmup", "as_schedule",
-           "check_rate"]
+           "check_rate", "rates_of"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, check_real
+from .._validation import Array, as_array, check_real
 
 #: Positions are quotients of steps; so near below a border they have reached it.
 NEAR = 1e-10
@@ -59,6 +59,27 @@ def check_rate(value: Any, name: str) -> float | Schedule:
 def as_schedule(rate: float | Schedule) -> Schedule:
     """The schedule itself, or the one that stays at a number."""
     return rate if isinstance(rate, Schedule) else Constant(rate)
+
+
+def rates_of(schedule: Schedule, epoch: Array, epochs: float) -> Array:
+    """What ``schedule`` gives, as float64: it may be a user's own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is anything but one finite number of at least 0 for each position.
+    """
+    given = schedule.rates(epoch, epochs)
+    if type(given) is not np.ndarray or given.dtype != np.float64:
+        given = as_array(given, f"rates of {schedule!r}").astype(np.float64)
+    if given.shape != epoch.shape:
+        raise ValueError(f"{schedule!r} must give rates of shape {epoch.shape}, got shape "
+                         f"{given.shape}")
+    if given.size and not (given.min() >= 0 and given.max() < np.inf):  # nor with NaN
+        at = int(np.argmin((given >= 0) & (given < np.inf)))
+        raise ValueError(f"{schedule!r} must give rates in [0, inf), got {given.flat[at]} at "
+                         f"epoch {epoch.flat[at]:g}")
+    return given
 
 
 def share_of(epoch: Array, length: float) -> Array:
