@@ -77,7 +77,15 @@ class Loss:
     _dx: Array | None = None
 
     def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = check_choice(reduction, "reduction", ("mean", "sum"))
+        try:
+            self.reduction = check_choice(reduction, "reduction", ("mean", "sum"))
+        except TypeError as error:  # QuantileLoss(0.9)
+            taken = inspect.signature(type(self)).parameters.values()
+            own = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name != "reduction"]
+            if not own:
+                raise
+            raise TypeError(f"{error}; {type(self).__name__} takes {', '.join(own)} by name"
+                            ) from None
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Where the kernel for ``dtype`` is."""
