@@ -200,6 +200,35 @@ def test_layers_and_losses_by_themselves() -> None:
         Dense(2, 2, bias=False).bias = [1, 2]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_setters_of_a_layer_give_no_advice_for_networks(value: float) -> None:
+    dense, single = Dense(6, 2), Dense(6, 1)
+    weight = np.ones((2, 6))
+    weight[1, 3] = value
+    before = dense.weight.copy()
+    with pytest.raises(ValueError, match=r"^weight holds .* at \(1, 3\) .*float32\)$"):
+        dense.weight = weight
+    with pytest.raises(ValueError, match=r"^bias holds .* at \(1,\) .*float32\)$"):
+        dense.bias = [1, value]
+    with pytest.raises(ValueError, match=r"^bias holds .* at \(0,\) .*float32\)$"):
+        single.bias = value
+    np.testing.assert_array_equal(dense.weight, before)
+    np.testing.assert_array_equal(dense.bias, [0, 0])
+
+
+def test_a_bias_is_one_row_or_column() -> None:
+    dense, single = Dense(6, 4), Dense(6, 1)
+    for good in ([1, 2, 3, 4], [[1, 2, 3, 4]], [[1], [2], [3], [4]]):
+        dense.bias = good
+        np.testing.assert_array_equal(dense.bias, [1, 2, 3, 4])
+    single.bias = 3
+    assert single.bias == [3]
+    for bad in ([5, 6], [[5, 6], [7, 8]], 5, []):
+        with pytest.raises(ValueError, match=r"^bias must have shape \(4,\), got shape \("):
+            dense.bias = bad
+    np.testing.assert_array_equal(dense.bias, [1, 2, 3, 4])
+
+
 def test_gradcheck_target() -> None:
     with pytest.raises(TypeError, match="target must be"):
         fastbp.gradcheck("net", X, T)  # type: ignore[arg-type]

@@ -81,6 +81,8 @@ def test_what_is_refused_leaves_the_estimator_as_it_was(
     (lambda: MLPRegressor(dtype="float32").fit(X, np.full(60, 1e200)), r"y holds inf at \(0, 0\)"),
     (lambda: MLPRegressor(dtype="float32").fit(X, y, validation_data=(X, np.full(60, 1e200))),
      r"validation_data\[1\] holds inf"),
+    (lambda: setattr(MLPRegressor(hidden_layer_sizes=(), max_iter=1).fit(X, y), "coefs_",
+                     [np.full((4, 1), np.nan)]), r"coefs_\[0\] holds nan at \(0, 0\)"),
 ])
 def test_advice_is_of_what_there_is(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:

@@ -10,9 +10,9 @@ import numpy as np
 from .._validation import (
     Array,
     as_array,
-    as_matrix,
     check_bool,
     check_choice,
+    check_finite,
     check_real,
     check_size,
     check_threads,
@@ -110,5 +110,7 @@ def check_arrays(values: Any, name: str, shapes: list[tuple[int, ...]],
         array = as_array(value, f"{name}[{k}]")
         if array.shape != shape:
             raise ValueError(f"{name}[{k}] must have shape {shape}, got {array.shape}")
-        found.append(as_matrix(array.reshape(shape[0], -1), f"{name}[{k}]", dtype).reshape(shape))
+        with np.errstate(over="ignore"):
+            found.append(array.astype(dtype))
+        check_finite(found[-1], f"{name}[{k}]")
     return found

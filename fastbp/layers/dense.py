@@ -227,9 +227,10 @@ class Dense(Layer):
 
     @weight.setter
     def weight(self, value: Any) -> None:
-        given = as_matrix(value, "weight", self.weight.dtype, self.n_in)
+        given = as_matrix(value, "weight", self.weight.dtype, self.n_in, allow_nonfinite=True)
         if len(given) != self.n_out:  # NumPy would take one row for all
             raise ValueError(f"weight must have {self.n_out} rows, got shape {given.shape}")
+        check_finite(given, "weight")  # without as_matrix's advice, which is for networks
         self.weight[...] = given
 
     @property
@@ -248,8 +249,13 @@ class Dense(Layer):
     def bias(self, value: Any) -> None:
         if not self.use_bias:
             raise ValueError("bias cannot be set: the layer was made with bias=False")
-        self.bias[...] = as_matrix(as_array(value, "bias").reshape(1, -1), "bias",
-                                   self.weight.dtype, self.n_out)[0]
+        given = as_array(value, "bias")
+        if given.size != self.n_out or max(given.shape, default=1) != self.n_out:
+            raise ValueError(f"bias must have shape ({self.n_out},), got shape {given.shape}")
+        with np.errstate(over="ignore"):
+            given = given.ravel().astype(self.bias.dtype)
+        check_finite(given, "bias")
+        self.bias[...] = given
 
     @property
     def bias_grad(self) -> Any:
