@@ -79,10 +79,13 @@ def check_choice(value: Any, name: str, choices: Any) -> str:
 
 
 def as_path(path: Any, name: str = "path") -> str:
-    """A path as text; a number would be an open file's."""
+    """A path as text; a number would be an open file's, and "" the folder that one is in."""
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"{name} must be a path, got {path!r}")
-    return os.fsdecode(path)
+    text = os.fsdecode(path)
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must be a path, got {path!r}")
+    return text
 
 
 def check_mask(X: Any, name: str) -> None:

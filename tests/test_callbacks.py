@@ -246,6 +246,13 @@ def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
         classifier().fit(X, T, callbacks=[CSVLog(tmp_path / "nowhere" / "a.csv")])
 
 
+def test_what_is_no_file_is_named_before_training() -> None:
+    with pytest.raises(TypeError, match="file must be a text file, got 'log.txt'"):
+        fastbp.callbacks.PrintEpoch("log.txt")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="folder must be a path, got ''"):
+        TensorBoard("")  # tensorboardX would make up a name
+
+
 def test_a_missing_tensorboard_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import fastbp
+from fastbp.callbacks import Checkpoint, CSVLog, JSONLines
 from fastbp.io.safetensors import describe, read, write
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
@@ -188,12 +189,13 @@ def test_a_number_is_no_path_and_stays_open(tmp_path: Path) -> None:
         assert file.read(1)
 
 
-@pytest.mark.parametrize("path", [3, ["m"]], ids=str)
+@pytest.mark.parametrize("path", [3, ["m"], "", b"", "a\0b"], ids=repr)
 def test_what_is_no_path_is_named(path: Any) -> None:
     net = classifier()
-    for call in (net.save, fastbp.Model(net).save, fastbp.load, fastbp.load_model,
-                 lambda path: fastbp.to_c(net, path)):
-        with pytest.raises(TypeError, match=re.escape(f"path must be a path, got {path!r}")):
+    error = ValueError if isinstance(path, (str, bytes)) else TypeError
+    for call in (net.save, fastbp.Model(net).save, fastbp.load, fastbp.load_model, Checkpoint,
+                 CSVLog, JSONLines, lambda path: fastbp.to_c(net, path)):
+        with pytest.raises(error, match=re.escape(f"path must be a path, got {path!r}")):
             call(path)
 
 

@@ -27,9 +27,16 @@ class PrintEpoch(Callback):
     ----------
     file : text file, optional
         Where to; stdout by default.
+
+    Raises
+    ------
+    TypeError
+        If ``file`` is none.
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
+        if file is not None and not hasattr(file, "write"):
+            raise TypeError(f"file must be a text file, got {file!r}")
         self._epochs, self._out = 0, file
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
@@ -73,7 +80,7 @@ class CSVLog(_File):
 
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         For unfit arguments.
     OSError
         At the start of a run, before training, if the file cannot be written.
@@ -130,7 +137,7 @@ class JSONLines(_File):
 
     Raises
     ------
-    TypeError, OSError
+    TypeError, ValueError, OSError
         As ``CSVLog``.
     """
 
@@ -153,7 +160,7 @@ class TensorBoard(Callback):
     ------
     ImportError
         If tensorboardX is not installed.
-    TypeError
+    TypeError, ValueError
         If ``folder`` is no path.
     """
 

@@ -19,7 +19,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         If ``path`` is none.
     OSError
         If the file cannot be written; an earlier one stays as it was.
@@ -41,7 +41,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         If ``path`` is none.
     OSError
         If there is no such folder, or none that may be written to.

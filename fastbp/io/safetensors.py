@@ -89,7 +89,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
     TypeError
         If ``path`` is none.
     ValueError
-        If the file is damaged or not fastbp's.
+        If it is empty, or the file damaged or not fastbp's.
     OSError
         If it cannot be read.
     """
