@@ -17,6 +17,7 @@ pytest.importorskip("sklearn")
 from matplotlib.figure import Figure  # noqa: E402
 
 from fastbp import CrossEntropyLoss, Dense, Network, Softmax, Tanh, plot  # noqa: E402
+from fastbp.layer_statistics import weight_statistics  # noqa: E402
 from fastbp.plot.canvas import MAX_POINTS, few, plain, short, thin  # noqa: E402
 from fastbp.plot.classes import calibration_error, confidence  # noqa: E402
 
@@ -258,6 +259,33 @@ def test_unfit_predictions_are_named() -> None:
         plot.roc([0, 1], [[0.5, 0.5], [np.nan, 0.5]])
     with pytest.raises(ValueError, match="two classes"):
         plot.roc([], np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: plot.confusion_matrix([], []), ValueError, r"needs rows, T has shape \(0,\)"),
+    (lambda: plot.confusion_matrix([], np.zeros((0, 3))), ValueError, "needs rows"),
+    (lambda: plot.confusion_matrix(np.zeros((2, 0)), np.eye(2)), ValueError, r"T must be class"),
+    (lambda: plot.confusion_matrix([0, 1], [[1, 0], [1]]), ValueError, "predicted is not a rect"),
+    (lambda: plot.confusion_matrix([[0, 1], [1]], [0, 1]), ValueError, "T is not a rectangular"),
+    (lambda: plot.confusion_matrix([0, 1], [0, 1], 2), TypeError, "classes must be a seq.* got 2"),
+    (lambda: plot.confusion_matrix([0, 10**9], [0, 1]), ValueError, "most 10000 .* 1000000000"),
+    (lambda: plot.roc([0, 1], [0.1, 0.2], 2), TypeError, "classes must be a sequence .* got 2"),
+    (lambda: plot.roc([[0], [1, 1]], [0.1, 0.2]), ValueError, "T is not a rectangular array"),
+    (lambda: plot.calibration([[0], [1, 1]], [0.1, 0.2]), ValueError, "T is not a rectangular"),
+    (lambda: plot.calibration([0, 1], [0.1, 0.2], 2), TypeError, "classes must be a sequence"),
+    (lambda: plot.history(HISTORY, ["loss"]), TypeError, r"metric must be .*\['loss'\]"),
+    (lambda: plot.weights("a"), TypeError, "network must be a Network or a .*WeightSta.*got 'a'"),
+    (lambda: plot.weights(None), TypeError, "network must be a Network .*, got None"),
+    (lambda: plot.gradients("a"), TypeError, "network must be .*GradientStatistics, got 'a'"),
+    (lambda: plot.gradients(weight_statistics(net())), TypeError, "network must be .*GradientS")])
+def test_what_cannot_be_drawn_is_named(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_calibration_of_no_rows_says_so() -> None:
+    for outputs in (np.zeros((0, 3)), np.zeros((0, 2)), []):
+        assert texts(plot.calibration([], outputs)) == ["no rows"]
 
 
 @pytest.mark.parametrize("T", [np.array([0, 1, 2]), np.array(["a", "b", "c"]), np.eye(3)])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import Array, check_finite, check_mask, same_length
+from .._validation import Array, check_finite, same_length
 from .canvas import axes, few, finish, legend, say, short
-from .targets import are_probabilities, labels, metrics, names, pair, scores
+from .targets import are_probabilities, check_names, labels, loose, metrics, names, pair, scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,8 @@ _SMALL = 4
 _TICKS = 12
 #: Bins of a calibration curve.
 BINS = 10
+#: Classes of a confusion matrix.
+_MOST = 10_000
 #: Curves that a plot can bear, and points of each.
 _CURVES, _POINTS = 10, 200
 
@@ -36,7 +38,8 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     ValueError, TypeError, ImportError
         As ``confusion_matrix``.
     """
-    given = np.asarray(predicted)
+    given = loose(predicted, "predicted")
+    check_names(classes)
     # Floats of one axis: scores of class 1, unless they can but be indices of more than two.
     if given.ndim == 2 or (given.dtype.kind == "f" and not (
             ((given >= 0) & (given == np.floor(given))).all() and (given > 1).any())):
@@ -47,6 +50,10 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
         own, found = labels(T, n, classes), labels(predicted, n, classes, "predicted")
         same_length(own, found, "T", "predicted")
         k = n or int(max(own.max(initial=0), found.max(initial=0))) + 1
+        if k > _MOST:  # numbers that are no classes would ask for a table of any size
+            raise ValueError(f"a confusion matrix of at most {_MOST} classes, got label {k - 1}")
+    if not len(own):
+        raise ValueError(f"a confusion matrix needs rows, T has shape {np.shape(T)}")
     return metrics().confusion_matrix(own, found, labels=np.arange(k))
 
 
@@ -72,7 +79,7 @@ def confusion_matrix(T: Any, predicted: Any, classes: Sequence[Any] | None = Non
     Raises
     ------
     ValueError, TypeError
-        For targets outside the classes, or lengths that differ.
+        For targets outside the classes, lengths that differ, or no rows.
     ImportError
         Without matplotlib or scikit-learn (extra ``plot``).
     """
@@ -128,14 +135,13 @@ def confidence(T: Any, output: Any, classes: Sequence[Any] | None = None
     ValueError, TypeError
         As ``calibration``.
     """
-    check_mask(T, "T")
-    target, Y = np.asarray(T), scores(output)
+    target, Y = loose(T, "T"), scores(output)
     if target.ndim == 2 and target.shape == Y.shape and not are_probabilities(Y):
         if not (np.isin(target, (0, 1)).all() and ((Y >= 0) & (Y <= 1)).all()):
             raise ValueError("calibration needs probabilities in [0, 1] and targets of 0 and 1")
         return target.ravel().astype(np.int64), Y.ravel(), "of yes"
     own, Y = pair(T, output, classes)
-    if not are_probabilities(Y):
+    if len(Y) and not are_probabilities(Y):
         raise ValueError("calibration needs probabilities: rows in [0, 1] that sum to 1")
     if Y.shape[1] == 2:
         return own, Y[:, 1].clip(0, 1), f"of {short(names(classes, 2)[1])}"
@@ -258,8 +264,7 @@ def one_against_rest(T: Any, output: Any, classes: Sequence[Any] | None = None
     ValueError, TypeError
         As ``roc``.
     """
-    check_mask(T, "T")
-    target, Y = np.asarray(T), scores(output)
+    target, Y = loose(T, "T"), scores(output)
     if target.ndim == 2 and target.shape == Y.shape:
         if not np.isin(target, (0, 1)).all():
             raise ValueError("T must hold class indices, or rows of 0 and 1")

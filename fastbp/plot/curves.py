@@ -63,12 +63,14 @@ def history(history: Any, metric: str = "loss", *, ax: Axes | None = None) -> Ax
 
     Raises
     ------
-    ValueError
-        If the history has neither ``metric`` nor "val_" and it.
+    ValueError, TypeError
+        If the history has neither ``metric`` nor "val_" and it, or is none.
     ImportError
         Without matplotlib (extra ``plot``).
     """
     known = series(history)
+    if not isinstance(metric, str):
+        raise TypeError(f"metric must be the name of a figure, got {metric!r}")
     found = {label: known[name] for label, name in (("training", metric),
                                                     ("validation", f"val_{metric}"))
              if name in known}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from .canvas import SIZE, axes, few, finish, legend, log_axis, say, short
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_Kind = TypeVar("_Kind", WeightStatistics, GradientStatistics)
 #: Tensors that have a line of their own in a plot of the usual height, and names at most.
 _LINES, _NAMES = 12, 32
 
@@ -44,13 +45,13 @@ def weights(network: Network | Sequence[WeightStatistics], initial_params: Any =
 
     Raises
     ------
-    ValueError
-        If ``initial_params`` are not of this network.
+    ValueError, TypeError
+        If ``initial_params`` are not of this network, or that is none.
     ImportError
         Without matplotlib (extra ``plot``).
     """
     found = weight_statistics(network, initial_params) if isinstance(network, Network) else (
-        list(network))
+        _given(network, WeightStatistics))
     ax = _lines(ax, [w.name for w in found], "Weights", "value")
     finite = [(i, w) for i, w in enumerate(found) if np.isfinite(w.norm)]
     if not finite:
@@ -89,11 +90,12 @@ def gradients(network: Network | Sequence[GradientStatistics], X: Any = None, T:
     Raises
     ------
     ValueError, TypeError
-        For unfit X or T.
+        For unfit X or T, or what is no network.
     ImportError
         Without matplotlib (extra ``plot``).
     """
-    found = gradient_statistics(network, X, T) if isinstance(network, Network) else list(network)
+    found = gradient_statistics(network, X, T) if isinstance(network, Network) else (
+        _given(network, GradientStatistics))
     ax = _lines(ax, [g.name for g in found], "Gradients", "norm")
     drawn = False
     for values, colour, marker, label in (
@@ -112,6 +114,15 @@ def gradients(network: Network | Sequence[GradientStatistics], X: Any = None, T:
     ax.set_ylim(top=-0.6 - max(0.5, 20 * count / (72 * _height(count) - 50)))  # for the legend
     legend(ax, loc="upper center", ncols=2, columnspacing=1.0)
     return ax
+
+
+def _given(found: Any, kind: type[_Kind]) -> list[_Kind]:
+    """What is drawn in place of a network: statistics of one kind."""
+    known = list(found) if isinstance(found, Iterable) else [found]
+    if not all(isinstance(own, kind) for own in known):
+        raise TypeError(f"network must be a Network or a sequence of {kind.__name__}, got "
+                        f"{found!r}")
+    return known
 
 
 def _height(count: int) -> float:

@@ -33,6 +33,33 @@ def scores(output: Any, name: str = "output") -> Array:
     return np.hstack([1 - Y if inside else -Y, Y])
 
 
+def loose(A: Any, name: str) -> Array:
+    """``A`` as an array of anything, without masked elements.
+
+    Raises
+    ------
+    ValueError
+        For masked elements, and rows of several lengths.
+    """
+    check_mask(A, name)
+    try:
+        return np.asarray(A)
+    except ValueError:
+        raise ValueError(f"{name} is not a rectangular array") from None
+
+
+def check_names(classes: Sequence[Any] | None) -> None:
+    """Refuse names of classes that cannot be counted.
+
+    Raises
+    ------
+    TypeError
+        Shows them.
+    """
+    if classes is not None and not (hasattr(classes, "__len__") and hasattr(classes, "__iter__")):
+        raise TypeError(f"classes must be a sequence of names, got {classes!r}")
+
+
 def are_probabilities(Y: Array) -> bool:
     """Whether each row of ``Y`` lies in [0, 1] and sums to 1, but for rounding."""
     with np.errstate(invalid="ignore"):
@@ -47,11 +74,11 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         For what is none of these, or outside the classes.
     """
-    check_mask(T, name)
-    array = np.asarray(T)
+    array = loose(T, name)
+    check_names(classes)
     if array.dtype.kind in "OUSb" and classes is not None and array.ndim == 1:
         place = {value: i for i, value in enumerate(classes)}
         unknown = [value for value in array.tolist() if value not in place]
@@ -61,7 +88,7 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
     array = as_array(array, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    elif array.ndim == 2:
+    elif array.ndim == 2 and array.shape[1]:
         array = array.argmax(axis=1)
     if array.ndim != 1:
         raise ValueError(f"{name} must be class indices or rows with one 1, got shape "
@@ -82,9 +109,10 @@ def names(classes: Sequence[Any] | None, count: int) -> list[str]:
 
     Raises
     ------
-    ValueError
-        If there are more or fewer.
+    ValueError, TypeError
+        If there are more or fewer, or it is no sequence.
     """
+    check_names(classes)
     if classes is None:
         return [str(i) for i in range(count)]
     if len(classes) != count:
