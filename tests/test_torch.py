@@ -199,6 +199,20 @@ def test_what_sees_one_axis_of_several_is_refused(make: Any, match: str) -> None
         fastbp.from_torch(nn.Sequential(nn.ReLU(), make(), nn.Flatten(), nn.Linear(12, 2)))
 
 
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_a_flatten_of_what_is_flat_changes_nothing(dim: int) -> None:
+    X = exports.rows()
+    module = nn.Sequential(nn.Linear(5, 3), nn.Softmax(dim), nn.Flatten())
+    network = fastbp.from_torch(module)
+    assert [type(layer) for layer in network.layers] == [fastbp.Dense, fastbp.Softmax]
+    assert isinstance(network.loss_function, fastbp.CrossEntropyLoss)
+    close(network.predict(X), run(module, X))
+    between = nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(dim), nn.Flatten(), nn.Linear(3, 2))
+    close(fastbp.from_torch(between).predict(X), run(between, X))
+    with pytest.raises(ValueError, match="takes 12 inputs, .* gives 3"):  # of several axes
+        fastbp.from_torch(nn.Sequential(*between[:3], nn.Linear(12, 2)))
+
+
 def test_softplus_is_the_curve_in_float64() -> None:
     network = fastbp.Network([fastbp.Flatten((1,)), fastbp.Softplus()], "mse", "float64")
     X = np.array([[20.01], [39.0], [41.0]])

@@ -98,7 +98,8 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
     source : torch.nn.Module or mapping from str to tensor or array
         A module of fastbp's layers, alone or in ``torch.nn.Sequential``, nested or not; or a
         state dict, which tells no activations and so needs ``network``. Tensors are taken by
-        name where the names are those of ``named_parameters``, else in order.
+        name where the names are those of ``named_parameters``, else in order. A last Flatten of
+        what a Linear gives is left out.
     network : Network, optional
         To fill; its layers with parameters must be those of ``source``.
     loss : Loss or str, optional
@@ -143,6 +144,8 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
     if not pairs:
         raise ValueError(f"{source!r} has no layers")
     _check_rows(pairs)
+    while type(pairs[-1][1]) is L.Flatten and L.Dense in [type(layer) for _, layer in pairs]:
+        pairs.pop()  # flat already: the loss and the classes go by the layer below
     if dtype is None:
         wide = any(value.dtype == torch.float64 for value in source.state_dict().values())
         dtype = "float64" if wide else "float32"
@@ -239,9 +242,11 @@ def _flat(nn: Any, module: Any) -> list[Any]:
 
 
 def _check_rows(pairs: list[tuple[Any, Layer]]) -> None:
-    """Refuse a softmax before the first Flatten: of one axis of several, perhaps."""
+    """Refuse a softmax before the first Flatten: of one axis of several, perhaps. What a Linear
+    gives is flat where rows are flat, and those that are not a network of it refuses."""
     kinds = [type(layer) for _, layer in pairs]
     until = kinds.index(L.Flatten) if L.Flatten in kinds else 0
+    until = kinds.index(L.Dense) if L.Dense in kinds[:until] else until
     for module, layer in pairs[:until]:
         if isinstance(layer, (L.Softmax, L.LogSoftmax)):
             raise ValueError(f"{module!r} before the first Flatten, where rows may have several "
