@@ -159,7 +159,10 @@ class Model:
             yield table
             return
         if self.preprocessor is None:
-            yield from table.batches()
+            told = (table.target, self.target and self.target.name)
+            names = [name for name in table.names if name not in told]
+            for part in table.batches(names):  # a matrix comes whole
+                yield {name: part[name] for name in names}
         else:
             yield from self.preprocessor.typed(table).batches(self.preprocessor.names)
 

@@ -915,6 +915,11 @@ def test_columns_that_do_not_fit() -> None:
             encode(np.array(["0.0"]))
     with pytest.raises(ValueError, match="holds 3 in row 1 .* none of the classes"):
         target.encode(np.array([1.0, 3.0]))
+    yes = data.Target("t", "classification", [False, True])
+    for own, words in ((target, ["0", "1.0", "0"]), (yes, ["False", "true", "false"])):
+        np.testing.assert_array_equal(own.encode(np.array(words, object)), [0, 1, 0])
+        with pytest.raises(ValueError, match="holds 'x' in row 3 .* none of the classes"):
+            own.encode(np.array([*words, "x"], object))  # the odd one, for which all are words
     with pytest.raises(ValueError, match="out must be"):
         p.transform(good, out=np.empty((2, 4), "f4"))
 

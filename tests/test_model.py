@@ -94,6 +94,12 @@ def test_a_network_alone_is_a_model_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.predict(tmp_path / "X.npy"), net.predict_classes(X))
     np.testing.assert_array_equal(model.predict({f"c{i}": X[:, i] for i in range(6)}),
                                   net.predict_classes(X))
+    for name, y in (("y.npz", "y"), ("t.csv", "told")):  # the truth beside X is no feature
+        np.savez(tmp_path / "y.npz", X=X, y=T)
+        pd.DataFrame(X).assign(told=T).to_csv(tmp_path / "t.csv", index=False)
+        known = Model(net, target=data.Target(y, "classification", list("abcd")))
+        for one in (known, model)[:1 + (y == "y")]:
+            np.testing.assert_array_equal(one.predict_proba(tmp_path / name), net.predict_proba(X))
     line = Network([Dense(6, 3)], "MSELoss")
     np.testing.assert_array_equal(Model(line).predict(X), line.predict(X))
     assert "Network(6 ->" in repr(model)

@@ -132,7 +132,7 @@ class Target:
             own = [places.get(v, -1) for v in different.tolist()]
             codes = np.array(own, np.int64)[inverse.reshape(-1)]
         new = codes < 0
-        if self._words and new.any():  # files write 1.0, True for 1, true
+        if new.any():  # files write 1.0, True for 1, true; words for all beside one odd word
             alike = {plain(str(name)): i for i, name in enumerate(self.classes)}
             codes[new] = [alike.get(plain(str(v)), -1) for v in values[new].tolist()]
             new = codes < 0
