@@ -6,10 +6,9 @@ Each sweep times steps or calls both ways, in turns, and prints one time over th
 what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``ASK_BYTES``
 and ``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``,
 ``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes
-down to 1,
-``PICK_BYTES`` where it is worth a second or two of compilation, once. For threads that depends on
-the machine: it has passed 1 at 200,000 and at 4,000,000, with shards below 100,000 and, where
-cores share no cache, far above; from ``plan.SETTLED_WORK`` a thread it always has, and from
+down to 1, ``PICK_BYTES`` where it is worth a second or two of compilation, once. For threads that
+depends on the machine: it has passed 1 at 200,000 and at 4,000,000, with shards below 100,000 and,
+where cores share no cache, far above; from ``plan.SETTLED_WORK`` a thread it always has, and from
 ``plan.PARALLEL_THRESHOLD`` and ``SHARDED_THRESHOLD`` up to there a run tries.
 """
 

@@ -259,8 +259,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     head[0] = (loss.address(dtype), n, ld, values[n_train], deltas[n_train], take(capacity * ld),
                take(capacity), take(capacity), take(scratch * n_threads), scratch, n_train,
                sizes[0], lds[0], capacity, row_block, shards,
-               take(shards * n_params) if kept else -1,
-               *loss.constants())
+               take(shards * n_params) if kept else -1, *loss.constants())
     others = (shards - shards // n_threads) * n_params * dtype.itemsize
     copied = training and kept and n_threads > 1 and others <= COPIED_BYTES
     tables, moves = (copy_parameters(ops, head, n_threads, n_params, take) if copied

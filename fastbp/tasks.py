@@ -20,7 +20,7 @@ from .table import ON_TILES, TASK
 _ROWS_STEP = 8
 #: Largest tile: what stays in the L2 cache beside its operands; and one of operands that are
 #: packed, which pays the more for the more rows, whole strips of them, or laid out for matrix
-#: tiles, both of them, rows of X at more cost than rows of dY. Bytes.
+#: tiles, both of them, X anew for each tile beside another. Bytes.
 _TILE_BYTES, _PACKED_TILE_BYTES, _SQUARE_TILE_BYTES = 128 * 1024, 288 * 1024, 1024 * 1024
 #: Shares a thread, at least: so that none waits long for the rest.
 _SHARES = 3
@@ -46,8 +46,8 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
             width, most, unit = end - start, _TILE_BYTES, whole
             if op["mirror"] == ON_TILES:
                 parts = -(-width * dtype.itemsize // SQUARE_TASK_ROW)
-                width, most, unit = -(-width // parts), _SQUARE_TILE_BYTES, 2 * SQUARE
-                width = pad(width, dtype)
+                width = pad(-(-width // parts), dtype)
+                most, unit = _SQUARE_TILE_BYTES, 2 * SQUARE
             else:
                 width = width if width <= 2 * columns else columns
                 most = _PACKED_TILE_BYTES if n * dtype.itemsize >= PACKED_STRIDE else most
