@@ -28,7 +28,6 @@ import numpy as np
 from ._jit import kernel
 from ._validation import Array
 from .kernels.arrays import span
-from .kernels.columns import ZERO
 from .kernels.copy import copy_row
 from .kernels.split import STRETCH
 from .kernels.vectors import VECTOR_BYTES, pad, row_length
@@ -120,11 +119,10 @@ def copy_parameters(ops: Array, head: Array, n_threads: int, n_params: int,
 
 
 @kernel(inline=True)
-def part_of(array, worker, copies):
-    """What a thread has of ``array``: all, or its own of so many copies."""
+def part_of(array, own, copies):
+    """Copy number ``own`` of those in ``array``."""
     n = array.size // copies
-    at = worker * n if copies > 1 else ZERO
-    return span(array, at, at + n)
+    return span(array, own * n, (own + 1) * n)
 
 
 @kernel(cold=True)
