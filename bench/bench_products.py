@@ -14,7 +14,7 @@ from fastbp.kernels.squares import has_squares
 from fastbp.kernels.tile import ADD, WRITE
 from fastbp.kernels.vectors import VECTOR_BYTES, row_length
 from fastbp.peak import peak_flops
-from fastbp.plan import PICK_BYTES, PICK_COLUMNS
+from fastbp.sharing import PICK_BYTES, PICK_COLUMNS
 
 from .grid import GRID
 from .timing import seconds_per_step

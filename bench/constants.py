@@ -3,13 +3,14 @@
     python -m bench.constants
 
 Each sweep times steps or calls both ways, in turns, and prints one time over the other against
-what the planner goes by. ``plan.LAUNCH_WORK``, ``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``ASK_BYTES``
-and ``layers.wide.WIDE`` stand where the ratio passes 1 for good, ``plan.OWN_ROWS``,
-``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes
-down to 1, ``PICK_BYTES`` where it is worth a second or two of compilation, once. For threads that
-depends on the machine: it has passed 1 at 200,000 and at 4,000,000, with shards below 100,000 and,
-where cores share no cache, far above; from ``plan.SETTLED_WORK`` a thread it always has, and from
-``plan.PARALLEL_THRESHOLD`` and ``SHARDED_THRESHOLD`` up to there a run tries.
+what the planner goes by (constants of ``sharing``). ``LAUNCH_WORK``, ``SHARD_ACTIVATIONS``,
+``CUT_BYTES``, ``ASK_BYTES`` and ``layers.wide.WIDE`` stand where the ratio passes 1 for good,
+``OWN_ROWS``, ``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR``
+where it comes down to 1, ``PICK_BYTES`` where it is worth a second or two of compilation, once.
+For threads that depends on the machine: it has passed 1 at 200,000 and at 4,000,000, with shards
+below 100,000 and, where cores share no cache, far above; from ``SETTLED_WORK`` a thread a step
+always has all of them, and from ``PARALLEL_THRESHOLD`` and ``SHARDED_THRESHOLD`` up to there a
+run tries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import plan
+from fastbp import sharing
 from fastbp._jit import thread_count
 from fastbp.layers import dense
 from fastbp.peers import workload
@@ -32,7 +33,7 @@ from .timing import ratio_of_times, seconds_per_step
 
 
 @contextmanager
-def constants(where: Any = plan, **values: int) -> Iterator[None]:
+def constants(where: Any = sharing, **values: int) -> Iterator[None]:
     """The planner with other constants, or another module of it."""
     kept = {name: getattr(where, name) for name in values}
     for name, value in values.items():
@@ -71,7 +72,7 @@ def launched(call: Callable[[], object], turns: int = 5) -> float:
     return statistics.median(found)
 
 
-def either_way(work: Workload, name: str, low: int, high: int, where: Any = plan,
+def either_way(work: Workload, name: str, low: int, high: int, where: Any = sharing,
                n_threads: int | None = None) -> float:
     """Time of a step where constant ``name`` is ``high``, over that where it is ``low``."""
     def made(value: int) -> FastbpBackend:
@@ -99,8 +100,8 @@ def threads() -> None:
                               lambda w=work: FastbpBackend(w))
             print(f"| {width} | {work_of(width, batch):,} | {found:.2f} |", flush=True)
         print()
-    print(f"PARALLEL_THRESHOLD = {plan.PARALLEL_THRESHOLD:,}, SHARDED_THRESHOLD = "
-          f"{plan.SHARDED_THRESHOLD:,}, SETTLED_WORK = {plan.SETTLED_WORK:,} a thread\n")
+    print(f"PARALLEL_THRESHOLD = {sharing.PARALLEL_THRESHOLD:,}, SHARDED_THRESHOLD = "
+          f"{sharing.SHARDED_THRESHOLD:,}, SETTLED_WORK = {sharing.SETTLED_WORK:,} a thread\n")
 
 
 def calls() -> None:
@@ -112,7 +113,7 @@ def calls() -> None:
         work = network.plan(rows).work // 3
         found = launched(lambda net=network, X=X: net.predict(X))  # type: ignore[misc]
         print(f"| {rows} | {work:,} | {found:.2f} |", flush=True)
-    print(f"\nLAUNCH_WORK = {plan.LAUNCH_WORK:,}\n")
+    print(f"\nLAUNCH_WORK = {sharing.LAUNCH_WORK:,}\n")
 
 
 def shards() -> None:
@@ -125,7 +126,7 @@ def shards() -> None:
         with constants(FEW_WEIGHTS=0):
             found = either_way(work, "SHARD_ACTIVATIONS", 0, 1 << 60)
         print(f"| {batch} | {size:,} | {found:.2f} |", flush=True)
-    print(f"\nSHARD_ACTIVATIONS = {plan.SHARD_ACTIVATIONS:,}\n")
+    print(f"\nSHARD_ACTIVATIONS = {sharing.SHARD_ACTIVATIONS:,}\n")
     print("| width | batch | bytes of weights | activations / weights | whole / a few shards | "
           "one thread |\n|---:|---:|---:|---:|---:|---:|")
     for width, batch in ((48, 128), (64, 128), (64, 256), (64, 2048), (120, 128), (120, 256),
@@ -137,7 +138,7 @@ def shards() -> None:
         found = [either_way(work, "FEW_WEIGHTS", 1 << 60, 0, n_threads=n) for n in (None, 1)]
         print(f"| {width} | {batch} | {4 * size:,} | {times:.1f} | {found[0]:.2f} | "
               f"{found[1]:.2f} |", flush=True)
-    print(f"\nFEW_WEIGHTS = {plan.FEW_WEIGHTS:,}\n")
+    print(f"\nFEW_WEIGHTS = {sharing.FEW_WEIGHTS:,}\n")
 
 
 def copies() -> None:
@@ -154,7 +155,7 @@ def copies() -> None:
         shards = int(made.head["shards"][0])
         size = 4 * (shards - shards // made.n_threads) * made.n_params
         print(f"| {'-'.join(map(str, sizes))} | {batch} | {size:,} | {found:.2f} |", flush=True)
-    print(f"\nCOPIED_BYTES = {plan.COPIED_BYTES:,}\n")
+    print(f"\nCOPIED_BYTES = {sharing.COPIED_BYTES:,}\n")
 
 
 def columns() -> None:
@@ -167,7 +168,7 @@ def columns() -> None:
             with constants(PANEL_BYTES=0):
                 found = either_way(work, "OWN_ROWS", 1 << 30, 0)
             print(f"| {rows} | {width} | {found:.2f} |", flush=True)
-    print(f"\nOWN_ROWS = {plan.OWN_ROWS}\n")
+    print(f"\nOWN_ROWS = {sharing.OWN_ROWS}\n")
 
 
 def panels() -> None:
@@ -179,7 +180,7 @@ def panels() -> None:
         found = [either_way(Workload("", (*sizes, n, 10), batch, "relu", "sgd"), "CUT_BYTES", 0,
                             1 << 60) for sizes in ((m,), (16, m))]
         print(f"| {m} x {n} | {4 * m * n:,} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
-    print(f"\nCUT_BYTES = {plan.CUT_BYTES:,}\n")
+    print(f"\nCUT_BYTES = {sharing.CUT_BYTES:,}\n")
     print("| width | rows for each column | whole / panels |\n|---:|---:|---:|")
     for width in (256, 512):
         for rows in (0.25, 0.5, 1, 2):
@@ -187,13 +188,13 @@ def panels() -> None:
             with constants(OWN_ROWS=1 << 60):
                 found = either_way(work, "PANEL_ROWS", 1 << 30, 0)
             print(f"| {width} | {rows} | {found:.2f} |", flush=True)
-    print(f"\nPANEL_ROWS = {plan.PANEL_ROWS}\n")
+    print(f"\nPANEL_ROWS = {sharing.PANEL_ROWS}\n")
     print("| width | bytes carried | whole / panels |\n|---:|---:|---:|")
     for width in (512, 768, 1000, 1400):
         work = Workload("", (width, width, width, 10), 64, "relu", "sgd")
         found = either_way(work, "PANEL_BYTES", 1 << 60, 0)
         print(f"| {width} | {work.network().params.nbytes:,} | {found:.2f} |", flush=True)
-    print(f"\nPANEL_BYTES = {plan.PANEL_BYTES:,}\n")
+    print(f"\nPANEL_BYTES = {sharing.PANEL_BYTES:,}\n")
 
 
 def picks() -> None:
@@ -204,7 +205,7 @@ def picks() -> None:
         work = Workload("", (m, 64, 10), 64, "relu", "sgd")
         found = either_way(work, "PICK_BYTES", 0, 1 << 60, n_threads=1)
         print(f"| {m} | {4 * m:,} | {found:.2f} |", flush=True)
-    print(f"\nPICK_BYTES = {plan.PICK_BYTES:,}\n")
+    print(f"\nPICK_BYTES = {sharing.PICK_BYTES:,}\n")
     print("| columns of y | bytes of a row | gathered / in place | in batches of 1,000 |\n"
           "|---:|---:|---:|---:|")
     for n in (32, 64, 128, 192, 256):
@@ -212,11 +213,11 @@ def picks() -> None:
             found = [either_way(Workload("", (784, n, 10), batch, "relu", "sgd"), "PICK_BYTES", 0,
                                 1 << 60, n_threads=1) for batch in (64, 1000)]
         print(f"| {n} | {4 * n:,} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
-    print(f"\nPICK_COLUMNS = {plan.PICK_COLUMNS}, PICK_FAR = {plan.PICK_FAR}\n")
+    print(f"\nPICK_COLUMNS = {sharing.PICK_COLUMNS}, PICK_FAR = {sharing.PICK_FAR}\n")
 
 
 class Asking(FastbpBackend):
-    """Training on one thread with ``plan.ASK_BYTES`` as said."""
+    """Training on one thread with ``sharing.ASK_BYTES`` as said."""
 
     def __init__(self, work: Workload, ask_bytes: int) -> None:
         super().__init__(work, 1)
@@ -240,7 +241,7 @@ def asks() -> None:
                 found.append(ratio(work, lambda w=work: Asking(w, 1 << 60),  # type: ignore[misc]
                                    lambda w=work: Asking(w, 0)))  # type: ignore[misc]
         print(f"| {size:,} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
-    print(f"\nASK_BYTES = {plan.ASK_BYTES:,}\n")
+    print(f"\nASK_BYTES = {sharing.ASK_BYTES:,}\n")
 
 
 def mirrors() -> None:

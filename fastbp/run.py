@@ -22,8 +22,9 @@ from .kernels.team import launch
 from .kernels.vectors import aligned_zeros
 from .network import Network
 from .optimizers import Optimizer
-from .plan import Plan, asks_ahead
+from .plan import Plan
 from .rules import Rules
+from .sharing import asks_ahead
 from .step_sizes import StepSizes
 from .table import address, has_kernels
 

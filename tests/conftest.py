@@ -8,7 +8,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from fastbp import plan as planning
+from fastbp import sharing
 
 from .commands import Here
 
@@ -26,7 +26,7 @@ def rng() -> np.random.Generator:
 def teams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step and call takes as many threads as it may, however small it is."""
     for limit in ("PARALLEL_THRESHOLD", "SETTLED_WORK", "LAUNCH_WORK"):
-        monkeypatch.setattr(planning, limit, 0)
+        monkeypatch.setattr(sharing, limit, 0)
 
 
 @pytest.fixture

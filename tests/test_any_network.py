@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp import plan as planning
+from fastbp import sharing
 from fastbp.layers import dense
 from fastbp.rules import Rules
 from fastbp.run import Run
@@ -64,7 +64,7 @@ def test_engine_and_textbook_agree(sizes: list[int], middle: list[str | None], l
         run = Run(net, X, T, min(batch, rows), optimizer, True, weights=weights, rules=made)
         run.compiled = compiled
         cut = {"CUT_BYTES" if panels else "PANEL_BYTES": 0}
-        with patch.object(dense, "WIDE", wide), patch.multiple(planning, **cut):  # bytes
+        with patch.object(dense, "WIDE", wide), patch.multiple(sharing, **cut):  # bytes
             for _ in range(2):
                 run.advance(1, size)
         found.append((net.params, run.errors[0]))

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import panels
-from fastbp import plan as planning
+from fastbp import panels, sharing
 from fastbp.kernels import team
 from fastbp.rules import Rules
 from fastbp.run import Run
@@ -54,7 +53,7 @@ def test_who_has_copies() -> None:
         others = (shards - shards // plan.n_threads) * plan.n_params * itemsize
         kept = shards > 0 and plan.n_threads > 1 and bool(plan.head["partial"][0] >= 0)
         may = kept and options.get("training", True)
-        assert plan.copies == (plan.n_threads if may and others <= planning.COPIED_BYTES else 1)
+        assert plan.copies == (plan.n_threads if may and others <= sharing.COPIED_BYTES else 1)
         assert len(plan.tables[1]) == (2 if plan.copies > 1 else 1)
         assert plan.moves.size == (plan.copies > 1)
         return plan.copies
@@ -101,7 +100,7 @@ def test_bits_are_those_of_one_set(rules: Rules, optimizer: fastbp.Optimizer, dt
                                    monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for most in (0, 1 << 60):
-        monkeypatch.setattr(planning, "COPIED_BYTES", most)
+        monkeypatch.setattr(sharing, "COPIED_BYTES", most)
         for threads in (1, 2, 4):
             run = begun((9, 33, 20, 5), 260, optimizer, rules, dtype)
             assert run.plan(threads).copies == (threads if most else 1)
@@ -113,8 +112,8 @@ def test_bits_are_those_of_one_set(rules: Rules, optimizer: fastbp.Optimizer, dt
 
 
 def test_sixteen_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 0)
-    monkeypatch.setattr(planning, "COPIED_BYTES", 1 << 60)
+    monkeypatch.setattr(sharing, "SHARD_ACTIVATIONS", 0)
+    monkeypatch.setattr(sharing, "COPIED_BYTES", 1 << 60)
     found = []
     for threads in (1, 2, 3, 8):
         run = begun((4, 16, 3), 1100, fastbp.Adam(0.01), Rules(l2=1e-3))

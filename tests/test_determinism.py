@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _jit
-from fastbp import plan as planning
+from fastbp import _jit, sharing
 from fastbp.layers import LAYERS, dense
 
 from .builders import classifier, clusters
@@ -26,11 +25,12 @@ from unittest.mock import patch
 import numba
 import numpy as np
 import fastbp
-from fastbp import optimizers, plan, _jit
+from fastbp import optimizers, sharing, _jit
 from fastbp.layers import dense
-plan.PARALLEL_THRESHOLD = plan.SETTLED_WORK = plan.LAUNCH_WORK = plan.SHARD_ACTIVATIONS = 0
-plan._SHARD_ROWS = plan._SHARD_BLOCK = 8
-few_weights, plan.FEW_WEIGHTS = plan.FEW_WEIGHTS, 0
+sharing.PARALLEL_THRESHOLD = sharing.SETTLED_WORK = 0
+sharing.LAUNCH_WORK = sharing.SHARD_ACTIVATIONS = 0
+sharing._SHARD_ROWS = sharing._SHARD_BLOCK = 8
+few_weights, sharing.FEW_WEIGHTS = sharing.FEW_WEIGHTS, 0
 rng = np.random.default_rng(0)
 X, T = rng.normal(size=(333, 30)), rng.integers(0, 5, 333)
 few, wide = X[:, :4], X[:, 4:7]
@@ -49,7 +49,7 @@ for threads in (1, 2, 4, 8):
                 assert net.plan(100, threads).n_threads == threads
                 assert net.plan(100, threads).head["shards"] == 0
                 digest.update(net.params.tobytes())
-                with patch.multiple(plan, FEW_WEIGHTS=few_weights, SHARD_ACTIVATIONS=1 << 60):
+                with patch.multiple(sharing, FEW_WEIGHTS=few_weights, SHARD_ACTIVATIONS=1 << 60):
                     for rules in {}, {"l2": 0.01, "clip_norm": 0.1}:
                         net.fit(X, T, epochs=2, batch_size=99, optimizer=made, n_threads=threads,
                                 **rules)  # then a batch of 36
@@ -60,12 +60,12 @@ for threads in (1, 2, 4, 8):
                 net = fastbp.Network([fastbp.Dense(4, 33), fastbp.Tanh(), fastbp.Dense(33, 3)],
                                      fastbp.L2Loss())
                 net.fit(few, wide, epochs=2, batch_size=150, optimizer=made, n_threads=threads)
-                assert net.plan(150, threads).head["shards"] == plan.SHARDS
+                assert net.plan(150, threads).head["shards"] == sharing.SHARDS
                 digest.update(net.params.tobytes())
                 net = fastbp.Network([fastbp.Dense(30, 70), fastbp.ReLU(), fastbp.Dense(70, 40),
                                       fastbp.ReLU(), fastbp.Dense(40, 5)],
                                      "SoftmaxCrossEntropyLoss")
-                with patch.object(dense, "WIDE", 0), patch.object(plan, "PANEL_BYTES", 0):
+                with patch.object(dense, "WIDE", 0), patch.object(sharing, "PANEL_BYTES", 0):
                     net.fit(X, T, epochs=2, batch_size=100, optimizer=made, n_threads=threads)
                     ops = net.plan(100, threads, training=True).ops
                 assert ops["by_columns"].any() == (threads > 1) and not ops["width"].any()
@@ -73,7 +73,7 @@ for threads in (1, 2, 4, 8):
                 net = fastbp.Network([fastbp.Dense(30, 256), fastbp.ReLU(), fastbp.Dense(256, 256),
                                       fastbp.ReLU(), fastbp.Dense(256, 5)],
                                      "SoftmaxCrossEntropyLoss")
-                with patch.multiple(plan, PICK_BYTES=0, CUT_BYTES=0):
+                with patch.multiple(sharing, PICK_BYTES=0, CUT_BYTES=0):
                     for rules in {}, {"l2": 0.01, "clip_norm": 0.1}:
                         net.fit(X[:45], T[:45], epochs=2, batch_size=15, optimizer=made,
                                 n_threads=threads, **rules)
@@ -128,7 +128,7 @@ def test_every_layer_has_the_same_bits_in_every_regime(
     (n_in, width, n_out), batch, limits, shards = REGIMES[regime]
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 4)
     for limit, value in limits.items():
-        monkeypatch.setattr(planning, limit, value)
+        monkeypatch.setattr(sharing, limit, value)
     if regime == "columns":
         monkeypatch.setattr(dense, "WIDE", 0)
     rng, found = np.random.default_rng(0), set()

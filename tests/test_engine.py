@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import plan as planning
+from fastbp import sharing
 from fastbp._jit import DISABLED, kernel
 from fastbp.kernels.subnormal import FLUSH
 from fastbp.kernels.tile import SCALE, WRITE
 from fastbp.optimizers import OPTIMIZERS
+from fastbp.plan import make_plan
 from fastbp.rules import Rules
 from fastbp.run import Run
 
@@ -109,8 +110,7 @@ def test_tiles_and_blocks_cover_everything_once(teams: None) -> None:
     net = fastbp.Network([fastbp.Dense(300, 700), fastbp.ReLU(), fastbp.Dense(700, 10)],
                          fastbp.L2Loss())
     for threads in (1, 2, 3, 16):
-        plan = planning.make_plan(net.layers, 3, fastbp.L2Loss(), net._offsets, net.dtype, 1000,
-                                  threads)
+        plan = make_plan(net.layers, 3, fastbp.L2Loss(), net._offsets, net.dtype, 1000, threads)
         for k, (m, n) in {0: (300, 700), 2: (700, 10)}.items():
             count = np.zeros((m, n), int)
             for task in plan.tasks[plan.tasks["op"] == k]:
@@ -123,14 +123,14 @@ def test_tiles_and_blocks_cover_everything_once(teams: None) -> None:
 @pytest.mark.parametrize("chain", CHAINS)
 def test_shards_add_up_to_the_textbook(chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large batch, small weights: the other regime of gradients; a last batch of any size."""
-    monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 0)
-    monkeypatch.setattr(planning, "_SHARD_BLOCK", 24)  # 66 rows a shard
+    monkeypatch.setattr(sharing, "SHARD_ACTIVATIONS", 0)
+    monkeypatch.setattr(sharing, "_SHARD_BLOCK", 24)  # 66 rows a shard
     X, T = data(chain, 2100)
     nets = [network(chain) for _ in range(2)]
     errors = [train(net, X, T, 1050, fastbp.Adam(), 3, compiled=i == 0)
               for i, net in enumerate(nets)]
     alone = not any(isinstance(layer, fastbp.BatchNorm) for layer in nets[0].layers)
-    assert nets[0].plan(1050, 2).head["shards"][0] == (planning.SHARDS if alone else 0)
+    assert nets[0].plan(1050, 2).head["shards"][0] == (sharing.SHARDS if alone else 0)
     assert errors[0] == pytest.approx(errors[1], rel=1e-11)
     for k, (one, other) in enumerate(zip(*(net.layers for net in nets), strict=True)):
         for name, value in one.parameters().items():
@@ -149,7 +149,7 @@ def test_the_regime_follows_batch_and_weights() -> None:
         layers = [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
         return int(fastbp.Network(layers, "L2Loss").plan(batch).head["shards"][0])
 
-    assert shards((4, 32, 16, 4), 10_000) == planning.SHARDS
+    assert shards((4, 32, 16, 4), 10_000) == sharing.SHARDS
     assert shards((4, 32, 16, 4), 1_000) == 0  # fits the cache
     assert shards((100, 256, 256, 2), 10_000) == 0  # weights too large to keep sixteen
     assert shards((4, 32, 16, 4), 32) == 0
@@ -162,7 +162,7 @@ def test_blocks_of_a_shard_follow_its_weights(sizes: tuple[int, ...], batch: int
     layers = [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
     net = fastbp.Network(layers, "l2")
     plan = net.plan(batch, 1, training=True)
-    assert plan.head["shards"][0] == planning.SHARDS and plan.head["partial"][0] >= 0
+    assert plan.head["shards"][0] == sharing.SHARDS and plan.head["partial"][0] >= 0
     assert plan.head["row_block"][0] == block
 
 
@@ -178,12 +178,12 @@ def test_a_few_shards_where_they_hand_on_less(
     layers = [fastbp.Dense(m, n) for m, n in zip(sizes, sizes[1:], strict=False)]
     net, found = fastbp.Network(layers, "l2"), ""
     for threads in (1, 2, 4, 8):
-        plan = planning.make_plan(layers, len(layers), fastbp.L2Loss(), net._offsets, net.dtype,
-                                  batch, threads, True, 1)
+        plan = make_plan(layers, len(layers), fastbp.L2Loss(), net._offsets, net.dtype, batch,
+                         threads, True, 1)
         assert plan.head["shards"][0] == shards and plan.n_threads == threads
         found += str(threads) if plan.head["partial"][0] >= 0 else ""
     assert found == kept
-    assert net.plan(batch, 2).head["shards"][0] in (0, planning.SHARDS)  # predicts, with all
+    assert net.plan(batch, 2).head["shards"][0] in (0, sharing.SHARDS)  # predicts, with all
 
 
 @pytest.mark.parametrize("rules", [{}, {"l2": 0.01}, {"clip_norm": 0.1}], ids=str)
@@ -208,7 +208,7 @@ def test_a_few_shards_agree_with_the_textbook(norm: list[Any], batch: int, threa
 
 
 def test_blocks_of_odd_rows_change_no_bits(teams: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_SHARD_BLOCK", planning._HEAVY_BLOCK)
+    monkeypatch.setattr(sharing, "_SHARD_BLOCK", sharing._HEAVY_BLOCK)
     rng, found = np.random.default_rng(0), []
     X, T = rng.normal(size=(270, 40)), rng.normal(size=(270, 3))
     for threads in 1, 2:
@@ -264,7 +264,7 @@ def test_layers_cut_by_columns_agree_with_the_textbook(sizes: tuple[int, ...], r
                                                        rules: dict[str, float],
                                                        teams: None,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "FEW_WEIGHTS", 0)
+    monkeypatch.setattr(sharing, "FEW_WEIGHTS", 0)
     rng = np.random.default_rng(0)
     X, T = rng.normal(size=(rows, sizes[0])), rng.normal(size=(rows, sizes[-1]))
     nets = []
@@ -305,8 +305,8 @@ def test_training_allocates_nothing_in_a_step(batch: int, monkeypatch: pytest.Mo
     """Neither Numba's allocator nor Python's grows with the number of steps."""
     from numba.core.runtime import _nrt_python, rtsys
 
-    monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 0)
-    monkeypatch.setattr(planning, "_SHARD_BLOCK", 24)  # 66 rows a shard
+    monkeypatch.setattr(sharing, "SHARD_ACTIVATIONS", 0)
+    monkeypatch.setattr(sharing, "_SHARD_BLOCK", 24)  # 66 rows a shard
     _nrt_python.memsys_enable_stats()
     net, (X, T) = network("relu-softmax"), data("relu-softmax", 2100)
     run = Run(net, net.check_input(X), net.check_target(T), batch, fastbp.Adam(), True)
@@ -366,7 +366,7 @@ def test_products_take_rectifiers_in() -> None:
 
     assert taken(Dense(4, 5), ReLU(), Dense(5, 3)) == [[0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
     assert taken(Dense(4, 5), ReLU(), Dense(5, 3), rows=1) == [[0, 0, 0]] * 4
-    many = planning.WHOLE + 1  # terms of a sum that is cut
+    many = sharing.WHOLE + 1  # terms of a sum that is cut
     assert taken(Dense(4, 5), ReLU(), Dense(5, many)) == [[0, 1, 0], [1, 0, 0], *[[0, 0, 0]] * 2]
     assert taken(Dense(4, 5), ReLU()) == [[0, 1], [1, 0], [0, 0], [0, 0]]
     for other in ([ReLU(), Dense(5, 4), Dense(4, 3)], [Dense(4, 5), Mine(), Dense(5, 3)],

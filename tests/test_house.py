@@ -24,7 +24,7 @@ FLOORS = [("_garbage", -1.2), ("_convention", -1.1), ("_compiler", -1.0), ("_cac
           ("interrupts", 0.0), ("table", 0.5), ("kernels", 1.0), ("initializers", 2.0),
           ("schedules", 2.0), ("layers", 2.1),
           ("optimizers", 2.1), ("losses", 2.2), ("panels", 3.0), ("tasks", 3.0), ("way", 3.0),
-          ("plan", 3.1), ("rows", 3.1), ("updates", 3.1),
+          ("sharing", 3.05), ("plan", 3.1), ("rows", 3.1), ("updates", 3.1),
           ("engine", 3.2), ("history", 4.0), ("chain", 4.0), ("outputs", 4.0), ("doors", 4.0),
           ("rules", 4.0),
           ("weights", 4.0), ("callbacks", 4.0), ("summary", 4.0), ("portable", 4.0),

@@ -342,8 +342,8 @@ assert entry_point(columns, signature) == entry_point(columns, signature) > 0
 
 _FIT = """
 import numpy as np, fastbp
-from fastbp import plan
-plan.PARALLEL_THRESHOLD = plan.SETTLED_WORK = 0
+from fastbp import sharing
+sharing.PARALLEL_THRESHOLD = sharing.SETTLED_WORK = 0
 def fit():
     net = fastbp.Network([fastbp.Dense(4, 40), fastbp.Sigmoid(), fastbp.Dense(40, 2)], "L2Loss")
     X = np.random.default_rng(0).normal(size=(300, 4))

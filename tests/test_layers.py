@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import fastbp
-from fastbp import plan as planning
+from fastbp import sharing
 from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.kernels.tile import ADD, CLIP, SCALE, WRITE
 from fastbp.kernels.vectors import pad, row_length
@@ -477,13 +477,13 @@ def test_teams_share_wide_layers_out_by_columns(monkeypatch: pytest.MonkeyPatch)
     rest = [[1, -1, 0, 1, 3, 0, 0, 1], [3, -1, 0, 4, 6, 1, 5, 4], [-1, 3, 0, 0, 0, 0, 2, 2],
             [-1, 1, 0, 0, 0, 0, 1, 1]]
     for threads, reads in ((2, False), (8, True)):
-        plan = net.plan(planning.OWN_ROWS * 2, threads, training=True, carried=1)
+        plan = net.plan(sharing.OWN_ROWS * 2, threads, training=True, carried=1)
         assert (plan.ops["by_columns"] > 0).tolist() == [True, False, False, True, False, False]
         assert (plan.ops["first"][0] != 0) == reads and not plan.ops["first"][1:].any()
         first = [] if reads else [[-1, -1, 1, 0, 0, 0, 0, 1]]
         assert [list(p) for p in plan.passes.tolist()] == [
             *first, [0, -1, 0, 1, 1, 0, 0, 1], *rest]
-    for rows, threads, training in ((planning.OWN_ROWS * 2 + 1, 2, True), (64, 1, True),
+    for rows, threads, training in ((sharing.OWN_ROWS * 2 + 1, 2, True), (64, 1, True),
                                     (64, 8, False)):
         other = net.plan(rows, threads, training=training)
         assert not other.ops["by_columns"].any() and other.n_threads == threads

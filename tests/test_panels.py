@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp import panels
-from fastbp import plan as planning
+from fastbp import panels, sharing
 from fastbp.kernels.vectors import row_length
 from fastbp.layers.layer_norm import layer_norm_gradient
 from fastbp.rules import Rules
@@ -33,8 +32,8 @@ def network(sizes: tuple[int, ...], dtype: str = "float32") -> fastbp.Network:
 def cut_all(teams: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """However small a layer is and large a batch, it is cut where it can be."""
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
-    monkeypatch.setattr(planning, "CUT_BYTES", 0)
-    monkeypatch.setattr(planning, "PANEL_ROWS", 8)
+    monkeypatch.setattr(sharing, "CUT_BYTES", 0)
+    monkeypatch.setattr(sharing, "PANEL_ROWS", 8)
 
 
 @given(n=st.integers(1, 3000), threads=st.integers(2, 64), dtype=DTYPES)

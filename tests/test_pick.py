@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp import plan as planning
+from fastbp import sharing
 from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.kernels.pick import multiply_rows, multiply_terms
 from fastbp.kernels.tile import ADD, CLIP, SCALE, WRITE
@@ -130,8 +130,8 @@ def test_what_does_not_train_reads_where_rows_lie_with_the_same_bits(
     rng = np.random.default_rng(0)
     X, T = rng.normal(size=(700, 300)), rng.integers(0, 3, 700)
     found: list[list[np.ndarray]] = []
-    for least in (planning.PICK_BYTES, 10**9):
-        monkeypatch.setattr(planning, "PICK_BYTES", least)
+    for least in (sharing.PICK_BYTES, 10**9):
+        monkeypatch.setattr(sharing, "PICK_BYTES", least)
         net = fastbp.Network([fastbp.Dense(300, 40), fastbp.ReLU(), fastbp.Dense(40, 3)],
                              "SoftmaxCrossEntropyLoss", dtype)
         results = []

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import plan
+from fastbp import sharing
 
 _ASKED = """
 import os
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 import numpy as np
 import fastbp
-from fastbp import plan, rows
+from fastbp import sharing, rows
 
 asked, found = set(), []
 copy_row = rows.copy_row
@@ -32,7 +32,7 @@ def copy(to, at, source, place, count):
     copy_row(to, at, source, place, count)
 
 rows.ask_row, rows.copy_row = ask, copy
-plan.ASK_BYTES, plan._ROWS_LARGE = 0, 16
+sharing.ASK_BYTES, sharing._ROWS_LARGE = 0, 16
 rng = np.random.default_rng(0)
 X = rng.normal(size=(100, 3)).astype("f4")
 layers = [fastbp.Dense(3, 4), fastbp.{norm}, fastbp.Tanh(), fastbp.Dense(4, 2)]
@@ -63,7 +63,7 @@ import os
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 import numpy as np
 import fastbp
-from fastbp import plan, updates
+from fastbp import sharing, updates
 
 found, call = set(), updates.call_first_gradient
 
@@ -74,7 +74,7 @@ def first_gradient(at, args):
 
 updates.call_first_gradient = first_gradient
 X, T = np.ones((130, 130), "f4"), np.arange(130) % 3
-for plan.ASK_BYTES in 0, X.nbytes + 1:
+for sharing.ASK_BYTES in 0, X.nbytes + 1:
     net = fastbp.Network([fastbp.Dense(130, 16), fastbp.Dense(16, 3)], "SoftmaxCrossEntropyLoss")
     net.fit(X, T, epochs=2, batch_size=40, shuffle=False)
     assert not net.plan(40, None, training=True, carried=3).ops["coming"].any()
@@ -100,10 +100,10 @@ def test_what_is_asked_for_changes_no_bit(loss: str, batch: int,
     """In batches, blocks, shards and epochs whose ends meet anyhow, on any number of threads."""
     rng, found = np.random.default_rng(0), set()
     X = rng.normal(size=(22999, 24)).astype("f4")
-    assert plan.asks_ahead(X) and not plan.asks_ahead(X[:100])
+    assert sharing.asks_ahead(X) and not sharing.asks_ahead(X[:100])
     T = rng.integers(0, 3, len(X)) if loss != "L2Loss" else rng.normal(size=(len(X), 3))
     for threads, least in (1, X.nbytes + 1), (1, 0), (2, 0), (3, 0):
-        monkeypatch.setattr(plan, "ASK_BYTES", least)
+        monkeypatch.setattr(sharing, "ASK_BYTES", least)
         net = fastbp.Network([fastbp.Dense(24, 16), fastbp.Tanh(), fastbp.Dense(16, 3)], loss)
         net.fit(X, T, epochs=3, batch_size=batch, n_threads=threads)
         found.add(net.params.tobytes())

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp import plan as planning
+from fastbp import sharing
 from fastbp._jit import DISABLED
 from fastbp.kernels.by_squares import DEPTH, square_product
 from fastbp.kernels.split import PARTS, SQUARE, STRETCH, TILE, TILES, TURNED_SIZE, lay
@@ -268,7 +268,7 @@ def test_any_number_of_threads_gives_the_same_bits(sizes: tuple[int, ...], batch
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2 * batch + 37, sizes[0])).astype(FLOAT)
     T, found = rng.integers(0, 5, len(X)), []
-    with patch.multiple(planning, **{"CUT_BYTES" if panels else "PANEL_BYTES": 0}):
+    with patch.multiple(sharing, **{"CUT_BYTES" if panels else "PANEL_BYTES": 0}):
         for threads in (1, 2, 3, 4, 8):
             net = networks(sizes)
             assert any(on_tiles(net, batch))

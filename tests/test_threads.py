@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import plan as planning
+from fastbp import sharing
 from fastbp import threads as module
 from fastbp.kernels import team
 from fastbp.run import Run
@@ -25,7 +25,7 @@ FAR = {1: 100.0, 2: 130.0, 4: 210.0, 8: 150.0}
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 0)
+    monkeypatch.setattr(sharing, "PARALLEL_THRESHOLD", 0)
     monkeypatch.setattr(module, "_found", {})
     monkeypatch.setattr(module, "_chosen", {})
     monkeypatch.setattr(module, "_trials", {})
@@ -173,9 +173,9 @@ def test_calls_that_cannot_be_longer_count() -> None:
 
 
 def test_large_steps_take_all_threads_and_small_ones_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "SETTLED_WORK", 0)
+    monkeypatch.setattr(sharing, "SETTLED_WORK", 0)
     assert crew().size == 8
-    monkeypatch.setattr(planning, "PARALLEL_THRESHOLD", 1 << 60)
+    monkeypatch.setattr(sharing, "PARALLEL_THRESHOLD", 1 << 60)
     threads = crew()
     assert threads.call_seconds(9.0) == 9.0
     assert classifier().plan(32, threads.size).n_threads == 1
@@ -201,11 +201,11 @@ def test_trials_change_no_bit(watched: bool, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_single_call_wakes_others_for_much_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "SETTLED_WORK", 0)
+    monkeypatch.setattr(sharing, "SETTLED_WORK", 0)
     plan = classifier().plan(64, 8)
-    monkeypatch.setattr(planning, "LAUNCH_WORK", plan.work)
+    monkeypatch.setattr(sharing, "LAUNCH_WORK", plan.work)
     assert (plan.team(64, 3), plan.team(63, 3), plan.team(64, 1)) == (8, 1, 1)
-    monkeypatch.setattr(planning, "LAUNCH_WORK", plan.work // 6)
+    monkeypatch.setattr(sharing, "LAUNCH_WORK", plan.work // 6)
     assert (plan.team(64, 1), plan.team(32, 1), plan.team(31, 1)) == (8, 8, 1)
 
 
@@ -213,7 +213,7 @@ def test_calls_of_a_team_give_the_bits_of_one_thread(monkeypatch: pytest.MonkeyP
     X, T = clusters(300)
     found = []
     for limit in (0, 1 << 60):
-        monkeypatch.setattr(planning, "LAUNCH_WORK", limit)
+        monkeypatch.setattr(sharing, "LAUNCH_WORK", limit)
         net = classifier()
         found.append([net.predict(X), net.loss(X, T), *net.loss_and_grad(X, T)])
     for one, other in zip(*found, strict=True):

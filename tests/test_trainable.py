@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import data, optimizers
-from fastbp import plan as planning
+from fastbp import data, optimizers, sharing
 from fastbp.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Tanh, dense
 from fastbp.rules import Rules
 from fastbp.run import Run
@@ -120,9 +119,9 @@ def test_same_bits_on_any_number_of_threads(sizes: tuple[int, ...], batch: int, 
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     if regime == "columns":
         monkeypatch.setattr(dense, "WIDE", 0)
-        monkeypatch.setattr(planning, "PANEL_BYTES", 0)
+        monkeypatch.setattr(sharing, "PANEL_BYTES", 0)
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 4)
-    monkeypatch.setattr(planning, "SHARD_ACTIVATIONS", 100_000)
+    monkeypatch.setattr(sharing, "SHARD_ACTIVATIONS", 100_000)
     X, T = rows(batch + 9, sizes[0])
     found = set()
     for threads in (1, 2, 4):
