@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array, as_array
+from .arguments import check_network
 from .layers import Layer
 from .network import Network
 
@@ -98,8 +99,9 @@ def weight_statistics(network: Network, initial_params: Any = None) -> list[Weig
     Raises
     ------
     ValueError, TypeError
-        If ``initial_params`` are not of this network, or no real numbers.
+        If ``initial_params`` are not of this network, or no real numbers; for no Network.
     """
+    check_network(network)
     before: dict[str, Array] = {}
     if initial_params is not None:
         flat = np.ascontiguousarray(as_array(initial_params, "initial_params"), network.dtype)
@@ -134,8 +136,9 @@ def gradient_statistics(network: Network, X: Any, T: Any) -> list[GradientStatis
     Raises
     ------
     ValueError, TypeError
-        For unfit X or T, as ``Network.loss_and_grad``.
+        For unfit X or T, as ``Network.loss_and_grad``, or no Network.
     """
+    check_network(network)
     held = network.grads.copy()
     try:
         _, flat = network.loss_and_grad(X, T)

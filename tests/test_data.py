@@ -831,6 +831,9 @@ X3 = np.arange(3)
     ({"x": X3, "y": X3}, {"encoding": {"x": "ordinal"}}, "encoding names column 'x', which"),
     ({"x": X3, "y": X3}, {"numeric": ["x"], "categorical": ["x"]}, "'x' is in both"),
     ({"x": X3, "y": np.array([2.0**53, 1, 2])}, {"task": "classification"}, "holds whole .*53"),
+    ({"x": [1e200, 2, 3], "y": X3}, {}, "column 'x' holds numbers too large to square"),
+    ({"x": X3, "y": [-1e160, 0.5, 1e308]}, {"task": "regression"},
+     "target 'y' holds numbers too large to square"),
     ({"x": X3, "y": X3}, {"standardize": 1}, "standardize must be")])
 def test_what_cannot_be_learnt_from(columns: Any, options: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message) as caught:

@@ -69,6 +69,9 @@ def test_what_does_not_fit_is_refused() -> None:
         weight_statistics(net, net.params * 1j)
     with pytest.raises(ValueError, match="rows_per_s must be in .* got nan"):
         share_of_peak(net, float("nan"))
+    for call in (weight_statistics, lambda network: gradient_statistics(network, [[0.0]], [0])):
+        with pytest.raises(TypeError, match="network must be a Network, got 'a'"):
+            call("a")
     net.grads[...] = 2.0
     with pytest.raises(ValueError, match="X"):
         gradient_statistics(net, np.zeros((2, 4)), [0, 1])

@@ -92,6 +92,7 @@ class _Target:
             few = values is not None and len(values) <= FEW_CLASSES and 2 * len(values) <= n_rows
             task = "classification" if self.words or (few and not self.fractions) else "regression"
         if task == "regression":
+            self.moments.check([f"target {self.name!r}"])
             if not self.moments.spread()[0]:
                 raise ValueError(f"target {self.name!r} is {self.moments.mean[0]:g} in every row: "
                                  "there is nothing to predict")
@@ -139,6 +140,7 @@ class _Features:
 
     def done(self, *, standardize: bool, impute: bool, encoding: Mapping[str, str],
              unknown: str) -> list[Column]:
+        self.moments.check([f"column {name!r}" for name in self.places])
         scales, found = self.moments.scale(), list[Column]()
         for name, kind in self.kinds.items():
             i, words = self.places.get(name, -1), self.words.get(name)

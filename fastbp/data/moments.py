@@ -8,6 +8,8 @@ is stable where sums of squares are not:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .._validation import Array
@@ -26,8 +28,9 @@ class Moments:
 
     def add(self, values: Array, at: slice = slice(None)) -> None:
         """Take in rows (n, columns) for the columns ``at``."""
-        for i in range(0, len(values), 4096):  # float64 copies of a part that stays in cache
-            self._merge(values[i:i + 4096].astype(np.float64), at)
+        with np.errstate(over="ignore", invalid="ignore"):  # see ``check``
+            for i in range(0, len(values), 4096):  # float64 copies of a part that stays in cache
+                self._merge(values[i:i + 4096].astype(np.float64), at)
 
     def _merge(self, part: Array, at: slice) -> None:
         known = ~np.isnan(part)
@@ -40,6 +43,19 @@ class Moments:
         self.squares[at] += squares + np.square(away) * self.count[at] * share
         self.mean[at] += away * share
         self.count[at] = total
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse columns, by name, whose sums of squares no float64 holds.
+
+        Raises
+        ------
+        ValueError
+            If there are numbers beyond some 1e150.
+        """
+        for name, squares in zip(names, self.squares.tolist(), strict=True):
+            if not np.isfinite(squares):
+                raise ValueError(f"{name} holds numbers too large to square (beyond 1e150 or so), "
+                                 "which have no standard deviation")
 
     def spread(self) -> Array:
         """Standard deviations (divided by n); 0 where a column is constant to rounding."""

@@ -27,8 +27,12 @@ def axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
     ------
     ImportError
         Without matplotlib.
+    TypeError
+        If ``ax`` is something else.
     """
     if ax is not None:
+        if not hasattr(ax, "set_title"):  # as matplotlib's, and what wraps them, have
+            raise TypeError(f"ax must be axes of matplotlib, got {ax!r}")
         return ax
     with needs("plots need matplotlib", "plot"):
         from matplotlib.figure import Figure

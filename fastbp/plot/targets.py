@@ -89,6 +89,8 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     elif array.ndim == 2 and array.shape[1]:
+        if n_classes not in (None, array.shape[1]):
+            raise ValueError(f"{name} has {array.shape[1]} columns, for {n_classes} classes")
         array = array.argmax(axis=1)
     if array.ndim != 1:
         raise ValueError(f"{name} must be class indices or rows with one 1, got shape "
