@@ -33,11 +33,11 @@ from fastbp.kernels.tile import (
     SCALE,
     TILE_ROWS,
     TILE_VECTORS,
-    UNROLL,
     WRITE,
     copying_tile,
     transposing_tile,
 )
+from fastbp.kernels.tile_code import UNROLL
 from fastbp.kernels.transpose import transpose
 from fastbp.kernels.vectors import SHAPES, VECTOR_BYTES, host_isa, pad, row_length
 
