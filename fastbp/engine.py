@@ -1,11 +1,11 @@
 """The compiled training step, in two phases over the op table.
 
-Rows (see ``rows``): one thread takes a block of rows all the way. Parameters (see
-``updates``): each tile of a gradient is owned by one thread. Nothing depends on the number
-of threads, so neither do bits.
+Row phase (see ``rows``): one thread takes a row block through all layers. Parameter phase
+(see ``updates``): one thread owns each tile of a gradient. The number of threads changes
+no order of summation, so the bits do not depend on it.
 
-``evaluate`` and ``run_steps`` are what each member of a team of threads runs (see
-``kernels.team``); a team of one is the serial engine, in the same code.
+Each thread of a team runs ``evaluate`` or ``run_steps`` (see ``kernels.team``); a team of
+one is the serial engine, the same code.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .updates import parameter_phase, refresh_mirrors, tile_gradient
 
 __all__ = ["ERROR", "GRADIENT", "PREDICT", "evaluate", "predict_row", "run_steps", "step_key"]
 
-#: Fields of the cursor, the engine's whole position: next step (from 0), epoch, first row
-#: of the next batch in the epoch, seed, whether to shuffle.
+#: Fields of the cursor, which is all of the engine's position: next step (from 0), epoch, first
+#: row of the next batch within the epoch, seed, whether to shuffle.
 STEP, EPOCH, POSITION, SEED, SHUFFLE = 0, 1, 2, 3, 4
-#: Fields of a watch on the loss of epochs, loss = error * SHARE / TOTAL: epochs in a row that
-#: did not fall below BEST by TOLERANCE, how many are too many, and whether there were.
+#: Fields of a watch on the epoch loss, error * SHARE / TOTAL: COUNT of epochs in a row that did
+#: not get below BEST by TOLERANCE, the MOST that are allowed, and whether there were ENOUGH.
 TOTAL, SHARE, BEST, TOLERANCE, COUNT, MOST, ENOUGH = 0, 1, 2, 3, 4, 5, 6
 
 
 @kernel
 def step_key(seed, step):
-    """What random parts of step ``step`` (from 0) derive from; never 0."""
+    """Key from which the random parts of step ``step`` (from 0) are derived; never 0."""
     return mix(np.uint64(seed) ^ mix(~np.uint64(step))) | np.uint64(1)
 
 
@@ -47,7 +47,7 @@ def predict_row(ops, params, ws, X, Y):
     row, given = ws[ops[0]["x"]:], X[0]
     for i in range(given.size):
         row[i] = given[i]
-        total += given[i] - given[i]  # 0, or NaN for good
+        total += given[i] - given[i]  # NaN, and stays so, if an element is not finite
     now = np.uint64(0), np.uint64(0)
     for k in range(ops.size):
         op = ops[k]
@@ -70,7 +70,7 @@ def total_error(head, ws, rows):
 
 @kernel
 def batch_weight(weights, source):
-    """Sum of the weights of the rows ``source``: their number where none are given."""
+    """Sum of the weights of the rows ``source``; their number if there are no weights."""
     if weights.size == 0:
         return float(source.size)
     total = 0.0
@@ -84,7 +84,7 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
              labels, weights, source, scale):
     """One batch, the rows ``source`` of X, without update; returns its error.
 
-    ``mode`` PREDICT leaves outputs in the workspace, GRADIENT gradients in ``grads``.
+    ``mode`` PREDICT leaves the outputs in the workspace, GRADIENT the gradients in ``grads``.
     """
     if not assemble(sync, size):
         if worker > 0:
@@ -118,7 +118,7 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
 
 @kernel(cold=True)
 def look(watch, error):
-    """Whether the loss falls no more, after an epoch of this error."""
+    """Update ``watch`` after an epoch with this error: has the loss stopped falling?"""
     loss = error / watch[TOTAL] * watch[SHARE]
     watch[COUNT] = watch[COUNT] + 1 if loss > watch[BEST] - watch[TOLERANCE] else 0
     if loss < watch[BEST]:
@@ -132,13 +132,13 @@ def run_steps(worker, size, sync, passes, tables, heads, tasks, moves, home, hom
               batch, mean, optimizer, rates, hyper, rules, sums, norms, watch, cursor, errors):
     """One training step for each row of ``rates``, from where ``cursor`` stands.
 
-    ``order`` has the rows of one epoch, for all, or of each epoch of the call. ``errors[0]``
-    gathers the error times weight of the epoch under way; an epoch that ends moves on to the
-    next place. A ``watch``, where there is one, may end the call with an epoch. The cursor is
-    left at the next step. ``ahead`` says whether rows are asked for before they are read.
-    Subnormal numbers are 0 meanwhile. With ``moves``, parameters and what lies as they do come
-    from ``home`` and go back there; without, they are the same arrays. Of several copies each
-    thread updates its own (see ``panels``): ``tables`` has ops for each, ``heads`` two by turns.
+    ``order`` has the row numbers of one epoch, used in every epoch, or of each epoch of the call.
+    ``errors[0]`` sums up the current epoch's error (times weight if ``mean``), and ``errors[k]``
+    that of the k-th epoch after it. A non-empty ``watch`` may end the call after an epoch. The
+    cursor is left at the next step. ``ahead``: whether to prefetch rows. Subnormal numbers are
+    treated as 0. With ``moves``, the parameters and all that has their layout are copied in from
+    ``home`` and back at the end; without, both are the same arrays. With several copies each
+    thread updates its own (see ``panels``): ``tables`` has ops for each, ``heads`` two in turn.
     """
     if not assemble(sync, size):
         if worker > 0:
@@ -175,7 +175,7 @@ def run_steps(worker, size, sync, passes, tables, heads, tasks, moves, home, hom
         coming = span(order, at, at)
         if ahead:
             coming = span(order, at, min(at + rows + batch, order.size))
-            if worker == 0:  # nobody reads it before the next meeting
+            if worker == 0:  # not read before the next barrier
                 ops[0]["coming"] = rows if coming.size >= 2 * rows else ZERO
         weight = batch_weight(weights, source)
         scale = (1.0 / weight if weight > 0 else 0.0) if mean else 1.0
@@ -189,10 +189,10 @@ def run_steps(worker, size, sync, passes, tables, heads, tasks, moves, home, hom
                                      source, weight, shards, optimizer, rates[s], hyper, rules,
                                      sums, norms)
         error = total_error(head, ws, rows) if worker == 0 else 0.0
-        if copies == 1:  # else each has met itself alone
+        if copies == 1:  # else each thread ran that phase alone, without claims or barriers
             base, meeting = after, met + 1
             barrier(sync, size, meeting)
-        if worker == 0:  # nobody writes sums before worker 0 has come to the next meeting
+        if worker == 0:  # sums are not written again before worker 0 reaches the next barrier
             if rules[0]["l1"] + rules[0]["l2"] > 0:
                 for i in range(sums.shape[0]):
                     error += sums[i, 0]

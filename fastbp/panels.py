@@ -1,21 +1,21 @@
-"""Parameters as the threads of a team own them: a thread's columns of a layer each, or all.
+"""Layouts of the parameters for a team: each thread has its columns of a layer, or a copy of all.
 
-A row of W' has the columns of all threads side by side. Where each thread reads and corrects its
-own, the hardware, which fetches what lies ahead, goes on taking cache lines that another core
-writes: the weights change cores in every step, though no thread asks for more than its part. So
-while a team trains, each thread's columns lie in one piece:
+A row of W' holds the columns of all threads side by side. If each thread reads and updates its own
+columns there, the hardware prefetcher still runs on into cache lines that another core writes: the
+weights move between cores in every step, though no thread asks for more than its part. So while a
+team trains, each thread's columns of a weight are contiguous, in a panel:
 
     w[i, j]   from   param + i ld + j   to   param + (j / width) panel + i ld_param + j % width
 
-Optimizer state, averages, and gradients that are needed as a whole lie as parameters do. All but
-gradients are carried over at the start of a call of the engine and back at its end, by the thread
-that owns them; what a number is does not depend on where it lies.
+Optimizer state, averages, and gradients that are needed as a whole have the layout of the
+parameters. All but the gradients are copied in at the start of an engine call and back at its end,
+by the thread that owns them; no value depends on the layout.
 
-Of few parameters under shards each thread has a copy, of all that lies as they do and of mirrors,
-and takes every update itself. Gradients of shards are then all that changes hands in a step, and
-threads meet once in it: none reads weights that another core has just written, or waits for them.
-While one still reads those gradients the next step may begin in another: they, and errors of rows,
-have two places by turns.
+With few parameters and shards, each thread has a copy of the parameters, of everything in their
+layout and of the mirrors, and does every update itself. Only the shards' gradients then pass
+between cores in a step, with one barrier: no thread reads weights that another core has just
+written, or waits for them. One thread may begin the next step while another still reads those
+gradients, so they and the row errors are double buffered.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ from .kernels.copy import copy_row
 from .kernels.split import STRETCH
 from .kernels.vectors import VECTOR_BYTES, pad, row_length
 
-#: A block of parameters, ``rows`` of ``columns``: from ``home`` on in rows of ``ld_home`` as the
-#: network has it, from ``own`` on in rows of ``ld_own`` as thread ``owner`` does; EACH does.
+#: A block of ``rows`` x ``columns`` parameters: at offset ``home`` with stride ``ld_home`` in the
+#: network's layout, at ``own`` with stride ``ld_own`` in that of thread ``owner``, or of every
+#: thread where that is EACH.
 MOVE = np.dtype([(name, np.int64) for name in (
     "home", "own", "rows", "columns", "ld_home", "ld_own", "owner")])
 EACH = -1
 
 
 def panel_width(n_out: int, dtype: np.dtype[Any], n_threads: int, square: bool = False) -> int:
-    """Columns of a panel where each of ``n_threads`` has one; 0 where they cannot be cut so.
+    """Columns of a panel if each of ``n_threads`` has one; 0 if the columns cannot be cut so.
 
-    Whole vectors, two at least, as narrower products are slow, or whole stretches of terms where
-    these are multiplied on matrix tiles (``square``); and where that is a seventh more than an
-    even share of all vectors, at most.
+    A panel has whole vectors, at least two, as narrower products are slow; with ``square`` (matrix
+    tiles) it has whole stretches of terms. It may be at most a seventh wider than an even share of
+    the columns, padded to vectors.
     """
     lanes, columns = VECTOR_BYTES // dtype.itemsize, pad(n_out, dtype)
     step = STRETCH if square else lanes
@@ -55,14 +56,14 @@ def panel_width(n_out: int, dtype: np.dtype[Any], n_threads: int, square: bool =
 
 def cut_parameters(ops: Array, offsets: Array, sizes: Array,
                    dtype: np.dtype[Any]) -> tuple[Array, int]:
-    """Move the parameters of ``ops`` to where threads own them.
+    """Give the parameters of ``ops`` the layout in which threads own them.
 
     Parameters
     ----------
     ops : ndarray
-        Those with ``width`` are cut; ``param``, ``panel`` and ``ld_param`` are set.
+        Those with ``width`` are cut in panels; ``param``, ``panel`` and ``ld_param`` are set.
     offsets, sizes : ndarray
-        Places and lengths of the parameters of each op in the network.
+        Offset and length of each op's parameters in the network's layout.
     dtype : dtype
 
     Returns
@@ -70,7 +71,7 @@ def cut_parameters(ops: Array, offsets: Array, sizes: Array,
     moves : ndarray
         For ``carry``.
     size : int
-        Length of all parameters, as threads own them.
+        Length of all parameters in the new layout.
     """
     moves, at = [], 0
     for op, home, size in zip(ops, offsets, sizes, strict=True):
@@ -92,20 +93,20 @@ def cut_parameters(ops: Array, offsets: Array, sizes: Array,
 
 def copy_parameters(ops: Array, head: Array, n_threads: int, n_params: int,
                     take: Callable[[int], int]) -> tuple[tuple[Array, Array], Array]:
-    """Give each thread all parameters.
+    """Give each thread a copy of all parameters.
 
     Parameters
     ----------
     ops, head : ndarray
     n_threads, n_params : int
     take : callable
-        Gives the place of so many elements more in the workspace.
+        Reserves a number of elements in the workspace and returns their offset.
 
     Returns
     -------
     tables : tuple of ndarray
-        Ops of each thread, with its own mirrors, one after the other; heads of even and of odd
-        steps.
+        Op tables of all threads, one after the other, each with its own mirrors; the two heads,
+        for even and for odd steps.
     moves : ndarray
         For ``carry``.
     """
@@ -120,15 +121,15 @@ def copy_parameters(ops: Array, head: Array, n_threads: int, n_params: int,
 
 @kernel(inline=True)
 def part_of(array, own, copies):
-    """Copy number ``own`` of those in ``array``."""
+    """Copy number ``own`` of the ``copies`` in ``array``."""
     n = array.size // copies
     return span(array, own * n, (own + 1) * n)
 
 
 @kernel(cold=True)
 def carry(worker, size, moves, home, n_home, own, n_own, back):
-    """Carry what lies as parameters do, once or several times over, to the threads, or home where
-    ``back`` is not 0: each its own part."""
+    """Copy one or several arrays in the parameters' layout from ``home`` to the threads' layout,
+    or back if ``back`` is not 0; each thread copies its own part."""
     for k in range(home.size // n_home if moves.size > 0 else 0):
         for i in range(moves.size):
             move = moves[i]

@@ -1,9 +1,9 @@
-"""The row phase of the engine: blocks of rows, forward, loss, and backward.
+"""The row phase of the engine: forward, loss, and backward by row blocks.
 
-One thread takes a block of rows all the way: no barrier inside, the block stays in its
-cache. Layers that couple the rows of a batch (batch norm) cut the way into passes; between
-two of them the threads meet and share out what is gathered over all rows. So do layers where few
-rows are left for each thread (see ``layers.wide``, ``panels``): they are shared out by columns.
+One thread takes a row block through all layers: no barrier inside, the block stays in its
+cache. Layers that couple the rows of a batch (batch norm) cut this way into passes; between two
+passes the team meets at a barrier and divides the work over all rows by columns. Where few rows
+are left for each thread, wide layers are divided by columns too (see ``layers.wide``, ``panels``).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from .table import (
     call_loss,
 )
 
-#: What the row phase does: forward through every op, forward to the loss, or there and back.
+#: What the row phase does: forward through every op, forward to the loss, or forward and back.
 PREDICT, ERROR, GRADIENT = ZERO, ONE, TWO
-#: Columns that one thread takes at a time in a layer that couples rows, a panel of a product; and
-#: the least, where a team would find too few shares.
+#: Columns of a share in a layer that couples rows; and the fewest of one in a layer divided by
+#: columns, where wider shares would be too few for the team.
 _COLUMNS, _LEAST = 64, 16
-#: Bytes of a row of X from which the machine itself asks for the rest.
+#: Bytes of a row of X from which the hardware prefetcher fetches the rest of the row by itself.
 _LONG = 512
-#: What a batch is made from: addresses, and how many labels and weights there are.
+#: Fields of ``given``, the data of a batch: addresses, and the numbers of labels and of weights.
 _X, _T, _LABELS, _N_LABELS, _WEIGHTS, _N_WEIGHTS = range(6)
 
 
 @kernel
 def load_rows(h, op, ws, at, source, X):
-    """Rows ``source`` of X as the first op's input, from row ``at`` on."""
+    """Copy the rows ``source`` of X into the first op's input, from row ``at`` on."""
     m, ld = h["n_features"], h["ld_features"]
     x0 = op["x"] + at * ld
     for r in range(source.size):
@@ -47,7 +47,8 @@ def load_rows(h, op, ws, at, source, X):
 
 @kernel
 def load_targets(h, ws, at, source, given, scale):
-    """Targets of ``source`` as rows of numbers from row ``at`` on, and their weight."""
+    """Write the targets of the rows ``source`` (labels one-hot) and their weights into the
+    workspace, from row ``at`` on."""
     n, ld, zero = h["n"], h["ld"], ws.dtype.type(0)
     T, weights = array_at(given[_T], zero), array_at(given[_WEIGHTS], zero)
     labels = array_at(given[_LABELS], ONE)
@@ -63,7 +64,8 @@ def load_targets(h, ws, at, source, given, scale):
 
 @kernel
 def ask_rows(h, zero, given, later, asked, count):
-    """Ask for ``count`` more of the rows ``later``; how many of them are ``asked`` for then."""
+    """Prefetch ``count`` more of the rows ``later``, of which ``asked`` have been; returns the new
+    ``asked``. Long rows of X are left to the hardware."""
     m, n = h["n_features"], h["n"]
     X, T = array_at(given[_X], zero), array_at(given[_T], zero)
     labels = array_at(given[_LABELS], ONE)
@@ -79,14 +81,14 @@ def ask_rows(h, zero, given, later, asked, count):
 
 @kernel(inline=True)
 def rows_of(ws, at, ld, lo, hi):
-    """Rows ``lo`` to ``hi`` of what lies from ``at`` on in rows of ``ld``."""
+    """Rows ``lo`` to ``hi`` of the matrix at offset ``at`` with stride ``ld``."""
     return span(ws, at + lo * ld, at + hi * ld)
 
 
 @kernel
 def forward(op, now, params, ws, lo, hi):
     """One op for the rows ``lo`` to ``hi`` of the workspace."""
-    if op["forward"] == 0:  # the op before has done it
+    if op["forward"] == 0:  # done already: by the op below, or as rows were loaded
         return
     x, y = rows_of(ws, op["x"], op["ld_in"], lo, hi), rows_of(ws, op["y"], op["ld_out"], lo, hi)
     if op["in_place"] != 0 and op["x"] != op["y"]:
@@ -110,11 +112,11 @@ def backward(op, now, params, ws, lo, hi):
 def pass_block(mode, part, now, ops, h, params, ws, given, rows, first, last, coming, after, until,
                at, scale):
     """One pass over the rows ``first`` to ``last`` of the batch, in the workspace from row ``at``
-    on; meanwhile those that are ``coming``, from ``after`` to ``until``, are asked for.
+    on; meanwhile rows ``after`` to ``until`` of ``coming`` are prefetched.
 
-    ``rows`` and ``coming`` are addresses, as most of ``given``: arrays would be seven words or
-    nine each, on the stack, and where these came to lie 2 KiB from where they were copied from, a
-    step of a tiny network took two fifths longer (Zen 4).
+    ``rows`` and ``coming`` are addresses, as is most of ``given``: as arrays they would be seven
+    or nine words each on the stack, and where these were 2 KiB from the place they were copied
+    from, a step of a tiny network took two fifths longer (Zen 4).
     """
     source, later = (span(array_at(rows, ONE), first, last),
                      span(array_at(coming, ONE), after, until))
@@ -151,7 +153,7 @@ def pass_block(mode, part, now, ops, h, params, ws, given, rows, first, last, co
 
 @kernel
 def block_gradients(ops, head, now, params, ws, at, rows, partial, mode):
-    """What a block of rows gives to the gradients of its shard: WRITE the first, ADD others."""
+    """Gradients of a row block into those of its shard: ``mode`` WRITE for the first, then ADD."""
     for k in range(head[0]["n_train"]):
         op = ops[k]
         if op["n_rows"] > 0:
@@ -164,7 +166,7 @@ def block_gradients(ops, head, now, params, ws, at, rows, partial, mode):
 
 @kernel
 def gather(worker, size, sync, base, part, now, ops, params, ws, X, source):
-    """What a layer does with all rows of the batch at once, shared out by columns."""
+    """What a layer does with all rows of the batch at once, divided among the team by columns."""
     back = part["back"] >= 0
     op = ops[part["back"] if back else part["couple"]]
     columns = op["n_in"] if back and op["by_columns"] != 0 else op["n_out"]
@@ -177,7 +179,7 @@ def gather(worker, size, sync, base, part, now, ops, params, ws, X, source):
     share, turn = claim(worker, size, sync, base, shares, ZERO)
     while share < shares:
         left, right = share * width, min((share + 1) * width, columns)
-        if op["first"] != 0:  # never on the way back: nobody asks for the gradient of X
+        if op["first"] != 0:  # never in backward: the gradient of X is not needed
             call_first(op["first"], (op, params, ws, address_of(X), address_of(source),
                                      source.size, ZERO, left, right))
         else:
@@ -193,23 +195,23 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
                ws, X, T, labels, weights, source, coming, scale):
     """The row phase of a batch, share by share as they are claimed.
 
-    ``coming`` are its rows ``source`` and those of the next, where they are to be asked for, else
-    none.
+    ``coming`` has the rows ``source`` and those of the next batch if they are to be prefetched,
+    else nothing.
 
-    Without ``shards`` whose gradients are kept a share is a block with a place of its own in the
-    workspace. A shard is some blocks, one after the other in the place of the thread, which leave
-    the sum of their gradients: nothing of a block outlives the cache. Returns where claims and
-    meetings stand.
+    If ``shards`` is 0 (no shard gradients to keep), a share is a row block with its own rows of
+    the workspace. Else it is a shard: its blocks go through the thread's part of the workspace one
+    after the other and leave the sum of their gradients, so that no block has to leave the cache.
+    Returns the counts of claims and of barriers (``base``, ``meeting``).
     """
     h, rows, n = head[0], source.size, params.size
-    # Places as far apart as they can be: what one core fetches ahead, beyond the end of its own,
+    # Threads' parts as far apart as possible: what one core prefetches beyond the end of its part,
     # another has to get back before it writes (a third of the time where cores share no cache).
     block, apart = h["row_block"], h["capacity"] // size
     given = (address_of(X), address_of(T), address_of(labels), labels.size, address_of(weights),
              weights.size)
     height = block if shards == 0 else (rows + shards - 1) // shards
     shares = (rows + height - 1) // height if shards == 0 else shards
-    begin, end = ZERO, rows  # of what is the thread's own
+    begin, end = ZERO, rows  # the thread's own run of rows
     if size > 1 and coming.size > 0:
         run = (shares + size - 1) // size * height
         begin, end = worker * run, (worker + 1) * run
@@ -229,7 +231,7 @@ def share_rows(worker, size, sync, base, meeting, mode, shards, key, passes, ops
             how = WRITE
             while lo < last:
                 hi = min(lo + block, last)
-                # Of this batch, or what the thread will begin the next with.
+                # Prefetch the next block of this batch, or the thread's first one of the next.
                 after = min(hi if hi < rows and hi != end else rows + begin, coming.size)
                 until = min(after + block, coming.size) if part["load"] != 0 else after
                 at = lo if shards == 0 else worker * apart

@@ -1,4 +1,4 @@
-"""What a step does beside the update: penalties, clips, largest norms, moving average.
+"""What a step does beside the update: penalties, gradient clipping, max norm, moving average.
 
     E + l1 sum|w| + l2/2 sum w^2     over the weights of dense layers, biases left out
     g <- min(max(g, -c), c)          clip_value
@@ -6,8 +6,8 @@
     w_j <- w_j c / |w_j|             max_norm: the weights into a unit, after the update
     a <- d a + (1 - d) p             average: d the decay
 
-Here are the arguments, the kernels of what few runs ask for, which the engine calls by address
-(``updates``), and the same in NumPy for the textbook loop.
+Here are the arguments, the kernels of the rules that few runs use, which the engine calls by
+address (``updates``), and the same in NumPy for the textbook loop.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @kernel
 def rule_out(p, g, decayed, l1, l2, clip_value):
-    """Gradients of penalties on p, if it is ``decayed``, then the clip of g."""
+    """Add the gradients of the penalties on p, if it is ``decayed``, then clip g by value."""
     zero = p.dtype.type(0)
     if decayed and l2 != 0:
         b = p.dtype.type(l2)
@@ -52,10 +52,11 @@ def rule_out(p, g, decayed, l1, l2, clip_value):
 
 @kernel
 def rule_block(p, ld, g, step, rows, columns, run, decayed, rule, share, sums, to):
-    """What the rules do to the gradient g of so many rows and columns of p, the first ``decayed``
-    rows penalised by a ``share``; for each vector's columns (penalty, sum of g^2) to sums[to:].
+    """The rules for the gradient g of ``rows`` x ``columns`` parameters p: the first ``decayed``
+    rows are penalised, times ``share``. Writes (penalty, sum of g^2) for each vector of columns to
+    sums[to:].
 
-    With ``run`` rows follow each other and are taken as one, what pads them included.
+    With ``run`` the rows are contiguous and are treated as one, padding included.
     """
     l1, l2, lanes = rule["l1"] * share, rule["l2"] * share, VECTOR_BYTES // p.itemsize
     length, count = columns, rows
@@ -66,7 +67,7 @@ def rule_block(p, ld, g, step, rows, columns, run, decayed, rule, share, sums, t
                  i < decayed, l1, l2, rule["clip_value"])
     for j in range(0, columns, lanes):
         n = min(lanes, columns - j)
-        if decayed > 0 and (rule["l1"] != 0 or rule["l2"] != 0):  # a share of 0 says so, too
+        if decayed > 0 and (rule["l1"] != 0 or rule["l2"] != 0):  # writes 0 if share is 0
             size, square = block_magnitudes(span(p, j, p.size), decayed, ld, n)
             sums[to, 0] = l1 * size + 0.5 * l2 * square
         if rule["clip_norm"] > 0:
@@ -76,7 +77,7 @@ def rule_block(p, ld, g, step, rows, columns, run, decayed, rule, share, sums, t
 
 @kernel
 def limit_norms(op, task, params, ws, most, norms):
-    """Scale each unit of a tile's columns down to weights of norm ``most`` at most."""
+    """Scale down the weights of each unit (column) of a tile whose norm is above ``most``."""
     ld, left = op["ld_param"], place(op, ZERO, task["left"])
     norms = norms[task["left"]:task["right"]]
     for j in range(norms.size):
@@ -102,7 +103,7 @@ def limit_norms(op, task, params, ws, most, norms):
 
 @dataclass(frozen=True)
 class Rules:
-    """Figures of the rules; 0 where one is off.
+    """Settings of the rules; 0 where one is off.
 
     Parameters
     ----------
@@ -143,14 +144,15 @@ class Rules:
         return not (self.l1 or self.l2 or self.clip_value or self.clip_norm or self.weight_decay)
 
     def row(self) -> Array:
-        """As the engine takes them; ``plain``, ``apart`` and kernels are for the run to say."""
+        """The rules as the engine takes them; ``plain``, ``apart`` and the kernels' addresses are
+        set by the run."""
         row = np.zeros(1, RULES)
         for field in fields(self):
             row[field.name] = getattr(self, field.name)
         return row
 
     def kernels(self, dtype: np.dtype[Any]) -> dict[str, int]:
-        """Addresses of what these rules need, by the fields of ``RULES``; 0 where they do not."""
+        """Addresses of the kernels that these rules need, by field of ``RULES``; 0 for none."""
         ruled = self.l1 or self.l2 or self.clip_value or self.clip_norm
         return {"rule": address("rule", rule_block if ruled else None, dtype),
                 "limit": address("limit", limit_norms if self.max_norm else None, dtype)}
@@ -178,7 +180,7 @@ class Rules:
         return penalty
 
     def finish(self, network: Network, average: Array) -> None:
-        """Largest norms and moving average, after the update."""
+        """Apply ``max_norm`` and the moving average, after the update."""
         if self.max_norm:
             for weight, _ in _weights(network):
                 norms = np.sqrt(np.square(weight, dtype=np.float64).sum(axis=1, keepdims=True))

@@ -1,12 +1,12 @@
 """The op table, and how the engine calls the kernels that it points to.
 
-A network is data: each row of the table names its kernels by their machine addresses. The
+A network is data: each row of the table holds the machine addresses of its kernels. The
 engine calls through them, so it is compiled once, whatever layers, losses and optimizers
 there are, and a kernel is compiled when a network first needs it. A user's own compiled
-layer or loss is one more address.
+layer or loss is just another address.
 
-Each role has one ``signature``; ``address`` compiles a kernel for it, ``call_...``
-calls from compiled code. Addresses hold for this process alone and are never saved.
+Each role has one ``signature``; ``address`` compiles a kernel for it, ``call_...`` calls it
+from compiled code. Addresses are valid in this process only and are never saved.
 """
 
 from __future__ import annotations
@@ -24,20 +24,19 @@ from numba.extending import intrinsic
 from ._convention import flatten, function_type
 from ._jit import DISABLED, entry_point, kernel
 
-#: One layer. Sizes in elements; x, y, dx, dy, mirror (W in the other layout) and extra (the
-#: layer's own) are offsets in the workspace of buffers with ``ld`` elements a row; param is
-#: an offset in the flat parameters; -1 where there is none. Of the parameters the first
-#: ``n_rows`` rows of ``ld_param`` are trained, the first ``n_decayed`` of them penalised.
-#: ``corrects``: the gradient kernel can correct the parameters itself. ``by_columns``: the
-#: couple kernels do the op's whole work, in place of ``forward`` and ``backward``, so many columns
-#: at a time, at most. With
-#: ``width`` the parameters lie in panels of so many columns, ``panel`` elements apart (see
-#: ``place``, ``panels``). With ``first`` the op reads its rows where they lie in X; x is unused.
-#: Those of the next batch lie ``coming`` places further on in the order of rows, in a step whose
-#: next one is known, else 0.
-#: ``clip`` (CLIP of ``kernels.tile``, or 0) and ``mask`` (1 or 0): the op does a rectifier's work,
-#: above it on the way there, below it on the way back; that one's kernel is 0. ``a`` and ``b`` are
-#: the layer's constants, ``index`` is its place in the network.
+#: One layer. Sizes in elements; x, y, dx, dy, mirror (transposed W) and extra (the layer's own
+#: data) are offsets of buffers in the workspace, with stride ``ld_in`` or ``ld_out``; param is
+#: an offset in the flat parameters; -1 for none. Of the parameters the first
+#: ``n_rows`` rows (stride ``ld_param``) are trained, and the first ``n_decayed`` penalised.
+#: ``corrects``: the gradient kernel can also update the parameters. ``by_columns``, if not 0: the
+#: couple kernels do the op's whole work, in place of ``forward`` and ``backward``, on at most that
+#: many columns at a time. ``width``, if not 0: the parameters are stored in panels of that many
+#: columns, ``panel`` elements apart (see ``place``, ``panels``). With ``first`` the op reads the
+#: rows of X in place; x is unused, and the row numbers of the next batch are ``coming`` places
+#: further on in the order of rows (0: not known).
+#: ``clip`` (CLIP of ``kernels.tile``, or 0) and ``mask`` (1 or 0): the op also does the forward of
+#: the rectifier (ReLU) above it, or the backward of the one below, whose own kernel address is
+#: then 0. ``a`` and ``b`` are the layer's constants, ``index`` is its place in the network.
 OP = np.dtype([(name, np.int64) for name in (
     "forward", "forward_row", "backward", "gradient", "couple_forward", "couple_backward",
     "first", "first_gradient", "product",
@@ -46,47 +45,47 @@ OP = np.dtype([(name, np.int64) for name in (
     "clip", "mask", "coming", "index")]
     + [("a", np.float64), ("b", np.float64)])
 
-#: In place of a mirror: the products are made on matrix tiles, in large shares, and need none.
+#: ``mirror`` of an op whose products run on matrix tiles (AMX), in large tasks, without a mirror.
 ON_TILES = -2
 
-#: What there is once: the loss on output x (n of ld, gradient to dx) with its constants, the
-#: workspace offsets of targets, row weights, row errors and of each thread's scratch for a
-#: gradient tile, and the sizes of blocks. ``n_train`` counts the ops under the loss; a fused
-#: last layer only runs in ``predict``. With ``shards`` the batch is cut in so many, whose
-#: gradients are summed in their order; each is kept from ``partial`` on, unless that is -1.
+#: What exists once per plan: the loss, its input x (n columns, stride ld), gradient dx and
+#: constants; the workspace offsets of targets, row weights, row errors and each thread's scratch
+#: for a gradient tile; and sizes of blocks. ``n_train`` counts the ops below the loss; a fused
+#: last layer runs in ``predict`` only. The batch is cut into ``shards`` (0: none), whose gradients
+#: are summed in order; they are kept from ``partial`` on, unless that is -1.
 HEAD = np.dtype([(name, np.int64) for name in (
     "loss", "n", "ld", "x", "dx", "target", "weight", "error", "scratch", "scratch_size",
     "n_train", "n_features", "ld_features", "capacity", "row_block", "shards", "partial")]
     + [("a", np.float64), ("b", np.float64)])
 
 #: A tile of one layer's parameters: rows ``first`` to ``last``, columns ``left`` to ``right``
-#: of op ``op``; nothing to do where that is -1. One thread at a time owns it: gradient, update,
-#: mirror. What is summed over all parameters is kept by blocks, as many rows and columns as a
-#: vector has lanes, from place ``sum`` on, rows of them ``step`` apart, and added in the order of
-#: the places: however an op is cut into tiles, the sum is the same.
+#: of op ``op``; -1 for nothing to do. One thread at a time owns it: gradient, update,
+#: mirror. Sums over all parameters are kept for each block of as many rows and columns as a
+#: vector has lanes: the tile's first at index ``sum``, rows of blocks ``step`` apart. They are
+#: added in the order of the index, so the total does not depend on how an op is cut into tiles.
 TASK = np.dtype([(name, np.int64) for name in (
     "op", "first", "last", "left", "right", "sum", "step")])
 
-#: A pass over the rows of a batch: before it the layer ``couple`` (-1: none) gathers what it
-#: needs of all rows, or is shared out by columns; ``back`` on the way back. Then rows are
-#: loaded if ``load``; then ops forward from ``first`` to ``last``, the loss if ``loss``, and
-#: backward from ``top`` down to ``bottom``.
+#: A pass over the rows of a batch. Before it, layer ``couple`` (-1: none) gathers what it needs
+#: of all rows, or is divided among the team by columns; ``back`` likewise in backward. Then rows
+#: are loaded if ``load``; then ops forward from ``first`` up to, not including, ``last``, the loss
+#: if ``loss``, and backward from ``top`` down to and including ``bottom``.
 PASS = np.dtype([(name, np.int64) for name in (
     "couple", "back", "load", "first", "last", "loss", "top", "bottom")])
 
-#: What else is done to gradients and parameters in a step; 0 where not. Penalties ``l1`` and
-#: ``l2`` (divided by the rows of the batch if ``by_rows``), gradients clipped by value and
+#: What else a step does to gradients and parameters; 0 turns a rule off. Penalties ``l1`` and
+#: ``l2`` (divided by the rows of the batch if ``by_rows``), gradient clipping by value and
 #: by global norm, weight decay (of the gradient, or of the parameters if ``decoupled``),
-#: largest norm of a unit's weights, decay of the moving average of the parameters, taken
-#: ``apart`` from their updates where those are not all that changes parameters. ``plain``: nothing
-#: is done to gradients, and the update is p - size g. ``rule`` and ``limit`` are the kernels of
-#: what is done to gradients, and to norms.
+#: largest norm of a unit's weights, decay of the moving average of the parameters; that is taken
+#: ``apart``, after all updates, where something else changes parameters too. ``plain``: gradients
+#: are left as they are, and the update is p - size g. ``rule`` and ``limit`` are the addresses of
+#: the kernels for gradients and for norms.
 RULES = np.dtype([(name, np.float64) for name in (
     "l1", "l2", "by_rows", "clip_value", "clip_norm", "weight_decay", "decoupled", "max_norm",
     "average", "apart", "plain")] + [("rule", np.int64), ("limit", np.int64)])
 
-#: What a kernel may know of the moment: (key, row), unsigned. ``key`` is 0 outside of
-#: training, else drawn from seed and step; ``row`` is the block's first row in the batch.
+#: Fields of ``now``, which kernels are given: (key, row), unsigned. ``key`` is 0 outside of
+#: training, else derived from seed and step; ``row`` is the block's first row in the batch.
 KEY, ROW = 0, 1
 
 
@@ -96,35 +95,35 @@ def _roles(element: Any) -> dict[str, tuple[Any, ...]]:
     op, head, task, rules = (numba.from_dtype(kind) for kind in (OP, HEAD, TASK, RULES))
     sums = types.Array(types.float64, 2, "C")
     return {
-        # y of rows x; y holds x already where the layer works in place
+        # y of rows x; if the layer works in place, y holds x already
         "forward": (op, now, array, array, array, array),  # params, ws, x, y
-        # dx for dy; dx holds dy already where the layer works in place
+        # dx for dy; if the layer works in place, dx holds dy already
         "backward": (op, now, array, array, array, array, array, array),
         # params, ws, x, y, dy, dx
-        # gradient of the tile of parameters first:last, left:right over all rows, to grad with
-        # ld elements a row: written, added, or added times scale (see ``kernels.tile``), the
-        # last where op["corrects"], of up to ``kernels.matmul.SCALED`` rows
+        # gradient of the parameter tile first:last, left:right over all rows, to grad with
+        # stride ld: written, added, or scaled and added (see ``kernels.tile``); the last only
+        # where op["corrects"], for up to ``kernels.matmul.SCALED`` rows
         "gradient": (op, now, array, array, array, array, n, n, n, n, n, array, n, n, element),
         # params, ws, x, dy, rows, first, last, left, right, grad, ld, mode, scale
-        # what columns left:right of all rows say, into ws[op["extra"]:]; or those columns of y
-        # or dx, where op["by_columns"]
+        # what the layer gathers over all rows from columns left:right, into ws[op["extra"]:];
+        # or those columns of y or dx, where op["by_columns"]
         "couple": (op, now, array, array, array, array, n, n, n),
         # params, ws, x, dy, rows, left, right
-        # forward of a network's first layer for so many rows of X from row ``at`` on, columns
-        # left:right, by the addresses of X and of the numbers of its rows; and its gradient
+        # forward of a network's first layer: columns left:right of y from row ``at`` on, for the
+        # rows of X (an address) numbered in source (an address); and its gradient
         "first": (op, array, array, n, n, n, n, n, n),
         # params, ws, X, source, rows, at, left, right
         "first_gradient": (op, array, n, n, n, n, n, n, n, array, n, n, element),
         # ws, X, source, rows, first, last, left, right, grad, ld, mode, scale
         # error[r] = weight[r] E_r, dx = weight[r] dE_r
         "loss": (head, array, array, array, array, array),  # x, t, weight, error, dx
-        # a matrix product, by the addresses of its operands; see ``kernels.matmul``
+        # a matrix product, operands given by address; see ``kernels.matmul``
         "product": (n, n, n, n, n, n, n, n, n, n, n, n, n, element),
         # rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
-        # one piece p of the parameters by its gradient g and state
+        # update of a piece p of the parameters by its gradient g and slots
         "update": (array, array, array, array, array, real, real, numbers),
         # p, g, slot 0, slot 1, slot 2, size, spread, hyper
-        # rules on the gradient of some rows and columns, and on the norms of a tile; see ``rules``
+        # rules for the gradient of a block, and for the norms of a tile; see ``rules``
         "rule": (array, n, array, n, n, n, types.boolean, n, rules, real, sums, n),
         # p, ld, g, step, rows, columns, run, decayed, rule, share, sums, to
         "limit": (op, task, array, array, real, numbers),
@@ -142,8 +141,8 @@ _python_kernels: list[Callable[..., Any]] = []
 
 
 def has_kernels(kind: type, field: str, *methods: str) -> bool:
-    """Whether the kernels in ``field`` do all that ``kind`` does: no user's subclass has put
-    ``methods`` of its own in their place."""
+    """Whether the kernels in ``field`` do all that ``kind`` does: no subclass overrides one of
+    ``methods`` without kernels of its own."""
     for base in kind.__mro__:
         if field in vars(base):
             return vars(base)[field] is not None
@@ -154,7 +153,7 @@ def has_kernels(kind: type, field: str, *methods: str) -> bool:
 
 @functools.cache
 def address(role: str, kernel: Any, dtype: np.dtype[Any]) -> int:
-    """Where the machine code of ``kernel`` lies, compiled for ``role``; 0 for None."""
+    """Address of the machine code of ``kernel``, compiled for ``role``; 0 for None."""
     if kernel is None:
         return 0
     if DISABLED:
@@ -195,7 +194,7 @@ def _caller(role: str) -> Any:
 
 @kernel(inline=True)
 def place(op, first, left):
-    """Where the parameters of an op from row ``first`` and column ``left`` on lie."""
+    """Offset of an op's parameter at row ``first`` and column ``left``."""
     at = op["param"] + first * op["ld_param"] + left
     if op["width"] > 0:
         panel = left // op["width"]

@@ -1,4 +1,4 @@
-"""Who updates which parameters: tiles of about equal work, and a team's shares of them."""
+"""Which thread updates which parameters: tasks (tiles) of about equal work, one run a thread."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .table import ON_TILES, TASK
 
 #: Rows of a tile are a multiple of this.
 _ROWS_STEP = 8
-#: Largest tile: what stays in the L2 cache beside its operands; and one of operands that are
-#: packed, which pays the more for the more rows, whole strips of them, or laid out for matrix
-#: tiles, both of them, X anew for each tile beside another. Bytes.
+#: Largest tile, in bytes: one that stays in the L2 cache beside its operands; one of packed
+#: operands (whole strips of rows: packing pays more, the more rows share it); and one on matrix
+#: tiles (AMX), for which both operands are packed, X again for each tile side by side.
 _TILE_BYTES, _PACKED_TILE_BYTES, _SQUARE_TILE_BYTES = 128 * 1024, 288 * 1024, 1024 * 1024
-#: Shares a thread, at least: so that none waits long for the rest.
+#: Tasks a thread, at least, so that no thread waits long for the others.
 _SHARES = 3
 
 
 def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
                      n_threads: int) -> Array:
-    """Cut the parameters of ``ops``, by number ``index``, into tasks of about equal work, in
-    cache-size tiles."""
+    """Cut the parameters of ``ops``, which have the numbers ``index``, into tasks of about equal
+    work: tiles that fit in the cache."""
     columns, lanes = TASK_ROW // dtype.itemsize, VECTOR_BYTES // dtype.itemsize
-    step = math.lcm(_ROWS_STEP, lanes)  # whole vectors of a mirror, whole blocks of a sum
+    step = math.lcm(_ROWS_STEP, lanes)  # whole vectors of a mirror, whole blocks of TASK's sums
     whole = math.lcm(TILE_ROWS[-1], step)
     fair = int((ops["n_rows"] * ops["n_out"]).sum()) // (_SHARES * n_threads) if (
         n_threads > 1) else 0
@@ -54,9 +54,9 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
             height = most // (pad(width, dtype) * dtype.itemsize)
             if fair:
                 height = min(height, max(fair // width, step))
-            # Where a tile is not whole ones of those of the products, these compute surplus rows.
+            # Not a multiple of the products' own tiles: these would compute surplus rows.
             height = (height + unit // 2) // unit * unit or max(height // step, 1) * step
-            # A few rows left over, the bias at least, go with the tile before.
+            # A short remainder, at least the bias row, joins the tile before it.
             starts = range(0, max(m - max(height // 4, 1), 1), height)
             (tasks[owner] if panel else free).extend(
                 (k, i, m if i == starts[-1] else i + height, j, min(j + width, end),
@@ -69,8 +69,8 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
 
 
 def _by_owner(tasks: list[list[tuple[int, ...]]], free: list[tuple[int, ...]]) -> Array:
-    """Tasks in runs of one length, one for each thread (see ``claim``): its own, and what has no
-    owner where there is least to do; op -1 where a run is full."""
+    """Tasks in runs of equal length, one run a thread (see ``claim``): its own tasks, and those
+    without an owner wherever there is least to do. Shorter runs are padded with op -1."""
     def size(task: tuple[int, ...]) -> int:
         return (task[2] - task[1]) * (task[4] - task[3])
 

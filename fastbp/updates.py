@@ -1,9 +1,9 @@
 """The parameter phase of the engine: gradient, rules, update, tile by tile.
 
 Each tile of a gradient is owned by one thread, summed over the whole batch in the order of
-the rows, shard by shard where there are some, and used for the update while it is hot: plain
-descent corrects dense layers as the sums leave the registers (``correct_tile``). Only a clip by
-the global norm needs all gradients first: then they are written out, and a second round updates.
+the rows, or shard by shard, and used for the update while it is in the cache: plain descent
+updates dense layers as the sums leave the registers (``correct_tile``). Only clipping by the
+global norm needs all gradients first: then they are written out, and a second round updates.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .table import (
 
 @kernel
 def refresh_mirror(op, first, last, left, right, params, ws):
-    """Copy a tile of W into the other layout, where there is one."""
+    """Copy a tile of W into its mirror, if there is one."""
     if op["mirror"] >= 0:
         ld = op["ld_out"]
         transpose(last - first, right - left,
@@ -48,11 +48,11 @@ def refresh_mirrors(ops, head, params, ws):
 
 @kernel
 def sum_shards(op, task, head, ws, n, shards, grad, step):
-    """Gradient of one tile, summed over so many shards in their order."""
+    """Gradient of one tile, summed over the first ``shards`` shards in order."""
     h, ld, columns = head[0], op["ld_out"], task["right"] - task["left"]
     at, count = h["partial"] + op["param"] + task["first"] * ld + task["left"], (
         task["last"] - task["first"])
-    if columns == op["n_out"]:  # rows follow each other: one run
+    if columns == op["n_out"]:  # rows are contiguous: one run
         columns, count = count * ld, ONE
     for i in range(count):
         row = span(grad, i * step, i * step + columns)
@@ -64,8 +64,8 @@ def sum_shards(op, task, head, ws, n, shards, grad, step):
 
 @kernel
 def own_gradient(op, task, now, params, ws, X, source, lo, hi, grad, ld, mode, scale):
-    """Gradient of one tile over the rows ``lo`` to ``hi`` of the batch, where ``mode`` says: over
-    all of them where X is read in place, which plans with shards do not."""
+    """Gradient of one tile over the rows ``lo`` to ``hi`` of the batch, stored as ``mode`` says.
+    Where X is read in place it is over all rows: plans with shards never do that."""
     if op["first_gradient"] != 0:
         call_first_gradient(op["first_gradient"], (
             op, ws, address_of(X), address_of(source), source.size, task["first"], task["last"],
@@ -79,8 +79,8 @@ def own_gradient(op, task, now, params, ws, X, source, lo, hi, grad, ld, mode, s
 
 @kernel
 def tile_gradient(op, task, now, head, params, ws, X, source, shards, grad, ld):
-    """Gradient of one tile over all rows; those of ``grad`` are ``ld`` apart. With ``shards`` it
-    is the sum of theirs, whether those are kept or not."""
+    """Gradient of one tile over all rows, into ``grad`` with stride ``ld``. With ``shards`` it is
+    the sum of the shards' gradients, whether those are kept or not."""
     rows, lo, mode = source.size, ZERO, WRITE
     height = (rows + shards - 1) // shards if shards > 0 else rows
     if shards > 0 and head[0]["partial"] >= 0:
@@ -95,16 +95,15 @@ def tile_gradient(op, task, now, head, params, ws, X, source, shards, grad, ld):
 
 @kernel(inline=True)
 def gradient_of(at, worker, head, grads, ws, whole):
-    """Where the gradient of a tile goes: from ``at`` on in all if that is needed as a whole
-    before the first update, else into the scratch of the thread."""
+    """Where the gradient of a tile goes: to ``grads`` from ``at`` on if the ``whole`` gradient is
+    needed before the first update, else to the thread's scratch."""
     place = head[0]["scratch"] + worker * head[0]["scratch_size"]
     return span(grads, at, grads.size) if whole else span(ws, place, ws.size)
 
 
 @kernel(inline=True)
 def gradient_step(op, columns, whole, itemsize):
-    """Elements from row to row of the gradient of a tile: whole vectors, which the products
-    write."""
+    """Stride of the gradient of a tile, in elements: whole vectors, as products write these."""
     lanes = VECTOR_BYTES // itemsize
     return op["ld_param"] if whole or columns == op["n_out"] else (
         (columns + lanes - 1) // lanes * lanes)
@@ -112,9 +111,9 @@ def gradient_step(op, columns, whole, itemsize):
 
 @kernel
 def correct_tile(op, task, now, params, ws, X, source, rate):
-    """Gradient and plain update of a tile in one: its gradient is never written to memory.
+    """Gradient and plain update of a tile in one: the gradient is never written to memory.
 
-    The bits are those of both by themselves, on hosts that multiply and add in one.
+    The bits are those of the two done separately, on hosts with fused multiply-add (FMA).
     """
     ld, at = op["ld_param"], place(op, task["first"], task["left"])
     own_gradient(op, task, now, params, ws, X, source, ZERO, source.size,
@@ -139,8 +138,8 @@ def decay(p, g, rate, weight_decay, decoupled):
 @kernel
 def update_block(params, at, ld, g, step, rows, columns, run, slots, optimizer, rates, hyper, rule,
                  shrink):
-    """Update of so many rows and columns of the parameters, from ``at`` on, by their gradient;
-    with ``run`` as one row, as ``rule_block`` takes them."""
+    """Update of ``rows`` x ``columns`` parameters, from ``at`` on, by their gradient ``g``; with
+    ``run`` they are one row, as in ``rule_block``."""
     n = params.size
     if run:
         columns, rows = columns + (rows - 1) * ld, ONE
@@ -161,9 +160,9 @@ def update_block(params, at, ld, g, step, rows, columns, run, slots, optimizer, 
 @kernel
 def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimizer, rates, hyper,
                 rules, sums, shrink, prepares, updates):
-    """Rules on the gradient of a tile, where this ``prepares``, then its update and mirror, where
-    it ``updates``: if there is more to do than that, in blocks of a few rows, which stay in the
-    L1 cache meanwhile."""
+    """Rules for the gradient of a tile, if this ``prepares``, then its update and mirror, if it
+    ``updates``. If there is more to do than the update, it goes in blocks of a few rows, which
+    stay in the L1 cache meanwhile."""
     rule, count, columns = rules[0], task["last"] - task["first"], task["right"] - task["left"]
     ld, at = op["ld_param"], place(op, task["first"], task["left"])
     run, whole = columns == op["n_out"] or columns == ld, rule["clip_norm"] > 0
@@ -192,7 +191,7 @@ def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimi
 
 @kernel(cold=True)
 def average_tile(op, task, params, average, fresh):
-    """Move the average of a tile's parameters by a share ``fresh`` of the way to them."""
+    """Move the average of a tile's parameters towards them by the fraction ``fresh``."""
     ld, at = op["ld_param"], place(op, task["first"], task["left"])
     rows, columns = task["last"] - task["first"], task["right"] - task["left"]
     if columns == op["n_out"] or columns == ld:  # as one row
@@ -207,7 +206,7 @@ def average_tile(op, task, params, average, fresh):
 @kernel(inline=True)
 def after_update(worker, size, sync, base, meeting, ops, tasks, params, average, ws, rules,
                  norms):
-    """What needs all of a step's updates: largest norms, an average ``apart`` from them."""
+    """Rules that need all of a step's updates first: max_norm, and an average ``apart``."""
     rule = rules[0]
     if rule["max_norm"] > 0:
         barrier(sync, size, meeting + 1)
@@ -238,9 +237,9 @@ def after_update(worker, size, sync, base, meeting, ops, tasks, params, average,
 def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, params, grads,
                     slots, average, ws, X, source, weight, shards, optimizer, rates, hyper, rules,
                     sums, norms):
-    """Update every tile; returns where claims and meetings stand."""
+    """Update every tile; returns the counts of claims and of barriers (``base``, ``meeting``)."""
     most, shrink = rules[0]["clip_norm"], 1.0
-    # Sums of more rows are cut, and their first piece would be added before the rest is known.
+    # Sums over more rows are made in pieces: the first would be added before the rest is known.
     plain = rules[0]["plain"] != 0 and shards == 0 and source.size <= SCALED
     averages, fresh = rules[0]["average"] > 0 and rules[0]["apart"] == 0, (
         params.dtype.type(1 - rules[0]["average"]))

@@ -1,4 +1,4 @@
-"""The way of a batch through the ops: where it is cut, and what ops do in place of others."""
+"""The way of a batch through the ops: its passes, and ops that do the work of rectifiers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .table import PASS
 
 
 def rectify(layers: Sequence[Layer], ops: Array, n_train: int, dtype: np.dtype[Any]) -> None:
-    """Let products do what rectifiers would, as sums leave their registers."""
+    """Fuse rectifiers (ReLU) into adjacent products, which apply them as sums leave registers."""
     def kernels(k: int) -> Kernels:
         found = layers[k].kernels_for(dtype, int(ops[k]["n_in"]), int(ops[k]["n_out"]))
         assert found is not None
@@ -36,18 +36,18 @@ def rectify(layers: Sequence[Layer], ops: Array, n_train: int, dtype: np.dtype[A
 
 
 def passes_of(n_train: int, couplers: Sequence[int], ops: Array, lowest: int = 0) -> Array:
-    """The way of a batch, cut before each layer that couples rows, there and back, down to the
-    ``lowest`` that learns."""
+    """Passes of a batch, forward and back down to the ``lowest`` layer that learns: cut before
+    each layer that couples rows or is divided by columns."""
     cuts, passes = [0, *couplers, n_train], []
     for i in range(len(cuts) - 1):
         done = int(i > 0 and ops["by_columns"][cuts[i]] > 0)
         passes.append([cuts[i] if i else -1, -1, i == 0, cuts[i] + done, cuts[i + 1], 0, 0, 1])
-    if ops["first"][0] and ops["by_columns"][0]:  # no rows to load before
+    if ops["first"][0] and ops["by_columns"][0]:  # X is read in place: nothing to load before
         passes.pop(0)
     passes[-1][5:] = 1, n_train - 1, max(couplers[-1] + 1 if couplers else 1, lowest + 1)
     for i, k in reversed(list(enumerate(couplers))):
         done = int(ops["by_columns"][k] > 0)
-        if k > lowest or (k == lowest and not done):  # nobody asks for the gradient of its input
+        if k > lowest or (k == lowest and not done):  # the lowest needs no gradient of its input
             passes.append([-1, k, 0, 0, 0, 0, k - done,
                            max(couplers[i - 1] + 1 if i else 1, lowest + 1)])
     return np.array([tuple(p) for p in passes], PASS)
