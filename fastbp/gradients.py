@@ -18,16 +18,16 @@ def gradcheck(target: Network | Layer | Loss, X: Any, T: Any, *, step: float = 1
     """Largest error of any gradient, over the largest gradient of its tensor.
 
     (f(w + h) - f(w - h)) / 2h for each parameter and each input, against what ``backward``
-    gives. All in float64, on a copy. Values below 1e-6 mean correct; kinks (ReLU at 0)
-    within ``step`` of a value raise it, and a gradient that is NaN makes it NaN.
+    gives. All in float64, on a copy. Values below 1e-6 mean correct; a kink (ReLU at 0) within
+    ``step`` of a value makes the error large, and a gradient that is NaN makes it NaN.
 
     Parameters
     ----------
     target : Network, Layer or Loss
     X : array_like, shape (b, n_in)
     T : array_like
-        Targets of a network or loss. For a layer the gradient dY (b, n_out) from above:
-        what is differentiated is sum(T * layer(X)).
+        Targets of a network or loss. For a layer the gradient dY (b, n_out) from above: the
+        function is sum(T * layer(X)).
     step : float
         h.
 
@@ -38,7 +38,7 @@ def gradcheck(target: Network | Layer | Loss, X: Any, T: Any, *, step: float = 1
     Raises
     ------
     ValueError, TypeError
-        For unfit arguments.
+        For invalid arguments.
     """
     step = check_real(step, "step", open_low=True)
     X = np.array(as_array(X, "X"), dtype=np.float64)
@@ -79,17 +79,17 @@ def _check_network(network: Network, X: Array, T: Any, step: float) -> float:
                 continue
             analytic = tensor.view(flat[offset:])
             gaps.append(_compare(analytic, value, lambda: twin.loss(X, T), step))
-    return float(np.max(gaps))  # NaN, if one is
+    return float(np.max(gaps))  # NaN if one of them is
 
 
 def _check_layer(layer: Layer, X: Array, dY: Array, step: float) -> float:
     if layer.kernels is None and not layer.initialized:
-        layer = copy.copy(layer)  # a user's own, which a network would give its parameters
+        layer = copy.copy(layer)  # a user's layer, whose parameters a network would initialize
         layer.connect(X.shape[1])
         twin = _in_float64(layer)
         twin.initialize(np.random.default_rng(0))
     else:
-        layer.forward(X)  # one that takes its size from what it sees has it now
+        layer.forward(X)  # a layer that takes its size from its input has it now
         twin = _in_float64(layer)
 
     def weighted_sum() -> float:
@@ -98,7 +98,7 @@ def _check_layer(layer: Layer, X: Array, dY: Array, step: float) -> float:
     Y = twin.forward(X)
     if dY.shape != Y.shape:
         raise ValueError(f"T must have shape {Y.shape}, that of the output, got {dY.shape}")
-    analytic = {"X": twin.backward(dY.copy()).copy()}  # a user's own may work in place
+    analytic = {"X": twin.backward(dY.copy()).copy()}  # a user's layer may work in place
     analytic |= {name: grad.copy() for name, grad in twin.gradients().items()}
     values = {"X": X} | twin.parameters()
     return float(np.max([_compare(analytic[name], values[name], weighted_sum, step)
@@ -106,7 +106,7 @@ def _check_layer(layer: Layer, X: Array, dY: Array, step: float) -> float:
 
 
 def _compare(analytic: Array, values: Array, f: Any, step: float) -> float:
-    """Wiggle each element of ``values`` in place; error over the largest gradient."""
+    """Perturb each element of ``values`` in place; largest error over the largest gradient."""
     numeric = np.empty_like(analytic, dtype=np.float64)
     for index in np.ndindex(values.shape):
         kept = values[index]

@@ -1,4 +1,4 @@
-"""A run and what goes with it: how it begins, and how it ends whatever comes."""
+"""A run with its callbacks, metrics and validation data: how it begins, and ends in any case."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ CHUNK_SECONDS = 0.05
 
 @dataclass
 class Job:
-    """A run and what goes with it; one that is ``brief`` is an epoch among others' calls, of one
-    that ``told`` the user has heard that its loss is not finite. Weights of rows are their ``own``
-    without those of their classes."""
+    """A run and what goes with it. ``brief``: it is one epoch of a ``partial_fit``. ``told``: the
+    user has been warned that its loss is not finite. ``own``: the weights of the rows without
+    those of their classes. ``undo``: calls that take back what ``start`` has changed."""
 
     run: Run
     validation: Validation | None = None
@@ -42,21 +42,21 @@ class Job:
 
     @property
     def unwatched(self) -> bool:
-        """Whether nothing of Python's happens between epochs."""
+        """Whether no Python code needs to run between epochs."""
         return (self.run.whole and self.run.compiled
                 and not (self.hooks or self.metrics or self.validation))
 
     def threads(self) -> Threads:
-        """Those that the run may use; they know how many steps it begins with."""
+        """Chooser of the run's number of threads; also sets the steps of the run's first call."""
         threads = Threads(self.run, thread_count(self.n_threads),
                           self.brief or not self.unwatched)
         self.run.chunk = threads.first_steps(CHUNK_SECONDS) or self.run.chunk
         return threads
 
     def start(self) -> None:
-        """Stand where the run begins: fresh, after the last fit, or at a checkpoint."""
+        """Go to where the run begins: fresh, after the last fit, or at a checkpoint."""
         run = self.run
-        run.rates(1)  # a schedule that gives none fails before anything has changed
+        run.rates(1)  # an invalid schedule fails before anything has changed
         if self.resume is not None or (self.warm_start and (self.hooks or run.average.size)):
             params = run.network.params
             self.undo = [functools.partial(np.copyto, params, params.copy()),
@@ -73,7 +73,7 @@ class Job:
         if self.warm_start and last is not None:
             run.follow(last)
         run.first_epoch, run.first_step = int(run.cursor[EPOCH]), int(run.cursor[STEP])
-        # Checkpoints come last: they see what the others have done.
+        # Checkpoints come last: they save what the other callbacks have done.
         self.hooks = sorted(self.hooks, key=lambda hook: isinstance(hook, Checkpoint))
         for hook in self.hooks:
             hook.run = run
@@ -85,7 +85,8 @@ class Job:
             restore(run, self.hooks, self.resume)
 
     def begin(self) -> bool:
-        """Tell the hooks; if one fails, end those before it, and be as before. True to stop."""
+        """Call ``on_train_begin`` of all hooks; True to stop. If one fails, end those before it
+        and undo all changes."""
         run, begun, stop = self.run, list[Callback](), False
         try:
             for hook in self.hooks:
@@ -107,8 +108,8 @@ class Job:
 
 
 def do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None = None) -> None:
-    """Take every step, whatever others raise; then raise the first error, unless ``failed`` is
-    on its way. Only an interrupt goes before an earlier error."""
+    """Take every step, whatever others raise; then raise the first error, unless that is
+    ``failed``, which the caller raises. An interrupt takes precedence over an earlier error."""
     error = failed
     for step in steps:
         try:

@@ -136,7 +136,7 @@ def gradient_statistics(network: Network, X: Any, T: Any) -> list[GradientStatis
     Raises
     ------
     ValueError, TypeError
-        For unfit X or T, as ``Network.loss_and_grad``, or no Network.
+        For invalid X or T, as ``Network.loss_and_grad``, or no Network.
     """
     check_network(network)
     held = network.grads.copy()

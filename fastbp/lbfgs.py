@@ -1,8 +1,8 @@
-"""fit_lbfgs: train on all rows at once by L-BFGS, SciPy's, over the flat parameters.
+"""fit_lbfgs: train on all rows at once by SciPy's L-BFGS, over the flat parameters.
 
     minimise E(w) + l2 / 2 * (sum of the squared weights)
 
-For small data and small networks, where it often needs far fewer passes than descent.
+For small data and small networks, where it often needs far fewer passes than gradient descent.
 Source: Byrd, Lu, Nocedal & Zhu, A limited memory algorithm, 1995; scipy.optimize.
 """
 
@@ -23,14 +23,14 @@ from .network import Network
 
 
 class LBFGSHistory(History):
-    """``loss`` after each iteration, and what the run was like.
+    """``loss`` after each iteration, and how the run went.
 
     Attributes
     ----------
     n_iter, n_fun : int
         Iterations, and evaluations of the error and its gradient.
     converged : bool
-        Whether it came to an end by itself.
+        Whether the search ended by itself, not at a limit.
     """
 
     n_iter: int = 0
@@ -50,14 +50,14 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     Parameters
     ----------
     network : Network
-        Its parameters are the start, and are left at the best point there was, also when
+        Its parameters are the start, and are left at the best point found, also when
         interrupted.
     X : array_like, shape (n, n_in)
     T : array_like, shape (n, n_out), or class indices (n,) where the loss takes them
     max_iter : int
         Iterations at most.
     tol : float
-        Ends where no element of the gradient is larger.
+        The search ends where no element of the gradient is larger in absolute value.
     max_fun : int
         Evaluations of the error at most.
     l2 : float
@@ -66,23 +66,23 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
         Weights of the rows, at least 0: the error is sum(w_r E_r), over sum(w_r) with
         reduction "mean".
     callback : callable, optional
-        Called as callback(iteration, loss) after each iteration, the network's parameters
-        being those of the iteration; True stops.
+        Called as callback(iteration, loss) after each iteration, while the network has the
+        parameters of that iteration; True stops.
     n_threads : int, optional
-        At most so many threads; the result does not depend on it.
+        Largest number of threads; the result does not depend on it.
 
     Returns
     -------
     LBFGSHistory
-        ``history["loss"]`` has the number descended, penalty included, after each
-        iteration; ``history.n_iter`` their number.
+        ``history["loss"]`` has the objective, penalty included, after each iteration;
+        ``history.n_iter`` the number of iterations.
 
     Raises
     ------
     ImportError
         Without SciPy.
     ValueError, TypeError
-        For unfit arguments, before anything is changed.
+        For invalid arguments, before anything is changed.
 
     Warns
     -----
@@ -113,7 +113,7 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     def each(error: float) -> bool | None:
         history.append({"loss": error})
         stop = callback(len(history["loss"]), error) if callback is not None else None
-        network.check_target(T)  # which callbacks may have written to
+        network.check_target(T)  # callbacks may have written to it
         return stop
 
     found = minimise(network, X, T, weights, penalty, max_iter=max_iter, max_fun=max_fun,
@@ -134,8 +134,8 @@ def minimise(network: Network, X: Array, T: Array, weights: Array | None, l2: fl
              each: Callable[[float], bool | None], n_threads: int | None) -> Any:
     """The search itself, on checked arguments; returns SciPy's result.
 
-    ``each`` is told the error after each iteration and may stop the search. The network is
-    left at the best point there was, also when interrupted; ``fun`` is its error.
+    ``each`` is called with the error after each iteration and may stop the search. The network
+    is left at the best point found, also when interrupted; the result's ``fun`` is its error.
 
     Raises
     ------
@@ -175,12 +175,12 @@ class _Objective:
         error = self.network._gradient(*self.given) + 0.5 * float(shrink @ w)
         if error <= self.lowest:
             self.best, self.lowest = w.copy(), error
-        self.network.grads[self.still] = 0  # no step moves what has a gradient of 0
+        self.network.grads[self.still] = 0  # with a gradient of 0, no step moves a parameter
         return error, self.network.grads + shrink
 
 
 def _penalties(network: Network, l2: float) -> Array:
-    """``l2`` for each trained weight of a layer, 0 for all else among the flat parameters."""
+    """``l2`` for each trained weight of a layer, 0 for the other flat parameters."""
     penalty = np.zeros(network.params.size)
     for layer, at in zip(network.layers, network._offsets, strict=True):
         if layer.trainable:

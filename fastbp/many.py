@@ -1,6 +1,6 @@
 """Many small networks at once: one network a thread, side by side, without Python between steps.
 
-A network of some kilobytes cannot feed two cores, but two networks can. Each is trained by
+A network of a few kilobytes cannot keep two cores busy, but two networks can. Each is trained by
 the same compiled steps as alone, so it gets the same bits.
 """
 
@@ -41,16 +41,16 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
         Data for all of them, or a list of data for each.
     rows : sequence of index arrays, optional
         Rows of X and T that each network learns from: folds, segments, bootstraps.
-        ``sample_weight`` for all networks has their weights; in ``options``, of those rows.
+        A common ``sample_weight`` has weights for all rows of X, one in ``options`` for these.
     options : sequence of dict, optional
-        What ``fit`` takes, for each network; overrides ``common``.
+        Options of ``fit`` for each network; override ``common``.
     n_threads : int, optional
-        At most so many networks at a time.
+        Largest number of networks trained at a time.
     on_done : callable, optional
         Called with (number, history) when a network is trained, in the calling thread.
     **common
-        What ``fit`` takes, for all: epochs, batch_size, optimizer, ... A callback is of one
-        run, so callbacks for several networks go in ``options``, new objects for each.
+        Options of ``fit`` for all networks: epochs, batch_size, optimizer, ... A callback follows
+        one run, so callbacks for several networks go in ``options``, new objects for each.
 
     Returns
     -------
@@ -61,9 +61,9 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     Raises
     ------
     ValueError, TypeError
-        For unfit arguments; those of ``fit`` name the network. Networks trained before keep
-        what they have learnt. For a callback object that several networks would share, before
-        anything is changed.
+        For invalid arguments; errors of ``fit`` name the network, and networks that were trained
+        before it keep what they have learnt. For a callback object that several networks would
+        share, before anything is changed.
     """
     if not isinstance(networks, Iterable):
         raise TypeError(f"networks must be a sequence of Network, got {networks!r}")
@@ -122,13 +122,13 @@ def _named(i: int) -> Iterator[None]:
         text = f"networks[{i}]: {error}"
         try:
             named = type(error)(text)
-        except TypeError:  # of a kind that is made from more, as UnicodeDecodeError
+        except TypeError:  # a type that needs more arguments, as UnicodeDecodeError
             named = (ValueError if isinstance(error, ValueError) else TypeError)(text)
         raise named from error
 
 
 def _given(common: dict[str, Any], options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What each network is fitted with; no callback is of two: it follows one run."""
+    """The options of each network; refuses a callback object that two of them share."""
     common = {**common, "callbacks": check_callbacks(common.get("callbacks", ()))}
     given, owners = [], dict[int, int]()
     for i, own in enumerate(options):
@@ -144,8 +144,8 @@ def _given(common: dict[str, Any], options: Sequence[dict[str, Any]]) -> list[di
 
 
 def _check_losses(nets: Sequence[Network], given: Sequence[dict[str, Any]]) -> None:
-    """Refuse a loss object that is called from Python for two networks: it remembers the rows of
-    one from its ``forward`` to its ``backward``."""
+    """Refuse a loss object that two networks share and call from Python: between ``forward`` and
+    ``backward`` it keeps the rows of one."""
     owners = dict[int, int]()
     for i, (net, own) in enumerate(zip(nets, given, strict=True)):
         rule = own.get("optimizer")
@@ -160,11 +160,11 @@ def _check_losses(nets: Sequence[Network], given: Sequence[dict[str, Any]]) -> N
 
 
 class _Data:
-    """X and T of each network; what all share is converted and checked once a dtype."""
+    """X and T of each network; shared data is converted and checked once for each dtype."""
 
     def __init__(self, nets: Sequence[Network], X: Any, T: Any, rows: Any, weights: Any) -> None:
         self.nets, self.weights = nets, weights
-        # A tuple would be a place on every axis.
+        # NumPy would take a tuple for one index on each axis.
         self.rows = None if rows is None else [
             list(own) if isinstance(own, tuple) else own for own in rows]
         self.lists = isinstance(X, list) and isinstance(T, list) and len(X) == len(T) == len(
@@ -180,12 +180,12 @@ class _Data:
         return (X, T) if self.rows is None else (X[self.rows[i]], T[self.rows[i]])
 
     def _whole(self, i: int) -> tuple[Array, Array]:
-        """What network ``i`` learns from, or some rows of that."""
+        """X and T of network ``i``, before ``rows`` are selected."""
         net = self.nets[i]
         return net._check_pair(self.X[i], self.T[i]) if self.lists else self._shared(net)
 
     def weighed(self, i: int, options: dict[str, Any]) -> dict[str, Any]:
-        """``options`` of network ``i``; weights for all networks are of its rows there."""
+        """``options`` of network ``i``, a common ``sample_weight`` reduced to its rows."""
         own = options.get("sample_weight")
         if self.rows is None or own is None or own is not self.weights:
             return options
@@ -195,7 +195,7 @@ class _Data:
         return {**options, "sample_weight": weights[self.rows[i]]}
 
     def check_rows(self) -> None:
-        """Refuse rows that are none of X, before any network is trained."""
+        """Refuse row numbers that X does not have, before any network is trained."""
         if self.rows is None:
             return
         for i, rows in enumerate(self.rows):
@@ -214,7 +214,7 @@ class _Data:
                 raise ValueError(f"rows[{i}] holds {found[bad][0]}, and X has {n} rows")
 
     def _shared(self, net: Network) -> tuple[Array, Array]:
-        first = net.layers[0]  # one that takes rows of some shape refuses those of others
+        first = net.layers[0]  # its ``as_rows`` may accept one shape of rows only
         shape = "" if type(first).as_rows is Layer.as_rows else repr(first)
         key = (net.dtype, net.n_in, net.n_out, type(net.loss_function), net.allow_nonfinite, shape)
         with self._lock:
@@ -226,19 +226,19 @@ class _Data:
 
 
 def _is_data(x: Any, t: Any) -> bool:
-    """Whether x and t, of two lists, are the data of a network, not a row of those of all: rows of
-    more than one axis (see ``Flatten``) have as many targets."""
+    """Whether x and t, items of two lists, are the data of a network, and not one row of data for
+    all; x with more than two axes (see ``Flatten``) are data if there are as many targets."""
     return np.ndim(x) == 2 or (np.ndim(x) > 2 and np.ndim(t) > 0 and len(x) == len(t))
 
 
 class _Plans(threading.local):
-    """Each thread's plans: networks of one shape share a table and a workspace in turn."""
+    """Each thread's plans: networks of one shape use the same op table and workspace in turn."""
 
     def __init__(self) -> None:
         self.known: dict[Any, Any] = {}
 
     def lend(self, job: Job) -> None:
-        """Give the job's network the plan of the last one of its shape."""
+        """Give the job's network the plan of an earlier one of the same shape, if there is one."""
         net, batch = job.run.network, job.run.batch_size
         key = (batch, net.dtype, net._n_train, net._head_loss.address(net.dtype),
                net._head_loss.constants(),
@@ -258,4 +258,4 @@ def _fit(net: Network, X: Any, T: Any, options: dict[str, Any], plans: _Plans,
     try:
         return train(job, stop.is_set)
     finally:
-        net._plans.clear()  # the next network works in it
+        net._plans.clear()  # the next network uses the plan

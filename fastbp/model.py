@@ -1,7 +1,7 @@
-"""A network with what surrounds it: the columns it reads, the column it predicts.
+"""A network with its surroundings: the columns it reads, the column it predicts.
 
-One safetensors file holds all of it: the network as ``Network.save`` writes it, and beside
-it, as JSON, what was learnt about the data. ``fastbp.load`` reads the network alone.
+One safetensors file holds all of it: the network as ``Network.save`` writes it, and, as JSON,
+what was learnt about the data. ``fastbp.load`` reads the network alone.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from .data.target import Target
 from .io.safetensors import describe, load, read, version, write
 from .network import Network
 
-#: In the folder that ``fastbp train`` makes.
+#: Name of the model file in a folder made by ``fastbp train``.
 FILE = "model.safetensors"
-#: Metadata of a model file, beside "fastbp", the network.
+#: Metadata keys of a model file, beside "fastbp", which describes the network.
 PREPROCESSING, TARGET, INFO = "fastbp.preprocessing", "fastbp.target", "fastbp.info"
 
 
 class Model:
-    """A network, what makes features of a raw table, and what its outputs mean.
+    """A network, the preprocessing of a raw table into its features, and the meaning of its
+    outputs.
 
     Parameters
     ----------
@@ -38,12 +39,12 @@ class Model:
     target : Target, optional
         Without one, ``predict`` gives class indices or outputs as they are.
     info : dict, optional
-        What else to keep, plain JSON; "fastbp" (version) and "created" are added.
+        Further data to keep, plain JSON; "fastbp" (version) and "created" are added.
 
     Raises
     ------
     ValueError, TypeError
-        If the parts do not fit, or one is something else.
+        If the parts do not fit together, or one has the wrong type.
     """
 
     def __init__(self, network: Network, preprocessor: Preprocessor | None = None,
@@ -65,7 +66,7 @@ class Model:
         self.info: dict[str, Any] = {"fastbp": version(), "created": now} | dict(info or {})
 
     def features(self, table: Any, *, first_row: int = 0) -> Array:
-        """What the network takes, of raw columns or of a matrix.
+        """The network's input, made from raw columns or a matrix.
 
         Parameters
         ----------
@@ -77,7 +78,7 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            If the table is unfit: names column and row.
+            If the table is invalid; names the column and row.
         """
         named = isinstance(table, Mapping) or (hasattr(table, "columns")
                                                and hasattr(table, "__contains__"))
@@ -92,7 +93,7 @@ class Model:
         return np.column_stack([np.asarray(table[name]) for name in table])
 
     def predict(self, table: Any) -> Array:
-        """Labels or numbers, as the target column has them.
+        """Predicted labels or numbers, as in the target column.
 
         Parameters
         ----------
@@ -103,12 +104,12 @@ class Model:
         Returns
         -------
         ndarray, shape (n,)
-            Without a target and with several outputs that are no classes: (n, n_out).
+            Without a target and with several outputs that are not classes: (n, n_out).
 
         Raises
         ------
         ValueError, TypeError, OSError
-            If the table cannot be read or is unfit.
+            If the table cannot be read or is invalid.
         """
         return self._over(table, self._labels)
 
@@ -118,7 +119,7 @@ class Model:
         Raises
         ------
         ValueError, TypeError, OSError
-            As ``predict``; also if the network makes no probabilities.
+            As ``predict``; also if the network's outputs are no probabilities.
         """
         return self._over(table, self._probabilities)
 
@@ -132,7 +133,7 @@ class Model:
                 Y, network.loss_function.threshold)
         if target is None:
             return network.predict_classes(X)
-        return target.decode(network.predict_proba(X))  # of several yes or no the likeliest
+        return target.decode(network.predict_proba(X))  # of several yes/no outputs the likeliest
 
     def _probabilities(self, X: Array) -> Array:
         P = self.network.predict_proba(X)
@@ -161,19 +162,19 @@ class Model:
         if self.preprocessor is None:
             told = (table.target, self.target and self.target.name)
             names = [name for name in table.names if name not in told]
-            for part in table.batches(names):  # a matrix comes whole
+            for part in table.batches(names):  # a table without preprocessing, as a matrix
                 yield {name: part[name] for name in names}
         else:
             yield from self.preprocessor.typed(table).batches(self.preprocessor.names)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all of it to one file, whole or not at all.
+        """Write all of it to one file, completely or not at all.
 
         Raises
         ------
         TypeError, ValueError
-            If ``path`` is none, a layer or loss is not one of fastbp's own, or ``info`` is not
-            plain JSON.
+            If ``path`` is no path, a layer or loss is not one of fastbp's own, or ``info`` is
+            not plain JSON.
         OSError
             If the file cannot be written; an earlier one stays as it was.
         """
@@ -193,23 +194,23 @@ class Model:
 
 
 def file_of(path: str | os.PathLike[str]) -> str:
-    """The model's file: ``path``, or that in the folder that ``fastbp train`` made."""
+    """The model file: ``path`` itself, or the one in a folder made by ``fastbp train``."""
     path = as_path(path)
     return os.path.join(path, FILE) if os.path.isdir(path) else path
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:
-    """The model in ``path``: of ``Model.save``, or a network alone of ``Network.save``.
+    """The model in ``path``, written by ``Model.save``, or by ``Network.save`` (a network alone).
 
     Parameters
     ----------
     path : path
-        The file, or the folder that ``fastbp train`` made.
+        The file, or a folder made by ``fastbp train``.
 
     Raises
     ------
     TypeError
-        If ``path`` is none.
+        If ``path`` is no path.
     ValueError
         If the file is damaged, not fastbp's, or of a format that this version does not read.
     OSError

@@ -42,7 +42,7 @@ from .textbook import Textbook
 if TYPE_CHECKING:
     from .run import Run
 
-#: Rows that one pass of predict, loss or loss_and_grad holds in the workspace.
+#: Rows in the workspace at a time in predict, loss and loss_and_grad.
 CHUNK_ROWS = 4096
 #: Plans that a network keeps, with their workspaces.
 _KEPT_PLANS = 4
@@ -67,27 +67,27 @@ class Network(Doors, Outputs, Portable, Textbook):
     seed : int
         For initial weights and shuffling, at least 0 and below 2**63.
     allow_nonfinite : bool
-        Let NaN and infinity in as input.
+        Accept NaN and infinity as input.
 
     Attributes
     ----------
     layers : tuple of Layer
-        Fixed, as ``loss_function`` is. Another network can begin with what this one has learnt:
-        ``copy.copy(layer)`` has the same parameters and is in no network.
+        Fixed, as ``loss_function`` is. To start another network from what this one has learnt,
+        use ``copy.copy(layer)``: it has the same parameters and is in no network.
     params, grads : ndarray, 1-D
         All parameters and their gradients. Tensors start on 64-byte boundaries with rows
-        padded to vectors; pads are zero, and have to be where all of ``params`` is written:
-        kernels read some. ``named_parameters`` shows the tensors.
+        padded to vectors. Padding is zero, and must stay so when all of ``params`` is written:
+        kernels read some of it. ``named_parameters`` shows the tensors.
     n_params : int
-        Number of parameters, pads not counted.
+        Number of parameters, padding not counted.
     last_run : Run or None
         Where the last fit ended: optimizer state, step and epoch counts.
 
     Raises
     ------
     TypeError, ValueError
-        For what is no layer or loss, sizes that do not chain, a layer used twice, an unfit dtype
-        or seed.
+        For anything but a layer or loss, sizes that do not chain, a layer used twice, or an
+        invalid dtype or seed.
 
     Examples
     --------
@@ -133,7 +133,7 @@ class Network(Doors, Outputs, Portable, Textbook):
                 layer._owner = self
                 if not drawn:
                     layer.initialize(np.random.default_rng(streams[k]))
-        except BaseException:  # of a user's initializer, say: leave the layers to others
+        except BaseException:  # of a user's initializer, say: leave the layers as they were
             for layer, kept in zip(self.layers, before, strict=True):
                 vars(layer).clear()
                 vars(layer).update(kept)
@@ -143,12 +143,12 @@ class Network(Doors, Outputs, Portable, Textbook):
 
     @cached_property
     def n_params(self) -> int:
-        """Number of parameters, pads not counted."""
+        """Number of parameters, padding not counted."""
         return sum(layer.n_params for layer in self.layers)
 
     @cached_property
     def compiled(self) -> bool:
-        """Whether the engine knows every part; else the textbook loop runs."""
+        """Whether every part has compiled kernels; else the textbook loop runs."""
         return (self._head_loss.compiled
                 and all(has_kernels(type(layer), "kernels", "forward", "backward")
                         for layer in self.layers))
@@ -159,8 +159,8 @@ class Network(Doors, Outputs, Portable, Textbook):
                 for name, value in layer.parameters().items()}
 
     def untrained(self) -> Array:
-        """Which of the flat parameters training leaves alone: those of layers that are not
-        trainable, buffers, and pads."""
+        """Mask of the flat parameters that training leaves alone: those of layers that are not
+        trainable, buffers, and padding."""
         still = np.ones(self.params.size, bool)
         for layer, at in zip(self.layers, self._offsets, strict=True):
             for tensor in layer.layout(self.dtype)[0] if layer.trainable else ():
@@ -168,7 +168,7 @@ class Network(Doors, Outputs, Portable, Textbook):
         return still
 
     def check_trainable(self) -> None:
-        """Refuse to train where every layer with parameters is held fast, or one cannot be.
+        """Refuse to train if every layer with parameters is frozen, or one is that cannot be.
 
         Raises
         ------
@@ -194,8 +194,8 @@ class Network(Doors, Outputs, Portable, Textbook):
              carried: int = 0) -> Plan:
         """The op table and workspace for batches of up to ``capacity`` rows.
 
-        Each thread has its own. ``training`` leaves out what only predictions run. With
-        ``carried`` arrays that lie as parameters do, these included, layers may be cut in panels.
+        Each calling thread has its own. ``training`` leaves out what only predictions run.
+        ``carried``: see ``make_plan``.
         """
         key = self._plan_key(capacity, thread_count(n_threads), training, carried)
         found = self._plans.get(key)
@@ -212,13 +212,13 @@ class Network(Doors, Outputs, Portable, Textbook):
         self._plans[key] = plan
 
     def _plan_key(self, capacity: int, n_threads: int, training: bool, carried: int) -> Any:
-        """What a plan is for; settings of layers and loss are written in it, and may change."""
+        """Key of a plan; settings of layers and loss, which may change, are part of the plan."""
         return (capacity, n_threads, training, carried if n_threads > 1 else 0, get_ident(),
                 self._head_loss.constants(),
                 *[(x.constants(), not training or x.trainable) for x in self.layers])
 
     def check_input(self, X: Any, name: str = "X") -> Array:
-        """``X`` as the engine takes it, or an error that says what is wrong with it."""
+        """``X`` in the form that the engine takes, or an error that says what is wrong with it."""
         return as_matrix(self.layers[0].as_rows(X, name), name, self.dtype, self.n_in,
                          allow_nonfinite=self.allow_nonfinite)
 
@@ -233,7 +233,7 @@ class Network(Doors, Outputs, Portable, Textbook):
         return X, T
 
     def split_target(self, T: Array) -> tuple[Array, Array]:
-        """(rows, labels) for the engine; the one that is not given is empty."""
+        """(rows, labels) for the engine; one of the two is empty."""
         return (_NO_TARGET[self.dtype], T) if T.ndim == 1 else (T, _NO_LABELS)
 
     def predict(self, X: Any) -> Array:
@@ -266,7 +266,7 @@ class Network(Doors, Outputs, Portable, Textbook):
         return Y
 
     def _predict_row(self, X: Array) -> Array:
-        """The short way for one row that needs no conversion: microseconds count here."""
+        """Short path for one row that needs no conversion: microseconds count here."""
         if self._row_plan is None:
             plan = self.plan(1, 1)
             last = int(plan.ops["y"][-1] + plan.ops["ld_out"][-1])
@@ -275,7 +275,7 @@ class Network(Doors, Outputs, Portable, Textbook):
         ops, size = self._row_plan
         Y = np.empty((1, self.n_out), self.dtype)
         if not engine.predict_row(ops, self.params, np.empty(size, self.dtype), X, Y):
-            self.check_input(X)  # says what is wrong, unless it is allowed
+            self.check_input(X)  # raises, unless allow_nonfinite
         return Y
 
     def loss(self, X: Any, T: Any, *, sample_weight: Any = None) -> float:
@@ -291,7 +291,7 @@ class Network(Doors, Outputs, Portable, Textbook):
         Raises
         ------
         ValueError, TypeError
-            For unfit X, T or weights, or lengths that differ.
+            For invalid X, T or weights, or lengths that differ.
         """
         X, T = self._check_pair(X, T)
         weights = as_weights(sample_weight, len(X), self.dtype)
@@ -304,10 +304,10 @@ class Network(Doors, Outputs, Portable, Textbook):
 
     def loss_and_grad(self, X: Any, T: Any, *,
                       sample_weight: Any = None) -> tuple[float, Array]:
-        """The error E and its gradient, flat and laid out as ``params``.
+        """The error E and its gradient, flat and in the layout of ``params``.
 
-        Also left in ``grads``; what is returned is a copy. Dropout is off and normalisation
-        uses its running statistics, as in ``predict``.
+        The gradient is also left in ``grads``; a copy is returned. Dropout is off and
+        normalisation uses its running statistics, as in ``predict``.
 
         Raises
         ------
@@ -320,7 +320,7 @@ class Network(Doors, Outputs, Portable, Textbook):
 
     def _gradient(self, X: Array, T: Array, weights: Array | None,
                   n_threads: int | None = None) -> float:
-        """Error of checked rows; the gradient in ``grads``."""
+        """Error of checked rows; leaves the gradient in ``grads``."""
         if not self.compiled:
             return self.textbook(X, T, sample_weight=weights)
         total, scale, summed = 0.0, self._scale(len(X), weights), np.zeros_like(self.grads)

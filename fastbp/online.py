@@ -1,8 +1,8 @@
-"""partial_fit: one more epoch over the rows at hand, at little more than the price of its steps.
+"""partial_fit: one more epoch over the given rows, at little more than the cost of its steps.
 
-Who learns from a stream, from play or in a loop of his own calls it for each batch. What a call
-has checked and made is used by the next one with the same options: it goes on in the same run,
-whose rows alone are other ones.
+Meant to be called for each batch, in online or reinforcement learning or in a training loop of
+one's own. A call with the same options as the one before continues its run: what that has
+checked and made is used again, and only the rows are new.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .run import Run
 from .threads import Threads
 from .training import prepare, straight, train, warn_of
 
-#: Options that leave nothing to do between steps, or to make of all rows.
+#: Options that need nothing done between steps or computed from all rows.
 _SIMPLE = frozenset(("shuffle", "l1", "l2", "clip_value", "clip_norm", "max_norm"))
 
 
@@ -31,11 +31,11 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
                 n_threads: int | None = None, **options: Any) -> History:
     """One more epoch over X and T, with the optimizer state of the fit before.
 
-    Takes what ``fit`` takes but ``epochs`` and ``warm_start``, and gives the same bits as
+    Takes what ``fit`` takes except ``epochs`` and ``warm_start``, and gives the same bits as
     ``fit(X, T, epochs=1, warm_start=True, ...)``. From the second call with the same
     ``batch_size``, ``shuffle``, penalties, limits and ``n_threads``, and an optimizer of the
-    same kind, what is not the steps takes an eighth of the time; not with ``average``,
-    ``class_weight``, data to validate on, metrics or callbacks.
+    same kind, the overhead of a call is an eighth of the first one's; not with ``average``,
+    ``class_weight``, validation data, metrics or callbacks.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
     Raises
     ------
     ValueError, TypeError
-        For unfit arguments, before anything is changed.
+        For invalid arguments, before anything is changed.
     """
     if "epochs" in options or "warm_start" in options:
         raise TypeError("partial_fit goes on for an epoch: it takes neither epochs nor warm_start")
@@ -66,7 +66,7 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
 
 def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, sample_weight: Any,
            n_threads: int | None) -> History:
-    """Another epoch of a run, over these rows."""
+    """One more epoch of a run, over these rows."""
     network, before = run.network, run.batch_size
     was = vars(run) | {"cursor": run.cursor.copy()}
     X, T = network._check_pair(X, T)
@@ -88,7 +88,7 @@ def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, samp
         if run.steps_per_epoch == 1:
             _step(run, threads)
         else:
-            run.rates(1)  # a schedule that gives none says so as in ``fit``
+            run.rates(1)  # an invalid schedule raises before anything changes, as in ``fit``
             straight(Job(run), threads)
     except BaseException:
         if run.cursor[STEP] == was["cursor"][STEP]:  # as if there had been no call
@@ -100,8 +100,9 @@ def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, samp
 
 
 def _step(run: Run, threads: Threads) -> None:
-    """What ``straight`` does of one step, but without ``interrupts.held``, which takes as long as
-    the rest: an interrupt leaves a step that is done out of a history that nobody is given."""
+    """``straight`` for a single step, without ``interrupts.held``, which would double the
+    overhead. After an interrupt the step may be missing in the history, which is then lost anyway.
+    """
     begun = time.perf_counter()
     error, rate = run.step(threads.size)
     spent = time.perf_counter() - begun
@@ -112,8 +113,8 @@ def _step(run: Run, threads: Threads) -> None:
 
 
 def _same(network: Network, given: dict[str, Any], optimizer: Optimizer) -> Run | None:
-    """The last run, if a call with these options differs from the one before by its rows alone,
-    and maybe by settings of the optimizer."""
+    """The last run, if a call with these options differs from the one before only in its rows,
+    and perhaps in settings of the optimizer."""
     run = network.last_run
     if run is None or run.given is None or run.network is not network or not run.compiled:
         return None
@@ -122,7 +123,7 @@ def _same(network: Network, given: dict[str, Any], optimizer: Optimizer) -> Run 
             and ([*map(id, given.values())] == [*map(id, earlier.values())]
                  or ([*map(type, given.values())] == [*map(type, earlier.values())]
                      and given == earlier))
-            # One of another type may keep the same state, and be decoupled or of Python alone.
+            # Another type may keep the same state, but be decoupled or not compiled.
             and (optimizer is run.optimizer
                  or (type(optimizer) is type(run.optimizer) and run.keeps(optimizer)))
             and optimizer.n_slots * network.params.size == run.slots.size

@@ -1,4 +1,4 @@
-"""The machine's multiply-add peak, and the share of it that training reaches."""
+"""The machine's peak rate of multiply-adds, and the share of it that training reaches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHAINS, _BYTES = 16, 64
 
 @intrinsic
 def _fma_chains(typingctx, x, n):
-    """n rounds of independent vector multiply-adds that never leave the registers."""
+    """n rounds of independent vector FMAs whose operands stay in registers."""
 
     def codegen(context, builder, signature, args):
         bits = signature.args[0].bitwidth
@@ -62,12 +62,13 @@ def _spin(x, n):
 
 
 def peak_flops(dtype: str = "float32", n_threads: int | None = None) -> float:
-    """Multiply-add peak of ``n_threads`` cores (all by default), FLOP/s, best of several.
+    """Peak multiply-add rate of ``n_threads`` cores (all by default) in FLOP/s, best of several
+    measurements.
 
     Raises
     ------
     ValueError, TypeError
-        For another dtype than float32 or float64, or threads that are no integer above 0.
+        For a dtype other than float32 or float64, or ``n_threads`` that is no integer above 0.
     """
     wanted = None if n_threads is None else check_size(n_threads, "n_threads")
     threads, x = thread_count(wanted), check_dtype(dtype).type(0.5)
@@ -76,7 +77,7 @@ def peak_flops(dtype: str = "float32", n_threads: int | None = None) -> float:
     flops = threads * rounds * _CHAINS * (_BYTES // x.itemsize) * 2
     best = float("inf")
     with ThreadPoolExecutor(threads) as pool:
-        for _ in range(50):  # threads may start on one core
+        for _ in range(50):  # at first threads may share a core
             began = time.perf_counter()
             list(pool.map(lambda _: _spin(x, rounds), range(threads)))
             best = min(best, time.perf_counter() - began)
@@ -84,9 +85,10 @@ def peak_flops(dtype: str = "float32", n_threads: int | None = None) -> float:
 
 
 def training_flops(network: Network) -> int:
-    """Floating-point operations of the products that train ``network`` on one row.
+    """Floating-point operations of the matrix products that train ``network`` on one row.
 
-    Three a weight, of two operations each; the first layer passes no gradient down.
+    Three products with each weight, of two operations each; two in the first layer, which passes
+    no gradient down.
     """
     dense = [layer for layer in network.layers if isinstance(layer, Dense)]
     products = [int(layer.n_in) * int(layer.n_out) for layer in dense]
@@ -96,20 +98,20 @@ def training_flops(network: Network) -> int:
 
 def share_of_peak(network: Network, rows_per_s: float,
                   n_threads: int | None = None) -> dict[str, float]:
-    """How near training came to what the machine can do; measures the peak for a moment.
+    """How near training came to the machine's peak, which is measured for a moment.
 
     Parameters
     ----------
     network : Network
     rows_per_s : float
-        Rows that training took in a second, "samples_per_s" of a history.
+        Rows trained per second: "samples_per_s" of a history.
     n_threads : int, optional
-        Threads that it ran on; all by default.
+        Threads that training ran on; all by default.
 
     Returns
     -------
     dict
-        "gflops" reached, "peak_gflops", and "share" of the one in the other.
+        "gflops" reached, "peak_gflops", and "share", their quotient.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""A training run: where it stands, how to take the next steps, what it takes to go on later.
+"""A training run: where it stands, how it takes the next steps, how it is saved and resumed.
 
 Everything that a step depends on is here or in the network: parameters, optimizer state,
-moving average, cursor (step, epoch, position, seed). ``state`` and ``restore`` move all of
-it, so a run that was stopped at any step goes on with the same bits.
+moving average, cursor (step, epoch, position, seed). ``state`` and ``restore`` save and load
+all of it, so a run that was stopped at any step goes on with the same bits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .sharing import asks_ahead
 from .step_sizes import StepSizes
 from .table import address, has_kernels
 
-#: X, T, weights and order of a run that stands still.
+#: X, T, weights and order of a run without rows.
 _NO_ROWS = np.empty((0, 0)), np.empty((0, 0)), np.empty(0), np.empty(0, np.int64)
 
 
@@ -40,27 +40,27 @@ class Run:
     network, optimizer, rules
         What is trained, and how.
     history : History
-        Figures of the epochs so far.
+        Loss, metrics, ... of the epochs so far.
     slots, average : ndarray
         State of the optimizer; moving average of the parameters, empty where there is none.
     cursor : ndarray
         Step, epoch, position in the epoch, seed, whether to shuffle.
     order : ndarray
-        Rows in the order of the epoch; or, for ``take`` alone, of each epoch to come.
+        Row numbers in the order of the epoch; for ``take`` also those of several epochs to come.
     watch : ndarray
-        What ends ``take`` with an epoch whose loss falls no more; empty for nothing.
+        Ends ``take`` after an epoch in which the loss stopped falling; empty for no such watch.
     rate_scale : float
-        Multiplies the learning rate: what callbacks turn.
+        Multiplies the learning rate; for callbacks to set.
     epochs : int
-        Length of the run, which schedules know.
+        Length of the run, for schedules.
     n_rows : int
         Rows of an epoch.
     whole : bool
-        Whether all of them are in place at once.
+        Whether all of them are in memory at once.
     """
 
     whole = True
-    #: Options and threads of a ``partial_fit``, if the next one can go on in this run.
+    #: Options and threads of a ``partial_fit``, if the next one can continue this run.
     given: tuple[dict[str, Any], Any] | None = None
 
     def __init__(self, network: Network, X: Array, T: Array, batch_size: int,
@@ -87,7 +87,7 @@ class Run:
         self._held: tuple[list[bool], Array] = [], self.order[:0]
 
     def begin(self, X: Array, T: Array, batch_size: int, weights: Array | None = None) -> None:
-        """Stand at the start of an epoch over these rows, of which nothing is told yet."""
+        """Go to the start of an epoch over these rows, with an empty history."""
         self.X, self.T, self.n_rows, self.batch_size = X, T, len(X), batch_size
         self.weights = np.empty(0, self.network.dtype) if weights is None else weights
         self.order = np.arange(len(X), dtype=np.int64)
@@ -98,7 +98,7 @@ class Run:
         self.errors, self.history = np.zeros(1), History()
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: without what holds for this process and this network alone."""
+        """For pickle and copy: without what is valid for this process and network only."""
         return self.__dict__ | {"_panels": None, "_lasting": (None,), "given": None}
 
     # -- steps ------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class Run:
         return float(self.weights.sum(dtype=np.float64)) if self.weights.size else self.n_rows
 
     def total_of(self, rows: int) -> float:
-        """Of that, the part of the epoch's first ``rows``."""
+        """The part of ``total`` that belongs to the epoch's first ``rows``."""
         if self.mean and self.whole and self.weights.size and rows < self.n_rows:
             return float(self.weights[self.order[:rows]].sum(dtype=np.float64))
         return self.total * rows / self.n_rows if rows < self.n_rows else self.total
@@ -127,7 +127,7 @@ class Run:
         return self.optimizer.rates(epochs.astype(np.float64), self.epochs) * self.rate_scale
 
     def advance(self, n_steps: int, n_threads: int) -> None:
-        """Take ``n_steps`` steps; ``errors`` counts those up to the end of the epoch."""
+        """Take ``n_steps`` steps; ``errors[0]`` sums up the error until the end of the epoch."""
         if self.compiled:
             self._engine(n_steps, n_threads)
         else:
@@ -136,7 +136,7 @@ class Run:
                     self._textbook()
 
     def take(self, n_steps: int, n_threads: int) -> list[float]:
-        """Compiled steps across epochs; errors of the epochs that ended."""
+        """Take compiled steps across epochs; returns the errors of the epochs that ended."""
         before = self.cursor[engine.EPOCH]
         errors = self._engine(n_steps, n_threads)[0].tolist()
         ended = int(self.cursor[engine.EPOCH] - before)
@@ -145,18 +145,18 @@ class Run:
         return errors[:ended]
 
     def step(self, n_threads: int) -> tuple[float, float]:
-        """Error and learning rate of one compiled step, the whole of an epoch."""
+        """Take one compiled step that is a whole epoch; returns its error and learning rate."""
         errors, sizes = self._engine(1, n_threads)
-        self.errors = errors[1:2]  # of the epoch to come, for who saves the run
+        self.errors = errors[1:2]  # of the next epoch, in case the run is saved
         return float(errors[0]), float(sizes[0, 2])
 
     def plan(self, n_threads: int | None) -> Plan:
-        """How so many threads take the steps."""
+        """The plan of the steps for up to ``n_threads`` threads."""
         carried = 1 + self.optimizer.n_slots + bool(self.rules.average)
         return self.network.plan(self.batch_size, n_threads, training=True, carried=carried)
 
     def _owned(self, plan: Plan) -> tuple[Array, ...]:
-        """Where parameters, slots, average and gradients lie while ``plan`` runs."""
+        """Parameters, slots, average and gradients in the layout that ``plan`` uses."""
         home = self.network.params, self.slots, self.average, self.network.grads
         if not plan.moves.size:
             return home
@@ -168,7 +168,8 @@ class Run:
         return self._panels[1]
 
     def _lasts(self, plan: Plan, hyper: Array) -> Sequence[Any]:
-        """What ``run_steps`` takes beside rows and sizes, as long as plan and settings stay."""
+        """Arguments of ``run_steps`` that last as long as plan and settings: all but rows and
+        step sizes."""
         if self._lasting[0] is not plan or self._lasting[1] is not hyper:
             net, rules = self.network, self._rules
             rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
@@ -186,15 +187,15 @@ class Run:
         return self._lasting[2:]
 
     def _engine(self, n_steps: int, n_threads: int) -> tuple[Array, Array]:
-        """Errors of the epochs that the steps are in, and sizes of the steps."""
+        """Take steps; returns the errors of the epochs they are in, and their step sizes."""
         net, needed = self.network, self.optimizer.n_slots * self.network.params.size
-        if needed != self.slots.size:  # the kernel would write beyond the end
+        if needed != self.slots.size:  # the kernel would write out of bounds
             raise ValueError(f"{self.optimizer!r} keeps another number of state vectors than when "
                              "the run began")
         plan = self.plan(n_threads)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
-        errors[0] = self.errors[0]  # one sum, wherever a chunk ends
-        self.errors = errors[:1]  # an interrupt is raised right after the call
+        errors[0] = self.errors[0]  # an epoch's sum is the same wherever a chunk ends
+        self.errors = errors[:1]  # set before the call: an interrupt is raised right after it
         sizes, hyper = self._sizes.of(self.optimizer, int(self.cursor[engine.STEP]) + 1, n_steps,
                                       self.rate_scale, self.rates)
         first, update, last = self._lasts(plan, hyper)
@@ -204,7 +205,7 @@ class Run:
         return errors, sizes
 
     def _textbook(self) -> None:
-        """One step as the text writes it; for layers and losses of the user's own."""
+        """One step by the textbook loop, for a user's own layers, losses and optimizers."""
         net, cursor, rate = self.network, self.cursor, float(self.rates(1)[0])
         start = int(cursor[engine.POSITION])
         if start == 0 and cursor[engine.SHUFFLE]:
@@ -221,7 +222,7 @@ class Run:
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
         kept = net.params[still], slots[:, still]
         self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]), rate)
-        net.params[still], slots[:, still] = kept  # pads too, of which a user's own need not know
+        net.params[still], slots[:, still] = kept  # padding too, unknown to a user's optimizer
         self.rules.finish(net, self.average)
         self.errors[0] += error * (weight if self.mean else 1)
         cursor[engine.POSITION] = start + len(rows)
@@ -230,7 +231,7 @@ class Run:
             cursor[engine.EPOCH] += 1
 
     def _still(self) -> Array:
-        """Places among the flat parameters that steps leave alone."""
+        """Indices of the flat parameters that steps must not change."""
         trainable = [layer.trainable for layer in self.network.layers]
         if self._held[0] != trainable:
             self._held = trainable, np.flatnonzero(self.network.untrained())
@@ -238,7 +239,7 @@ class Run:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The network with averaged parameters, where the rules ask for an average."""
+        """Context in which the network has averaged parameters, if there is an average."""
         if not self.average.size:
             yield
             return
@@ -259,17 +260,17 @@ class Run:
                 "cursor": self.cursor, "errors": self.errors}
 
     def kept(self) -> tuple[dict[str, Array], float]:
-        """Copies of what steps change, for ``go_back``."""
+        """Copies of all that steps change, for ``go_back``."""
         return {name: own.copy() for name, own in self._changing().items()}, self.rate_scale
 
     def go_back(self, kept: tuple[dict[str, Array], float]) -> None:
-        """Stand where ``kept`` was made; the history stays."""
+        """Return to the state that ``kept`` copied; the history stays."""
         arrays, self.rate_scale = kept
         for name, own in self._changing().items():
             own[...] = arrays[name]
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """(arrays, description) of where the run stands."""
+        """(arrays, description) of the run's present state."""
         described = {"optimizer": repr(self.optimizer), "batch_size": self.batch_size,
                      "n_rows": self.n_rows, "epochs": self.epochs,
                      "rate_scale": self.rate_scale, "first_epoch": self.first_epoch,
@@ -277,7 +278,7 @@ class Run:
         return self._changing(), described
 
     def restore(self, arrays: dict[str, Array], described: dict[str, Any]) -> None:
-        """Stand where ``state`` stood.
+        """Take up the state that ``state`` returned.
 
         Raises
         ------
@@ -299,22 +300,22 @@ class Run:
             raise ValueError(f"the saved run stands nowhere: cursor {cursor.tolist()}")
         self.go_back((arrays, float(described["rate_scale"])))
         self.first_epoch, self.first_step = described["first_epoch"], described["first_step"]
-        whole = int(self.cursor[engine.EPOCH]) - self.first_epoch  # a part of an epoch is redone
+        whole = int(self.cursor[engine.EPOCH]) - self.first_epoch  # a partial one is logged again
         self.history.update({k: list(v[:whole]) for k, v in described["history"].items()})
         if self.cursor[engine.POSITION] and self.cursor[engine.SHUFFLE]:
             shuffle_rows(self.order, self.cursor[engine.SEED], self.cursor[engine.EPOCH])
 
     def can_follow(self, earlier: Run) -> bool:
-        """Whether the optimizer's state of ``earlier`` means what it does here."""
+        """Whether the optimizer state of ``earlier`` can be continued here."""
         return earlier.keeps(self.optimizer) and self.slots.shape == earlier.slots.shape
 
     def keeps(self, optimizer: Optimizer) -> bool:
-        """Whether the state is what ``optimizer`` keeps."""
+        """Whether ``optimizer`` keeps the same kind of state as this run's optimizer."""
         own = self.optimizer
         return own.family is optimizer.family and own.slot_names == optimizer.slot_names
 
     def follow(self, earlier: Run) -> None:
-        """Start where ``earlier`` ended: its optimizer state, step and epoch counts.
+        """Start where ``earlier`` ended: take its optimizer state, step and epoch counts.
 
         Raises
         ------
@@ -326,7 +327,7 @@ class Run:
                              f"{earlier.optimizer!r}, got {self.optimizer!r}")
         self.slots[...] = earlier.slots
         if self.average.size and np.array_equal(self.network.params, earlier.average):
-            # Else the network holds what others have put there since: that counts.
+            # Otherwise the network's parameters were changed since: these count.
             net = self.network
             for layer, at in zip(net.layers, net._offsets, strict=True):
                 if layer.trainable:
@@ -336,7 +337,7 @@ class Run:
         self.rate_scale = earlier.rate_scale
 
     def finish(self) -> None:
-        """Leave averaged parameters in the network, and keep the raw ones to go on from."""
+        """Leave averaged parameters in the network, and keep the raw ones to continue from."""
         self.raw = self.average
         if self.average.size:
             with held():
@@ -346,5 +347,5 @@ class Run:
         self.release()
 
     def release(self) -> None:
-        """Let the rows go."""
+        """Drop the references to the rows."""
         self.X, self.T, self.weights, self.order = _NO_ROWS

@@ -1,8 +1,7 @@
 """Gradients with respect to inputs.
 
-The engine makes none of X, as training has no use for it: here it gets a network that begins with
-a layer more, which does nothing, and whose output is X. Networks that it does not know go layer by
-layer.
+The engine does not compute that of X, as training has no use for it: here it gets a network with
+an identity layer in front, whose output is X. Networks that are not compiled go layer by layer.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from .plan import Plan, make_plan
 
 @kernel
 def picked(h, x, t, weight, error, dx):
-    """The output that t marks, E = t'x; dx = t."""
+    """The output that t selects: E = t'x, dx = t. The error itself is not needed: 0."""
     for i in range(dx.size):
         dx[i] = t[i]
     for r in range(weight.size):
@@ -95,7 +94,7 @@ def jacobian(network: Network, X: Any) -> Array:
 
 def _back(network: Network, n_layers: int, loss: Loss, X: Array, T: Array, scale: float,
           dX: Array) -> None:
-    """To dX the gradient of a loss of checked targets on the first ``n_layers`` layers."""
+    """Write to dX the gradient of a loss of checked targets on the first ``n_layers`` layers."""
     plan = _plan(network, n_layers, loss, min(len(X), CHUNK_ROWS))
     at, ld = int(plan.ops["dy"][0]), int(plan.ops["ld_out"][0])
     for first in range(0, len(X), plan.capacity):
@@ -106,7 +105,7 @@ def _back(network: Network, n_layers: int, loss: Loss, X: Array, T: Array, scale
 
 
 def _plan(network: Network, n_layers: int, loss: Loss, rows: int) -> Plan:
-    """The way to the loss and back to X; of parameters no gradient is asked for."""
+    """Plan of the way to the loss and back to X, without the gradients of parameters."""
     n_threads = thread_count(None)
     key = loss is _PICKED, network._plan_key(rows, n_threads, False, 0)
     found = network._plans.get(key)
@@ -121,7 +120,7 @@ def _plan(network: Network, n_layers: int, loss: Loss, rows: int) -> Plan:
 
 
 def by_layers(network: Network, X: Array, T: Array) -> Array:
-    """``input_gradient`` of checked rows as the text has it: layer by layer, in Python."""
+    """``input_gradient`` of checked rows by the textbook: layer by layer, in Python."""
     kept = network.grads.copy()
     try:
         error_of(network._head_loss, network.forward(X, network._n_train), T, None)

@@ -1,9 +1,9 @@
-"""Training on data that does not fit in memory: block by block, as if all of it were there.
+"""Training on data that does not fit in memory, block by block, as if all of it were there.
 
-A thread of its own reads the next block, checks it, mixes its rows and puts what a batch
-could not use of the block before in front of it, while the engine trains on this one. What
-comes is a function of source, seed and epoch alone, so results depend on no timing and no
-number of threads, and a run that was stopped goes on with the same bits.
+While the engine trains on one block, a thread reads the next one, checks it, puts the rows that
+filled no batch of the block before in front, and shuffles. The blocks depend on source, seed
+and epoch alone, so results depend neither on timing nor on the number of threads, and a run
+that was stopped goes on with the same bits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .weights import balanced, class_weights, labels_of
 
 @runtime_checkable
 class Source(Protocol):
-    """What ``fit_stream`` trains on: blocks of rows, anew for each epoch."""
+    """What ``fit_stream`` trains on: blocks of rows, read again in each epoch."""
 
     n_rows: int
 
@@ -43,7 +43,7 @@ class Source(Protocol):
 
 
 class _Blocks:
-    """Blocks that a user has, as a source: counted once; if listed, shuffled each epoch."""
+    """A user's blocks as a source: rows are counted once; a sequence is shuffled each epoch."""
 
     def __init__(self, given: Iterable[tuple[Any, ...]]) -> None:
         if not isinstance(given, Iterable):
@@ -56,7 +56,7 @@ class _Blocks:
         self.n_rows = sum(map(_rows, given))
 
     def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[tuple[Any, ...]]:
-        """The blocks, shuffled by seed and epoch where there is a sequence of them."""
+        """The blocks, shuffled by seed and epoch if they are a sequence."""
         if not (shuffle and isinstance(self.given, Sequence)):
             yield from self.given
             return
@@ -67,7 +67,7 @@ class _Blocks:
 
 
 class _Block(NamedTuple):
-    """Rows in place, the order to take them in, the steps that they give."""
+    """Rows in memory, their order, and the number of steps they give."""
 
     X: Array
     T: Array
@@ -78,12 +78,12 @@ class _Block(NamedTuple):
 
 
 class StreamRun(Run):
-    """A run whose rows come block by block; its cursor tells the place in the epoch.
+    """A run whose rows come block by block; its cursor gives the position in the whole epoch.
 
     Parameters
     ----------
     pattern : Run
-        With network, optimizer and rules; its rows are an example.
+        Has the network, optimizer and rules; its rows are only an example.
     make : function (epoch, seed, shuffle) -> blocks (X, T, weights), checked
     n_rows : int
         Of an epoch.
@@ -108,7 +108,7 @@ class StreamRun(Run):
 
     @property
     def total(self) -> float:
-        """What an epoch's error is divided by, as far as its rows are known."""
+        """What an epoch's error is divided by, extrapolated from the rows seen so far."""
         if not (self.mean and self.weighted):
             return super().total
         if not self._weight and self._rows < self.n_rows:  # more may come
@@ -118,22 +118,22 @@ class StreamRun(Run):
         return self._weight * self.n_rows / self._rows
 
     def advance(self, n_steps: int, n_threads: int) -> None:
-        """Take ``n_steps`` steps, on as many blocks as that needs."""
+        """Take ``n_steps`` steps, over as many blocks as they need."""
         while n_steps:
             if not self._left:
                 self._place()
             count, team = min(n_steps, self._left), n_threads
             if self._ahead is not None and self._ahead.busy and n_threads == len(cores()):
-                # A core that reads would hold up the rest of a team: leave it out for a while.
+                # The reading thread would hold up a full team: leave it a core for a while.
                 count, team = min(count, -(-self.chunk // 10)), max(1, n_threads - 1)
-            with held():  # where the run stands is in two cursors meanwhile
+            with held():  # meanwhile the position is split over two cursors
                 n_steps -= self._steps(count, team)
 
     def _steps(self, count: int, n_threads: int) -> int:
-        """Take so many of the block's steps; how many were taken."""
+        """Take ``count`` of the block's steps; returns how many were taken."""
         whole = self.cursor
         self._inner[[STEP, EPOCH]] = whole[[STEP, EPOCH]]
-        self.cursor = self._inner  # the engine's place is within the block
+        self.cursor = self._inner  # the engine's position is within the block
         try:
             super().advance(count, n_threads)
         finally:  # also where the last one fails
@@ -146,12 +146,12 @@ class StreamRun(Run):
         return taken
 
     def _place(self) -> None:
-        """Put the next block's rows in place of those that are done."""
+        """Replace the finished block by the next one."""
         skip = 0
-        if self._ahead is None:  # also after a resume: blocks before the position pass by
+        if self._ahead is None:  # after a resume, too: then blocks before the position are skipped
             self._ahead = Ahead(self._mixed(int(self.cursor[EPOCH])))
             skip = int(self.cursor[POSITION]) // self.batch_size
-        # Nothing holds the old rows while the next are made.
+        # Free the old rows before waiting for the next.
         self.release()
         while True:
             block = self._ahead.take()
@@ -165,14 +165,14 @@ class StreamRun(Run):
                 break
             skip -= block.steps
         self.X, self.T, self.order = block.X, block.T, block.order
-        # Of the network's dtype, also where there are none: compiled code is for that alone.
+        # Of the network's dtype even if empty: compiled code takes no other.
         self.weights = (np.empty(0, self.network.dtype) if block.weights is None
                         else block.weights)
         self._left = block.steps - skip
         self._inner[[POSITION, SHUFFLE]] = skip * self.batch_size, 0
 
     def _mixed(self, epoch: int) -> Generator[_Block, None, None]:
-        """Blocks from ``epoch`` on, each led by the rows that the last batch left over."""
+        """Blocks from ``epoch`` on, each preceded by the rows left over from the one before."""
         make, seed = self.make, int(self.cursor[SEED])
         shuffled = bool(self.cursor[SHUFFLE])
         while make is not None and epoch < self.first_epoch + self.epochs:
@@ -181,7 +181,7 @@ class StreamRun(Run):
             blocks = iter(make(epoch, seed, shuffled))
             for k, block in enumerate(blocks):
                 seen += len(block[0])
-                if seen == self.n_rows:  # what follows would go unread in the last epoch
+                if seen == self.n_rows:  # look for surplus rows: the last epoch would not read on
                     seen += sum(len(more[0]) for more in islice(blocks, 1))
                 if seen > self.n_rows:
                     break
@@ -205,7 +205,7 @@ class StreamRun(Run):
             epoch += 1
 
     def finish(self) -> None:
-        """Leave the final parameters, end the thread, let the rows go."""
+        """Leave the final parameters, end the reading thread, drop the rows."""
         if self._ahead is not None:
             self._ahead.close()
         self._ahead, self.make, self._left = None, None, 0
@@ -230,21 +230,21 @@ def fit_stream(network: Network, source: Any, *, epochs: int = 10, batch_size: i
     """Train ``network`` on blocks of rows, of which two are in memory at a time.
 
     Steps have ``batch_size`` rows whatever the blocks: rows left over go to the next block.
-    Rows are shuffled within a block; the source shuffles blocks and what they are made of.
+    Rows are shuffled within a block; the source shuffles the blocks and what they contain.
 
     Parameters
     ----------
     network : Network
     source : Source, or blocks (X, T) or (X, T, weights)
         ``fastbp.data.TableStream`` for files of columns, ``fastbp.data.ArrayStream`` for .npy;
-        a list of blocks; any object whose iteration begins anew each time.
+        a list of blocks; any object that can be iterated again and again.
     class_weight : dict or "balanced", optional
         As in ``fit``; "balanced" reads all targets first.
     validation_data : (X, T) or (X, T, sample_weight), optional
         Rows in memory, evaluated after each epoch. ``metrics`` are measured on them.
     epochs, batch_size, optimizer, shuffle, metrics, l1, l2, clip_value, clip_norm, max_norm, \
 average, callbacks, verbose, warm_start, resume, n_threads
-        As in ``fit``. A checkpoint taken anywhere goes on from there.
+        As in ``fit``. A checkpoint can be taken and resumed anywhere in an epoch.
 
     Returns
     -------
@@ -254,7 +254,7 @@ average, callbacks, verbose, warm_start, resume, n_threads
     Raises
     ------
     ValueError, TypeError
-        For unfit arguments, before anything is changed; for unfit blocks, when they come.
+        For invalid arguments, before anything is changed; for invalid blocks, as they are read.
     OSError, ImportError
         As ``fit``.
     """
@@ -266,7 +266,7 @@ average, callbacks, verbose, warm_start, resume, n_threads
     if not isinstance(source, Source):
         source = _Blocks(source)
     n_rows = check_size(source.n_rows, "source.n_rows")
-    by_class: dict[str, Any] = {}  # found below; "make" is called after that
+    by_class: dict[str, Any] = {}  # filled below, before "make" is called
 
     def make(epoch: int, seed: int, mixed: bool) -> Iterator[Any]:
         for k, given in enumerate(source.blocks(epoch, seed, mixed)):
@@ -295,7 +295,7 @@ average, callbacks, verbose, warm_start, resume, n_threads
     if weighted:
         check_weighs(network._head_loss, "weights of a block" if class_weight is None
                      else "class_weight")
-    if class_weight is not None:  # the classes of one row may have no weight, so not by prepare
+    if class_weight is not None:  # not in prepare: the class of its one row may have weight 0
         class_weights(T[:1], by_class["is"], network.n_out, None, network.dtype)
         every = np.arange(max(network.n_out, 2))
         if not class_weights(every, by_class["is"], len(every), None, network.dtype).any():
@@ -320,7 +320,7 @@ def _rows(block: Any) -> int:
 
 
 def _checked(network: Network, given: Any) -> tuple[Array, Array, Array | None]:
-    """A block as the engine takes it."""
+    """A block in the form that the engine takes."""
     if not _rows(given):
         return (np.empty((0, network.n_in), network.dtype), np.empty((0, network.n_out)), None)
     X, T = network.check_input(given[0], "X of a block"), network.check_target(given[1],
@@ -328,7 +328,7 @@ def _checked(network: Network, given: Any) -> tuple[Array, Array, Array | None]:
     same_length(X, T, "X of a block", "T of a block")
     weights = as_weights(given[2] if len(given) == 3 else None, len(X), network.dtype,
                          "weights of a block", zeros=True)
-    # Compiled code tells arrays that may be written from those that may not.
+    # Read-only arrays are another type to compiled code.
     return _writeable(X), _writeable(T), None if weights is None else _writeable(weights)
 
 
@@ -337,7 +337,7 @@ def _writeable(array: Array) -> Array:
 
 
 def _balance(network: Network, source: Any) -> dict[int, float]:
-    """Balanced weights of the classes, by a pass over the targets."""
+    """Balanced class weights, from one pass over the targets."""
     counts, targets = np.zeros(()), getattr(source, "targets", None)
     given = ((None, *pair) for pair in targets()) if targets else (
         source.blocks(0, network.seed, False))

@@ -1,12 +1,12 @@
 """How many threads train: as many as pay on this machine, by the times of the first calls.
 
-A team hands weights and activations from core to core in every step. Where cores share a
-cache that is hardly seen; where they do not it takes 10 us, and a step of 13 us on one
-thread takes 23 us on two. So for steps that are neither small enough for one thread nor
-large enough for all on any machine, the first calls of a run try some numbers, and later
-runs of the shape know. After a while they try again, as what else ran at that moment counted,
-too. They know how long a step takes, and so how many to begin with. No result depends on
-either number.
+A team passes weights and activations from core to core in every step. Where cores share a
+cache that hardly shows; where they do not it takes 10 us, and a step of 13 us on one
+thread takes 23 us on two. So for steps that are neither clearly small enough for one thread
+nor clearly large enough for all, the first calls of a run try some numbers of threads, and later
+runs of the same kind of step use the result. After a while the trial is repeated, as other load
+at that moment may have decided it. The time of a step is kept as well: it tells how many steps
+the first call of a run should take. No result depends on either number.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from typing import Any
 
 from .run import Run
 
-#: Calls of each number of threads that are compared, and how long one should take for each
-#: thread of the largest team: long beside its launch, in which they wake one by one. At most
-#: half of what a call may take. Seconds.
+#: Calls compared for each number of threads; seconds that one should take, for each thread of the
+#: largest team: long beside its launch, in which threads wake one by one; and the most that one
+#: should take, half of the limit of a call (``job.CHUNK_SECONDS``).
 _TRIALS, _TRIAL_SECONDS, _LONGEST_TRIAL = 3, 0.005, 0.025
-#: Seconds of training until numbers are tried again, at first, and at most after trials that found
-#: the same number: each lets the others take some ms.
+#: Seconds of training until the next trial, at first, and at most: a trial that confirms the
+#: number doubles them, as each trial costs some ms with the slower numbers.
 _AGAIN, _RARELY = 1.0, 60.0
-#: So many calls in a row of so many times what the number has been chosen for are too slow.
+#: A new trial begins after this many calls in a row that took more than _LATE times the time a
+#: step for which the number was chosen.
 _LATE_CALLS, _LATE = 3, 1.3
-#: More threads must save so much of the time.
+#: Fraction of the time that more threads must save.
 _GAIN = 0.03
-#: What is known by kind of step: the number that pays, seconds of a step for which it was chosen,
-#: seconds until it is looked for again and how many those were at first, times of trials under
-#: way, and seconds of a step.
+#: What is known by kind of step: the number of threads that pays, the seconds of a step for which
+#: it was chosen, the seconds left until the next trial and the whole interval, the times of a
+#: trial in progress, and the seconds of a recent step.
 _found: dict[Any, int] = {}
 _chosen: dict[Any, float] = {}
 _rests: dict[Any, tuple[float, float]] = {}
@@ -47,7 +48,7 @@ class Threads:
     most : int
         Threads to use at most.
     watched : bool
-        Whether calls end with the epoch: then its length belongs to what is tried.
+        Whether calls end with the epoch: then its length is part of the kind of step.
 
     Attributes
     ----------
@@ -64,13 +65,13 @@ class Threads:
             return
         plan = run.plan(most)
         step = plan.ops.tobytes(), run.batch_size, plan.n_threads
-        if run.whole:  # a stream's times tell more of its reader
+        if run.whole:  # times of a stream depend on its reader too
             self._step = hash((*step, type(run.optimizer), run.rules))
         if plan.settled or not run.whole:
             return
         self._key = (*step, run.steps_per_epoch if watched else 0)
         self._most = plan.n_threads
-        self._trial_seconds = _LONGEST_TRIAL if plan.moves.size else (  # carried in each call
+        self._trial_seconds = _LONGEST_TRIAL if plan.moves.size else (  # copied in each call
             min(_TRIAL_SECONDS * plan.n_threads, _LONGEST_TRIAL))
         if self._key in _found:
             self.size = _found[self._key]
@@ -78,16 +79,16 @@ class Threads:
             self._try()
 
     def _try(self) -> None:
-        """Begin a trial, or join that of another run."""
+        """Begin a trial, or join one that another run has begun."""
         self._times = _trials.setdefault(self._key, {n: [] for n in sizes(self._most)})
         self.size = self._next()
 
     def _next(self) -> int:
-        """The size tried least, the smallest of them."""
+        """The size tried least often; the smallest of several."""
         return min(self._times, key=lambda n: (len(self._times[n]), n))
 
     def first_steps(self, longest: float) -> int | None:
-        """Steps of a first call of half of ``longest``; None where no run has told."""
+        """Steps for a first call of half of ``longest``; None if the pace is not yet known."""
         pace = None if self._step is None else _paces.get(self._step)
         return None if pace is None else max(1, int(self.call_seconds(longest / 2) / pace))
 
@@ -96,7 +97,7 @@ class Threads:
         return min(longest, self._trial_seconds) if self._times else longest
 
     def told(self, steps: int, seconds: float, cut: bool) -> None:
-        """Learn from a call; ``cut`` says that it could not be longer."""
+        """Learn from a call; ``cut`` says that it could not have been longer."""
         if steps and self._step is not None and not (cut and self._step in _paces):
             for old in list(_paces)[:len(_paces) - _KEPT]:
                 _paces.pop(old, None)
@@ -117,7 +118,7 @@ class Threads:
             self._decide()
 
     def _watch(self, steps: int, seconds: float) -> None:
-        """Count calls in a row that are too slow; the last of too many says how slow."""
+        """Count calls in a row that are too slow; after too many, note how slow the last was."""
         if steps and seconds >= self._trial_seconds / 2:
             late = seconds > _LATE * _chosen[self._key] * steps
             self._late = self._late + 1 if late else 0
@@ -125,20 +126,20 @@ class Threads:
                 self._late, self._slow = 0, seconds / steps
 
     def pace(self, run: Run, count: int, taken: int, seconds: float, longest: float) -> None:
-        """Set how many steps the next call takes, after one of ``taken`` that was to take
-        ``count``: so many as fill ``longest`` seconds, or those of a trial."""
+        """Set how many steps the next call takes, after one that took ``taken`` of ``count`` steps
+        in ``seconds``: as many as fill ``longest`` seconds, or those of a trial."""
         self.told(taken, seconds, count < run.chunk)
-        # Growing gently: a first call may have compiled.
+        # At most 8 times as many: the seconds of a first call may include compilation.
         most = count * self.call_seconds(longest) / seconds
         run.chunk = max(1, int(min(most, 8 * run.chunk)))
 
     def _decide(self) -> None:
-        """The least number that takes hardly longer than the best, from now on."""
+        """From now on use the smallest number that takes hardly longer than the best."""
         best = {n: min(times) for n, times in self._times.items()}
         enough = min(best.values()) * (1 + _GAIN)
         self.size = min(n for n, time in best.items() if time <= enough)
         same = _found.get(self._key) == self.size
-        # As slow with the same number: that is how it is now, and no reason to try again.
+        # As slow as before with the same number: that is the pace now, no reason for a new trial.
         _chosen[self._key] = max(best[self.size], self._slow if same else 0.0)
         steady, self._slow = same and self._slow == 0, 0.0
         again = min(2 * _rests[self._key][1], _RARELY) if steady else _AGAIN
@@ -148,7 +149,7 @@ class Threads:
 
 
 def sizes(most: int) -> list[int]:
-    """Numbers of threads to try, few: each needs a plan and its workspace."""
+    """Numbers of threads to try; few, as each needs a plan and its workspace."""
     found, ratio = [1], 2 if most <= 8 else 4
     while most > 1:
         found.append(most)

@@ -79,23 +79,23 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
         Share of the rows, drawn by the network's seed, to hold out and evaluate instead.
     metrics : sequence of str or callable
         Names in ``fastbp.metrics`` or functions (T, output) -> number, measured each epoch
-        on the validation data as "val_NAME"; if there is none, on the training data as "NAME".
+        on the validation data as "val_NAME"; without any, on the training data as "NAME".
         "f1" is the mean over the classes ("macro"); "mse", "rmse", "mae" and "r2" are of
         probabilities under a cross-entropy, and of rates under ``PoissonLoss``.
     l1, l2, clip_value, clip_norm, max_norm : float
         Penalties and limits, 0 for none; see ``fastbp.rules``.
     average : float
-        Decay of a moving average of the parameters, which is validated and what the network
-        holds at the end; 0 for none.
+        Decay of a moving average of the parameters, which is used for validation and left in
+        the network at the end; 0 for none.
     callbacks : sequence of Callback
     verbose : int
         0 is silent, 1 prints a line an epoch.
     warm_start : bool
-        Go on with optimizer state, step and epoch counts of the last fit.
+        Continue with the optimizer state, step and epoch counts of the last fit.
     resume : path, optional
-        A checkpoint of this very run: go on from there, up to ``epochs`` in all.
+        A checkpoint of this very run: continue from there, up to ``epochs`` in all.
     n_threads : int, optional
-        At most so many threads; the result does not depend on it.
+        Largest number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     Raises
     ------
     ValueError, TypeError
-        For unfit arguments, before anything is changed.
+        For invalid arguments, before anything is changed.
     OSError
         If ``resume`` cannot be read.
     ImportError
@@ -124,7 +124,7 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
             max_norm: float = 0.0, average: float = 0.0, callbacks: Sequence[Callback] = (),
             verbose: int = 0, warm_start: bool = False, resume: Any = None,
             n_threads: int | None = None) -> Job:
-    """Check the arguments of ``fit`` and make of them what ``train`` does; changes nothing.
+    """Check the arguments of ``fit`` and make the job for ``train``; changes nothing.
 
     Raises
     ------
@@ -165,13 +165,13 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     return Job(run, validation, found, hooks, warm_start, resume, n_threads, own=own)
 
 
-# ``partial_fit`` and ``fit_many`` hand options on: of one that there is not, Python names ``fit``.
+# ``partial_fit`` and ``fit_many`` pass options on: the error for an unknown one names ``fit``.
 prepare.__qualname__ = "fit"
 
 
 def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
-    """Take a run through its epochs, in chunks, with all that happens between them; ends early
-    where ``stopped`` says so."""
+    """Take a run through its epochs, in chunks of steps, with validation, history and callbacks
+    between them; ends early once ``stopped`` returns True."""
     job.start()
     run, threads = job.run, job.threads()
     stop = job.begin() or any(
@@ -190,7 +190,7 @@ def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
 
 
 def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: False) -> None:
-    """All epochs in calls of CHUNK_SECONDS, where nobody looks in between."""
+    """All epochs in calls of CHUNK_SECONDS, for runs with nothing to do in between."""
     run, n, whole = job.run, job.run.n_rows, job.run.steps_per_epoch
     last, total = run.first_epoch + run.epochs, run.total
     while run.cursor[EPOCH] < last and not stopped():
@@ -211,7 +211,7 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
 
 
 def warn_of(network: Network, loss: float, epoch: int) -> bool:
-    """Tell the user, five calls further out, of a loss that is not finite; whether it is none."""
+    """Warn the user, five frames up, of a loss that is not finite; returns whether it is not."""
     if math.isfinite(loss):
         return False
     hint, last, own = "a smaller learning_rate may help", network.layers[-1], network.loss_function
@@ -223,18 +223,18 @@ def warn_of(network: Network, loss: float, epoch: int) -> bool:
 
 
 def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) -> bool:
-    """One epoch, or what is left of it; returns whether to stop."""
+    """One epoch, or the rest of it; returns whether to stop."""
     run, hooks = job.run, job.hooks
     n, began, stop = run.n_rows, time.perf_counter(), False
     taken = begun_at = int(run.cursor[POSITION]) // run.batch_size
-    # The rate at the start of the epoch, also where a resumed run stands within it.
+    # The rate at the start of the epoch, even if a resumed run is within it.
     rate, whole = float(run.epoch_rates(np.array([epoch]))[0]), run.steps_per_epoch
     failed: BaseException | None = None
     while taken < whole and not stop:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
         if (hooks or job.metrics) and run.whole and run.T.ndim == 1:
             first, last = taken * run.batch_size, (taken + count) * run.batch_size
-            # Labels, which the user's own may have written to.
+            # Labels are checked again: a user's callback or metric may have written to them.
             run.network.check_target(run.T[run.order[first:last]] if taken else run.T)
         try:
             run.advance(count, threads.size)
@@ -245,14 +245,15 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         except BaseException as raised:
             if int(run.cursor[EPOCH]) - run.first_epoch <= epoch:
                 raise
-            failed, error, taken = raised, float(run.errors[0]), whole  # all are told first
+            # The epoch is complete: raised once all hooks have been told.
+            failed, error, taken = raised, float(run.errors[0]), whole
     with held():
         done = min(taken * run.batch_size, n)
         seen, total = done - begun_at * run.batch_size, run.total_of(done)
         logs = {"loss": error / total if total else 0.0, "learning_rate": rate,
                 "samples_per_s": seen / (time.perf_counter() - began)}
         if int(run.cursor[EPOCH]) - run.first_epoch <= epoch:
-            # Stopped within the epoch, or taken back: its figures are of what it has seen.
+            # Stopped within the epoch, or gone back: its figures are of the rows seen so far.
             run.history.append(logs)
             return True
         run.errors[0] = 0.0
@@ -267,7 +268,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
 
 
 def _tell(hooks: Sequence[Callback], event: str, *args: Any) -> bool:
-    """Call every hook, whatever the others say or raise; True when one wants to stop."""
+    """Call every hook, whatever the others return or raise; True if one wants to stop."""
     said: list[bool] = []
     do_all([functools.partial(lambda hook: said.append(bool(getattr(hook, event)(*args))), hook)
             for hook in hooks])
@@ -275,7 +276,7 @@ def _tell(hooks: Sequence[Callback], event: str, *args: Any) -> bool:
 
 
 def _validate(job: Job) -> dict[str, float]:
-    """Loss and metrics on held-out rows; metrics on the training data without any."""
+    """Loss and metrics on held-out rows, or metrics on the training data if there are none."""
     run, data = job.run, job.validation
     if data is not None:
         found = _figures(run.network, data, job.metrics, job.n_threads)
@@ -287,7 +288,7 @@ def _validate(job: Job) -> dict[str, float]:
 
 def _figures(network: Network, data: Validation, metrics: Sequence[Metric],
              n_threads: int | None = None) -> dict[str, float]:
-    # Labels are looked at again: the user's own callbacks may write to them.
+    # Labels are checked again: a user's callbacks may have written to them.
     T = network.check_target(data.T) if data.T.ndim == 1 else data.T
     loss, Y, fused = network._judge(data.X, T, data.weights, n_threads)
     return {"loss": loss} | measure(network, Y, T, measured(network, data, metrics),
@@ -296,7 +297,7 @@ def _figures(network: Network, data: Validation, metrics: Sequence[Metric],
 
 def evaluate(network: Network, X: Any, T: Any, *, sample_weight: Any = None,
              metrics: Sequence[str | Callable[..., float]] = ()) -> dict[str, float]:
-    """The figures that ``fit`` would give each epoch of these rows as validation data.
+    """The figures that ``fit`` would give for these rows as validation data.
 
     Parameters
     ----------
@@ -316,7 +317,7 @@ def evaluate(network: Network, X: Any, T: Any, *, sample_weight: Any = None,
     Raises
     ------
     ValueError, TypeError
-        For unfit arguments.
+        For invalid arguments.
 
     Examples
     --------

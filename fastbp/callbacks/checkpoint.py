@@ -35,7 +35,7 @@ class Checkpoint(Callback):
     Raises
     ------
     ValueError, TypeError
-        For unfit arguments; at the start of a run, before training, for a network that no file
+        For invalid arguments; at the start of a run, before training, for a network that no file
         can hold.
     """
 

@@ -81,7 +81,7 @@ class CSVLog(_File):
     Raises
     ------
     TypeError, ValueError
-        For unfit arguments.
+        For invalid arguments.
     OSError
         At the start of a run, before training, if the file cannot be written.
     """
