@@ -1,4 +1,4 @@
-"""The private cache of compiled kernels: what is wrong with it costs a recompilation, no error."""
+"""The private cache of compiled kernels: any fault in it costs a recompilation, never an error."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cache_dir() -> Path | None:
         path = Path(parent).absolute() / digest.hexdigest()[:20]
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = path.stat()
-        # Somebody else's files would be code that we run.
+        # Entries are code that this process runs: nobody else may write them.
         foreign = hasattr(os, "getuid") and info.st_uid != os.getuid()
         if foreign or (os.name == "posix" and stat.S_IMODE(info.st_mode) & 0o022):
             return None
@@ -64,8 +64,8 @@ class KernelCache(_Cache):  # type: ignore[misc]
     """One checked file per function, options and signature.
 
     Numba's own cache leaves compile options out of its key, trusts file times, and
-    raises on a damaged file. Here the directory names the sources, and a SHA-256 in
-    front of the data turns damage into a miss.
+    raises on a damaged file. Here the directory's name is a hash of the sources, and a SHA-256
+    in front of the data turns damage into a miss.
     """
 
     def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
 
     @property
     def cache_path(self) -> str | None:
-        """Where entries lie; None without a cache."""
+        """Directory of the entries; None without a cache."""
         path = cache_dir()
         return None if path is None else str(path)
 
@@ -114,7 +114,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
             data = file.read_bytes()
             if hashlib.sha256(data[32:]).digest() != data[:32]:
                 return None
-            if b"NRT_" in data:  # calls Numba's runtime: half a second to set it up, with all else
+            if b"NRT_" in data:  # needs Numba's runtime, which takes half a second to set up
                 target_context.refresh()
             return self._rebuild(target_context, pickle.loads(data[32:]))
         except Exception:  # whatever is wrong with a cache entry, compiling again is right
@@ -124,7 +124,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
         return CompileResult._rebuild(target_context, *parts)
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what has been compiled for ``sig``, where that can be done."""
+        """Keep what has been compiled for ``sig``, if it can be cached."""
         file = self._file(sig, data.codegen)
         if file is None or data.library.has_dynamic_globals or data.lifted:
             return
@@ -139,7 +139,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
 
 
 class LazyCache(KernelCache):
-    """The same for kernels that other kernels call."""
+    """Cache of kernels that other kernels call."""
 
     def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
         super().__init__(func, options)

@@ -1,13 +1,12 @@
-"""Numba's compiler, but for six things.
+"""Numba's compiler with six changes.
 
-Loops are vectorised by the whole registers of the host, several side by side where that is asked
-for. What is seldom called is kept out of its callers. Passes for what kernels do not have are left
-out. Garbage is collected without looking through all that there is. And a kernel that other
-kernels call has neither a way in from Python nor machine code of its own, nor is it optimised:
-those who call it copy its body and optimise what becomes of it, so all three would be done for
-nobody, which takes two fifths of a first fit. Whoever asks for them gets them: ``LazyLibrary``
-makes machine code for the first who wants an address, ``LazyDispatcher`` has a twin for calls from
-Python.
+Loops are vectorised with the host's full register width, and compute several vectors side by side
+where asked (``interleave``). Functions marked ``cold`` are kept out of line. Passes for constructs
+that kernels do not use are left out. No full garbage collection runs meanwhile. And a kernel that
+is called by other kernels gets no wrapper for Python, no machine code of its own and no
+optimisation: callers copy its body and optimise the result, so all three would be wasted, and take
+two fifths of a first fit. They are made on demand: ``LazyLibrary`` makes machine code when an
+address is first asked for, ``LazyDispatcher`` has a twin for calls from Python.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ _SIDE_BY_SIDE = 4
 
 
 def _interleave(function: Any) -> None:
-    """Have loops that LLVM makes vectors of compute some vectors side by side.
+    """Have loops that LLVM vectorises compute several vectors side by side.
 
-    Left to itself it takes one a turn where a turn is long. A core then waits for each operation
-    of a long chain, as it cannot look far enough ahead to begin the next one's.
+    By default LLVM takes one vector per iteration if the body is long. A core then waits for each
+    operation of a long chain, as it cannot look far enough ahead to begin the next vector's.
     """
     module, place = function.module, {block: n for n, block in enumerate(function.blocks)}
     for block, n in place.items():
@@ -46,7 +45,7 @@ def _interleave(function: Any) -> None:
             count = ir.Constant(ir.IntType(32), _SIDE_BY_SIDE)
             hint = module.add_metadata(["llvm.loop.interleave.count", count])
             loop = ir.MDValue(module, (), str(len(module.metadata)))
-            loop.operands = (loop, hint)  # itself, as LLVM tells loops apart
+            loop.operands = (loop, hint)  # first itself, by which LLVM tells loops apart
             block.terminator.set_metadata("llvm.loop", loop)
 
 
@@ -63,7 +62,7 @@ class _WideLower(Lower):  # type: ignore[misc]
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _WideLowering(NativeLowering):  # type: ignore[misc]
-    """Numba's lowering, with loops vectorised by the whole registers of the host."""
+    """Numba's lowering, with loops vectorised with the host's full register width."""
 
     _name = "fastbp_wide_lowering"
     lowering_class = _WideLower
@@ -71,7 +70,7 @@ class _WideLowering(NativeLowering):  # type: ignore[misc]
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _LazyLowering(_WideLowering):
-    """The same up to LLVM code, which callers copy."""
+    """The same, but only down to LLVM code, which callers copy."""
 
     _name = "fastbp_lazy_lowering"
 
@@ -82,29 +81,29 @@ class _LazyLowering(_WideLowering):
         state.flags.no_compile = True
         done: bool = super().run_pass(state)
         library.finalize()
-        key = object()  # what callers find it by
+        key = object()  # by which callers find it
         state.targetctx.insert_user_function(key, state["cr"].fndesc, [library])
         state["cr"] = state["cr"]._replace(cfunc=key)
         return done
 
 
 class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """LLVM code that is optimised and becomes machine code when somebody asks where it lies.
+    """LLVM code that is optimised and turned into machine code when an address is first asked for.
 
     Attributes
     ----------
     waits : bool
-        Whether nobody has asked yet.
+        Whether no address has been asked for yet.
     """
 
     waits = False
     _entered = False
 
     def _optimize_final_module(self) -> None:
-        """Nothing: each who copies the code does it anyway."""
+        """Do nothing: callers optimise their copies anyway."""
 
     def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()  # what holds addresses of this process is not cached
+        self._finalize_dynamic_globals()  # code with addresses of this process is not cached
         self._finalized = self.waits = True
 
     def get_pointer_to_function(self, name: str) -> int:
@@ -117,22 +116,22 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
         return int(super().get_pointer_to_function(name))
 
     def enter_by(self, module: Any, inner: str) -> None:
-        """Add a module with a function that calls ``inner``, and only it, once."""
+        """Link in, once, a module with a function that calls ``inner`` and nothing else."""
         if not self._entered:
-            self._get_module_for_linking()  # what others copy
+            self._get_module_for_linking()  # the code that callers copy
             self._final_module.link_in(llvm.parse_assembly(str(module)))
             if INLINES:
                 self._final_module.get_function(inner).linkage = llvm.Linkage.internal
             self._entered = True
 
     def serialize_using_object_code(self) -> Any:
-        """What a cache keeps: machine code only where there is any."""
+        """State for the cache: machine code if there is any, else bitcode."""
         return (self.serialize_using_bitcode() if self.waits
                 else super().serialize_using_object_code())
 
     @classmethod
     def restore(cls, codegen: Any, state: Any) -> Any:
-        """The library of which a cache kept ``state``."""
+        """The library that a cache kept as ``state``."""
         name, kind, data = state
         if kind != "bitcode":
             return codegen.unserialize_library(state)
@@ -143,23 +142,23 @@ class LazyLibrary(JITCodeLibrary):  # type: ignore[misc]
         return library
 
 
-#: Passes for what no kernel has, functions within functions and expressions of whole arrays, but
-#: loops over threads need.
+#: Passes for constructs that no kernel has: nested functions and expressions of whole arrays.
+#: Parallel loops (``driver``) need them.
 _NEEDLESS = (InlineClosureLikes, InlineOverloads, NopythonRewrites)
 
 
 class Compiler(CompilerBase):  # type: ignore[misc]
-    """Numba's compiler but for some passes, and for garbage."""
+    """Numba's compiler with other passes, and without full garbage collections."""
 
     lowering: Any = _WideLowering
 
     def compile_extra(self, func: Callable[..., Any]) -> Any:
-        """Compile a function; Numba holds its lock meanwhile."""
+        """Compile a function; called with Numba's compiler lock held."""
         with no_full_collections():
             return super().compile_extra(func)
 
     def define_pipelines(self) -> list[Any]:
-        """Numba's passes with another lowering, without those that do nothing here."""
+        """Numba's passes with the lowering replaced, and without those not needed here."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         needless = () if self.state.flags.auto_parallel.enabled else _NEEDLESS
         passes.passes = [(self.lowering if one is NativeLowering else one, why)
@@ -169,7 +168,7 @@ class Compiler(CompilerBase):  # type: ignore[misc]
 
 
 class LazyCompiler(Compiler):
-    """For kernels that other kernels call."""
+    """Compiler of kernels that other kernels call."""
 
     lowering = _LazyLowering
 
@@ -180,7 +179,7 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
     Attributes
     ----------
     make_twin : callable
-        Makes the dispatcher that Python's calls go to; None makes one without a cache.
+        Makes the dispatcher for calls from Python; if None, one without a cache is made.
     """
 
     make_twin: Callable[[], Any] | None = None
@@ -193,16 +192,16 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
         super().__init__(py_func, locals or {}, targetoptions, pipeline_class)
 
     def add_overload(self, compiled: Any) -> None:
-        """Take in what has been compiled; there is nothing in it for Python to call."""
+        """Register a compiled overload, which has no entry point for Python."""
         self.overloads[tuple(compiled.signature.args)] = compiled
 
     def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:
-        """For Python's first call with arguments of these types; later ones come not here."""
+        """Python's first call with arguments of these types; later calls do not get here."""
         with global_compiler_lock:
             self._twin = self._twin or (self.make_twin or self._plain_twin)()
             entry = self._twin._compile_for_args(*args, **kwargs)
             codes = tuple(self.typeof_pyval(arg)._code for arg in args)
-            if codes not in self._ways_in:  # a second would be one too many to choose from
+            if codes not in self._ways_in:  # inserted twice, it would be ambiguous
                 self._ways_in |= {codes}
                 self._insert(list(codes), entry, False)
         return entry
@@ -213,17 +212,17 @@ class LazyDispatcher(CPUDispatcher):  # type: ignore[misc]
 
 
 def machine_code(compiled: Any) -> tuple[int, bool]:
-    """(address of what has been compiled, for calls of ``_convention``, whether there was no
-    machine code of it till now)."""
+    """(address of a compiled overload, for calls by ``_convention``; whether its machine code was
+    made just now)."""
     library, fndesc, name = compiled.library, compiled.fndesc, entry_name(compiled.fndesc)
     with global_compiler_lock:
         waited = getattr(library, "waits", False)
         if waited:
             library.enter_by(entry_module(compiled.target_context, fndesc), fndesc.llvm_func_name)
             library.get_pointer_to_function(name)
-        # Not by the library: one from the cache does not know that its code has this function.
+        # Not from the library: one from the cache does not know that its code has this function.
         address = library.codegen._engine.get_function_address(name)
-        if not address:  # Numba's own compiler has made this one
+        if not address:  # compiled by Numba's own compiler, without such a function
             entry = library.codegen.create_library(name)
             entry.add_ir_module(entry_module(compiled.target_context, fndesc))
             entry.add_linking_library(library)
@@ -233,9 +232,9 @@ def machine_code(compiled: Any) -> tuple[int, bool]:
 
 
 def rebuild(context: Any, parts: tuple[Any, ...]) -> Any:
-    """A kernel that other kernels call from what ``CompileResult._reduce`` made of it.
+    """A kernel that other kernels call, rebuilt from the result of ``CompileResult._reduce``.
 
-    It needs no environment, which serves exceptions and objects of Python.
+    It needs no environment, which serves exceptions and Python objects.
     """
     data, fndesc, env, signature, _, lifted, _, reload_init, referenced = parts
     return compile_result(

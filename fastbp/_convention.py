@@ -1,9 +1,9 @@
-"""How the engine calls kernels by their addresses: an array as where it lies and how long it is.
+"""Calling convention of kernels called by address: an array is a pointer and its shape.
 
-Numba hands over seven words for an array, most of which a kernel has no use for; each goes through
-the stack, and every call copies all. A step of a tiny network is some calls of four to six arrays
-and little else. So what an address leads to is a function of this convention, into which LLVM
-copies Numba's.
+Numba passes seven words for a 1-D array, most of which a kernel does not use; all go through the
+stack and are copied in every call. A step of a tiny network is some calls with four to six arrays
+and little else. So an address points to a function of this convention, into which LLVM inlines
+Numba's.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-#: Whether LLVM makes vectors of a loop that it has copied into another function: that of Numba
-#: 0.61 does not, and has it called there.
+#: Whether LLVM vectorises a loop in code that it has inlined: that of Numba 0.61 does not, so
+#: there Numba's function is called.
 INLINES = llvm.llvm_version_info >= (20,)
 
 
 def function_type(context: Any, kinds: Iterable[Any]) -> Any:
-    """LLVM's type of a function of arguments of these Numba types; it returns nothing."""
+    """LLVM type of a function with arguments of these Numba types that returns nothing."""
     words = [word for kind in kinds for word in _words(context, kind)]
     return ir.FunctionType(ir.VoidType(), words)
 
@@ -35,7 +35,7 @@ def _words(context: Any, kind: Any) -> list[Any]:
 
 
 def flatten(context: Any, builder: Any, kinds: Sequence[Any], values: Sequence[Any]) -> list[Any]:
-    """The words of values of these types."""
+    """The words that pass values of these Numba types."""
     words: list[Any] = []
     for kind, value in zip(kinds, values, strict=True):
         if isinstance(kind, types.Array):
@@ -48,7 +48,7 @@ def flatten(context: Any, builder: Any, kinds: Sequence[Any], values: Sequence[A
 
 def array_of(context: Any, builder: Any, kind: Any, data: Any, shape: Sequence[Any]) -> Any:
     """A contiguous array at ``data``, which it does not own."""
-    from numba.np.arrayobj import populate_array  # a tenth of the import, for compilation alone
+    from numba.np.arrayobj import populate_array  # a tenth of import time, only for compilation
 
     made = context.make_array(kind)(context, builder)
     size = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
@@ -60,7 +60,7 @@ def array_of(context: Any, builder: Any, kind: Any, data: Any, shape: Sequence[A
 
 
 def _gather(context: Any, builder: Any, kinds: Iterable[Any], words: Sequence[Any]) -> list[Any]:
-    """Values of these types from their words."""
+    """Values of these Numba types from the words that pass them."""
     values, rest = [], list(words)
     for kind in kinds:
         count = len(_words(context, kind))
@@ -73,18 +73,18 @@ def _gather(context: Any, builder: Any, kinds: Iterable[Any], words: Sequence[An
 
 
 def widen(function: Any) -> None:
-    """Have loops vectorised by whole registers, where LLVM thinks AVX-512 slows the clock, too."""
-    # A set's own add: llvmlite's lets no attribute through that it does not know.
+    """Vectorise loops with full registers, even where LLVM expects AVX-512 to lower the clock."""
+    # The base class's add: llvmlite's own refuses attributes that it does not know.
     set.add(function.attributes, '"prefer-vector-width"="512"')
 
 
 def entry_name(fndesc: Any) -> str:
-    """Name of the function of this convention for a function of Numba's."""
+    """Name of the function of this convention that wraps a Numba function."""
     return f"entry.{fndesc.llvm_func_name}"
 
 
 def entry_module(context: Any, fndesc: Any) -> Any:
-    """LLVM's module of that function, which calls Numba's."""
+    """LLVM module with that function, which calls Numba's."""
     module = context.codegen()._create_empty_module(entry_name(fndesc))
     kinds = fndesc.argtypes
     entry = ir.Function(module, function_type(context, kinds), entry_name(fndesc))

@@ -1,4 +1,4 @@
-"""The only file that says ``njit``: decorators, threading layer, fork guard.
+"""The only file that uses ``njit``: decorators, threading layer, fork guard.
 
 Contract
 --------
@@ -32,8 +32,8 @@ from ._compiler import Compiler, LazyDispatcher, machine_code
 __all__ = ["CONTRACT", "DISABLED", "CompileError", "Driver", "by_dtype", "compile_user", "driver",
            "entry_point", "kernel", "prange", "thread_count", "uncached_kernel"]
 
-#: The only fast-math set in use: fused multiply-add. ``reassoc`` would let a vector loop
-#: and its tail differ, ``nnan`` and ``ninf`` would make isnan lie.
+#: The only fast-math flags in use: fused multiply-add. With ``reassoc`` a vector loop and
+#: its tail could differ, with ``nnan`` and ``ninf`` isnan would give wrong answers.
 CONTRACT = frozenset({"contract"})
 #: True under ``NUMBA_DISABLE_JIT=1``: every kernel is then plain Python.
 DISABLED = bool(config.DISABLE_JIT)
@@ -56,7 +56,7 @@ def _compile(func: Callable[..., Any], **options: Any) -> Any:
 
 
 def _compile_lazily(func: Callable[..., Any], **options: Any) -> Any:
-    """A dispatcher for calls from compiled code, and for Python where it calls too."""
+    """A dispatcher for calls from compiled code, and from Python by a twin."""
     if DISABLED:
         return func
     dispatcher = LazyDispatcher(func, targetoptions={
@@ -67,9 +67,9 @@ def _compile_lazily(func: Callable[..., Any], **options: Any) -> Any:
 
 
 def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
-    """Address of the machine code of a kernel for these Numba types, called by ``_convention``.
+    """Address of a kernel's machine code for these Numba types, to call as in ``_convention``.
 
-    It holds as long as the dispatcher lives, in this process.
+    It is valid as long as the dispatcher lives, in this process.
     """
     dispatcher.compile(argtypes)
     compiled = dispatcher.overloads[argtypes]
@@ -85,12 +85,12 @@ def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
 def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
            inline: bool = False, forceinline: bool = False, cold: bool = False,
            interleave: bool = False) -> Any:
-    """Compile a serial kernel: no exceptions, no allocation, no index that is not right.
+    """Compile a serial kernel: no exceptions, no allocation, no bounds checks.
 
-    ``inline`` copies the body into each caller before LLVM sees it: for thin layers
-    between kernels, which compile faster so, and for what returns a view of an array.
-    ``forceinline`` leaves it to LLVM, whatever the size: a loop with a call stays scalar.
-    ``cold`` keeps it out of its callers: what they do in each step then keeps the registers.
+    ``inline`` copies the body into each caller before LLVM sees it: for thin functions
+    between kernels, which then compile faster, and for those that return a view of an array.
+    ``forceinline`` has LLVM inline it whatever its size: a loop with a call stays scalar.
+    ``cold`` keeps it out of line, so that what its callers do in each step has the registers.
     ``interleave`` has its loops compute several vectors side by side: for long chains of
     operations on each element.
     """
@@ -107,9 +107,9 @@ def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
 
 
 def uncached_kernel(func: Callable[..., Any]) -> Any:
-    """Compile a kernel that may close over others, a user's own function among them.
+    """Compile a kernel that may close over other functions, a user's own among them.
 
-    It may allocate, and no cache keeps it: nothing tells one closure from the next.
+    It may allocate, and is not cached: a cache could not tell one closure from another.
     """
     if DISABLED:
         return func
@@ -117,12 +117,12 @@ def uncached_kernel(func: Callable[..., Any]) -> Any:
 
 
 def compile_user(func: Callable[..., Any]) -> Any:
-    """A user's function as compiled code calls it; one that is compiled passes unchanged."""
+    """A user's function compiled, for calls from kernels; a compiled one is returned unchanged."""
     return func if isinstance(func, Dispatcher) else uncached_kernel(func)
 
 
 class Driver:
-    """One body compiled with and without threads; calls pick the one that is safe."""
+    """One body compiled with and without threads; each call picks the one that is safe."""
 
     def __init__(self, func: Callable[..., Any]) -> None:
         functools.update_wrapper(self, func)
@@ -154,7 +154,7 @@ def by_dtype(float32: Callable[..., Any], float64: Callable[..., Any]) -> Any:
             return lambda x: float64(x)
         return None
 
-    overload(choose, jit_options={"forceinline": True})(typed)  # or loops stay scalar
+    overload(choose, jit_options={"forceinline": True})(typed)  # else loops stay scalar
     return choose
 
 
@@ -183,7 +183,7 @@ def _has_layer(name: str) -> bool:
 
 
 def _preload_tbb() -> None:
-    """pip's tbb sits in the environment's lib/, where the loader does not look."""
+    """Load pip's tbb, which is in the environment's lib/, where the loader does not look."""
     library = Path(sys.prefix) / "lib" / "libtbb.so.12"
     if sys.platform == "linux" and library.exists():
         try:
@@ -217,7 +217,7 @@ def parallel_allowed() -> bool:
     """Whether a parallel region may start here.
 
     Not in a forked child (GNU OpenMP kills it), and not on workqueue (two Python
-    threads that launch at once abort the process, and a launch costs 125 us). The
+    threads that launch at the same time abort the process, and a launch costs 125 us). The
     serial twin runs the same blocks in the same order and gives the same bits.
     """
     return not _forked and not DISABLED and threading_layer() != "workqueue"

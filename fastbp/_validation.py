@@ -1,4 +1,4 @@
-"""Input checks. Arrays come in as users have them; kernels see checked, contiguous ones."""
+"""Input checks: users pass arrays of any kind, kernels get checked, contiguous ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-#: Numbers up to which a bool for each stays in the caches.
+#: Largest size of an array for which one bool per element stays in the caches.
 _CACHED = 1 << 20
-#: Most that weights sum to, so that 1 / sum is not subnormal.
+#: Largest sum of weights, so that 1 / sum is not subnormal.
 _MOST_WEIGHT = 1e300
 
 
@@ -26,12 +26,12 @@ def check_dtype(dtype: Any) -> np.dtype[Any]:
         raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}") from None
     for known in (np.dtype(np.float32), np.dtype(np.float64)):
         if found == known:
-            return known  # NumPy's own object: ``is`` finds it again
+            return known  # NumPy's own object, so that ``is`` can compare it
     raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
 
 
 def check_size(value: Any, name: str, minimum: int = 1) -> int:
-    """An integer of at least ``minimum``; bools do not count."""
+    """An integer of at least ``minimum``; not a bool."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < minimum:
@@ -40,7 +40,7 @@ def check_size(value: Any, name: str, minimum: int = 1) -> int:
 
 
 def check_threads(value: Any) -> int | None:
-    """A number of threads; None for as many as pay."""
+    """A number of threads, or None."""
     return None if value is None else check_size(value, "n_threads")
 
 
@@ -63,7 +63,7 @@ def check_real(value: Any, name: str, low: float = 0.0, high: float = np.inf, *,
 
 
 def check_bool(value: Any, name: str) -> bool:
-    """A true bool."""
+    """A bool, Python's or NumPy's."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
@@ -79,7 +79,7 @@ def check_choice(value: Any, name: str, choices: Any) -> str:
 
 
 def as_path(path: Any, name: str = "path") -> str:
-    """A path as text; a number would be an open file's, and "" the folder that one is in."""
+    """A path as text. A number would mean an open file, and "" the current folder: refused."""
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"{name} must be a path, got {path!r}")
     text = os.fsdecode(path)
@@ -95,7 +95,7 @@ def check_mask(X: Any, name: str) -> None:
 
 
 def as_array(X: Any, name: str) -> Array:
-    """``X`` as a numeric array, refusing what only looks like one."""
+    """``X`` as a numeric array; refuses sparse, masked, ragged and non-numeric ones."""
     if type(X) is np.ndarray and X.dtype.kind in "buif":
         return X
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
@@ -143,9 +143,9 @@ def all_finite(array: Array) -> bool:
     """Whether there is neither NaN nor infinity, in one pass at the speed of memory."""
     if array.size > _CACHED:
         flat = array.ravel()
-        with np.errstate(over="ignore", invalid="ignore"):  # a dot product would start BLAS's
-            total = np.einsum("i,i", flat, flat)  # threads, which spin on cores that a team wants
-        if np.isfinite(total):  # finite squares prove it, anything else looks closer
+        with np.errstate(over="ignore", invalid="ignore"):  # not np.dot: threads of BLAS would
+            total = np.einsum("i,i", flat, flat)  # spin on cores that a team needs
+        if np.isfinite(total):  # a finite sum of squares proves it; else look at each element
             return True
     return bool(np.count_nonzero(np.isfinite(array)) == array.size)
 
@@ -169,7 +169,7 @@ def as_labels(T: Any, name: str, n_classes: int) -> Array:
         raise ValueError(f"{name} is empty: shape {array.shape}")
     if array.dtype.kind not in "bui" and (broken := array != np.floor(array)).any():
         raise TypeError(f"{name} as class indices must be integers, got {array[broken][:3]}")
-    if array.dtype == np.int64 and array.view(np.uint64).max() < n_classes:  # no sign, or huge
+    if array.dtype == np.int64 and array.view(np.uint64).max() < n_classes:  # negatives are huge
         return np.ascontiguousarray(array)
     low, high = array.min(), array.max()
     if low < 0 or high >= n_classes:
@@ -179,7 +179,7 @@ def as_labels(T: Any, name: str, n_classes: int) -> Array:
 
 
 def flushed(array: Array, dtype: np.dtype[Any]) -> Array:
-    """``array`` as contiguous ``dtype``, with 0 for what the engine takes for it: subnormals."""
+    """``array`` as contiguous ``dtype``, subnormal numbers replaced by 0, as the engine does."""
     result = np.ascontiguousarray(array, dtype=dtype)
     small = (np.abs(result) < np.finfo(dtype).tiny) & (result != 0)
     return np.where(small, dtype.type(0), result) if small.any() else result

@@ -1,4 +1,4 @@
-"""What fit is given beside rows and numbers: callbacks, metrics, weights, data to validate on."""
+"""Checks of arguments of ``fit``: callbacks, metrics, weights, validation data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
     Raises
     ------
     TypeError
-        For what is no sequence, or holds what is no callback.
+        For anything but a sequence of callbacks.
     """
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"{name} must be a sequence of Callback objects, got {callbacks!r}")
@@ -33,24 +33,24 @@ def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
 
 
 def check_network(network: Any, name: str = "network") -> None:
-    """Refuse what is no network.
+    """Refuse anything but a network.
 
     Raises
     ------
     TypeError
-        For anything else.
+        If ``network`` is none.
     """
     if not isinstance(network, Network):
         raise TypeError(f"{name} must be a Network, got {network!r}")
 
 
 def check_outputs(network: Network) -> None:
-    """Refuse to train what cannot learn.
+    """Refuse to train a network that cannot learn.
 
     Raises
     ------
     ValueError
-        For one output under a softmax, which is 1 whatever the weights are.
+        For a softmax of one output, which is 1 whatever the weights are.
     """
     if network.n_out == 1 and network._head_loss.probabilities == "softmax":
         raise ValueError(f"{network.loss_function!r} needs an output for each class, got 1: for "
@@ -67,12 +67,12 @@ class Validation:
 
 
 def check_validation(network: Network, data: Any) -> Validation | None:
-    """``validation_data`` as the network takes it.
+    """``validation_data`` in the form that the network takes.
 
     Raises
     ------
     TypeError, ValueError
-        For what is no pair or triple, or does not fit.
+        For anything but a pair or triple, or data that do not fit the network.
     """
     if data is None:
         return None
@@ -91,13 +91,13 @@ def check_validation(network: Network, data: Any) -> Validation | None:
 
 def hold_out(network: Network, X: Array, T: Array, weights: Array | None, own: Array | None,
              share: float) -> tuple[Array, Array, Array | None, Validation]:
-    """(X, T, weights) to train on, and a share of the rows, drawn by the network's seed, with
-    their ``own`` weights: those of classes are for training.
+    """(X, T, weights) to train on, and a share of the rows to hold out, drawn by the network's
+    seed, with their ``own`` weights: class weights are for training only.
 
     Raises
     ------
     ValueError
-        If no rows would be left on one side.
+        If one of the two parts would have no rows.
     """
     count = round(len(X) * share)
     if not 0 < count < len(X):
@@ -110,7 +110,7 @@ def hold_out(network: Network, X: Array, T: Array, weights: Array | None, own: A
 
 def measured(network: Network, validation: Validation | None,
              metrics: Sequence[Metric]) -> Sequence[Metric]:
-    """``metrics``, led by the accuracy where there are held-out rows of classes."""
+    """``metrics``, preceded by accuracy if there are held-out rows and the loss is of classes."""
     if (validation is None or not network.loss_function.classes
             or any(metric.name == "accuracy" for metric in metrics)):
         return metrics
@@ -119,27 +119,27 @@ def measured(network: Network, validation: Validation | None,
 
 def check_monitors(hooks: Sequence[Callback], network: Network, validation: Validation | None,
                    metrics: Sequence[Metric]) -> None:
-    """Refuse callbacks that follow a figure which no epoch will have.
+    """Refuse callbacks that monitor a figure that epochs will not have.
 
     Raises
     ------
     ValueError
-        Names those that there will be.
+        Names the figures that there will be.
     """
     names = [metric.name for metric in measured(network, validation, metrics)]
     if validation is not None:
         names = ["val_loss", *(f"val_{name}" for name in names)]
     for hook in hooks:
         if isinstance(hook, Lambda) or not type(hook).__module__.startswith("fastbp."):
-            return  # the user's own may add figures for those after it
+            return  # a user's callback may add figures for those after it
         if isinstance(hook, Monitor):
             hook.check(sorted([*FIGURES, *names]))
 
 
 def check_weights(network: Network, weights: Array | None, held: Validation | None,
                   name: str) -> None:
-    """Refuse weights, in training ``name`` by name, that leave no row to train on or to
-    validate on, or that the loss does not take.
+    """Refuse weights that leave no row to train or validate on, or that the loss does not take;
+    ``name`` is the argument that the training weights come from.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the parameters and gradients of a network look like, tensor by tensor."""
+"""Statistics of a network's parameters and gradients, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .arguments import check_network
 from .layers import Layer
 from .network import Network
 
-#: Parts of the sorted weights that ``WeightStatistics.quantiles`` gives.
+#: Probabilities of the quantiles in ``WeightStatistics.quantiles``.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 #: A weight is near zero below this share of the root mean square of its tensor.
 NEAR_ZERO = 1e-3
@@ -39,8 +39,8 @@ class WeightStatistics:
     quantiles_before : tuple of float or None
         The same before training.
     change : float or None
-        Norm of what training added over the norm before; None without initial parameters,
-        NaN where those were all zero.
+        Norm of the change by training over the norm before; None without initial parameters,
+        NaN if those were all zero.
     """
 
     name: str
@@ -81,7 +81,8 @@ class GradientStatistics:
 
 
 def tensors(network: Network, flat: Array) -> Iterator[tuple[Layer, str, Array]]:
-    """(layer, "0.weight", view into ``flat``) of each tensor, ``flat`` laid out as ``params``."""
+    """(layer, "0.weight", view into ``flat``) of each tensor; ``flat`` is laid out as ``params``.
+    """
     for i, (layer, offset) in enumerate(zip(network.layers, network._offsets, strict=True)):
         for tensor in layer.layout(network.dtype)[0]:
             yield layer, f"{i}.{tensor.name}", tensor.view(flat[offset:])
@@ -131,7 +132,8 @@ def _of_weights(layer: Layer, name: str, W: Array, before: Array | None) -> Weig
 def gradient_statistics(network: Network, X: Any, T: Any) -> list[GradientStatistics]:
     """Statistics of the gradient of the mean error over rows X and targets T.
 
-    What batch normalisation keeps is not trained and has none. ``network.grads`` stays.
+    The running statistics of batch normalisation are not trained and are left out.
+    ``network.grads`` is left as it was.
 
     Raises
     ------

@@ -1,7 +1,6 @@
-"""Figures of merit by name or function, measured on the outputs of a network.
+"""Metrics by name or function, measured on the outputs of a network.
 
-Those that need more than a line are scikit-learn's (extra ``sklearn``), imported when asked
-for.
+Those that need more than a line are scikit-learn's (extra ``sklearn``), imported when used.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ FIGURES = ("loss", "learning_rate", "samples_per_s")
 class Metric(NamedTuple):
     """A name and a function (T, output, weights) -> number.
 
-    ``output`` is what ``takes`` says: "classes", "probabilities", "expected" (the targets that
-    outputs stand for: probabilities, rates of counts, else themselves) or "output".
+    ``takes`` says what ``output`` is: "classes", "probabilities", "expected" (the targets that
+    outputs predict: probabilities, rates of counts, else the outputs) or "output".
     """
 
     name: str
@@ -56,7 +55,7 @@ def _sklearn(name: str, **options: Any) -> Callable[..., float]:
     def measured(T: Array, given: Array, weights: Array | None) -> float:
         with needs(f"metric {name!r} is scikit-learn's", "sklearn"):
             from sklearn import metrics
-        if not np.isfinite(given).all():  # a network that diverged, which is no error here
+        if not np.isfinite(given).all():  # the network has diverged: no error here
             return math.nan
         own = dict(options)
         if name == "roc_auc_score" and given.ndim == 2:
@@ -100,7 +99,8 @@ def get_metrics(metrics: Any) -> list[Metric]:
     Raises
     ------
     ValueError, TypeError
-        For unknown names, what is neither, and two of one name: figures of an epoch have one.
+        For unknown names, anything that is neither, and a name that is given twice or is that of
+        another figure of an epoch.
     """
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
@@ -124,7 +124,7 @@ def get_metrics(metrics: Any) -> list[Metric]:
 
 
 def one_class(network: Network, T: Array) -> bool:
-    """Whether rows of T are of one class each, not a yes or no for each output."""
+    """Whether each row of T is of one class, not a yes or no for each output."""
     loss = network.loss_function
     if T.ndim == 1 or not loss.labels or loss.probabilities is not None:
         return loss.labels
@@ -132,7 +132,7 @@ def one_class(network: Network, T: Array) -> bool:
 
 
 def check_metrics(metrics: Sequence[Metric], network: Network, T: Array) -> None:
-    """Refuse metrics that cannot be measured of the network on such targets.
+    """Refuse metrics that cannot be measured for this network and these targets.
 
     Raises
     ------
@@ -156,22 +156,22 @@ def check_metrics(metrics: Sequence[Metric], network: Network, T: Array) -> None
 
 def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
             weights: Array | None = None, *, fused: bool = False) -> dict[str, float]:
-    """Each metric of outputs Y of ``network`` for targets T; if ``fused``, Y is what a last layer
-    would get that the loss does the work of.
+    """Each metric of outputs Y of ``network`` for targets T; if ``fused``, Y is the input of the
+    last layer, which is computed together with the loss.
 
     Raises
     ------
     ImportError
-        For a metric of scikit-learn's where that is missing.
+        For a metric of scikit-learn's if that is missing.
     TypeError
-        If a function of the user's gives no number.
+        If a user's function returns no number.
     """
     if not metrics:
         return {}
     kinds, loss = {metric.takes for metric in metrics}, network.loss_function
     given: dict[str, tuple[Array, Array]] = {}
     if kinds == {"classes"} and network.n_out > 1 and one_class(network, T):
-        # What is largest stays so, whatever makes probabilities of it.
+        # Turned into probabilities or not, the largest output stays the largest.
         given["classes"] = T if T.ndim == 1 else T.argmax(axis=1), Y.argmax(axis=1)
         kinds = set()
     elif fused:
@@ -188,6 +188,6 @@ def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
         else:  # a yes or no for each output: multi-label
             labels, classes = T > 0.5, loss.threshold < P
         given |= {"probabilities": (labels, P), "classes": (labels, classes)}
-    if "output" in kinds:  # for functions of the user's own, which may write to both
+    if "output" in kinds:  # for a user's functions, which may write to both
         given["output"] = T.copy(), Y.copy() if len(kinds) > 1 else Y
     return {m.name: m.function(*given[m.takes], weights) for m in metrics}

@@ -162,7 +162,7 @@ class Model:
         if self.preprocessor is None:
             told = (table.target, self.target and self.target.name)
             names = [name for name in table.names if name not in told]
-            for part in table.batches(names):  # a table without preprocessing, as a matrix
+            for part in table.batches(names):  # of a Matrix with all columns, not only these
                 yield {name: part[name] for name in names}
         else:
             yield from self.preprocessor.typed(table).batches(self.preprocessor.names)

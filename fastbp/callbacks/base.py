@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..network import Network
     from ..run import Run
 
-#: Words in the names of figures of which more is better.
+#: Words in the names of figures for which more is better.
 MORE = ("accuracy", "f1", "auc", "r2", "precision", "recall")
 
 
@@ -20,13 +20,13 @@ class Callback:
     Attributes
     ----------
     run : Run
-        The training run, from before ``on_train_begin`` on.
+        The training run; set before ``on_train_begin``.
     """
 
     run: Run
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> bool | None:
-        """Before the first step; True: there is none."""
+        """Before the first step; True: take no step at all."""
 
     def on_chunk_end(self, epoch: int, samples: int) -> bool | None:
         """After some steps (50 ms or so), ``samples`` rows into ``epoch``."""
@@ -35,21 +35,21 @@ class Callback:
         """After an epoch (counted from 0), with its figures."""
 
     def on_last_step(self) -> None:
-        """After the last step, before the network takes its final parameters."""
+        """After the last step, before the final (averaged) parameters are put into the network."""
 
     def on_train_end(self) -> None:
         """After the last step, also when stopped or interrupted."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps: numbers, and arrays of the parameters' shape."""
+        """State for a checkpoint: numbers, and arrays of the parameters' shape."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what ``state`` gave."""
+        """Take up what ``state`` returned."""
 
 
 class Monitor(Callback):
-    """Base of callbacks that follow one figure and know its best.
+    """Base of callbacks that follow one figure and remember its best value.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Monitor(Callback):
         self.reset()
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Start anew, unless a checkpoint has been taken up for this run."""
+        """Start afresh, unless a checkpoint has been restored for this run."""
         if self._saved is None or self._saved is not self.run:
             self.reset()
         self._saved = None
@@ -92,7 +92,7 @@ class Monitor(Callback):
         self.best, self.wait = float("-inf"), 0
 
     def improved(self, logs: dict[str, float]) -> bool:
-        """Take notice of an epoch; whether it is the best so far.
+        """Take an epoch into account; returns whether it is the best so far.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Monitor(Callback):
         return False
 
     def check(self, figures: list[str]) -> None:
-        """Refuse figures of an epoch without the one to follow.
+        """Refuse ``figures`` without the one to follow.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class Monitor(Callback):
         return {"best": self.best, "wait": self.wait}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take them up."""
+        """Take up both."""
         self.best, self.wait = float(state["best"]), int(state["wait"])
         self._saved = self.run
 
@@ -139,7 +139,7 @@ class Lambda(Callback):
     Raises
     ------
     TypeError
-        If it is none.
+        If it cannot be called.
     """
 
     def __init__(self, function: Any) -> None:

@@ -1,4 +1,4 @@
-"""Keep a run on disk, so that it can go on after whatever stopped it."""
+"""Save a run to disk, so that it can be resumed whatever stopped it."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ if TYPE_CHECKING:
 
 
 class Checkpoint(Callback):
-    """Write the whole run to one safetensors file, to go on from with ``fit(resume=path)``.
+    """Write the whole run to one safetensors file, to be resumed by ``fit(resume=path)``.
 
-    Weights, optimizer state, step, epoch, position, seed, history and the state of the other
-    callbacks: a run that goes on from there gives the same bits as one that never stopped.
-    ``fastbp.load`` reads the network alone. Each write replaces the file in one move.
+    Saved are weights, optimizer state, step, epoch, position, seed, history and the state of the
+    other callbacks: a resumed run gives the same bits as one that never stopped.
+    ``fastbp.load`` reads the network alone. Each write replaces the file atomically.
 
     Parameters
     ----------
     path : path
     every : int
-        Epochs between two writes; the last is always written, also after an interrupt.
+        Epochs between two writes; the last state is always written, also after an interrupt.
     seconds : float, optional
         Write also when so many seconds have passed, within an epoch too.
     keep : {"last", "all"}
-        "all" writes each to a file of its own, "{epoch}" in ``path`` becoming the epoch.
+        "all" keeps each write in a file of its own: "{epoch}" in ``path`` is replaced by the
+        epoch.
 
     Raises
     ------
     ValueError, TypeError
-        For invalid arguments; at the start of a run, before training, for a network that no file
-        can hold.
+        For invalid arguments; at the start of a run, before training, for a network that cannot
+        be saved.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1,
@@ -50,23 +51,23 @@ class Checkpoint(Callback):
         self._written, self._step = time.monotonic(), -1
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Nothing of this run is written; what cannot be fails before training."""
+        """Start afresh; a network or path that cannot be written fails before training."""
         from ..io.files import check_place
         from ..io.safetensors import describe
 
         describe(network)
-        if "{epoch}" not in str(Path(self.path).parent):  # a folder an epoch may be made later
+        if "{epoch}" not in str(Path(self.path).parent):  # a folder for each epoch may come later
             check_place(self.path)
         self._written, self._step = time.monotonic(), -1
 
     def on_chunk_end(self, epoch: int, samples: int) -> None:
-        """Write where ``seconds`` have passed; at the end of an epoch ``on_epoch_end`` does,
-        when its figures are in."""
+        """Write if ``seconds`` have passed; the end of an epoch is left to ``on_epoch_end``, when
+        its figures are known."""
         if self._due() and self.run.cursor[POSITION]:
             self._write()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Write every so many epochs, and where ``seconds`` have passed."""
+        """Write after every ``every`` epochs, and if ``seconds`` have passed."""
         if (epoch + 1) % self.every == 0 or self._due():
             self._write()
 
@@ -74,14 +75,14 @@ class Checkpoint(Callback):
         return self.seconds is not None and time.monotonic() - self._written >= self.seconds
 
     def on_last_step(self) -> None:
-        """Write the last state, unless that is done."""
+        """Write the last state, unless it has been written."""
         self._write()
 
     def _write(self) -> None:
         from ..io.checkpoint import save_run
 
         cursor = self.run.cursor
-        if int(cursor[STEP]) == self._step:  # also where the run went back to what was written
+        if int(cursor[STEP]) == self._step:  # written, even if the run has gone back to it since
             return
         epoch = int(cursor[EPOCH]) - self.run.first_epoch + bool(cursor[POSITION])
         save_run(self.run, self.hooks, Path(self.path.replace("{epoch}", str(epoch))))

@@ -1,4 +1,4 @@
-"""Callbacks that write down the figures of each epoch."""
+"""Callbacks that log the figures of each epoch."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class PrintEpoch(Callback):
     Parameters
     ----------
     file : text file, optional
-        Where to; stdout by default.
+        Where to print; stdout by default.
 
     Raises
     ------
     TypeError
-        If ``file`` is none.
+        If ``file`` is no text file.
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
@@ -70,13 +70,13 @@ class _File(Callback):
 
 
 class CSVLog(_File):
-    """The figures of each epoch as a line of a CSV file, names in the first.
+    """The figures of each epoch as a line of a CSV file, with names in the first line.
 
     Parameters
     ----------
     path : path
     append : bool
-        Go on at the end of a file that is there, in the order of its columns.
+        Append to an existing file, in the order of its columns.
 
     Raises
     ------
@@ -87,7 +87,7 @@ class CSVLog(_File):
     """
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Open the file, and look which columns it has."""
+        """Open the file, and read which columns it has."""
         super().on_train_begin(network, epochs, n_samples)
         assert self._file is not None
         self._names: list[str] = []
@@ -102,7 +102,7 @@ class CSVLog(_File):
         Raises
         ------
         ValueError
-            If the file that this goes on with has other columns.
+            If the file to append to has other columns.
         """
         assert self._file is not None
         writer, line = csv.writer(self._file), {"epoch": epoch + 1, **logs}
@@ -119,8 +119,8 @@ class CSVLog(_File):
 
 
 def json_line(figures: dict[str, float]) -> str:
-    """Figures as a line of JSON, which has no word for what is no finite number but null."""
-    # A user's callback may have added what is no number, or one of NumPy's.
+    """Figures as a line of JSON; a number that is not finite becomes null."""
+    # A user's callback may have added NumPy numbers, or values that are no numbers.
     plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in figures.items()}
     return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v
                        for k, v in plain.items()}) + "\n"
@@ -133,7 +133,7 @@ class JSONLines(_File):
     ----------
     path : path
     append : bool
-        Go on at the end of a file that is there.
+        Append to an existing file.
 
     Raises
     ------

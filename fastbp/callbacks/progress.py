@@ -60,7 +60,7 @@ class ProgressBar(Callback):
         self._bar.start()
 
     def on_chunk_end(self, epoch: int, samples: int) -> None:
-        """Move on."""
+        """Advance the bar."""
         self._bar.update(self._task, completed=epoch * self._n + samples)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -72,6 +72,6 @@ class ProgressBar(Callback):
                          figures="  ".join(figures))
 
     def on_train_end(self) -> None:
-        """Leave the last state on the screen."""
+        """Stop drawing; the last state stays on the screen."""
         self._bar.stop()
         self._bar = None

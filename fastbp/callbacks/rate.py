@@ -1,4 +1,4 @@
-"""Callbacks that turn the learning rate by what they see."""
+"""Callbacks that adapt the learning rate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ReduceOnPlateau(Monitor):
     factor : float
         In (0, 1).
     cooldown : int
-        Epochs after a reduction that do not count.
+        Epochs after a reduction that do not count as waiting.
     minimum : float
         Smallest share of the initial rate.
 
@@ -35,11 +35,11 @@ class ReduceOnPlateau(Monitor):
         super().__init__(monitor, patience, min_delta, mode)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Reduce where patience is over."""
+        """Reduce the rate when patience is exhausted."""
         cooling = min(self.wait + 1, 0)
         if self.improved(logs):
             self.wait = cooling  # progress does not end a cooldown
         elif self.wait > self.patience:
-            scale = self.run.rate_scale  # below the minimum already, it stays
+            scale = self.run.rate_scale  # one already below the minimum stays
             self.run.rate_scale = min(scale, max(scale * self.factor, self.minimum))
             self.wait = -self.cooldown

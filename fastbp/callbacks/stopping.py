@@ -1,4 +1,4 @@
-"""Callbacks that end training: no more progress, time over, numbers gone wrong."""
+"""Callbacks that end training: no more progress, time limit, numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class EarlyStopping(Monitor):
     restore_best : bool
         Give the network the parameters of the best epoch at the end.
     start_epoch : int
-        Do not stop before so many epochs.
+        Do not stop before this many epochs.
 
     Attributes
     ----------
     best_epoch : int
-        Counted from 0; -1 before the first.
+        Counted from 0; -1 before the first epoch.
     stopped : bool
 
     Raises
@@ -54,7 +54,7 @@ class EarlyStopping(Monitor):
         self._params: Array | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
-        """Keep the best, stop when patience is over."""
+        """Keep the best parameters; stop when patience is exhausted."""
         if self.improved(logs):
             self.best_epoch = epoch
             if self.restore_best:
@@ -69,7 +69,7 @@ class EarlyStopping(Monitor):
         return self.wait > self.patience and epochs >= self.start_epoch
 
     def on_train_end(self) -> None:
-        """Restore the best."""
+        """Restore the best parameters."""
         if self.restore_best and self._params is not None:
             self.run.network.params[...] = self._params
 
@@ -79,14 +79,14 @@ class EarlyStopping(Monitor):
         return super().state() | {"best_epoch": self.best_epoch} | kept
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take them up."""
+        """Take up all of these."""
         super().restore(state)
         self.best_epoch, self._params = int(state["best_epoch"]), state.get("params")
         self.stopped = self._over(int(self.run.cursor[EPOCH]) - self.run.first_epoch)
 
 
 class TimeLimit(Callback):
-    """Stop after so many seconds, at the next chunk of steps.
+    """Stop at the end of the chunk of steps in which the time limit is reached.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class TimeLimit(Callback):
     Raises
     ------
     ValueError, TypeError
-        For what is no such number.
+        For any other value.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -108,12 +108,12 @@ class TimeLimit(Callback):
         self._end = time.monotonic() + self.seconds
 
     def on_chunk_end(self, epoch: int, samples: int) -> bool:
-        """Whether time is over."""
+        """Whether the time limit is reached."""
         return time.monotonic() >= self._end
 
 
 class StopOnNaN(Callback):
-    """Stop when the loss or a parameter is no number any more; go back to the last good state.
+    """Stop when the loss or a parameter is no longer finite; go back to the last good state.
 
     States are kept at the ends of epochs: parameters, their average, the optimizer's state and
     the step. A ``Checkpoint`` then holds that state, and ``warm_start`` goes on from it.
@@ -128,11 +128,11 @@ class StopOnNaN(Callback):
         self.stopped, self._good = False, self.run.kept()
 
     def on_chunk_end(self, epoch: int, samples: int) -> bool:
-        """Look at the error so far."""
+        """Check the error so far."""
         return self._check(float(self.run.errors[0]))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
-        """Look at the epoch's loss and the parameters; keep them if they are good."""
+        """Check the epoch's loss and the parameters; keep the state if they are finite."""
         if not self._check(logs["loss"] + float(self.run.network.params.sum())):
             self._good = self.run.kept()
         return self.stopped
@@ -140,11 +140,11 @@ class StopOnNaN(Callback):
     def _check(self, value: float) -> bool:
         if not (self.stopped or np.isfinite(value)):
             self.stopped = True
-            self.run.go_back(self._good)  # at once: before a checkpoint is written
+            self.run.go_back(self._good)  # now, before a checkpoint is written
         return self.stopped
 
     def on_train_end(self) -> None:
-        """Say so, if it came to that."""
+        """Warn if training diverged."""
         self._good = None
         if self.stopped:
             warnings.warn("training diverged; the network is back at the end of its last good "

@@ -1,1 +1,1 @@
-"""The same training step by other means, to be timed beside fastbp."""
+"""The same training step in other libraries, to be timed beside fastbp."""

@@ -1,4 +1,4 @@
-"""fastbp itself, and what every backend offers."""
+"""fastbp itself as a backend, and the interface of all backends."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Backend(Protocol):
     steps: int
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
-        """Train ``n`` epochs, in new orders or as the data lies."""
+        """Train ``n`` epochs, each in a new order, or in the order of the data."""
 
     def weights(self) -> list[np.ndarray]:
-        """W as (m, n) and bias of each layer in turn."""
+        """W as (m, n) and bias, layer by layer."""
 
 
 class FastbpBackend:
@@ -33,7 +33,7 @@ class FastbpBackend:
         self.work, self.steps = work, work.batches
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
-        """Train; all checks and conversions of ``fit`` included."""
+        """Train, with all checks and conversions of ``fit``."""
         self.network.fit(self.X, self.T, epochs=n, batch_size=self.work.batch, shuffle=shuffle,
                          optimizer=self.work.make_optimizer(), n_threads=self.n_threads,
                          **self.options)
@@ -45,14 +45,14 @@ class FastbpBackend:
 
 
 class FastbpCalls(FastbpBackend):
-    """A call of ``partial_fit`` for each batch, as it comes."""
+    """A call of ``partial_fit`` for each batch, without shuffling."""
 
     def __init__(self, work: Workload, n_threads: int | None = None, **options: Any) -> None:
         super().__init__(work, n_threads, **options)
         self.optimizer = work.make_optimizer()
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
-        """Train; the batches are as the data lies."""
+        """Train; batches are consecutive rows of the data."""
         b = self.work.batch
         for _ in range(n):
             for i in range(0, len(self.X), b):

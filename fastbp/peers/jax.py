@@ -10,7 +10,7 @@ import numpy as np
 
 from .workload import Workload
 
-jax.config.update("jax_platforms", "cpu")  # also beside a GPU
+jax.config.update("jax_platforms", "cpu")  # even if there is a GPU
 jax.config.update("jax_enable_x64", True)  # for the float64 row; dtypes are explicit
 _ACTIVATION = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 _map = jax.tree_util.tree_map
@@ -58,7 +58,7 @@ class JaxBackend:
         return jax.lax.scan(lambda s, rows: (self._step(s, X, T, rows), None), state, order)[0]
 
     def order(self, shuffle: bool) -> np.ndarray:
-        """Rows of each batch of an epoch, (steps, batch)."""
+        """Row numbers of each batch of an epoch, (steps, batch)."""
         n = len(self.X)
         return (self.rng.permutation(n) if shuffle else np.arange(n)).reshape(self.steps, -1)
 
@@ -85,7 +85,7 @@ class JaxScanBackend(JaxBackend):
 
 
 class JaxCalls(JaxBackend):
-    """A jitted step for each batch, as it comes, an array of NumPy's; waited for at the end."""
+    """A jitted step for each batch, a NumPy array without shuffling; waits only at the end."""
 
     wait = False
 
@@ -94,7 +94,7 @@ class JaxCalls(JaxBackend):
         self.data, self.step = work.data(), jax.jit(self._descend, donate_argnums=0)
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
-        """Train; the batches are as the data lies."""
+        """Train; batches are consecutive rows of the data."""
         (X, T), b = self.data, self.work.batch
         for _ in range(n):
             for i in range(0, len(X), b):
@@ -105,6 +105,6 @@ class JaxCalls(JaxBackend):
 
 
 class JaxWaits(JaxCalls):
-    """The same by one who looks at the result of each step before the next one."""
+    """The same, but waiting for the result of each step before the next one."""
 
     wait = True

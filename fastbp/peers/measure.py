@@ -1,9 +1,9 @@
-"""Backends timed in turns on the same work, a process a thread setting.
+"""Backends timed in turns on the same work, in one process for each thread setting.
 
 In each process, pinned to that many cores, the backends of a row start from the same weights,
-train one epoch in the same order, and must then have the same error; what computes something
-else is struck out. Then they are timed in turns, after a rest in which the threads of the one
-before stop spinning, and the median counts.
+train one epoch in the same order, and must then have the same error; a backend that computes
+something else is marked and left out. Then they are timed in turns, each after a rest in which
+the threads of the one before stop spinning, and the median counts.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from ..kernels.team import cores
 from ..peak import peak_flops
 from .workload import read
 
-#: Backend by name: module here, class.
+#: Backends by name: module in this package, class.
 PEERS = {
     "fastbp": ("fastbp", "FastbpBackend"), "numpy": ("numpy", "NumpyBackend"),
     "torch": ("torch", "TorchBackend"), "torch.compile": ("torch", "CompiledTorchBackend"),
     "jax": ("jax", "JaxBackend"), "jax.scan": ("jax", "JaxScanBackend"),
     "sklearn": ("sklearn", "SklearnBackend")}
-#: Those that are called for each batch, as it comes.
+#: Backends with one call for each batch.
 CALLS = {
     "fastbp.call": ("fastbp", "FastbpCalls"), "numpy.call": ("numpy", "NumpyCalls"),
     "torch.call": ("torch", "TorchCalls"), "jax.call": ("jax", "JaxCalls"),
     "jax.wait": ("jax", "JaxWaits"), "sklearn.call": ("sklearn", "SklearnCalls")}
-#: Largest relative gap of the error after one epoch. Sums in another order part ways: after
-#: 81 steps of Adam from random labels correct float32 programs differ by 0.3 %.
+#: Largest relative difference of the error after one epoch. Other orders of summation make results
+#: diverge: after 81 steps of Adam on random labels correct float32 programs differ by 0.3 %.
 AGREEMENT = 1e-2
-#: Seconds between two turns: longer than any pool of threads spins for work.
+#: Seconds between two turns: longer than any thread pool spins while it waits for work.
 REST = 0.3
 
 
 def epochs_for(epochs: Callable[[int], None], budget: float) -> int:
-    """How many epochs fill ``budget`` seconds; warms up on the way."""
+    """How many epochs fill ``budget`` seconds; also warms up."""
     epochs(1)
     began = time.perf_counter()
     epochs(1)
@@ -55,7 +55,7 @@ def epochs_for(epochs: Callable[[int], None], budget: float) -> int:
 
 def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], budget: float,
             repeat: int) -> list[dict[str, Any]]:
-    """One record a row and backend, in this process; a line on stderr for each.
+    """One record for each row and backend, measured in this process; a line on stderr for each.
 
     Parameters
     ----------
@@ -64,11 +64,11 @@ def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], b
     threads : int
         Of each backend.
     backends : sequence of str
-        Names in ``PEERS`` or ``CALLS``, one of fastbp's among them: its error counts.
+        Names in ``PEERS`` or ``CALLS``. The first of fastbp's is the reference for errors.
     budget : float
-        Seconds of a row and backend.
+        Seconds for each row and backend.
     repeat : int
-        Turns.
+        Number of turns, among which the budget is divided.
     """
     records, ours = [], next(name for name in backends if name.startswith("fastbp"))
     for work in read(rows).values():
@@ -88,7 +88,7 @@ def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], b
         counts = {k: epochs_for(b.epochs, budget / repeat) for k, b in running.items()}
         times: dict[str, list[float]] = {name: [] for name in running}
         for _ in range(repeat):
-            peak = max(peak, peak_flops(work.dtype, threads))  # one look may find a core taken
+            peak = max(peak, peak_flops(work.dtype, threads))  # a core may be busy at one time
             for name, backend in running.items():
                 time.sleep(REST)
                 began = time.perf_counter()
@@ -114,9 +114,9 @@ def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], b
 def compare(rows: list[dict[str, Any]], backends: Sequence[str] = tuple(PEERS),
             budget: float = 1.0, repeat: int = 5,
             settings: Sequence[int] | None = None) -> dict[str, Any]:
-    """One process a thread setting; machine, versions and records.
+    """Measure in one process for each thread setting; returns machine, versions and records.
 
-    ``settings`` are numbers of threads, at most one a core; without them one thread, then all.
+    ``settings`` are numbers of threads, at most one a core; by default one thread, then all.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def compare(rows: list[dict[str, Any]], backends: Sequence[str] = tuple(PEERS),
 
 
 def best(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """row -> backend -> its record at the better thread setting; the struck out left out."""
+    """row -> backend -> its record at the best thread setting, without those that disagree."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for r in records:
         own = found.setdefault(r["row"], {})
@@ -158,7 +158,7 @@ def _say(line: str) -> None:
 
 
 def _apart(places: list[int]) -> list[int]:
-    """``places`` with the second half of each core after the first halves of all."""
+    """``places`` (logical cores), the first hyperthread of every core before the second ones."""
     seen, first, second = set[str](), list[int](), list[int]()
     for n in places:
         file = Path(f"/sys/devices/system/cpu/cpu{n}/topology/thread_siblings_list")
@@ -188,7 +188,7 @@ def _versions() -> dict[str, str]:
 
 
 def _work(job: dict[str, Any]) -> None:
-    """What the process of one thread setting does."""
+    """Body of the process for one thread setting."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job["cores"])
     warnings.simplefilter("ignore")

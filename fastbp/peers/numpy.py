@@ -1,8 +1,8 @@
 """The same training step in plain NumPy, as well as NumPy can do it.
 
 Every array is allocated once, every operation writes in place, products go through BLAS
-at the thread count that is fastest for the workload, and weights lie as the forward
-product wants them.
+at the thread count that is fastest for the workload, and weights have the layout that suits
+the forward product.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class NumpyBackend:
             moment[...] = 0
 
     def _best_threads(self) -> int:
-        """Of one thread and all, the faster."""
+        """One thread or all, whichever is faster."""
         counts = sorted({1, max((i["num_threads"] for i in _CONTROLLER.info()
                                  if i["user_api"] == "blas"), default=1)})
         times = {}
@@ -74,7 +74,7 @@ class NumpyBackend:
         self.descend(rows)
 
     def descend(self, rows: Any) -> None:
-        """That, but for the input, which is in place."""
+        """The same without the gather: the input is in ``values[0]``."""
         y, dy, params = self.values, self.deltas, self.params
         last = len(y) - 1
         for k in range(last):
@@ -84,7 +84,7 @@ class NumpyBackend:
                 self._activate(y[k + 1])
         self._loss_gradient(rows)
         for k in range(last - 1, -1, -1):
-            if k + 1 < last:  # the weight gradient above was the last to read y
+            if k + 1 < last:  # y is no longer needed: the weight gradient above has been computed
                 self._backward(y[k + 1], dy[k + 1])
             np.matmul(y[k].T, dy[k + 1], out=self.grads[2 * k])
             np.sum(dy[k + 1], axis=0, out=self.grads[2 * k + 1])
@@ -104,7 +104,7 @@ class NumpyBackend:
             np.reciprocal(z, out=z)
 
     def _backward(self, y: np.ndarray, dy: np.ndarray) -> None:
-        """dy becomes the gradient below the activation; y is used up."""
+        """Turn dy into the gradient below the activation; overwrites y."""
         if self.work.hidden == "relu":
             dy *= y > 0
         elif self.work.hidden == "tanh":
@@ -162,10 +162,10 @@ class NumpyBackend:
 
 
 class NumpyCalls(NumpyBackend):
-    """A step for each batch, as it comes."""
+    """A step for each batch, without shuffling."""
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
-        """Train; the batches are as the data lies."""
+        """Train; batches are consecutive rows of the data."""
         X, T, b = self.X, self.T, self.work.batch
         with _CONTROLLER.limit(limits=self.threads, user_api="blas"):
             for _ in range(n):

@@ -1,4 +1,5 @@
-"""scikit-learn's MLP, a ``partial_fit`` an epoch or a batch, where it can express the workload."""
+"""scikit-learn's MLP, one ``partial_fit`` an epoch or a batch, for workloads that it can express.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +46,10 @@ class SklearnBackend:
 
 
 class SklearnCalls(SklearnBackend):
-    """A call of ``partial_fit`` for each batch, as it comes."""
+    """A call of ``partial_fit`` for each batch, without shuffling."""
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
-        """Train; the batches are as the data lies."""
+        """Train; batches are consecutive rows of the data."""
         b = self.work.batch
         for _ in range(n):
             for i in range(0, len(self.X), b):

@@ -36,8 +36,8 @@ class TorchBackend:
         self.optimizer = make(self.net.parameters(), lr=work.learning_rate, fused=True)
         self.error = self._error
         if self.compile:
-            # What is compiled for one workload after another is made for any shape, and after
-            # eight no more: each starts anew, for its own.
+            # Compiling again for another workload would give code for dynamic shapes, and after
+            # eight times none: start afresh for each workload and its shapes.
             torch.compiler.reset()
             self.error = torch.compile(self._error, dynamic=False)
 
@@ -68,10 +68,10 @@ class TorchBackend:
 
 
 class TorchCalls(TorchBackend):
-    """A step for each batch, as it comes, an array of NumPy's."""
+    """A step for each batch, a NumPy array without shuffling."""
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
-        """Train; the batches are as the data lies."""
+        """Train; batches are consecutive rows of the data."""
         X, T, b = self.X.numpy(), self.T.numpy(), self.work.batch
         for _ in range(n):
             for i in range(0, len(X), b):

@@ -1,4 +1,4 @@
-"""A workload that every backend runs alike: its data, its network, its arithmetic."""
+"""A workload that every backend runs alike: its data, network, optimizer and error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..optimizers import SGD, Adam, Optimizer
 
 HIDDEN: dict[str, type[Layer]] = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid}
 LEARNING_RATE = {"sgd": 0.01, "adam": 1e-3}
-#: What may follow sizes and batch in a workload's text, in this order.
+#: What may follow sizes and batch in a workload's text (see ``row_of``), in this order.
 _WORDS = {"hidden": tuple(HIDDEN), "optimizer": tuple(LEARNING_RATE),
           "loss": ("softmax_cross_entropy", "l2"), "dtype": ("float32", "float64")}
-#: Most bytes of input in a workload's data, and most batches.
+#: Largest number of bytes of input in a workload's data, and of batches.
 _DATA_BYTES, BATCHES = 32e6, 256
 
 
@@ -36,13 +36,13 @@ class Workload:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the products in one step."""
+        """Floating-point operations of the matrix products in one step."""
         products = [m * n for m, n in zip(self.sizes, self.sizes[1:], strict=False)]
         return self.batch * (6 * sum(products) - 2 * products[0])
 
     @property
     def batches(self) -> int:
-        """Batches in the data, which is one epoch."""
+        """Batches in the data, which are one epoch."""
         bytes_each = self.batch * self.sizes[0] * np.dtype(self.dtype).itemsize
         return int(max(2, min(BATCHES, _DATA_BYTES // bytes_each)))
 
@@ -52,7 +52,7 @@ class Workload:
         return LEARNING_RATE[self.optimizer]
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets (class indices, or rows for the L2 loss)."""
+        """Inputs and targets (class indices, or rows of numbers for the L2 loss)."""
         rng = np.random.default_rng(0)
         n = self.batch * self.batches
         X = rng.standard_normal((n, self.sizes[0]), np.dtype(self.dtype))
@@ -73,12 +73,12 @@ class Workload:
         return Network(layers, loss, dtype=self.dtype)
 
     def initial_weights(self) -> list[np.ndarray]:
-        """W as (m, n) and bias of each layer in turn: every backend starts from these."""
+        """W as (m, n) and bias, layer by layer: every backend starts from these."""
         dense = [x for x in self.network().layers if isinstance(x, Dense)]
         return [a for x in dense for a in (np.ascontiguousarray(x.weight.T), x.bias.copy())]
 
     def error(self, weights: list[np.ndarray], rows: int = 2000) -> float:
-        """Error over the first rows of the data, in float64: one judge for every backend."""
+        """Error over the first rows of the data, in float64, by the same code for all backends."""
         X, T = (a[:rows] for a in self.data())
         y = X.astype(np.float64)
         for k in range(0, len(weights), 2):
@@ -99,7 +99,7 @@ class Workload:
 
 
 def read(rows: list[dict[str, Any]]) -> dict[str, Workload]:
-    """Workloads by name from rows as grid.json has them."""
+    """Workloads by name, from rows like those of grid.json."""
     found = {}
     for row in rows:
         row = {k: v for k, v in row.items() if k != "why"}
@@ -120,7 +120,7 @@ def row_of(text: str) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is none: names the part.
+        If the text is invalid; names the part.
     """
     parts = text.split(":")
     if not 2 <= len(parts) <= 2 + len(_WORDS):

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._validation import Array, as_array, check_real
 
-#: Positions are quotients of steps; so near below a border they have reached it.
+#: Positions are quotients and may be rounded: this close below a boundary, it is reached.
 NEAR = 1e-10
 
 
@@ -21,7 +21,7 @@ class Schedule:
         Parameters
         ----------
         epoch : ndarray of float64, shape (s,)
-            Where the steps are, in epochs from 0: step / steps_per_epoch.
+            Positions of the steps in epochs from 0: step / steps_per_epoch.
         epochs : float
             Length of the whole run.
 
@@ -32,7 +32,7 @@ class Schedule:
         raise NotImplementedError(f"{type(self).__name__}.rates")
 
     def config(self) -> dict[str, Any]:
-        """Arguments that make a schedule like this one."""
+        """Arguments that make an equal schedule."""
         return {}
 
     def __eq__(self, other: object) -> bool:
@@ -57,12 +57,12 @@ def check_rate(value: Any, name: str) -> float | Schedule:
 
 
 def as_schedule(rate: float | Schedule) -> Schedule:
-    """The schedule itself, or the one that stays at a number."""
+    """The schedule itself, or a constant one for a number."""
     return rate if isinstance(rate, Schedule) else Constant(rate)
 
 
 def rates_of(schedule: Schedule, epoch: Array, epochs: float) -> Array:
-    """What ``schedule`` gives, as float64: it may be a user's own.
+    """Rates of ``schedule``, which may be a user's own, as float64.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def rates_of(schedule: Schedule, epoch: Array, epochs: float) -> Array:
     if given.shape != epoch.shape:
         raise ValueError(f"{schedule!r} must give rates of shape {epoch.shape}, got shape "
                          f"{given.shape}")
-    if given.size and not (given.min() >= 0 and given.max() < np.inf):  # nor with NaN
+    if given.size and not (given.min() >= 0 and given.max() < np.inf):  # false with NaN, too
         at = int(np.argmin((given >= 0) & (given < np.inf)))
         raise ValueError(f"{schedule!r} must give rates in [0, inf), got {given.flat[at]} at "
                          f"epoch {epoch.flat[at]:g}")
@@ -83,7 +83,7 @@ def rates_of(schedule: Schedule, epoch: Array, epochs: float) -> Array:
 
 
 def share_of(epoch: Array, length: float) -> Array:
-    """How much of ``length`` is behind, 0 to 1."""
+    """The fraction of ``length`` that is over at each position, 0 to 1."""
     if length <= 0:
         return np.where(epoch > 0, 1.0, 0.0)
     return np.clip(epoch / length, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Schedules made of others, or of a function."""
+"""Schedules made from other schedules, or from a function."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from .base import Schedule, as_schedule, check_rate, rates_of, share_of
 
 
 class Warmup(Schedule):
-    """A straight rise to the first rate of another schedule, which then begins.
+    """A linear rise to the first rate of another schedule, which then begins.
 
     Parameters
     ----------
     schedule : Schedule or float
-        What follows; it counts from the end of the rise and has what is left of the run.
+        What follows; its position counts from the end of the rise, its length is the rest of the
+        run.
     epochs : float
         Length of the rise, above 0.
     start : float
-        Share of the first rate to begin with, in [0, 1].
+        Fraction of the first rate to begin with, in [0, 1].
 
     Raises
     ------
@@ -38,7 +39,7 @@ class Warmup(Schedule):
         """The rise, then the schedule."""
         rest = np.maximum(np.asarray(epoch, np.float64) - self.epochs, 0.0)
         after = rates_of(as_schedule(self.schedule), rest, max(epochs - self.epochs, 0.0))
-        # Before the end of the rise ``rest`` is 0: the first rate of what follows.
+        # During the rise ``rest`` is 0, and ``after`` the first rate of what follows.
         return after * (self.start + (1 - self.start) * share_of(epoch, self.epochs))
 
     def config(self) -> dict[str, Any]:
@@ -53,12 +54,12 @@ class Function(Schedule):
     ----------
     function : callable
         From the position of a step in epochs (float) to its rate, at least 0. It must
-        depend on nothing else, or a resumed run is another run.
+        depend on nothing else, or a resumed run would differ.
 
     Raises
     ------
     TypeError
-        If ``function`` cannot be called. A rate that is no finite number of at least 0 is
+        If ``function`` cannot be called. A rate that is not a finite number of at least 0 is
         refused during training.
     """
 
@@ -77,6 +78,6 @@ class Function(Schedule):
         return {"function": self.function}
 
     def __repr__(self) -> str:
-        """By its name, not its address: a run that goes on in another process compares this."""
+        """With the function's name, not its address: resuming in another process compares this."""
         name = getattr(self.function, "__qualname__", None)
         return f"Function({repr(self.function) if name is None else name})"

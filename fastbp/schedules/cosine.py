@@ -1,4 +1,4 @@
-"""Rates along half waves of the cosine."""
+"""Rates along half periods of the cosine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import NEAR, Constant, Schedule, share_of
 
 
 def between(start: float, end: float, share: Array) -> Array:
-    """From ``start`` to ``end`` along half a wave, ``share`` of the way."""
+    """From ``start`` to ``end`` along half a cosine period, ``share`` of the way."""
     return end + (start - end) * (1 + np.cos(np.pi * share)) / 2
 
 
@@ -24,7 +24,7 @@ class Falling(Constant):
 
 
 class Cosine(Falling):
-    """Half a wave of the cosine from lr to the minimum, which then stays.
+    """Half a period of the cosine from lr to the minimum, which then stays.
 
         minimum + (lr - minimum) (1 + cos(pi epoch / epochs)) / 2
 
@@ -33,7 +33,7 @@ class Cosine(Falling):
     learning_rate : float
         At the start, above 0.
     minimum : float
-        In the end, in [0, learning_rate].
+        At the end, in [0, learning_rate].
     epochs : float, optional
         Length of the fall, above 0; by default the whole run.
 
@@ -53,7 +53,7 @@ class Cosine(Falling):
         self.epochs = None if epochs is None else check_real(epochs, "epochs", open_low=True)
 
     def rates(self, epoch: Array, epochs: float) -> Array:
-        """Half a wave of the cosine."""
+        """Half a period of the cosine."""
         length = epochs if self.epochs is None else self.epochs
         return between(self.learning_rate, self.minimum, share_of(epoch, length))
 
@@ -64,7 +64,7 @@ class Cosine(Falling):
 
 
 class CosineRestarts(Falling):
-    """Cosine falls one after the other, each ``factor`` times as long as the one before.
+    """A sequence of cosine falls, each ``factor`` times as long as the one before.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class CosineRestarts(Falling):
         self.factor = check_real(factor, "factor", 1.0)
 
     def rates(self, epoch: Array, epochs: float) -> Array:
-        """Half a wave of the cosine since the last restart."""
+        """Half a period of the cosine from the last restart on."""
         at, factor = epoch / self.period, self.factor  # in periods
         if factor == 1:
             start, length = np.floor(at + NEAR), np.ones_like(at)
@@ -112,7 +112,7 @@ class CosineRestarts(Falling):
 
 
 class OneCycle(Schedule):
-    """Up along a cosine for the first part of the run, then down to almost nothing.
+    """Up along a cosine for the first part of the run, then down to nearly 0.
 
     From max / start_factor to max, then to max / (start_factor final_factor).
 
@@ -121,7 +121,7 @@ class OneCycle(Schedule):
     max_learning_rate : float
         Above 0.
     warm : float
-        Part of the run that goes up, in (0, 1).
+        Fraction of the run in which the rate rises, in (0, 1).
     start_factor, final_factor : float
         At least 1.
 
@@ -132,7 +132,7 @@ class OneCycle(Schedule):
 
     Notes
     -----
-    PyTorch's OneCycleLR (anneal "cos"), which counts each way one step shorter, so that the
+    As PyTorch's OneCycleLR (anneal "cos"), but that makes each way one step shorter, so that the
     last step has the last rate. Source: Smith & Topin, Super-Convergence, 2018.
     """
 
@@ -153,6 +153,6 @@ class OneCycle(Schedule):
         return np.where(share < self.warm, up, down)
 
     def config(self) -> dict[str, Any]:
-        """Highest rate, part that goes up, factors."""
+        """Highest rate, fraction of the rise, factors."""
         return {"max_learning_rate": self.max_learning_rate, "warm": self.warm,
                 "start_factor": self.start_factor, "final_factor": self.final_factor}

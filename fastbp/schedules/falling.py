@@ -1,4 +1,4 @@
-"""Rates that fall by a factor: in drops, every step, as a power."""
+"""Rates that fall: by a factor every so many epochs, exponentially, or as a power."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class InverseScaling(Constant):
     learning_rate : float
         At the start, above 0.
     power : float
-        Above 0. scikit-learn's "invscaling" counts samples where this counts epochs.
+        Above 0. scikit-learn's "invscaling" counts samples, this epochs.
 
     Raises
     ------
