@@ -38,7 +38,7 @@ def check_network(network: Any, name: str = "network") -> None:
     Raises
     ------
     TypeError
-        If ``network`` is none.
+        If ``network`` is something else.
     """
     if not isinstance(network, Network):
         raise TypeError(f"{name} must be a Network, got {network!r}")

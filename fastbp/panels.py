@@ -2,7 +2,7 @@
 
 A row of W' holds the columns of all threads side by side. If each thread reads and updates its own
 columns there, the hardware prefetcher still runs on into cache lines that another core writes: the
-weights move between cores in every step, though no thread asks for more than its part. So while a
+weights move between cores in every step, though no thread uses more than its part. So while a
 team trains, each thread's columns of a weight are contiguous, in a panel:
 
     w[i, j]   from   param + i ld + j   to   param + (j / width) panel + i ld_param + j % width

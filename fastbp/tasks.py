@@ -54,7 +54,7 @@ def share_parameters(ops: Array, index: Sequence[int], dtype: np.dtype[Any],
             height = most // (pad(width, dtype) * dtype.itemsize)
             if fair:
                 height = min(height, max(fair // width, step))
-            # Not a multiple of the products' own tiles: these would compute surplus rows.
+            # At a height that is no multiple of their own tiles, products compute surplus rows.
             height = (height + unit // 2) // unit * unit or max(height // step, 1) * step
             # A short remainder, at least the bias row, joins the tile before it.
             starts = range(0, max(m - max(height // 4, 1), 1), height)

@@ -22,8 +22,8 @@ _TRIALS, _TRIAL_SECONDS, _LONGEST_TRIAL = 3, 0.005, 0.025
 #: Seconds of training until the next trial, at first, and at most: a trial that confirms the
 #: number doubles them, as each trial costs some ms with the slower numbers.
 _AGAIN, _RARELY = 1.0, 60.0
-#: A new trial begins after this many calls in a row that took more than _LATE times the time a
-#: step for which the number was chosen.
+#: A new trial begins after _LATE_CALLS calls in a row whose steps took more than _LATE times as
+#: long as in the trial that chose the number.
 _LATE_CALLS, _LATE = 3, 1.3
 #: Fraction of the time that more threads must save.
 _GAIN = 0.03

@@ -28,7 +28,7 @@ class Checkpoint(Callback):
     every : int
         Epochs between two writes; the last state is always written, also after an interrupt.
     seconds : float, optional
-        Write also when so many seconds have passed, within an epoch too.
+        Write also when this time has passed since the last write, within an epoch too.
     keep : {"last", "all"}
         "all" keeps each write in a file of its own: "{epoch}" in ``path`` is replaced by the
         epoch.

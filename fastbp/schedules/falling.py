@@ -1,4 +1,4 @@
-"""Rates that fall: by a factor every so many epochs, exponentially, or as a power."""
+"""Rates that fall: in drops, exponentially, or as a power."""
 
 from __future__ import annotations
 
