@@ -331,6 +331,14 @@ def test_tables_show_the_figures_of_their_runs(page: str, mark: str, results: Pa
     assert shown == report(json.loads(results.read_text()))
 
 
+def test_the_readme_opens_with_the_range_of_its_table() -> None:
+    of = [min(own[n]["us"] for n in own if n != "fastbp") / own["fastbp"]["us"]
+          for own in best(json.loads(RESULTS.read_text())["records"]).values()]
+    first = (ROOT / "README.md").read_text().split("```")[0]
+    assert f"On the {len(of)} networks" in first
+    assert f"{min(of):.1f} to {max(of):.1f} times" in first
+
+
 def test_new_processes_are_timed_and_weighed(tmp_path: Path) -> None:
     code = "print(len(bytearray(64 << 20)) / 2**20)"
     spent, numbers = startup.process(code, str(tmp_path))
