@@ -9,13 +9,13 @@ that was stopped goes on with the same bits.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._validation import Array, as_weights, check_size, same_length
+from ._validation import Array, check_size
 from .ahead import Ahead
 from .arguments import check_network
 from .callbacks import Callback
@@ -24,46 +24,10 @@ from .history import History
 from .interrupts import held
 from .kernels.random import shuffle as shuffle_rows
 from .kernels.team import cores
-from .losses.base import check_weighs
 from .network import Network
 from .run import Run
+from .sources import Blocks, CheckedBlocks, Source
 from .training import prepare, train
-from .weights import balanced, class_weights, labels_of
-
-
-@runtime_checkable
-class Source(Protocol):
-    """What ``fit_stream`` trains on: blocks of rows, read again in each epoch."""
-
-    n_rows: int
-
-    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterable[tuple[Any, ...]]:
-        """(X, T) or (X, T, weights) of each block; the same for the same arguments."""
-        ...
-
-
-class _Blocks:
-    """A user's blocks as a source: rows are counted once; a sequence is shuffled each epoch."""
-
-    def __init__(self, given: Iterable[tuple[Any, ...]]) -> None:
-        if not isinstance(given, Iterable):
-            raise TypeError("source must have n_rows and blocks(epoch, seed, shuffle), or be "
-                            f"blocks (X, T) that can be read again, got {type(given).__name__}")
-        if iter(given) is given:
-            raise TypeError("source is an iterator, which ends after one epoch: give a list, or "
-                            "an object whose __iter__ begins anew")
-        self.given = given
-        self.n_rows = sum(map(_rows, given))
-
-    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[tuple[Any, ...]]:
-        """The blocks, shuffled by seed and epoch if they are a sequence."""
-        if not (shuffle and isinstance(self.given, Sequence)):
-            yield from self.given
-            return
-        order = np.arange(len(self.given), dtype=np.int64)
-        shuffle_rows(order, seed, epoch)
-        for i in order.tolist():
-            yield self.given[i]
 
 
 class _Block(NamedTuple):
@@ -264,89 +228,14 @@ average, callbacks, verbose, warm_start, resume, n_threads
         raise ValueError(f"metrics={metrics!r} of a stream are measured on validation_data, and "
                          "none is given")
     if not isinstance(source, Source):
-        source = _Blocks(source)
+        source = Blocks(source)
     n_rows = check_size(source.n_rows, "source.n_rows")
-    by_class: dict[str, Any] = {}  # filled below, before "make" is called
-
-    def make(epoch: int, seed: int, mixed: bool) -> Iterator[Any]:
-        for k, given in enumerate(source.blocks(epoch, seed, mixed)):
-            block = _checked(network, given)
-            if not len(block[0]):
-                continue
-            if class_weight is not None:
-                block = *block[:2], class_weights(block[1], by_class["is"], network.n_out,
-                                                  block[2], network.dtype)
-            own = f"block {k + 1}, as epoch {epoch + 1} reads them,"
-            if (block[2] is not None) != weighted:
-                raise ValueError(f"{own} has {'no ' if weighted else ''}weights, unlike the first "
-                                 "block of the source")
-            if block[1].ndim != n_axes:
-                raise ValueError(f"{own} has targets of shape {block[1].shape}, unlike the first "
-                                 "block of the source: class indices or rows, in all of them")
-            yield block
-
-    example = next((b for b in source.blocks(0, network.seed, False) if len(b[0])), None)
-    if example is None:
-        raise ValueError(f"source has no rows, its n_rows is {n_rows}")
-    X, T, weights = _checked(network, example)
-    balances = isinstance(class_weight, str) and class_weight == "balanced"
-    by_class["is"] = _balance(network, source) if balances else class_weight
-    weighted, n_axes = weights is not None or class_weight is not None, T.ndim
-    if weighted:
-        check_weighs(network._head_loss, "weights of a block" if class_weight is None
-                     else "class_weight")
-    if class_weight is not None:  # not in prepare: the class of its one row may have weight 0
-        class_weights(T[:1], by_class["is"], network.n_out, None, network.dtype)
-        every = np.arange(max(network.n_out, 2))
-        if not class_weights(every, by_class["is"], len(every), None, network.dtype).any():
-            raise ValueError("class_weight is zero for every class")
+    blocks = CheckedBlocks(network, source, class_weight)
     job = prepare(
-        network, X[:1], T[:1], epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-        shuffle=shuffle, validation_data=validation_data,
-        metrics=metrics, l1=l1, l2=l2, clip_value=clip_value, clip_norm=clip_norm,
-        max_norm=max_norm, average=average, callbacks=callbacks, verbose=verbose,
-        warm_start=warm_start, resume=resume, n_threads=n_threads)
-    job.run = StreamRun(job.run, make, n_rows, min(batch_size, n_rows), weighted)
-    del X, T, weights, example
+        network, *blocks.example, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+        shuffle=shuffle, validation_data=validation_data, metrics=metrics, l1=l1, l2=l2,
+        clip_value=clip_value, clip_norm=clip_norm, max_norm=max_norm, average=average,
+        callbacks=callbacks, verbose=verbose, warm_start=warm_start, resume=resume,
+        n_threads=n_threads)
+    job.run = StreamRun(job.run, blocks, n_rows, min(batch_size, n_rows), blocks.weighted)
     return train(job)
-
-
-def _rows(block: Any) -> int:
-    if (not isinstance(block, (tuple, list)) or len(block) not in (2, 3)
-            or not isinstance(block[0], Sized)):
-        raise TypeError(f"blocks must be (X, T) or (X, T, weights), got {type(block).__name__}; a "
-                        "source of them is [(X, T)], a data.ArrayStream or a data.TableStream")
-    return len(block[0])
-
-
-def _checked(network: Network, given: Any) -> tuple[Array, Array, Array | None]:
-    """A block in the form that the engine takes."""
-    if not _rows(given):
-        return (np.empty((0, network.n_in), network.dtype), np.empty((0, network.n_out)), None)
-    X, T = network.check_input(given[0], "X of a block"), network.check_target(given[1],
-                                                                               "T of a block")
-    same_length(X, T, "X of a block", "T of a block")
-    weights = as_weights(given[2] if len(given) == 3 else None, len(X), network.dtype,
-                         "weights of a block", zeros=True)
-    # Read-only arrays are another type to compiled code.
-    return _writeable(X), _writeable(T), None if weights is None else _writeable(weights)
-
-
-def _writeable(array: Array) -> Array:
-    return array if array.flags.writeable else array.copy()
-
-
-def _balance(network: Network, source: Any) -> dict[int, float]:
-    """Balanced class weights, from one pass over the targets."""
-    counts, targets = np.zeros(()), getattr(source, "targets", None)
-    given = ((None, *pair) for pair in targets()) if targets else (
-        source.blocks(0, network.seed, False))
-    for _, T, *own in given:
-        if not len(T):
-            continue
-        T = network.check_target(T, "T of a block")
-        weights = as_weights(own[0] if own else None, len(T), network.dtype,
-                             "weights of a block", zeros=True)
-        labels, n_classes = labels_of(T, network.n_out)
-        counts = counts + np.bincount(labels, weights, n_classes)
-    return dict(enumerate(balanced(counts).tolist()))

@@ -32,7 +32,8 @@ FLOORS = [("_garbage", -1.2), ("_convention", -1.1), ("_compiler", -1.0), ("_cac
           ("metrics", 4.15), ("arguments", 4.16), ("threads", 4.16), ("job", 4.17),
           ("training", 4.2), ("lbfgs", 4.2),
           ("sensitivity", 4.2), ("peak", 4.2), ("layer_statistics", 4.2), ("gradients", 4.2),
-          ("online", 4.25), ("many", 4.3), ("streaming", 4.3), ("io", 5.0), ("datasets", 5.0),
+          ("sources", 4.2), ("online", 4.25), ("many", 4.3), ("streaming", 4.3), ("io", 5.0),
+          ("datasets", 5.0),
           ("estimators", 5.0), ("plot", 5.0), ("data", 5.0), ("peers", 5.0), ("report", 5.05),
           ("model", 5.05), ("cli", 5.9), ("__init__", 6.0), ("__main__", 6.0)]
 #: Methods of Network that open doors to the floors above, when called.

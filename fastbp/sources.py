@@ -1,0 +1,159 @@
+"""Where the rows of a stream come from: sources of blocks, and blocks as the engine takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from ._validation import Array, as_weights, same_length
+from .kernels.random import shuffle as shuffle_rows
+from .losses.base import check_weighs
+from .network import Network
+from .weights import balanced, class_weights, labels_of
+
+
+@runtime_checkable
+class Source(Protocol):
+    """What ``fit_stream`` trains on: blocks of rows, read again in each epoch."""
+
+    n_rows: int
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterable[tuple[Any, ...]]:
+        """(X, T) or (X, T, weights) of each block; the same for the same arguments."""
+        ...
+
+
+class Blocks:
+    """A user's blocks as a source: rows are counted once; a sequence is shuffled each epoch."""
+
+    def __init__(self, given: Iterable[tuple[Any, ...]]) -> None:
+        if not isinstance(given, Iterable):
+            raise TypeError("source must have n_rows and blocks(epoch, seed, shuffle), or be "
+                            f"blocks (X, T) that can be read again, got {type(given).__name__}")
+        if iter(given) is given:
+            raise TypeError("source is an iterator, which ends after one epoch: give a list, or "
+                            "an object whose __iter__ begins anew")
+        self.given = given
+        self.n_rows = sum(map(_rows, given))
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[tuple[Any, ...]]:
+        """The blocks, shuffled by seed and epoch if they are a sequence."""
+        if not (shuffle and isinstance(self.given, Sequence)):
+            yield from self.given
+            return
+        order = np.arange(len(self.given), dtype=np.int64)
+        shuffle_rows(order, seed, epoch)
+        for i in order.tolist():
+            yield self.given[i]
+
+
+class CheckedBlocks:
+    """The blocks of a source, checked and in the form that the engine takes.
+
+    Parameters
+    ----------
+    network : Network
+    source : Source
+    class_weight : dict or "balanced", optional
+        Multiplies the weights of the rows; "balanced" reads all targets first.
+
+    Attributes
+    ----------
+    example : tuple of ndarray
+        X and T of one row.
+    weighted : bool
+        Whether rows have weights.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the first block, or ``class_weight``, is invalid.
+    """
+
+    def __init__(self, network: Network, source: Source, class_weight: Any) -> None:
+        self.network, self.source = network, source
+        blocks = source.blocks(0, network.seed, False)
+        found = next((block for block in blocks if len(block[0])), None)
+        if found is None:
+            raise ValueError(f"source has no rows, its n_rows is {source.n_rows}")
+        X, T, weights = _checked(network, found)
+        self.example = X[:1].copy(), T[:1].copy()
+        self.weighted = weights is not None or class_weight is not None
+        if isinstance(class_weight, str) and class_weight == "balanced":
+            class_weight = _balance(network, source)
+        self.class_weight = class_weight
+        if self.weighted:
+            check_weighs(network._head_loss, "weights of a block" if class_weight is None
+                         else "class_weight")
+        if class_weight is not None:
+            class_weights(T[:1], class_weight, network.n_out, None, network.dtype)
+            every = np.arange(max(network.n_out, 2))
+            if not class_weights(every, class_weight, len(every), None, network.dtype).any():
+                raise ValueError("class_weight is zero for every class")
+
+    def __call__(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
+        """Blocks (X, T, weights) of an epoch.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If one is invalid, or unlike the first.
+        """
+        for k, given in enumerate(self.source.blocks(epoch, seed, shuffle)):
+            X, T, weights = _checked(self.network, given)
+            if not len(X):
+                continue
+            if self.class_weight is not None:
+                weights = class_weights(T, self.class_weight, self.network.n_out, weights,
+                                        self.network.dtype)
+            own = f"block {k + 1}, as epoch {epoch + 1} reads them,"
+            if (weights is not None) != self.weighted:
+                raise ValueError(f"{own} has {'no ' if self.weighted else ''}weights, unlike the "
+                                 "first block of the source")
+            if T.ndim != self.example[1].ndim:
+                raise ValueError(f"{own} has targets of shape {T.shape}, unlike the first block "
+                                 "of the source: class indices or rows, in all of them")
+            yield X, T, weights
+
+
+def _rows(block: Any) -> int:
+    if (not isinstance(block, (tuple, list)) or len(block) not in (2, 3)
+            or not isinstance(block[0], Sized)):
+        raise TypeError(f"blocks must be (X, T) or (X, T, weights), got {type(block).__name__}; a "
+                        "source of them is [(X, T)], a data.ArrayStream or a data.TableStream")
+    return len(block[0])
+
+
+def _checked(network: Network, given: Any) -> tuple[Array, Array, Array | None]:
+    """A block in the form that the engine takes."""
+    if not _rows(given):
+        return (np.empty((0, network.n_in), network.dtype), np.empty((0, network.n_out)), None)
+    X, T = network.check_input(given[0], "X of a block"), network.check_target(given[1],
+                                                                               "T of a block")
+    same_length(X, T, "X of a block", "T of a block")
+    weights = as_weights(given[2] if len(given) == 3 else None, len(X), network.dtype,
+                         "weights of a block", zeros=True)
+    # Read-only arrays are another type to compiled code.
+    return _writeable(X), _writeable(T), None if weights is None else _writeable(weights)
+
+
+def _writeable(array: Array) -> Array:
+    return array if array.flags.writeable else array.copy()
+
+
+def _balance(network: Network, source: Any) -> dict[int, float]:
+    """Balanced class weights, from one pass over the targets."""
+    counts, targets = np.zeros(()), getattr(source, "targets", None)
+    given = ((None, *pair) for pair in targets()) if targets else (
+        source.blocks(0, network.seed, False))
+    for _, T, *own in given:
+        if not len(T):
+            continue
+        T = network.check_target(T, "T of a block")
+        weights = as_weights(own[0] if own else None, len(T), network.dtype,
+                             "weights of a block", zeros=True)
+        labels, n_classes = labels_of(T, network.n_out)
+        counts = counts + np.bincount(labels, weights, n_classes)
+    return dict(enumerate(balanced(counts).tolist()))
