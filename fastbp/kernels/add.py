@@ -1,4 +1,4 @@
-"""Sums element by element: of rows, of one array and a multiple of another."""
+"""Elementwise sums: of rows, and of one array and a multiple of another."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from .arrays import span
 
 @kernel
 def add_rows(x, ld, rows, total):
-    """Add the rows of x, as long as ``total``, to it in order, four at a time.
+    """Add the rows of x, as long as ``total``, to it in order, four in each pass.
 
-    Never the sum of four: threads may cut the rows anywhere.
+    The four are not summed first: threads may cut the rows anywhere, and bits must not depend on
+    where.
     """
     n, fours = total.size, rows - rows % 4
     for r in range(0, fours, 4):

@@ -1,7 +1,7 @@
-"""Arrays without checks: parts of others, room on the stack, and their addresses.
+"""Unchecked arrays: views of others, arrays on the stack, and arrays at addresses.
 
-A slice costs Numba some twenty instructions, to count from the end and to stay inside. Offsets
-of the op table are right by construction; a step of a small network is made of little else.
+A slice costs Numba some twenty instructions, for negative indices and bounds. Offsets of the op
+table are valid by construction; a step of a small network consists of little but slices.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .vectors import VECTOR_BYTES
 
 
 def _span(typingctx, array, start, stop):
-    """array[start:stop], both from 0 to its size."""
+    """array[start:stop], for bounds from 0 to its size."""
 
     def codegen(context, builder, signature, args):
         data = context.make_array(array)(context, builder, args[0]).data
@@ -30,7 +30,8 @@ def _span(typingctx, array, start, stop):
 
 
 def _stack_array(typingctx, like, size):
-    """An array of the dtype of ``like`` on the stack, ``size`` bytes of a constant, uncleared."""
+    """An uninitialised array on the stack, of the dtype of ``like``; ``size`` is constant, in
+    bytes."""
     array = types.Array(like.dtype, 1, "C")
 
     def codegen(context, builder, signature, args):
@@ -46,7 +47,7 @@ def _stack_array(typingctx, like, size):
 
 
 def _address(typingctx, array):
-    """Where the data of ``array`` lies."""
+    """The address of the data of ``array``."""
 
     def codegen(context, builder, signature, args):
         data = context.make_array(array)(context, builder, args[0]).data
@@ -56,7 +57,7 @@ def _address(typingctx, array):
 
 
 def _array_at(typingctx, address, like):
-    """An array of the type of the scalar ``like`` at ``address``; its size nobody knows."""
+    """An array of the type of the scalar ``like`` at ``address``, of unknown size (0)."""
     array = types.Array(like, 1, "C")
 
     def codegen(context, builder, signature, args):
@@ -92,5 +93,5 @@ if DISABLED:
 
 @kernel(inline=True)
 def row_of(array, r, ld):
-    """Row ``r`` of an array in rows of ``ld``."""
+    """Row ``r`` of an array with rows of ``ld`` elements."""
     return span(array, r * ld, (r + 1) * ld)

@@ -1,8 +1,8 @@
-"""Matrix products on matrix tiles (``squares``), of operands split and laid out on the stack.
+"""Matrix products on matrix tiles (AMX, ``squares``), with operands split and packed on the stack.
 
-Both take as long to lay as a tenth of the product of 256 of their lines, so a call should have
-many rows and columns. A sum goes on from what it starts at: pieces of whole stretches of 32 terms
-give the bits of all terms at once.
+Packing both takes a tenth as long as the product of 256 of their lines, so a call should have
+many rows and columns. Sums accumulate onto their start values: pieces of whole stretches of 32
+terms give the bits of all terms at once.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from .squares import (
 )
 from .tile import ADD, CLIP, MASK, SCALE, WRITE
 
-#: Terms of the sums at a time, as sums that leave the tiles cost a stop; rows and columns at a
-#: time, or more of fewer terms, whose tiles fit in the L2 cache; rows and columns of a block.
+#: Terms per pass, many as storing sums from the tiles stalls; rows and columns per pass (more if
+#: there are fewer terms) whose tiles fit in the L2 cache; rows and columns of a block of sums.
 DEPTH, _ROWS, _COLUMNS, _PAIR = 512, 256, 128, 2 * SQUARE
-#: Bytes of their tiles, and of a block of sums.
+#: Bytes of the tiles of these rows and columns, and of a block of sums.
 _ROWS_SIZE, _COLUMNS_SIZE = (2 * PARTS * DEPTH * lines for lines in (_ROWS, _COLUMNS))
 _SUMS_SIZE = 4 * _PAIR * _PAIR
 
 
 @intrinsic
 def finish(tyctx, rows, vectors, S, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741
-    """C from the sums S, lines of two vectors, by ``mode`` (see ``tile``); ADD is done before."""
+    """C from the sums S, rows of two vectors, by ``mode`` (see ``tile``); ADD is done before."""
 
     def codegen(context, bld, sig, args):
         rows, vectors, S, C, c, c_row, I, i, i_row, mode, scale = args  # noqa: E741
@@ -59,7 +59,7 @@ def finish(tyctx, rows, vectors, S, C, c, c_row, I, i, i_row, mode, scale):  # n
                 bld.fcmp_ordered("==", bld.load(own, align=4), zero), zero, s)}
 
         def all_rows(change, count):
-            """``change`` of each vector, ``count`` a row."""
+            """Apply ``change`` to each vector, ``count`` to a row."""
             with cgutils.for_range(bld, rows, intp=int64) as loop:
                 lines = [bld.gep(base, [bld.mul(loop.index, step)]) for base, step in zip(
                     bases, (int64(_PAIR), c_row, i_row), strict=True)]
@@ -85,7 +85,7 @@ def finish(tyctx, rows, vectors, S, C, c, c_row, I, i, i_row, mode, scale):  # n
 
 @kernel
 def square(stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row):  # noqa: E741,E501
-    """Up to 32 x 32 sums, of whole tiles."""
+    """Up to 32 x 32 sums, in whole tiles."""
     if rows > SQUARE:
         if cols > SQUARE:
             square_22(stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
@@ -100,7 +100,8 @@ def square(stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, C,
 @kernel
 def square_at(stretches, rows, cols, tiles_a, a, tiles_b, b, C, c, c_row, I, i, i_row, mode, scale,  # noqa: E741,E501
               sums):
-    """The same of any number of rows, by ``mode``, with room for ``sums`` that are not whole."""
+    """The same for any number of rows and any ``mode``; ``sums`` is scratch for sums that cannot
+    go to C at once."""
     whole, start, line = rows % SQUARE == 0, ONE if mode % CLIP == ADD else ZERO, np.int64(_PAIR)
     vectors = (cols + SQUARE - 1) // SQUARE
     if whole and mode <= ADD:
@@ -120,9 +121,10 @@ def square_at(stretches, rows, cols, tiles_a, a, tiles_b, b, C, c, c_row, I, i, 
 
 @kernel
 def square_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
-    """``matmul`` of float32 at these addresses; B by columns, ``-b_k`` apart, if that is below 0.
+    """``matmul`` of float32 at these addresses; a negative ``b_k`` means that B is stored by
+    columns, with stride ``-b_k``.
 
-    For K up to ``DEPTH`` ``mode`` may be MASK or SCALE. Pads of C get what those of I have, or 0.
+    For K up to ``DEPTH`` ``mode`` may be MASK or SCALE. The padding of C becomes that of I, or 0.
     """
     A, B, C, I = (array_at(A, scale), array_at(B, scale), array_at(C, scale),  # noqa: E741
                   array_at(I, scale))

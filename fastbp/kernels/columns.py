@@ -8,21 +8,21 @@ from .._jit import kernel
 from .tile import TILE_ROWS, TILE_VECTORS, few_1, few_2, tile_1, tile_2, tile_3, tile_4
 from .vectors import VECTOR_BYTES
 
-#: Of type int64 where Numba would take a literal for a type of its own, and compile what
-#: it is passed to once more.
+#: Typed int64: for Numba a literal has a type of its own, and what it is passed to is compiled
+#: once more.
 ZERO, ONE, TWO, THREE, FOUR = (np.int64(n) for n in range(5))
 
 
 @kernel
 def tiled(rows, vectors):
-    """Rows that tiles of so many vectors compute for these, the surplus of the last included."""
+    """Rows that tiles of ``vectors`` vectors compute for ``rows``, including surplus ones."""
     height = TILE_ROWS[vectors - 1]
     return (rows + height - 1) // height * height
 
 
 @kernel
 def next_tile(left, widest):
-    """Vectors of the next tile where ``left`` are to do: four are two pairs if three is most."""
+    """Vectors of the next tile if ``left`` remain: four are two pairs if ``widest`` is three."""
     if left <= widest:
         return left
     return TWO if widest == 3 and left == 4 else widest
@@ -30,7 +30,7 @@ def next_tile(left, widest):
 
 @kernel
 def widest_tile(rows, cols, lanes):
-    """Vectors of the widest tile to use: three where four would compute 4 % more rows."""
+    """Vectors of the widest tile to use: three if tiles of four would compute 4 % more rows."""
     widest = np.int64(TILE_VECTORS)
     if widest == 4 and cols > 3 * lanes and 25 * tiled(rows, THREE) < 24 * tiled(rows, FOUR):
         widest = THREE
@@ -39,7 +39,7 @@ def widest_tile(rows, cols, lanes):
 
 @kernel
 def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
-    """A product of the depth that the cache holds, tile by tile, down the columns of C."""
+    """A product with a K small enough for the cache, tile by tile, down the columns of C."""
     lanes, j = VECTOR_BYTES // A.itemsize, ZERO
     widest = widest_tile(rows, cols, lanes)
     while j < cols:
@@ -61,7 +61,7 @@ def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row
 
 @kernel
 def few_rows(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, mode, scale):
-    """A product of few rows, where I is C; of more than ``tile.FEW`` it would be slow."""
+    """A product of few rows, where I is C; slow for more than ``tile.FEW`` rows."""
     lanes, j = VECTOR_BYTES // A.itemsize, ZERO
     while j < cols:
         if TILE_VECTORS > 1 and cols - j > lanes:

@@ -1,5 +1,5 @@
 """Copies of short rows: whole vectors, then one masked vector, as a loop costs several times
-that where a row has fewer elements than a vector. And rows asked for before they are copied.
+that where a row has fewer elements than a vector. Also prefetching of rows to be copied.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .lanes import Lanes, data_of
 from .moves import prefetch_line
 from .vectors import VECTOR_BYTES
 
-#: Bytes of the vector that a short rest fits in: a whole one would reach into the next cache
+#: Bytes of the vector used for a short remainder: a whole one would reach into the next cache
 #: line, and have to wait for that as well.
 _SHORT = 16
 
 
 def _write(context: Any, builder: Any, array: Any, to: Any, count: Any,
            value: Callable[[Any, Any, Any], Any]) -> None:
-    """Store ``value(lanes, at, mask)`` by vectors to ``count`` elements; mask None for all."""
+    """Store ``value(lanes, at, mask)`` to ``count`` elements; mask is None for whole vectors."""
     i64 = ir.IntType(64)
     lanes = Lanes(context, builder, array)
     short = Lanes(context, builder, array, _SHORT)
@@ -48,7 +48,7 @@ def _write(context: Any, builder: Any, array: Any, to: Any, count: Any,
 
 
 def _copy_row(typingctx, to, at, source, place, count):
-    """to[at:at + count] = source[place:place + count], both as they lie in memory."""
+    """to[at:at + count] = source[place:place + count], both flat, in the order of memory."""
 
     def codegen(context, builder, signature, args):
         start = builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
@@ -80,7 +80,7 @@ def _clear_row(typingctx, to, at, count):
 
 
 def _ask_row(typingctx, source, place, count):
-    """Have source[place:place + count], at least one, in the L2 cache before it is read."""
+    """Prefetch source[place:place + count] into the L2 cache; ``count`` is at least 1."""
 
     def codegen(context, builder, signature, args):
         i64, data = ir.IntType(64), data_of(context, builder, signature.args[0], args[0])
@@ -108,4 +108,4 @@ if DISABLED:
         to[at:at + count] = 0
 
     def ask_row(source, place, count):  # noqa: F811
-        """Nothing: NumPy does not ask."""
+        """Nothing: NumPy has no prefetch."""

@@ -1,9 +1,9 @@
 """erf, branch-free, as the functions of ``vmath``: within 4 ULP, NaN gives NaN, +-inf the limit.
 
-Below 1 x P(x^2), above 1 - e^(-x^2) Q(t - 1/2) with t = 1 / (1 + 0.4 x). P and Q run from the
-highest power down. They are interpolated at Chebyshev nodes in 50 digits (mpmath), P on [0, 1],
-Q on the t of x from 1 to where erf rounds to 1. Relative error: P 1.4e-9 and 8.2e-18, Q (of
-1 - erf, at most 0.16) 3.0e-9 and 3.4e-16.
+For x below 1: x P(x^2); above: 1 - e^(-x^2) Q(t - 1/2) with t = 1 / (1 + 0.4 x). The coefficients
+of P and Q start at the highest power. They are interpolated at Chebyshev nodes in 50 digits
+(mpmath), P on [0, 1], Q on the t of x from 1 to where erf rounds to 1. Relative error: P 1.4e-9
+and 8.2e-18, Q (of 1 - erf, at most 0.16) 3.0e-9 and 3.4e-16.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .vmath import exp, polynomial, select
 
 _f, _d = np.float32, np.float64
 _F_ZERO, _F_HALF, _F_ONE = _f(0), _f(0.5), _f(1)
-# Those of float64 without a bar in front go into ONNX files too.
+# The float64 constants without a leading underscore go into ONNX files too.
 _F_HI, D_HI = _f(4.2), _d(6.0)
 _F_P, D_P = (
     tuple(_f(c) for c in (

@@ -1,8 +1,8 @@
-"""A product with few columns: four rows of it side by side in each vector.
+"""A product with few columns: four rows of C side by side in each vector.
 
     C[r, j] = I[j] + sum over k of A[r, k] * B[k, j]        for j up to a fourth of a vector
 
-The register tile gives each row a vector, three fourths of it pads.
+The register tile would give each row a vector, three fourths of it padding.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .moves import chosen, side_by_side
 from .parts import Rows, alone
 from .vectors import VECTOR_BYTES
 
-#: Vectors of sums in flight, to hide what a multiply-add takes.
+#: Vectors of independent sums, to hide the latency of an FMA.
 _VECTORS = 4
 
 
 def _few_columns(tyctx, rows, K, A, a_row, B, b, b_k, C, c_row, i, clip):
-    """I is the row of B from ``i`` on; ``clip`` other than 0 gives 0 for what is below.
+    """The product, with I at B[i:]; if ``clip`` is not 0, negative results become 0.
 
-    Rows of A have room for whole vectors, those of B and C are one vector. The order and
-    roundings of the tile.
+    Rows of A have room for whole vectors, those of B and C are one vector. Order and rounding
+    are those of the register tile.
     """
     n = types.intp
 
@@ -36,7 +36,7 @@ def _few_columns(tyctx, rows, K, A, a_row, B, b, b_k, C, c_row, i, clip):
         int64, kind_a, kind_b, kind_c = ir.IntType(64), sig.args[2], sig.args[4], sig.args[7]
 
         def all_terms(first, left):
-            """The rows from ``first`` on, of which there are ``left``."""
+            """The next rows from ``first`` on, of which ``left`` remain."""
             source = Rows(context, bld, kind_a, A, bld.mul(first, a_row), a_row, left)
             to = Rows(context, bld, kind_c, C, bld.mul(first, c_row), c_row, left)
             few, lanes = source.few, source.lanes
@@ -50,7 +50,7 @@ def _few_columns(tyctx, rows, K, A, a_row, B, b, b_k, C, c_row, i, clip):
             places = [source.at(r)[1] for r in range(4 * _VECTORS)]
 
             def terms(k, count=None):
-                """As many terms more as a part has lanes, or ``count``."""
+                """Add as many terms as a part has lanes, or ``count`` if that is given."""
                 weight = Rows(context, bld, kind_b, B, bld.add(b, bld.mul(k, b_k)), b_k, count)
                 factors = [side_by_side(bld, [weight.load(t, few)] * 4) for t in range(few)]
                 for v, total in enumerate(sums):
@@ -60,7 +60,7 @@ def _few_columns(tyctx, rows, K, A, a_row, B, b, b_k, C, c_row, i, clip):
                         wide, held = chosen(bld, given, given, (
                             r // few * few + t for r in range(lanes))), bld.load(total)
                         new = bld.call(fma, [wide, factor, held])
-                        if count is not None:  # what is beyond may be no number
+                        if count is not None:  # what is beyond may be NaN
                             inside = bld.icmp_signed("<", int64(t), count)
                             new = bld.select(inside, new, held)
                         bld.store(new, total)

@@ -1,4 +1,4 @@
-"""Vectors of a row's elements in LLVM's code, and loops over them.
+"""Code generation for vectors of a row's elements, and loops over them.
 
 Padded rows have room for whole vectors; where a row may have any length the last vector is
 masked.
@@ -16,7 +16,7 @@ from .vectors import VECTOR_BYTES
 
 
 class Lanes:
-    """Vectors of one row's elements, and a loop over them with an accumulator a result."""
+    """Vectors of one row's elements, and a loop over them with an accumulator for each result."""
 
     def __init__(self, context: Any, builder: Any, row_type: Any,
                  size: int = VECTOR_BYTES) -> None:
@@ -68,8 +68,8 @@ class Lanes:
             stride: int | None = None) -> list[Any]:
         """Fold ``step(at, mask, accumulators)`` over the vectors of ``count`` elements.
 
-        ``stride`` is how far ``at`` goes each time, a vector unless said: 1 to count rows, for
-        which the mask means nothing.
+        ``stride`` is the increment of ``at``, a vector by default. With 1, ``at`` counts rows and
+        the mask is meaningless.
         """
         builder, i64 = self.builder, ir.IntType(64)
         entry, loop, done = builder.block, *(builder.append_basic_block() for _ in range(2))
@@ -89,7 +89,7 @@ class Lanes:
         return list(new)
 
     def fold(self, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
-        """One number of all lanes: halves against halves."""
+        """Combine all lanes into one number, half with half."""
         i32, width = ir.IntType(32), self.n // 2
         while width:
             order = [(i + width) % self.n for i in range(self.n)]

@@ -1,13 +1,14 @@
 """Matrix products on the register tile. One routine serves all three:
 
-    forward            Y  = X W' + bias    A = X  (by rows),     B = W' stored by inputs
-    input gradient     dX = dY W           A = dY (by rows),     B = W stored by outputs
+    forward            Y  = X W' + bias    A = X  (by rows),     B = W', a row for each input
+    input gradient     dX = dY W           A = dY (by rows),     B = W, a row for each output
     weight gradient    dW' = X' dY         A = X  (by columns),  B = dY
 
-Only B, C and I need rows padded to whole vectors; pads of C receive what pads of B hold.
+Only B, C and I need rows padded to whole vectors; the padding of C is computed like the rest,
+from that of B and I.
 
-Operands beyond the caches are packed into the stack, a panel at a time; the others are read
-in place, their rows not whole pages apart (``vectors.row_length``).
+Operands larger than the caches are packed on the stack, a panel at a time; the others are read
+in place, with a row stride that is no multiple of a page (``vectors.row_length``).
 """
 
 from __future__ import annotations
@@ -24,27 +25,29 @@ from .packed import DEPTH, PANELS_SIZE, STRIP_DEPTH, STRIPS_SIZE, by_panels, by_
 from .tile import ADD, CLIP, FEW, SCALE, few_1, row_tile_1, row_tile_4, row_tile_8, tile_1
 from .vectors import VECTOR_BYTES, row_length
 
-#: Most terms of each sum at a time: so much of A and B stays in the L2 cache.
+#: Largest number of terms k per pass over C: so much of A and B stays in the L2 cache.
 _DEPTH = 256
-#: Terms up to which no sum is cut; and none that is scaled, as it must be whole before that.
+#: Largest K of which every sum is computed in one pass; the same for SCALE, where a sum must be
+#: complete before it is scaled.
 WHOLE, SCALED = min(_DEPTH, STRIP_DEPTH), DEPTH
-#: Packed where rows of C are enough to pay for the copies, and either B is beyond the L2
-#: cache or, with A read down its columns, rows of B are a page apart or more. In bytes.
+#: Operands are packed if C has enough rows to pay for the copies and either, with A read along
+#: its rows, B exceeds the L2 cache or, with A read down its columns, rows of B are a page apart
+#: or more. In bytes.
 _PACKED_ROWS, _PACKED_BYTES, PACKED_STRIDE = 96, 1024 * 1024, 4096
 
 
 @kernel
 def is_packed(rows, K, a_k, stride):
-    """Whether copies pay; rows of B are ``stride`` bytes apart."""
+    """Whether packing pays; ``stride`` is the row stride of B in bytes."""
     far = K * stride > _PACKED_BYTES if a_k == 1 else stride >= PACKED_STRIDE
     return far and rows >= _PACKED_ROWS
 
 
 @kernel(inline=True)
 def unpacked(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, clip, scale):  # noqa: E741
-    """``matmul`` of operands that are read where they lie."""
+    """``matmul`` without packing: operands are read in place."""
     depth, k = K, ZERO
-    # Small products are spared the divisions, that of a range among them.
+    # Small products are spared the divisions, including the one that a range would need.
     if K > _DEPTH and mode != SCALE:
         pieces = (K + _DEPTH - 1) // _DEPTH
         depth = (K + pieces - 1) // pieces
@@ -58,7 +61,7 @@ def unpacked(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, cli
 
 @kernel(inline=True)
 def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
-    """C from S[r, j], the sum over k < K of A[r * a_row + k * a_k] * B[k * b_k + j], by ``mode``.
+    """C from S[r, j] = sum over k < K of A[r * a_row + k * a_k] * B[k * b_k + j], as in ``mode``.
 
     Parameters
     ----------
@@ -71,8 +74,8 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
         What the sums are added to, with row stride ``i_row`` (0 for a bias row). May be
         ``C``, and is ``C`` where ``mode`` is WRITE.
     mode : int
-        WRITE: C = S; ADD: C = I + S; either + CLIP: 0 for what is below. For K up to ``WHOLE``
-        also MASK: C = S, 0 where I is 0; up to ``SCALED`` SCALE: C = I + scale S.
+        WRITE: C = S; ADD: C = I + S; either + CLIP: negative results become 0. For K up to
+        ``WHOLE`` also MASK: C = S, 0 where I is 0; up to ``SCALED`` SCALE: C = I + scale S.
     scale : float of that dtype
     """
     strips, panels = stack_array(A, STRIPS_SIZE), stack_array(A, PANELS_SIZE)
@@ -91,18 +94,18 @@ def matmul(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale
 
 @kernel
 def product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
-    """``matmul`` of what lies at these addresses: one copy of its code for all who call it."""
+    """``matmul`` of operands given by address: one compiled copy for all callers."""
     matmul(rows, cols, K, array_at(A, scale), a_row, a_k, array_at(B, scale), b_k,
            array_at(C, scale), c_row, array_at(I, scale), i_row, mode, scale)
 
 
 @kernel
 def small_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
-    """The same where nothing is ever packed: it compiles in half the time."""
+    """``product`` without packing, which compiles in half the time."""
     A, B, C, I = (array_at(A, scale), array_at(B, scale), array_at(C, scale),  # noqa: E741
                   array_at(I, scale))
     if K <= _DEPTH and cols * A.itemsize <= VECTOR_BYTES:
-        # Two calls less, and no surplus rows: a third of a step of a network with few units.
+        # Two calls fewer, and no surplus rows: a third of a step of a network with few units.
         if rows <= FEW:
             few_1(rows, K, A, ZERO, a_row, a_k, B, ZERO, b_k, C, ZERO, c_row, I, ZERO, i_row,
                   mode, scale)
@@ -115,8 +118,8 @@ def small_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode
 
 
 def product_for(n_in: int, n_out: int, dtype: np.dtype[Any]) -> Any:
-    """The kernel for the three products of a layer: what packs where ``is_packed`` may say yes to
-    one of them, the batch being long enough. A test holds the two together."""
+    """The kernel for the three products of a layer: ``product`` if ``is_packed`` may hold for one
+    of them, given a large enough batch. A test checks that the two conditions agree."""
     ld_in, ld_out = (row_length(n, dtype) * dtype.itemsize for n in (n_in, n_out))
     packs = max(n_in * ld_out, n_out * ld_in) > _PACKED_BYTES or ld_out >= PACKED_STRIDE
     return product if packs else small_product
@@ -124,7 +127,7 @@ def product_for(n_in: int, n_out: int, dtype: np.dtype[Any]) -> Any:
 
 @kernel(inline=True)
 def multiply(op, rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
-    """``matmul`` by the copy that ``op`` knows."""
+    """``matmul`` through the compiled kernel whose address is in ``op``."""
     call_product(op["product"], (
         rows, cols, K, address_of(A), a_row, a_k, address_of(B), b_k, address_of(C), c_row,
         address_of(I), i_row, mode, scale))
@@ -134,8 +137,8 @@ def multiply(op, rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode,
 def row_product(K, x, B, b_k, y, I):  # noqa: E741
     """y = I + sum over k < K of x[k] * B[k * b_k:], for one row of whole vectors.
 
-    The same order and roundings as the tile of many rows, which would do the work of all of
-    them. The last tile reaches back over the one before where columns are left over.
+    Order and rounding are those of the tiles of many rows, which would compute all of theirs. If
+    columns are left over, the last tile overlaps the one before.
     """
     lanes, n, zero = VECTOR_BYTES // x.itemsize, y.size, x.dtype.type(0)
     if n >= 8 * lanes:

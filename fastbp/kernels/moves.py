@@ -1,7 +1,7 @@
-"""Memory that a register tile copies while it multiplies.
+"""Copies that a register tile makes while it multiplies.
 
-A copy by itself waits for the memory, and the multipliers for the copy: 8 to 15 % of a product
-with weights beyond the L2 cache. Among the multiply-adds it takes 1 to 3 %.
+A separate copy waits for memory while the multipliers idle: 8 to 15 % of a product with weights
+larger than the L2 cache. Interleaved with the multiply-adds it takes 1 to 3 %.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-#: Turns of the tile's loop for each piece that is copied, a power of 2.
+#: Iterations of the tile's loop for each piece copied, a power of 2.
 _TURNS = 4
-#: How many lines are asked for before their copy; and cache lines of a row before their block.
+#: Prefetch distances: lines ahead of the copy, and cache lines of a row ahead of the block.
 _LINES_AHEAD, _BLOCKS_AHEAD = 4, 2
 _INT = ir.IntType(64)
 
 
 def prefetch_line(builder: Any, pointer: Any, write: bool = False, near: int = 3) -> None:
-    """Ask for the cache line at ``pointer``, there or not: into the L1 cache, or with ``near`` 2
+    """Prefetch the cache line at ``pointer``, valid or not, into the L1 cache, or with ``near`` 2
     into the L2 cache."""
     i8p, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
     ask = cgutils.get_or_insert_function(
@@ -29,7 +29,7 @@ def prefetch_line(builder: Any, pointer: Any, write: bool = False, near: int = 3
 
 
 def chosen(builder: Any, first: Any, second: Any, order: Iterable[int]) -> Any:
-    """The lanes of two vectors, numbered through, in this order."""
+    """A shuffle: lanes of two vectors, numbered consecutively, in this order."""
     i32 = ir.IntType(32)
     mask = [i32(n) for n in order]
     return builder.shuffle_vector(first, second,
@@ -45,7 +45,7 @@ def side_by_side(builder: Any, parts: list[Any]) -> Any:
 
 
 def turned(builder: Any, vectors: list[Any]) -> list[Any]:
-    """Vectors that are the rows of square blocks side by side, each block transposed."""
+    """The vectors, as rows of square blocks side by side, with each block transposed."""
     lanes, vectors, apart = vectors[0].type.count, list(vectors), 1
     while apart < len(vectors):  # swap the off-diagonal quarters of squares of 2 x apart
         low = [t if not t & apart else lanes + t - apart for t in range(lanes)]
@@ -68,9 +68,9 @@ class Lines:
         Where the tile begins.
     vector : llvmlite type
     to, to_row, source, source_row : llvmlite values
-        Pointers to elements, and how many of them from one line to the next.
+        Pointers to elements, and strides of the lines in elements.
     width, count : llvmlite integers
-        Vectors of a line, and lines.
+        Number of vectors in a line, and of lines.
     """
 
     def __init__(self, builder: Any, vector: Any, to: Any, to_row: Any, source: Any,
@@ -82,12 +82,12 @@ class Lines:
         self._moved = cgutils.alloca_once_value(builder, _INT(0))
 
     def moved(self) -> Any:
-        """How many are copied."""
+        """How many lines or blocks have been copied."""
         return self._builder.load(self._moved)
 
     def move_at_times(self, left: Any, sums: Iterable[Any], register: str) -> None:
-        """Copy one more, if there is one, where the turns ``left`` say so, and after all ``sums``
-        of a turn: LLVM would put off multiply-adds, and their operands into memory."""
+        """Copy one more, if any, in every ``_TURNS``-th iteration, of which ``left`` remain. It
+        comes after all ``sums``, or LLVM would defer multiply-adds and spill their operands."""
         builder = self._builder
         first = [builder.extract_element(one, ir.IntType(32)(0)) for one in sums if register]
         known = ir.FunctionType(_INT, [_INT, *[self._element] * len(first)])
@@ -100,7 +100,7 @@ class Lines:
                 builder.store(builder.add(at, _INT(1)), self._moved)
 
     def _place(self, base: Any, row: Any, number: Any, start: Any, lanes: int) -> Any:
-        """Pointer to so many lanes of a row, from element ``start`` on."""
+        """Pointer to ``lanes`` elements of row ``number``, from element ``start`` on."""
         at = self._builder.add(self._builder.mul(row, number), start)
         kind = ir.VectorType(self._element, lanes)
         return self._builder.bitcast(self._builder.gep(base, [at]), kind.as_pointer())
@@ -118,15 +118,15 @@ class Lines:
 
 
 class Blocks(Lines):
-    """Code that transposes blocks: 16 bytes of as many rows as a vector has lanes, ``width`` of
-    them along the rows before the next rows."""
+    """Code that transposes blocks: 16 bytes of as many rows as a vector has lanes, ``width``
+    blocks along the rows, then the next rows."""
 
     def _copy(self, at: Any) -> None:
         builder, lanes, few = self._builder, self._lanes, 16 // self._size
         rows, part = builder.udiv(at, self._width), builder.urem(at, self._width)
         row, start = builder.mul(rows, _INT(lanes)), builder.mul(part, _INT(few))
 
-        vectors = []  # of rows ``few`` apart
+        vectors = []  # each holds rows ``few`` apart
         for r in range(few):
             given = [builder.load(self._place(self._source, self._source_row,
                                               builder.add(row, _INT(q)), start, few),
@@ -135,7 +135,7 @@ class Blocks(Lines):
         for t, vector in enumerate(turned(builder, vectors)):
             to = self._place(self._to, self._to_row, builder.add(start, _INT(t)), row, lanes)
             builder.store(vector, to, align=self._size)
-        # A cache line of each row lasts for four blocks: a fourth of those to come.
+        # A cache line of a row holds four blocks: at each, prefetch for a fourth of the rows.
         fourth = builder.mul(builder.and_(part, _INT(3)), _INT(lanes // 4))
         later = builder.add(builder.mul(builder.lshr(part, _INT(2)), _INT(lanes)),
                             _INT(_BLOCKS_AHEAD * lanes))

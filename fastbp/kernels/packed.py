@@ -1,7 +1,7 @@
-"""Matrix products of operands beyond the caches, by copies of them on the stack.
+"""Matrix products of operands larger than the caches, packed on the stack.
 
-Rows far apart are each on a page of their own, where no hardware looks ahead. What is needed next
-is copied while what is there is multiplied (``moves``).
+Rows far apart lie on a page each, and hardware prefetching ends at a page. The next panel or
+strip is packed while the present one is multiplied (``moves``).
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from .tile import ADD, SCALE, TILE_VECTORS, copying_tile, transposing_tile
 from .transpose import transpose
 from .vectors import VECTOR_BYTES
 
-#: Most terms of each sum at a time where B alone is packed, more since each time C is read and
-#: written, and where A is too, except of sums that must be whole.
+#: Largest number of terms k per pass where B alone is packed (larger, as each pass reads and
+#: writes C), and where A is packed too, unless sums must be complete: then the former holds.
 DEPTH, STRIP_DEPTH = 512, 256
-#: Bytes of a row of a panel of B, panels kept for several strips of A, half as many of the longer
-#: depth; bytes of a row of a strip: whole tiles of four vectors, and their rows.
+#: Bytes of a row of a panel of B; panels kept for several strips of A, half as many at the larger
+#: depth; bytes of a row of a strip of A, which are rows of C that fill whole register tiles.
 _PANEL, _PANELS, _STRIP = 4 * VECTOR_BYTES, 4, 384
 PANELS_SIZE, STRIPS_SIZE = STRIP_DEPTH * _PANELS * _PANEL, 2 * DEPTH * _STRIP
 
 
 @kernel
 def copy_lines(to, t, t_row, source, s, s_row, count, first, lines):
-    """The lines from ``first`` on, of ``count`` elements, each to its place."""
+    """Copy the lines from ``first`` to ``lines`` - 1, of ``count`` elements each."""
     for k in range(first, lines):
         copy_row(to, t + k * t_row, source, s + k * s_row, count)
 
@@ -35,11 +35,11 @@ def copy_lines(to, t, t_row, source, s, s_row, count, first, lines):
 @kernel
 def columns_meanwhile(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,  # noqa: E741,E501
                       scale, to, t, t_row, source, s, s_row, count, lines):
-    """``columns`` of one panel, and so many lines copied: as many as there is time for meanwhile,
-    others after. What they leave of a vector is of no account."""
+    """``columns`` of one panel, while ``lines`` lines of ``count`` elements are copied: as many as
+    there is time for, the others afterwards. The rest of a line's last vector is unspecified."""
     lanes, moved = VECTOR_BYTES // A.itemsize, ZERO
     if cols == TILE_VECTORS * lanes:
-        # Not the last line, whose vectors may reach beyond the end of the source.
+        # Not the last line, whose whole vectors may reach beyond the end of the source.
         moved = copying_tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,
                              scale, to, t, t_row, source, s, s_row, (count + lanes - 1) // lanes,
                              lines - 1)
@@ -50,7 +50,7 @@ def columns_meanwhile(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I
 
 @kernel
 def by_panels(rows, cols, K, A, a_row, B, b_k, C, c_row, I, i_row, mode, clip, scale, panels):  # noqa: E741,E501
-    """The product by copies without gaps of B, a panel at a time: the next one is copied while
+    """The product with B packed, a panel at a time: the next panel is copied while the present
     one is multiplied."""
     lanes, width, k, now = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, ZERO, ZERO
     cols = (cols + lanes - 1) // lanes * lanes
@@ -73,9 +73,9 @@ def by_panels(rows, cols, K, A, a_row, B, b_k, C, c_row, I, i_row, mode, clip, s
 
 @kernel
 def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, scale, strips, panels):  # noqa: E741,E501
-    """The same with A read down its columns: it is copied too, a strip at a time, for which
-    panels are kept. Panels are copied while the first strip is multiplied by the ones before
-    them, strips while the last panel is."""
+    """The same with A read down its columns: A is packed too, a strip at a time, and a group of
+    panels is kept for all strips. The next panel is copied while the first strip is multiplied
+    by the present one, the next strip while the present one is multiplied by the last panel."""
     lanes, width, across = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, _STRIP // A.itemsize
     cols, depth, group = (cols + lanes - 1) // lanes * lanes, STRIP_DEPTH, _PANELS * width
     if mode == SCALE and depth < K:
@@ -98,7 +98,7 @@ def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, sca
                     to, t, t_row, source, s, s_row, count, lines = (
                         panels, (after - left) * depth, width, B, k * b_k + after, b_k,
                         min(width, right - after), terms if r == 0 else ZERO)
-                    if after >= right and last:  # the first strip of the terms that follow
+                    if after >= right and last:  # the first strip of the next terms
                         to, t, t_row, source, s, s_row, count, lines = (
                             strips, other, across, A, later * a_k, a_k, min(across, rows), rest)
                     elif after >= right:
@@ -118,7 +118,8 @@ def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, sca
 @kernel
 def turn_meanwhile(rows, cols, K, A, a, a_row, B, b, C, c, c_row, mode, to, t, source, s, s_row,
                    count, lines):
-    """``columns`` of one panel, and ``count`` rows of so many terms transposed into the next."""
+    """``columns`` of one panel, while ``count`` rows of ``lines`` terms are transposed into the
+    next panel."""
     lanes, few, width = VECTOR_BYTES // A.itemsize, 16 // A.itemsize, _PANEL // A.itemsize
     done, zero = ZERO, A.dtype.type(0)
     if cols == TILE_VECTORS * lanes:
@@ -138,12 +139,12 @@ def turn_meanwhile(rows, cols, K, A, a, a_row, B, b, C, c, c_row, mode, to, t, s
 
 @kernel
 def matmul_by_rows(rows, cols, K, A, a_row, B, b_row, C, c_row, mode):
-    """C[r, j] = sum over k < K of A[r * a_row + k] * B[j * b_row + k], the same sums to the bit;
-    on top of what C has where ``mode`` is ADD, not WRITE.
+    """C[r, j] = sum over k < K of A[r * a_row + k] * B[j * b_row + k], with the bits of
+    ``matmul``; added to C if ``mode`` is ADD, not WRITE.
 
-    B lies by columns of the product: it is packed by transposing, a panel at a time. Where B is
-    beyond the caches that costs no more than a copy, and no second B in the other layout has to
-    be kept up with the first.
+    B has a row for each column of C: it is packed by transposing, a panel at a time. Where B is
+    larger than the caches that costs no more than a copy, and no mirror of B has to be kept up
+    to date.
     """
     panels, width = stack_array(A, PANELS_SIZE), np.int64(_PANEL // A.itemsize)
     k, now = ZERO, ZERO

@@ -1,8 +1,8 @@
-"""Passes over rows whose body is a formula, written once: of vectors in LLVM's code, of arrays in
-NumPy.
+"""Passes over rows whose body is a formula, written once: it works on LLVM vectors and on NumPy
+arrays.
 
-Numba's own loop over a row asks each time whether its arrays overlap, leaves what is shorter than
-some vectors to single numbers, and adds in a sum one number after the other.
+A loop compiled by Numba would check each time whether its arrays overlap, process rows shorter
+than a few vectors element by element, and accumulate a sum one number after the other.
 
 All arrays and numbers are of one dtype. A formula returns two tuples: what is stored, an element
 of each array ``to``, and what is summed.
@@ -24,12 +24,12 @@ from .lanes import Lanes, data_of
 
 Formula = Callable[..., tuple[tuple[Any, ...], tuple[Any, ...]]]
 
-#: Vectors of a row side by side down its columns: a sum waits for its last addition.
+#: Vectors side by side in a pass down columns: each addition to a sum waits for the one before.
 _SIDE_BY_SIDE = 4
 
 
 class Vector:
-    """A vector in LLVM's code, with the operators of a formula."""
+    """An LLVM vector, with the operators that a formula uses."""
 
     def __init__(self, lanes: Lanes, value: Any) -> None:
         self.lanes, self.value = lanes, value
@@ -57,7 +57,7 @@ class Vector:
         return self._with(other, "fdiv", swapped=True)
 
     def sqrt(self) -> Vector:
-        """Root of each lane, which NumPy's ``sqrt`` asks for by this name."""
+        """Square root of each lane; NumPy's ``sqrt`` calls the method of this name."""
         lanes = self.lanes
         root = cgutils.get_or_insert_function(
             lanes.builder.module, ir.FunctionType(lanes.vector, [lanes.vector]),
@@ -75,7 +75,7 @@ def if_equal(x: Any, y: Any, this: Any, that: Any) -> Any:
 
 
 def rounded_product(x: Any, y: Any) -> Any:
-    """x y in a formula, of which no multiply-add is made."""
+    """x y in a formula, rounded by itself: never fused into a multiply-add."""
     if not isinstance(x, Vector):
         return x * y
     return Vector(x.lanes, x.lanes.builder.fmul(x.value, y.value))
@@ -87,14 +87,14 @@ def root(x: Any) -> Any:
 
 
 class _Pass:
-    """What both kinds of pass write: vectors of arrays at a place, whole or masked."""
+    """What both kinds of pass generate: loads and stores of vectors, whole or masked."""
 
     def __init__(self, context: Any, builder: Any, like: Any, highest: bool = False) -> None:
         self.context, self.builder, self.highest = context, builder, highest
         self.lanes = Lanes(context, builder, like)
 
     def data(self, kinds: Any, arrays: Any) -> list[Any]:
-        """Where the elements of each of a tuple of arrays lie."""
+        """Pointer to the first element of each of a tuple of arrays."""
         return [data_of(self.context, self.builder, kind, array) for kind, array in
                 zip(kinds, cgutils.unpack_tuple(self.builder, arrays, len(kinds)), strict=True)]
 
@@ -103,14 +103,14 @@ class _Pass:
         return [Vector(self.lanes, self.lanes.splat(value)) for value in values]
 
     def load(self, data: Any, at: Any, mask: Any) -> Vector:
-        """Lanes of data[at:], those of ``mask`` where there is one."""
+        """The vector at data[at:]; with a ``mask``, 0 in the other lanes."""
         if mask is not None:
             return Vector(self.lanes, self.lanes.load(data, at, mask, self.lanes.zero))
         return Vector(self.lanes, self.builder.load(self._place(data, at),
                                                     align=self.lanes.bits // 8))
 
     def store(self, value: Any, data: Any, at: Any, mask: Any) -> None:
-        """The same lanes to data[at:]."""
+        """Store the vector at data[at:]; with a ``mask``, only its lanes."""
         if mask is not None:
             self.lanes.store(value, data, at, mask)
         else:
@@ -118,7 +118,8 @@ class _Pass:
 
     def apply(self, formula: Formula, values: Iterable[Vector], targets: Iterable[tuple[Any, Any]],
               totals: Iterable[Any], mask: Any) -> None:
-        """The formula of ``values``: what it stores to its (data, at), what it sums to totals."""
+        """Apply the formula to ``values``: store to the (data, at) of ``targets``, add to
+        ``totals``."""
         stored, summed = formula(*values)
         for vector, (data, at) in zip(stored, targets, strict=True):
             self.store(vector.value, data, at, mask)
@@ -129,7 +130,7 @@ class _Pass:
             self.builder.store(self._joined(self.builder.load(total), new), total)
 
     def _joined(self, total: Any, new: Any) -> Any:
-        if self.highest:  # NaN is none
+        if self.highest:  # NaN never is
             return self.builder.select(self.builder.fcmp_ordered(">", new, total), new, total)
         return self.builder.fadd(total, new)
 
@@ -141,7 +142,7 @@ def along_row(formula: Formula, sums: int = 0) -> Any:
     """Make f(n, given, numbers, to): a pass over the ``n`` numbers of a row.
 
     The formula takes an element of each array ``given``, then the ``numbers``. Its sums are
-    returned, each by lanes and then by halves of them.
+    returned, accumulated in each lane and then over the lanes by halves.
     """
 
     def codegen(context, builder, signature, args):
@@ -181,10 +182,10 @@ def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0, *,
                  highest: bool = False) -> Any:
     """Make f(rows, n, ld, given, columns, numbers, of_rows, to, totals): a pass over rows of n.
 
-    The formula takes an element of each array ``given``, what each of ``columns`` has for its
+    The formula takes an element of each array ``given``, that of each of ``columns`` for its
     column, the ``numbers``, then the ``row_numbers`` that the one array in ``of_rows`` has for
-    each row, if any. Its sums over the rows are added to ``totals``, in the order of the rows; or
-    ``totals`` become what is ``highest``.
+    each row, if any. Its sums over the rows are added to ``totals``, in the order of the rows; if
+    ``highest``, ``totals`` become the maximum instead.
     """
 
     def codegen(context, builder, signature, args):
@@ -197,7 +198,7 @@ def down_columns(formula: Formula, sums: int = 0, row_numbers: int = 0, *,
         of_rows = work.data(signature.args[6], args[6])
 
         def group(left: Any, width: int, mask: Any = None) -> None:
-            """The columns of ``width`` vectors from ``left`` on, down all rows."""
+            """All rows of the ``width`` vectors of columns from ``left`` on."""
             places = [builder.add(left, i64(k * lanes.n)) for k in range(width)]
             fixed = [[work.load(data, at, mask) for data in constants] for at in places]
             held = [[cgutils.alloca_once_value(builder, work.load(data, at, mask).value)

@@ -1,11 +1,11 @@
-"""Products with lines of a matrix picked by number, read where they lie.
+"""Products with lines of a matrix selected by index, read in place.
 
     forward            Y  = X[lines] W' + bias      lines are rows of A
     weight gradient    dW' = X[lines]' dY           lines are terms of the sums
 
-To gather the rows of a batch first takes a tenth of a step where they are long. Here the tile
-fetches them, and what memory takes to answer is hidden behind its arithmetic. The bits are those
-of ``matmul`` on gathered rows.
+Gathering the rows of a batch first takes a tenth of a step if they are long. Here the tile reads
+them itself, and its arithmetic hides the latency of memory. The bits are those of ``matmul`` on
+gathered rows.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ terms_1, terms_2, terms_3, terms_4 = picked_terms
 
 @kernel
 def multiply_rows(lines, line, cols, K, A, B, b_k, C, c_row, I, i_row, mode):  # noqa: E741
-    """C from S[r, j], the sum over k < K of A[lines[r] * line + k] * B[k * b_k + j], by ``mode``.
+    """C from S[r, j] = sum over k < K of A[lines[r] * line + k] * B[k * b_k + j], as in ``mode``.
 
-    All else as ``matmul`` has it; no SCALE or MASK.
+    Everything else is as in ``matmul``; no SCALE or MASK.
     """
     rows, lanes, j, scale = lines.size, VECTOR_BYTES // A.itemsize, ZERO, A.dtype.type(0)
     widest = widest_tile(rows, cols, lanes)
@@ -44,10 +44,10 @@ def multiply_rows(lines, line, cols, K, A, B, b_k, C, c_row, I, i_row, mode):  #
 
 @kernel
 def multiply_terms(rows, cols, lines, coming, line, A, a, B, b_k, C, c_row, mode, scale):
-    """C from S[r, j], the sum over k of A[a + lines[k] * line + r] * B[k * b_k + j], by ``mode``.
+    """C from S[r, j] = sum over k of A[a + lines[k] * line + r] * B[k * b_k + j], as in ``mode``.
 
-    All else as ``matmul`` has it, where I is C; SCALE for up to ``SCALED`` lines. Those whose
-    numbers lie ``coming`` places after ``lines``, which are as many, are asked for meanwhile.
+    Everything else is as in ``matmul`` with C as I; SCALE for up to ``SCALED`` lines. Meanwhile as
+    many lines are prefetched, whose indices are stored ``coming`` places after ``lines``.
     """
     lanes = VECTOR_BYTES // A.itemsize
     most = SCALED if mode == SCALE else WHOLE

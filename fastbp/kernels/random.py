@@ -1,10 +1,10 @@
 """Counter-based random numbers: a value is a function of its key, never of what ran before.
 
 So a shuffle depends on (seed, epoch) alone: on no thread, chunk or resumed position.
-The mixer is the finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014). Many rows are
-enciphered: their numbers, written as pairs of digits, pass a Feistel network, and again until
-they are numbers of rows (Black & Rogaway, CT-RSA 2002), its rounds by the multipliers of
-MurmurHash3 (Appleby).
+The mixer is the finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014). For many rows the
+permutation is a cipher: row numbers, written as pairs of digits, pass through a Feistel network,
+repeatedly until the result is again the number of a row (Black & Rogaway, CT-RSA 2002). Its
+rounds use the multipliers of MurmurHash3 (Appleby).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(
 _U32 = np.uint32
 _GOLDEN32, _N1, _N2 = _U32(0x9E3779B9), _U32(0x85EBCA6B), _U32(0xC2B2AE35)
 _S13, _S16 = _U32(13), _U32(16)
-#: Rows up to which they are swapped: every order is as likely, and all stay in the L2 cache.
-#: Swaps of more jump about in memory, 10 to 20 ns a row, one after the other.
+#: Up to so many rows are shuffled by swaps: every order is equally likely, and all stay in the L2
+#: cache. Of more rows, swaps are random accesses to memory, serial, 10 to 20 ns a row.
 SWAPPED = 131072
 
 
@@ -35,13 +35,13 @@ def mix(z):
     return z ^ (z >> _S31)
 
 
-if DISABLED:  # plain NumPy warns of the wrap-around that is wanted here
+if DISABLED:  # plain NumPy warns of the intended overflow
     mix = np.errstate(over="ignore")(mix)
 
 
 @kernel
 def _swap(order, key):
-    """A permutation by Fisher and Yates."""
+    """A permutation by Fisher-Yates shuffling."""
     for i in range(order.size):
         order[i] = i
     for i in range(order.size - 1, 0, -1):
@@ -52,7 +52,7 @@ def _swap(order, key):
 
 @kernel(forceinline=True)
 def _turn(x, y, m, key):
-    """x, moved around the numbers below m by a distance that y and ``key`` give."""
+    """(x + a hash of y and ``key``) modulo m: one step of the Feistel network."""
     h = _U32(_U32(y ^ key) * _N1)
     h = _U32(_U32(h ^ (h >> _S13)) * _N2)
     z = _U32(x + (_U32((h >> _S16) * m) >> _S16))  # m <= 2^16
@@ -61,7 +61,7 @@ def _turn(x, y, m, key):
 
 @kernel(forceinline=True)
 def _encipher(high, low, height, width, key):
-    """Another pair of digits, as one number, for each pair below (height, width)."""
+    """A permutation of the pairs of digits below (height, width), returned as one number."""
     for _ in range(3):
         high, key = _turn(high, low, height, key), _U32(key + _GOLDEN32)
         low, key = _turn(low, high, width, key), _U32(key + _GOLDEN32)
@@ -70,7 +70,7 @@ def _encipher(high, low, height, width, key):
 
 @kernel
 def encipher(order, key, first, last, width):
-    """Lines ``first`` to ``last`` of the table of a permutation, ``width`` numbers a line."""
+    """Write lines ``first`` to ``last`` - 1 of a permutation in lines of ``width`` numbers."""
     n = order.size
     w, h = _U32(width), _U32((n + width - 1) // width)
     for i in range(first, last):
@@ -91,7 +91,7 @@ if DISABLED:
 
 @kernel(cold=True)
 def shuffle_share(worker, size, order, seed, epoch):
-    """What one of ``size`` threads writes of the permutation of (seed, epoch) into ``order``."""
+    """Write one thread's share, of ``size``, of the permutation of (seed, epoch) to ``order``."""
     key = mix(np.uint64(seed) ^ mix(np.uint64(epoch)))
     if order.size > SWAPPED:
         width = np.int64(math.ceil(math.sqrt(order.size)))

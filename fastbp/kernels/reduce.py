@@ -1,8 +1,8 @@
-"""Reductions over a row, or a block of short ones, as vectors: lanes side by side, then a fixed
-tree over the lanes.
+"""Vectorised reductions over a row, or a block of short ones: lane by lane, then a fixed tree
+over the lanes.
 
-LLVM keeps the order of a float sum and so adds one number at a time; here the order is ours,
-and the same for every row. The last, partial vector is masked: a row may have any length.
+LLVM preserves the order of a float sum and so adds one number at a time; here the order is
+chosen, and the same for every row. The last, partial vector is masked: a row may have any length.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def _row_max(typingctx, x, n):
 
 
 def _entropy_terms(typingctx, x, p, t, n, high):
-    """What the cross-entropy of one row of logits x is made of, with p = e^(x - high):
+    """Sums for the cross-entropy of one row of logits x, with p = e^(x - high):
 
-    (sum of p, and number of x, where x < high and where x = high; sum of t; sum of
-    t (high - x) where t is not 0 and x not high).
+    (sum of p where x is not high; number of x that are high; sum of t; sum of t (high - x)
+    where t is not 0 and x not high).
     """
 
     def codegen(context, builder, signature, args):
@@ -119,7 +119,7 @@ def _squares(typingctx, x, t, n):
 
 
 def _add_magnitudes(lanes: Lanes, builder: Any, held: Sequence[Any], v: Any) -> list[Any]:
-    """|v| and v^2, added to what is held."""
+    """Add |v| and v^2 to the accumulators ``held``."""
     size_of = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(lanes.vector, [lanes.vector]),
         f"llvm.fabs.v{lanes.n}f{lanes.bits}")
@@ -128,9 +128,9 @@ def _add_magnitudes(lanes: Lanes, builder: Any, held: Sequence[Any], v: Any) -> 
 
 
 def _block_magnitudes(typingctx, x, rows, ld, n):
-    """(sum of |x|, sum of x^2) of ``rows``, ``ld`` apart, of ``n`` numbers: one vector at most.
+    """(sum of |x|, sum of x^2) of ``rows`` rows of ``n`` numbers, at most a vector, stride ``ld``.
 
-    A lane adds down its column, then the lanes are added.
+    Each lane sums down its column, then the lanes are added.
     """
 
     def codegen(context, builder, signature, args):

@@ -1,9 +1,9 @@
-"""Numbers of 24 bits as sums of three of 8, laid out for matrix tiles (see ``squares``).
+"""Numbers of 24 bits as sums of three of 8, packed for matrix tiles (AMX, see ``squares``).
 
     x = high + middle + low      each rounded to bfloat16, the upper half of a float32
 
-A tile has 16 lines of 16 pairs. Of a stretch of 32 terms pair q has those at q and at 16 + q:
-both operands of a product are laid so.
+A tile has 16 rows of 16 pairs. In a stretch of 32 terms, pair q holds terms q and 16 + q, alike
+in both operands of a product. A line of an operand is a row of A or a column of B.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from .columns import ZERO
 from .lanes import Lanes
 from .transpose import transpose
 
-#: Lines of a tile and pairs of a line; terms of a stretch; parts of a number; numbers of a tile's
-#: size, and of the three of a stretch.
+#: Rows of a tile and pairs in a row; terms of a stretch; parts of a number; size of a tile, and of
+#: the three tiles of a stretch, in float32 elements.
 SQUARE, STRETCH, PARTS, TILE = 16, 32, 3, 256
 TILES = PARTS * TILE
-#: Bytes that ``lay`` needs to turn a stretch around.
+#: Bytes of scratch in which ``lay`` transposes a stretch.
 TURNED_SIZE = 4 * SQUARE * STRETCH
 
 
 @intrinsic
 def split_lines(tyctx, first, second, near, far, S, s, s_row, gap, T, t):
-    """Three tiles of 16 lines of S from ``s`` on, ``s_row`` apart, to T from ``t`` on.
+    """Split 16 rows of S from ``s`` on, with stride ``s_row``, into three tiles at T[t:].
 
-    The halves of a stretch are ``gap`` apart. Of the nearer there are ``first`` lines of ``near``
-    elements, of the other ``second`` lines of ``far``; what is beyond them counts as 0. All are
-    float32, and T lies on the boundary of a vector.
+    The halves of a stretch are ``gap`` elements apart. The first has ``first`` rows of ``near``
+    elements, the other ``second`` rows of ``far``; what is beyond them counts as 0. All are
+    float32, and T[t:] is aligned to a vector.
     """
 
     def codegen(context, bld, sig, args):
@@ -49,9 +49,9 @@ def split_lines(tyctx, first, second, near, far, S, s, s_row, gap, T, t):
                       for p, array, at in ((4, S, s), (8, T, t)))
 
         def parts(x):
-            """What ``x`` is the sum of, as bits, in the upper half of each word."""
+            """The parts of which ``x`` is the sum, each as the upper half of a word."""
             found, bits = [], bld.bitcast(x, words)
-            # What rounds up to infinity is cut, and leaves more to the other parts.
+            # What would round up to infinity is truncated, and leaves more to the other parts.
             full = bld.icmp_unsigned(">=", bld.shl(bits, one_bit), most)
             rounded = bld.select(full, bits, bld.add(bits, half))
             for _ in range(PARTS - 1):
@@ -81,7 +81,7 @@ def split_lines(tyctx, first, second, near, far, S, s, s_row, gap, T, t):
 
 @kernel
 def lay_along(lines, left, X, x, x_line, x_term, T, t, scratch):
-    """One stretch of 16 lines, terms along the lines of the tiles."""
+    """Pack one stretch of 16 lines, with terms along the rows of the tiles."""
     count = min(lines, np.int64(SQUARE))
     if x_term == 1:
         split_lines(count, count, left, left - SQUARE, X, x, x_line, SQUARE, T, t)
@@ -93,7 +93,7 @@ def lay_along(lines, left, X, x, x_line, x_term, T, t, scratch):
 
 @kernel
 def lay_across(lines, left, X, x, x_line, x_term, T, t, scratch):
-    """One stretch of 16 lines, terms down the lines of the tiles."""
+    """Pack one stretch of 16 lines, with terms down the columns of the tiles."""
     count = min(lines, np.int64(SQUARE))
     if x_line == 1:
         split_lines(left, left - SQUARE, count, count, X, x, x_term, SQUARE * x_term, T, t)
@@ -106,10 +106,10 @@ def lay_across(lines, left, X, x, x_line, x_term, T, t, scratch):
 
 @kernel
 def lay(across, lines, terms, X, x, x_line, x_term, T, scratch):
-    """Tiles of all lines, element k of line q at ``x + q * x_line + k * x_term``.
+    """Pack all lines into tiles; term k of line q is X[x + q * x_line + k * x_term].
 
-    One of the steps is 1; the memory is read in the order in which it lies. Along the other, rows
-    have room for whole vectors. Tiles of a stretch follow those of the one before.
+    One of the strides is 1; X is read in the order of memory. The other separates rows with room
+    for whole vectors. Tiles of a stretch follow those of the one before.
     """
     lots, stretches = (lines + SQUARE - 1) // SQUARE, (terms + STRETCH - 1) // STRETCH
     for n in range(lots * stretches):

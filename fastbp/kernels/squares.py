@@ -1,10 +1,11 @@
-"""The matrix tiles of a processor (AMX): an instruction adds 32 products to each of 16 x 16 sums.
+"""Matrix tiles (AMX): one instruction adds 32 products to each of 16 x 16 sums.
 
     C[r, j] = I[r, j] + sum over k of A[r, k] * B[k, j]
 
-It multiplies bfloat16 and adds float32. Each operand is a sum of three of those (``split``). Of
-their nine products six are added; the others are less than float32 can tell from 0 beside them.
-Sums are nearer to the exact ones than those of multiply-adds, and come at up to twice their peak.
+It multiplies bfloat16 and accumulates in float32. Each operand is split into a sum of three
+bfloat16 parts (``split``). Of the nine products of parts six are added; the others are below the
+precision of float32. Sums are closer to the exact ones than those of FMAs, and computed at up to
+twice the peak speed of FMAs.
 """
 
 from __future__ import annotations
@@ -23,20 +24,22 @@ from numba.extending import intrinsic
 from .._jit import DISABLED
 from .split import SQUARE, TILE, TILES
 
-#: Parts of A and B, the least products first: each pair shares a part with the one before.
+#: Parts of A and B to multiply (0 is the high part), the largest product last: each pair shares a
+#: part with the one before, which is not loaded again.
 _ORDER = ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))
-#: System call arch_prctl, its request for permission, and what is asked for.
+#: Number of the system call arch_prctl, its code to request a feature, and the feature.
 _ARCH_PRCTL, _PERMIT, _TILE_DATA = 158, 0x1023, 18
 
 
 @functools.cache
 def has_squares() -> bool:
-    """Whether this process may use matrix tiles; asks the system for them the first time."""
+    """Whether this process may use matrix tiles; the first call requests them of the system."""
     if DISABLED or sys.platform != "linux" or os.environ.get("FASTBP_ISA"):
         return False
     from numba.core.registry import cpu_target
 
-    # Not the host's: NUMBA_CPU_NAME may say less, and LLVM ends the process where it cannot.
+    # Numba's target, not the host: NUMBA_CPU_NAME may name a lesser CPU, and LLVM aborts the
+    # process on an instruction that its target lacks.
     features = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
     if not {"+avx512f", "+amx-tile", "+amx-bf16"} <= set(features):
         return False
@@ -51,7 +54,7 @@ def _call(bld: Any, name: str, *args: Any) -> None:
 
 @intrinsic
 def take_tiles(tyctx):
-    """Set up eight tiles of 16 lines of 64 bytes, for this thread."""
+    """Configure eight tiles of 16 rows of 64 bytes for this thread."""
 
     def codegen(context, bld, sig, args):
         kind = ir.ArrayType(ir.IntType(8), 64)
@@ -65,7 +68,7 @@ def take_tiles(tyctx):
 
 @intrinsic
 def give_tiles_back(tyctx):
-    """Clear them: what a thread holds has to be kept whenever another has its core."""
+    """Release the tiles: their state would have to be saved at every switch of threads."""
 
     def codegen(context, bld, sig, args):
         _call(bld, "tilerelease")
@@ -77,9 +80,9 @@ def give_tiles_back(tyctx):
 def _build(rows: int, cols: int) -> Any:
     """Make the kernel of ``rows`` x ``cols`` tiles of sums, 1 or 2 each.
 
-    It takes (stretches, A, a, B, b, I, i, i_row, start, C, c, c_row): tiles as ``split.lay``
-    leaves them, of which the second lot follows the first. Sums start at I where ``start`` is not
-    0, else at 0.
+    It takes (stretches, A, a, B, b, I, i, i_row, start, C, c, c_row), with A and B packed by
+    ``split.lay``: all tiles of the first 16 lines, then those of the second. Sums start at I if
+    ``start`` is not 0, else at 0.
     """
 
     def codegen(context, bld, sig, args):

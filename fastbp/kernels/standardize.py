@@ -1,4 +1,4 @@
-"""Numbers of a table to features: shift, scale and look for what is not finite, in one pass."""
+"""Numbers of a table to features: shift, scale and check for non-finite ones, in one pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .vectors import VECTOR_BYTES
 
 @kernel
 def standardize(values, mean, scale, out):
-    """out = (values - mean) / scale, in float64 up to the last rounding; whether all is finite."""
+    """out = (values - mean) / scale, in float64 until the last rounding; whether all is finite."""
     finite = 0
     for i in range(values.size):
         feature = out.dtype.type((np.float64(values[i]) - mean) / scale)
@@ -46,8 +46,8 @@ view: Any = (lambda like, address, size: like) if DISABLED else intrinsic(_view)
 def standardize_columns(like, addresses, mean, scale, turned, ld, X, columns):
     """X[i, j] = (column j [i] - mean[j]) / scale[j]; False at the first that is not finite.
 
-    Columns are contiguous, of the dtype of ``like``, at ``addresses``. ``turned`` has room for
-    a part of ``ld`` rows of each, whole vectors; it is what fits the cache.
+    Columns are contiguous, of the dtype of ``like``, at ``addresses``. ``turned`` is scratch for
+    ``ld`` rows of each, a whole number of vectors that fits the cache.
     """
     lanes = VECTOR_BYTES // X.itemsize
     whole, n = columns // lanes * lanes, X.size // columns

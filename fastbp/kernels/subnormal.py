@@ -1,8 +1,8 @@
-"""Take subnormal numbers as zero for a while.
+"""Flush subnormal numbers to zero for a while.
 
 A core takes tens to hundreds of cycles for a product of numbers below 1.2e-38 (float32). The
-moments of a weight that gets no gradient any more end there: 0.9 times the least of them
-rounds to itself, so they stay for good.
+moments of a weight that no longer gets a gradient end there: 0.9 times the smallest of these
+numbers rounds to itself, so they stay subnormal forever.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from .._jit import DISABLED
 _I32, _I64, _VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
 _X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 _ARM = platform.machine().lower() in ("aarch64", "arm64")
-#: Bits of the control register: results and operands (FTZ, DAZ) on x86, both (FZ) on ARM.
+#: Bits of the control register: for results and operands (FTZ, DAZ) on x86, one for both (FZ) on
+#: ARM.
 FLUSH = 0x8040 if _X86 else 1 << 24 if _ARM else 0
 
 
 def _get_control(typingctx):
-    """The thread's floating-point control register; 0 on a machine not known here."""
+    """The thread's floating-point control register; 0 on other machines."""
 
     def codegen(context, builder, signature, args):
         if _X86:

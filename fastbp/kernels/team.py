@@ -1,15 +1,15 @@
-"""A team of threads: start together, share out blocks, wait for each other.
+"""A team of threads: start together, share out blocks, wait at barriers.
 
-Two launches of a parallel region a step would cost 3 us; a team is launched once for many
-steps and meets at barriers that cost a tenth of that. Shares are claimed one by one, so a
-core that is held up by others takes fewer; no result depends on who took what.
+Two launches of a parallel region in each step would cost 3 us; a team is launched once for
+many steps, and a barrier costs a tenth of that. Shares are claimed one by one, so a core that
+other work delays takes fewer; no result depends on which thread took which share.
 
 The threads are Python's, with the GIL released: a team works in forked children, beside
 other teams and without any threading layer, and its code is compiled once, not again for
 a parallel region.
 
-All state is in ``sync``, int64, zero at the start, one cache line a counter. Counters only
-grow, so nothing is reset between phases.
+All state is in ``sync``, int64, zero at the start, with a cache line for each counter.
+Counters only grow, so nothing is reset between phases.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from numba.extending import intrinsic
 from .._jit import DISABLED, kernel
 from ..interrupts import held
 
-#: Words of ``sync``: a line each, and from _CLAIMED on one for each thread.
+#: Offsets in ``sync``: a cache line each, and from _CLAIMED on one for each thread; its words.
 _ARRIVED, _DECISION, _BARRIER, _CLAIMED, _LINE = 0, 8, 16, 24, 8
 _TOGETHER, _ALONE = 1, 2
-#: Threads that one helps, itself among them: all would be too many vain claims on large machines.
+#: Threads whose shares a thread may claim, its own included: with all of them, too many claims
+#: would fail on large machines.
 _HELPED = 8
-#: Spins before a team that is not complete gives up and one thread does all: some ms.
+#: Spins before an incomplete team gives up and one thread does everything: a few ms.
 _PATIENCE = 200_000
-#: Spins before a waiting thread offers its core to others.
+#: Spins before a waiting thread yields its core.
 _POLITE = 4_000
 
 
@@ -51,7 +52,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 
 def _fetch_add(typingctx, sync, index, value):
-    """Add ``value`` to sync[index], atomically; returns what was there."""
+    """Add ``value`` to sync[index] atomically; returns the value before."""
 
     def codegen(context, builder, signature, args):
         at = _pointer(context, builder, signature.args[0], args[0], args[1])
@@ -61,7 +62,7 @@ def _fetch_add(typingctx, sync, index, value):
 
 
 def _decide(typingctx, sync, index, value):
-    """Set sync[index] to ``value`` if it is 0; returns what it is afterwards."""
+    """Set sync[index] to ``value`` if it is 0, atomically; returns the value after."""
 
     def codegen(context, builder, signature, args):
         at = _pointer(context, builder, signature.args[0], args[0], args[1])
@@ -74,7 +75,7 @@ def _decide(typingctx, sync, index, value):
 
 
 def _load(typingctx, sync, index):
-    """sync[index] as other threads left it."""
+    """sync[index] as other threads last stored it."""
 
     def codegen(context, builder, signature, args):
         at = _pointer(context, builder, signature.args[0], args[0], args[1])
@@ -84,7 +85,7 @@ def _load(typingctx, sync, index):
 
 
 def _breathe(typingctx, polite):
-    """Tell the core that this is a spin; if ``polite``, let another thread have it."""
+    """Hint to the core that this is a spin loop; if ``polite``, yield to other threads."""
 
     def codegen(context, builder, signature, args):
         module, void, i32 = builder.module, ir.VoidType(), ir.IntType(32)
@@ -115,9 +116,9 @@ breathe: Any = intrinsic(_breathe)
 
 @kernel
 def assemble(sync, size):
-    """Whether all ``size`` threads run at once. All get the same answer.
+    """Whether all ``size`` threads are running. All get the same answer.
 
-    A thread that other work holds up may start late or never; waiting for it could last
+    A thread delayed by other work may start late or never; waiting for it could last
     forever. If the answer is no, thread 0 does everything.
     """
     if size == 1:
@@ -134,7 +135,7 @@ def assemble(sync, size):
 
 @kernel
 def barrier(sync, size, meeting):
-    """Wait until all ``size`` threads have come to meeting number ``meeting`` (from 1)."""
+    """Wait until all ``size`` threads have reached barrier number ``meeting`` (from 1)."""
     if size == 1:
         return
     fetch_add(sync, _BARRIER, 1)
@@ -146,7 +147,7 @@ def barrier(sync, size, meeting):
 
 @kernel
 def claims(shares, size):
-    """By how much the claims of a phase move the counter of each thread; one has none."""
+    """By how much the claims of a phase advance each thread's counter; 0 for one thread."""
     if size == 1:
         return 0
     return (shares + size - 1) // size + min(size, _HELPED)
@@ -154,12 +155,13 @@ def claims(shares, size):
 
 @kernel
 def claim(worker, size, sync, base, shares, turn):
-    """(the next share of a phase, the turn to go on with); ``shares`` where none is left.
+    """(the next share of a phase, or ``shares`` if none is left; the turn to pass next).
 
     A thread first takes its own run of shares, the same in each step: what it wrote there is
-    still in its cache. Then it helps those that come after it. ``turn`` is 0 at first; the
-    counters of the phase start at ``base``, those of the next at base + claims(shares, size):
-    a thread claims from its own counter and from each that it helps until once in vain.
+    still in its cache. Then it helps the threads after it. ``turn`` is 0 at first. The counters
+    of the phase start at ``base``, those of the next phase at base + claims(shares, size): a
+    thread claims from its own counter, then from that of each thread it helps, until one claim
+    fails.
     """
     if size == 1:
         return min(turn, shares), turn + 1
@@ -183,33 +185,33 @@ def cores() -> list[int]:
 
 @functools.cache
 def _core_of_caller() -> Callable[[], int] | None:
-    """The system's call that tells on which core a thread runs, where there is one."""
+    """The system's function that returns the core of the calling thread, where there is one."""
     return getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 
 
 class _Pool(ThreadPoolExecutor):
-    """Threads that leave the core of their caller to it.
+    """Threads that keep off the core of their caller.
 
-    Linux may wake a thread on the very core that wakes it. There it waits for some ms, longer
-    than a team's patience, while the caller spins for it and then does everything alone.
+    Linux may wake a thread on the core of the thread that wakes it. There it waits for a few ms,
+    longer than ``_PATIENCE``, while the caller spins and then does everything alone.
     """
 
     def __init__(self, n_threads: int) -> None:
         super().__init__(n_threads, thread_name_prefix="fastbp")
         self.size, self._calls, self._lock, self._told = n_threads, 0, Lock(), (-1, [-1])
         started = Barrier(n_threads + 1)
-        with held():  # a thread that is never met would keep the process from its end
+        with held():  # a thread left waiting would keep the process from exiting
             try:
                 for _ in range(n_threads):
                     self.submit(started.wait)
-            except RuntimeError:  # no more threads to be had: those that wait must not go on
+            except RuntimeError:  # no more threads available: release those that wait
                 started.abort()
                 raise
             started.wait()
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Around a call; one beside others leaves the threads where those have them."""
+        """Context of a call; one beside others leaves the threads on the cores they have."""
         with self._lock:
             if self._calls == 0:
                 self._make_way()
@@ -230,18 +232,18 @@ class _Pool(ThreadPoolExecutor):
         self._told = here, places
         others = set(places) - {here} or set(places)
         for number in (thread.native_id for thread in self._threads):
-            with suppress(OSError):  # not allowed here, and only a matter of speed
+            with suppress(OSError):  # may be forbidden, and only affects speed
                 os.sched_setaffinity(number, others)  # type: ignore[arg-type]
 
 
 _pools: dict[int, _Pool] = {}
 _lock = Lock()
-#: ``sync`` of one thread, which meets nobody.
+#: ``sync`` of one thread, which waits for none.
 _NO_ONE = np.zeros(_CLAIMED + _LINE, np.int64)
 
 
 def _pool(n_threads: int) -> _Pool:
-    """This process's threads, at least so many; a forked child starts its own."""
+    """This process's threads, at least ``n_threads``; a forked child starts its own."""
     with _lock:
         pool = _pools.get(os.getpid())
         if pool is None or pool.size < n_threads:
@@ -252,7 +254,7 @@ def _pool(n_threads: int) -> _Pool:
 def launch(function: Callable[..., Any], size: int, *args: Any) -> Any:
     """Call ``function(worker, size, sync, *args)`` in ``size`` threads at once.
 
-    The caller is thread 0; what it returns is returned.
+    The caller is thread 0, whose result is returned.
     """
     if size == 1 or DISABLED:
         return function(0, 1, _NO_ONE, *args)

@@ -5,12 +5,11 @@
     C[r, j] = I[r, j] + scale * S     S starts at 0          for all j of the tile's vectors
     C[r, j] = S where I[r, j] is not 0, else 0
 
-and the first two with 0 for what is below.
+The first two may also clamp negative results to 0.
 
-A is read one scalar at a time (broadcast), B and C by vectors of 64 bytes whatever the
-host: LLVM splits them on narrower machines, so memory layouts never depend on the CPU.
-Every variant adds the products in the order of k with fused multiply-add, so all tile
-shapes give the same bits.
+A is read one scalar at a time (broadcast), B and C in 64-byte vectors on every host: LLVM
+splits them on narrower machines, so memory layouts never depend on the CPU. Every variant
+accumulates in the order of k with fused multiply-adds, so all tile shapes give the same bits.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ from .moves import Blocks, Lines
 from .tile_code import TileCode
 from .vectors import SHAPES, VECTOR_BYTES, host_isa
 
-#: What becomes of the sums S of products, the four lines above; CLIP is added to the first two.
+#: How C is computed from the sums S: the four formulas above in order. CLIP, the clamp, may be
+#: added to the first two.
 WRITE, ADD, SCALE, MASK, CLIP = (np.int64(n) for n in range(5))
 
 
@@ -34,17 +34,17 @@ def _build(tile_rows: int, vectors: int, pick: str = "", moves: Any = None) -> A
     """Make the micro-kernel with ``tile_rows`` x ``vectors`` accumulators.
 
     The result takes (rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,
-    scale): flat arrays, offsets and strides in elements. It goes down all ``rows``; where
-    fewer are left than the tile has, the surplus repeats the last, into the same place.
-    Where ``mode`` is WRITE, ``I`` does not count.
+    scale): flat arrays, offsets and strides in elements. It processes all ``rows``; where fewer
+    are left than the tile has, the surplus rows recompute the last one and store it in the same
+    place. ``I`` is ignored if ``mode`` is WRITE.
 
-    With ``pick`` A is lines of memory picked by number: (lines, line) stand in place of (a_row,
-    a_k), an array of numbers and elements from one line to the next. "rows" of A, each along its
-    terms, or "terms", each along the rows: these take ``coming`` too, and meanwhile ask for what
-    is picked by the numbers so many places further on.
+    With ``pick``, A consists of lines of memory selected by index: (lines, line), an array of
+    indices and the stride of the lines, replace (a_row, a_k). With "rows" each selected line is a
+    row of A, with "terms" a column, one term of every sum. The latter takes ``coming`` too, and
+    prefetches the line whose index is stored ``coming`` places further on.
 
-    With ``moves``, a class of that module, it takes (to, t, t_row, source, s, s_row, width, count)
-    too, and returns how many it has had time to copy.
+    With ``moves``, a class of the module of that name, it takes (to, t, t_row, source, s, s_row,
+    width, count) too, and returns how many lines or blocks it had time to copy.
     """
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
@@ -104,19 +104,20 @@ def _build_python(tile_rows: int, vectors: int, pick: str = "", moves: Any = Non
 
 TILE_ROWS = SHAPES[host_isa()]
 _make = _build_python if DISABLED else _build
-#: Vectors of the widest tile, and the tiles by vectors; those too wide for the host stand unused.
+#: Vectors of the widest tile, and the tiles of 1 to 4 vectors; those too wide for the host are
+#: not used.
 TILE_VECTORS = len(TILE_ROWS)
 tile_1, tile_2, tile_3, tile_4 = (_make(rows, vectors) for vectors, rows
                                   in enumerate((*TILE_ROWS, 1, 1, 1)[:4], 1))
-#: The same of few rows, as which others would compute twice as many.
+#: The same for up to FEW rows, of which taller tiles would compute twice as many.
 FEW = 4
 few_1, few_2 = (_make(min(FEW, *TILE_ROWS), vectors) for vectors in (1, 2))
-#: The same of picked lines of A, by rows and by terms.
+#: The same for picked lines of A, as rows and as terms.
 picked_rows, picked_terms = ([_make(rows, vectors, pick) for vectors, rows
                               in enumerate((*TILE_ROWS, 1, 1, 1)[:4], 1)]
                              for pick in ("rows", "terms"))
-#: One row by 1, 4 or 8 vectors: sums enough in flight to hide what a multiply-add takes.
+#: One row by 1, 4 or 8 vectors: more independent sums hide more of the latency of an FMA.
 row_tile_1, row_tile_4, row_tile_8 = (_make(1, vectors) for vectors in (1, 4, 8))
-#: The widest tile, which copies lines or transposes blocks of other memory meanwhile.
+#: The widest tile, which also copies lines or transposes blocks of other memory as it multiplies.
 copying_tile, transposing_tile = (_make(TILE_ROWS[-1], TILE_VECTORS, moves=kind)
                                   for kind in (Lines, Blocks))

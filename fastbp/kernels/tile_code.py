@@ -1,7 +1,7 @@
 """The LLVM code of a register tile (see ``tile`` for what it computes).
 
-A tile keeps ``tile_rows`` x ``vectors`` accumulators in registers while a loop goes over the
-terms. Modes branch once before the loop, for the sums to start from, and once behind it.
+A tile keeps ``tile_rows`` x ``vectors`` accumulators in registers while a loop runs over the
+terms. The code branches on the mode before the loop (where sums start) and after it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numba.core import cgutils
 from .moves import prefetch_line
 from .vectors import REGISTER, VECTOR_BYTES
 
-#: Terms in one turn of the loop of wide tiles: the instructions of the loop itself are a tenth of
-#: those of one term, which counts where another thread has the other half of the core.
+#: Terms per iteration of the k loop in wide tiles. The loop's own instructions are a tenth of one
+#: term's, and matter where another hardware thread shares the core.
 UNROLL = 4
 
 _INT, _LANE = ir.IntType(64), ir.IntType(32)
@@ -109,7 +109,7 @@ class TileCode:
         return self.meanwhile.moved() if self.meanwhile else None
 
     def one_tile(self, first: Any, places: _Rows) -> None:
-        """The tile from row ``first`` on, its rows at ``places`` of A, C and I."""
+        """The tile from row ``first`` on, its rows at offsets ``places`` in A, C and I."""
         bld = self.bld
         a_rows, c_rows, i_rows = (
             [bld.gep(bld.gep(base, [bld.mul(stride, first)]), [place]) for place in own]
@@ -145,7 +145,7 @@ class TileCode:
                 bld.store(vector, self.vector_at(place, v), align=self.size)
 
     def loop(self, times: Any, count: int, a_rows: list[Any], at: Any, acc: _Rows) -> Any:
-        """So many ``times``, at least once, ``count`` terms; where the next one starts, sums."""
+        """``terms`` of ``count``, ``times`` times but at least once; returns what it does."""
         bld, entry, body = self.bld, self.bld.block, self.bld.append_basic_block()
         bld.branch(body)
         bld.position_at_end(body)
@@ -167,7 +167,7 @@ class TileCode:
         return after, new
 
     def loop_if(self, times: Any, count: int, a_rows: list[Any], at: Any, acc: _Rows) -> Any:
-        """The same, which may be not at all."""
+        """The same, if ``times`` is not 0."""
         bld, entry = self.bld, self.bld.block
         some, done = bld.append_basic_block(), bld.append_basic_block()
         bld.cbranch(bld.icmp_signed(">", times, _INT(0)), some, done)
@@ -182,11 +182,11 @@ class TileCode:
                  for rows in zip(acc, new, strict=True)])
 
     def terms(self, count: int, a_rows: list[Any], at: Any, sums: _Rows) -> Any:
-        """Where the next term starts, and the sums with ``count`` more terms each."""
+        """The position after ``count`` more terms, and the sums including them."""
         bld, tie = self.bld, REGISTER if self.pick == "terms" else ""
-        # Empty instructions: LLVM cannot see that their results are what went in. Otherwise it
-        # loads A and B for all terms of a turn first, more than there are registers, and spills
-        # sums. Picked terms need but one, of A, which has to depend on a sum.
+        # Empty inline assembly: LLVM cannot see that its result equals its operand. Otherwise it
+        # loads A and B for all terms of an iteration first, runs out of registers and spills
+        # sums. With picked terms one suffices, but it seems to need a sum as an operand.
         unknown = ir.FunctionType(_INT, [_INT, *([self.element] if tie else [])])
         (a_at, b_at), acc = at, [list(row) for row in sums]
         for _ in range(count):
@@ -215,9 +215,9 @@ class TileCode:
 
     def changed(self, asked: Any, total: _Rows, i_rows: list[Any],
                 change: Callable[[Any, Any], Any]) -> _Rows:
-        """The sums after ``change``, which is given I too, where that is ``asked`` for."""
+        """The sums, or ``change(sum, I)`` of each if ``asked``."""
         bld, straight = self.bld, self.bld.block
-        with bld.if_then(asked):  # all are read before one is written
+        with bld.if_then(asked):  # all are loaded before the first store
             given = self.load_all(i_rows)
             moved = [[change(*pair) for pair in zip(*rows, strict=True)]
                      for rows in zip(total, given, strict=True)]
@@ -233,7 +233,7 @@ class TileCode:
         return value
 
     def line_at(self, number: Any) -> Any:
-        """Where line ``number`` of those picked begins."""
+        """Offset of picked line ``number``."""
         return self.bld.mul(self.bld.load(self.bld.gep(self.lines, [number])), self.line)
 
     def vector_at(self, pointer: Any, v: int) -> Any:
@@ -247,7 +247,7 @@ class TileCode:
                  for v in range(self.vectors)] for p in pointers]
 
     def wide(self, scalar: Any) -> Any:
-        """A vector of one number."""
+        """``scalar`` in every lane of a vector."""
         undef = ir.Constant(self.vec, ir.Undefined)
         one = self.bld.insert_element(undef, scalar, _LANE(0))
         return self.bld.shuffle_vector(one, undef, ir.Constant(

@@ -1,8 +1,8 @@
 """Transpose by square blocks of vectors, held in registers: B[j, i] = A[i, j].
 
-An element at a time costs 1 ns, as much as 100 multiply-adds; a block of 16 x 16 through
-four stages of shuffles an eighth of that. A block of few columns or few rows is four small ones
-side by side, in a fourth of the vectors.
+An element at a time costs 1 ns, as much as 100 multiply-adds; a block of 16 x 16, through
+four stages of shuffles, costs an eighth of that for each. A block of few columns or few rows is
+four small ones side by side, in a fourth of the vectors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .vectors import VECTOR_BYTES
 
 
 def _build(few_columns: bool = False, few_rows: bool = False) -> Any:
-    """Make what transposes one block, of up to a fourth of a vector one way where that is said.
+    """Make the kernel that transposes one block; few means up to a fourth of a vector.
 
     It takes (rows, cols, A, a, a_row, B, b, b_row): B[j, i] = A[i, j] for j < cols and all lanes
     i, zero from i = rows on. Both sizes are 1 to one vector; rows of A and B have room for whole
@@ -37,7 +37,7 @@ def _build(few_columns: bool = False, few_rows: bool = False) -> Any:
         else:
             vectors = [source.load(i, lanes) for i in range(few if few_rows else lanes)]
         vectors = turned(bld, vectors)
-        # What is beyond cols lands in row cols - 1, before it.
+        # Surplus rows are stored in row cols - 1 first, which then overwrites them.
         for j in reversed(range(few if few_columns else lanes)):
             to.store(alone(bld, vectors[j % few], j // few) if few_rows else vectors[j], j)
         return context.get_dummy_value()

@@ -1,4 +1,4 @@
-"""The vectors of this machine, and rows made of whole ones."""
+"""Vectors and register tiles of this machine, and rows padded to whole vectors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 VECTOR_BYTES = 64
 
 #: Rows of the tiles of 1, 2, ... vectors by instruction set: as many as its registers hold,
-#: beside a pointer for each row. Wide tiles ask less of the caches than high ones.
+#: beside a pointer for each row. Wide tiles load the caches less than tall ones.
 SHAPES = {"avx512": (8, 8, 8, 6), "avx2": (6,), "neon": (6,), "generic": (2,)}
 
-#: How assembly has a register of floats on this machine, where that is known.
+#: Inline-assembly constraint for a floating-point register, where it is known.
 REGISTER = {"x86_64": ",v", "amd64": ",v", "aarch64": ",w", "arm64": ",w"}.get(
     platform.machine().lower(), "")
 
@@ -51,7 +51,7 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> np.ndarray:
 
 
 def row_length(n: int, dtype: Any) -> int:
-    """Elements from one row of ``n`` to the next: whole vectors, and never whole pages.
+    """Row stride in elements for rows of ``n``: whole vectors, and never whole pages.
 
     Rows a multiple of 4 KiB apart share a few sets of the caches and evict each other:
     a product of 2048 columns loses a tenth of its speed.

@@ -1,8 +1,8 @@
 """exp, log1p, tanh, sigmoid, softplus: branch-free, so that loops over them vectorise.
 
 Numba's wheels carry no vector math library, and libm costs 3 to 14 ns an element.
-These take 0.3 to 1 ns. Each function is one kernel per dtype; ``exp(x)`` picks by the
-dtype of ``x``. Bounds, tested against mpmath over the whole range, subnormal results
+These take 0.3 to 1 ns. Each function is one kernel per dtype; ``exp(x)`` selects by the
+dtype of ``x``. Error bounds, tested against mpmath over the whole range, subnormal results
 included: at most 4 ULP each. NaN gives NaN, +-inf gives the limit.
 
 Compiled with ``contract`` only: ``reassoc`` would undo the two-part range reduction.
@@ -25,7 +25,7 @@ from .._jit import CONTRACT, DISABLED, by_dtype, kernel
 
 
 def _select(typingctx, condition, a, b):
-    """``a if condition else b`` without a branch: LLVM does not vectorise all of those."""
+    """``a if condition else b`` without a branch: LLVM does not vectorise all branches."""
 
     def codegen(context, builder, signature, args):
         return builder.select(*args)
@@ -165,10 +165,10 @@ def _log1p64(u):
 
 # --- tanh |x| = -t / (2 + t), t = e**(-2 |x|) - 1 ---------------------------------------
 # -2 |x| log2(e) = k + g with |g| <= 1/2 and t = 2**k (2**g - 1) + (2**k - 1): near 0, where
-# k = 0, no digit of it cancels. The error of g counts little: it is that of |x| where k = 0,
+# k = 0, no digits cancel. The error of g matters little: it is that of |x| where k = 0,
 # and t hardly matters where k is large. (2**g - 1) / g is interpolated at Chebyshev nodes in
 # 60 digits (mpmath), from the highest power down; relative error 1.2e-8 and 2.0e-17. Beyond
-# 10 and 20 the quotient is 1. What rounds to k leaves k + 127 or 1023 in the lowest bits.
+# 10 and 20 the quotient is 1. Rounding to k leaves k + 127 or k + 1023 in the lowest bits.
 
 _F_TANH_HI, _D_TANH_HI = _f(10), _d(20)
 _F_TANH_ROUND, _D_TANH_ROUND = _f(12582912.0 + 127), _d(6755399441055744.0 + 1023)
