@@ -168,7 +168,7 @@ class Run:
         return self._panels[1]
 
     def _lasts(self, plan: Plan, hyper: Array) -> Sequence[Any]:
-        """Arguments of ``run_steps`` but rows and step sizes, as long as plan and settings last."""
+        """Arguments of ``run_steps`` that hold while plan and settings do: no rows, no sizes."""
         if self._lasting[0] is not plan or self._lasting[1] is not hyper:
             net, rules = self.network, self._rules
             rules["plain"] = self.optimizer.plain and self.rules.leave_gradients
