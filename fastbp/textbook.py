@@ -45,17 +45,24 @@ class Textbook:
         """Through the first ``n_layers`` layers, all by default, as the text writes it."""
         for layer in self.layers[:n_layers]:
             layer.key = 0 if layer._steady else key
-            X = layer.forward(X)
-        if layer.kernels is None:  # a user's own may return anything
-            X = as_matrix(X, f"{layer!r}.forward(X)", self.dtype, layer.n_out,
-                          allow_nonfinite=True)
+            X = self._of_own(layer, "forward(X)", layer.forward(X), len(X), layer.n_out)
         return X
 
     def backward(self, delta: Array, n_layers: int | None = None) -> Array:
         """Back through the first ``n_layers`` layers, by default those under the loss, to the
         input; leaves the layers' gradients."""
         for layer in reversed(self.layers[:self._n_train if n_layers is None else n_layers]):
-            delta = layer.backward(delta)
+            n_rows, delta = len(delta), layer.backward(delta)
             if delta is None:
                 raise TypeError(f"{layer!r}.backward returned None, not the gradient of its input")
+            delta = self._of_own(layer, "backward(dY)", delta, n_rows, layer.n_in)
         return delta
+
+    def _of_own(self, layer: Layer, call: str, made: Any, n_rows: int, n_columns: Any) -> Array:
+        """What a layer made; one of the user's own may return anything, and is named."""
+        if layer.kernels is not None:
+            return made
+        made = as_matrix(made, f"{layer!r}.{call}", self.dtype, n_columns, allow_nonfinite=True)
+        if len(made) != n_rows:
+            raise ValueError(f"{layer!r}.{call} must have {n_rows} rows, got shape {made.shape}")
+        return made

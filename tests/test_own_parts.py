@@ -165,3 +165,26 @@ def test_a_callback_may_call_what_it_has_as_it_likes(tmp_path: Path,
     line = json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])
     assert (line["largest"], line["lost"], line["mood"]) == (1.5, None, "fine")
     assert "mood fine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("call, made, message", [
+    ("forward", lambda Z: Z[:, :1], r"forward\(X\) must have 5 columns, got shape \(32, 1\)"),
+    ("forward", lambda Z: Z[1:], r"forward\(X\) must have 32 rows, got shape \(31, 5\)"),
+    ("backward", lambda Z: Z[:, :1], r"backward\(dY\) must have 5 columns, got shape \(32, 1\)"),
+    ("backward", lambda Z: Z[1:], r"backward\(dY\) must have 32 rows, got shape \(31, 5\)")])
+def test_a_layer_that_returns_another_shape_is_named(call: str, made: Any, message: str) -> None:
+    """The layer beside it said that its X or dY was wrong, and not whose doing that was."""
+    class Odd(Sine):
+        def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+            Y = super().forward(X)
+            return made(Y) if call == "forward" else Y
+
+        def backward(self, dY: Any) -> Any:
+            dX = super().backward(dY)
+            return made(dX) if call == "backward" else dX
+
+    net = Network([Dense(3, 5), Odd(), Dense(5, 2)], "l2")
+    before = net.params.copy()
+    with pytest.raises(ValueError, match=r"^Odd\(\)\." + message):
+        net.fit(X, T, epochs=1, batch_size=32)
+    np.testing.assert_array_equal(net.params, before)
