@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -112,12 +113,22 @@ def as_array(X: Any, name: str) -> Array:
         try:
             array = array.astype(np.float64)
         except (TypeError, ValueError):
-            raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}") from None
+            raise TypeError(f"{name} must hold real numbers, got {_first_other(array)}") from None
         except OverflowError:
             raise ValueError(f"{name} holds an integer too large for float64") from None
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array
+
+
+def _first_other(array: Array) -> str:
+    """The first element of an object array that is no number, and where it stands."""
+    for index, value in np.ndenumerate(array):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return f"{reprlib.repr(value)} at {index}"
+    return f"dtype {array.dtype}"
 
 
 def as_matrix(X: Any, name: str, dtype: np.dtype[Any], n_columns: int | None = None, *,
