@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ._validation import Array, as_weights, same_length
 from .callbacks import Callback, Lambda, Monitor
+from .layers import Sigmoid, Softmax
 from .losses.base import check_weighs
 from .metrics import FIGURES, Metric, get_metrics
 from .network import Network
@@ -44,8 +46,9 @@ def check_network(network: Any, name: str = "network") -> None:
         raise TypeError(f"{name} must be a Network, got {network!r}")
 
 
-def check_outputs(network: Network) -> None:
-    """Refuse to train a network that cannot learn.
+def check_outputs(network: Network, stacklevel: int = 5) -> None:
+    """Refuse to train a network that cannot learn; warn, ``stacklevel`` calls further out, of one
+    that learns slowly because its loss takes probabilities for logits.
 
     Raises
     ------
@@ -55,6 +58,11 @@ def check_outputs(network: Network) -> None:
     if network.n_out == 1 and network._head_loss.probabilities == "softmax":
         raise ValueError(f"{network.loss_function!r} needs an output for each class, got 1: for "
                          "two classes end with 2, or with 1 under SigmoidBinaryCrossEntropyLoss()")
+    last, own = network.layers[-1], network.loss_function
+    if own.probabilities in ("softmax", "sigmoid") and isinstance(last, (Softmax, Sigmoid)):
+        warnings.warn(f"{own!r} takes the {own.probabilities} of its input itself: leave out the "
+                      f"last {last!r}, whose outputs it would take for logits", RuntimeWarning,
+                      stacklevel=stacklevel)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     """
     check_network(network)
     X, T = network._check_pair(X, T)
-    check_outputs(network)
+    check_outputs(network, stacklevel=3)
     network.check_trainable()
     max_iter, max_fun = check_size(max_iter, "max_iter"), check_size(max_fun, "max_fun")
     tol = check_real(tol, "tol")

@@ -259,6 +259,21 @@ def test_a_loss_of_probabilities_above_what_are_none_is_said(loss: str, last: li
         classifier(allow_nonfinite=True).fit(NAN, T, epochs=1)
 
 
+@pytest.mark.parametrize(("last", "loss"), [
+    (Softmax, "SoftmaxCrossEntropyLoss"), (Softmax, "FocalLoss"),
+    (fastbp.Sigmoid, "SigmoidBinaryCrossEntropyLoss")])
+def test_a_loss_of_logits_above_probabilities_is_said(last: Any, loss: str) -> None:
+    """It learns, slowly: nothing else shows that probabilities are taken for logits."""
+    net = Network([Dense(6, 4), last()], loss)
+    message = rf"^{loss}.* takes the (softmax|sigmoid) of its input itself: leave out .*{last()!r}"
+    for train in (lambda: net.fit(X, np.eye(4)[T], epochs=1),
+                  lambda: fastbp.fit_lbfgs(net, X, np.eye(4)[T], max_iter=1000)):
+        with pytest.warns(RuntimeWarning, match=message) as told:
+            train()
+        assert told[0].filename == __file__
+    Network([Dense(6, 4), fastbp.LogSoftmax()], "SoftmaxCrossEntropyLoss").fit(X, T, epochs=1)
+
+
 @pytest.mark.parametrize(("last", "loss"), [([], "SoftmaxCrossEntropyLoss"), ([], "FocalLoss"),
                                             ([Softmax], "CrossEntropyLoss")])
 def test_one_output_under_a_softmax_is_not_trained(last: list[Any], loss: str) -> None:

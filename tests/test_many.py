@@ -126,6 +126,7 @@ def test_every_kind_of_network_shares_plans(chain: str) -> None:
         assert not net._plans
 
 
+@pytest.mark.filterwarnings("ignore:.* takes the softmax of its input itself")
 def test_a_fused_loss_is_not_the_loss_itself() -> None:
     X, T = clusters(60)
 
