@@ -1072,3 +1072,16 @@ def test_words_among_numbers_are_told(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         data.learn(str(path), "y", categorical=["age"], task="classification")
         data.learn({"x": ["1", "2", "3+", "?"], "z": ["1", "2", "3", "4"], "y": [1, 2, 3, 4]}, "y")
+
+
+def test_columns_of_a_data_frame_that_share_a_name_are_told() -> None:
+    """pandas gives both where one is asked for: "must be 1-D" said nothing of why."""
+    pd = pytest.importorskip("pandas")
+    good = pd.DataFrame({"a": range(20), "b": range(20), "y": ["u", "v"] * 10})
+    twice = pd.concat([good, good[["a"]]], axis=1)
+    pre = data.learn(good, "y").preprocessor
+    for call in (lambda: data.learn(twice, "y"), lambda: pre.transform(twice)):
+        with pytest.raises(ValueError, match="^the table has 2 columns named 'a'"):
+            call()
+    with pytest.raises(ValueError, match="column 'a' must be 1-D"):
+        data.learn({"a": good[["a"]], "y": good["y"]}, "y")

@@ -152,6 +152,13 @@ def test_classes_are_a_table(classes: list[Any], kind: Any, tmp_path: Path) -> N
 
 
 @needs_cc
+def test_an_unfitted_estimator_is_said_to_be_one() -> None:
+    """It was refused as if "MLPClassifier" were no fitted estimator of fastbp at all."""
+    for export in (fastbp.to_c, fastbp.to_onnx, fastbp.to_sklearn):
+        with pytest.raises(TypeError, match="got an unfitted MLPClassifier$"):
+            export(fastbp.MLPClassifier())
+
+
 def test_estimators_and_units_of_the_target(tmp_path: Path) -> None:
     X, y = clusters(100)
     X = X.astype(np.float64)

@@ -87,6 +87,17 @@ def array(values: Any) -> Array:
     return found
 
 
+def one(name: Any, values: Any) -> Array:
+    """The values of a column as a 1-D array; of two that share a name pandas gives both."""
+    found = array(values)
+    names = list(getattr(values, "columns", ()))
+    if len(names) > 1 and len(set(names)) == 1:
+        raise ValueError(f"the table has {len(names)} columns named {name!r}")
+    if found.ndim != 1:
+        raise ValueError(f"column {name!r} must be 1-D, got shape {found.shape}")
+    return found
+
+
 def some(names: Iterable[str]) -> str:
     """Names for messages, of many the first."""
     known = list(names)  # of a DataFrame the length is that of its rows
@@ -103,9 +114,7 @@ def column(table: Mapping[str, Any], name: str) -> Array:
     """
     if name not in table:
         raise ValueError(f"column {name!r} is missing; the table has {some(table)}")
-    values = array(table[name])
-    if values.ndim != 1:
-        raise ValueError(f"column {name!r} must be 1-D, got shape {values.shape}")
+    values = one(name, table[name])
     if values.dtype.kind in "mM":
         raise ValueError(f"column {name!r} holds dates or times: turn them into numbers "
                          "(year, hour, days since ...) or drop the column")

@@ -20,7 +20,7 @@ import numpy as np
 from .. import datasets
 from .._validation import Array, check_choice, check_size
 from ..io.files import is_special
-from .columns import Matrix, array, missing, rows_of, some, ways_of
+from .columns import Matrix, missing, one, rows_of, some, ways_of
 
 #: Rows and numbers that come at once, at most, where nothing else is said.
 ROWS, NUMBERS = 65_536, 1024 * 1024
@@ -185,10 +185,7 @@ class Arrays(Table):
         if isinstance(columns, Matrix):
             self.columns: Any = columns
         else:
-            self.columns = {name: array(columns[name]) for name in columns}
-            for name, values in self.columns.items():
-                if values.ndim != 1:
-                    raise ValueError(f"column {name!r} must be 1-D, got shape {values.shape}")
+            self.columns = {name: one(name, columns[name]) for name in columns}
         self.n_rows = rows_of(self.columns)
         if self.n_rows == 0:
             raise ValueError(f"{label} has no rows")

@@ -107,8 +107,10 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
             own, mean, scale = target.classes, float(target.mean), float(target.scale)
             one_of = own is not None  # a column has one class a row, whatever the loss
     if not isinstance(network, Network):
+        bare = "an unfitted " * (hasattr(model, "hidden_layer_sizes")
+                                 and type(model).__module__.startswith("fastbp."))
         raise TypeError("model must be a Network, a Model or a fitted estimator of fastbp, got "
-                        f"{type(model).__name__}")
+                        f"{bare}{type(model).__name__}")
     loss, known = network.loss_function, set(known)
     for layer in network.layers:
         if type(layer) not in known:
