@@ -106,6 +106,7 @@ def test_commas_before_fractions(tmp_path: Path) -> None:
 
 
 GROUPED = "without the commas in them: leave those out"
+SIGNS = "with signs of percent or of money: leave those out"
 DECIMAL = "where commas are decimal points: in text say so (decimal=',')"
 
 
@@ -114,8 +115,12 @@ DECIMAL = "where commas are decimal points: in text say so (decimal=',')"
     ([f"0,{i}" for i in range(100, 120)], DECIMAL), (["3", "-1,2e-5", " ,5", "+4,"], DECIMAL),
     ([*(f"{i},500,000" for i in range(1, 21)), "0,5"], GROUPED),
     ([f"{i},{i},{i}" for i in range(20)], ""), ([f"{i},5 EUR" for i in range(20)], ""),
+    ([f"{i / 4}%" for i in range(20)], SIGNS), ([f"-{i} %" for i in range(20)], SIGNS),
+    ([f"${i}.50" for i in range(20)], SIGNS), ([f"{i} \u20ac" for i in range(20)], SIGNS),
+    ([f"-$.{i}" for i in range(20)], SIGNS), ([f"${i}%x" for i in range(20)], ""),
+    ([f"#{i}" for i in range(20)], ""), (["%", "$", "%%"], ""),
     ([*(f"{i},5" for i in range(20)), "a", "b", "c"], "")])
-def test_numbers_with_commas_are_told(words: list[str], said: str) -> None:
+def test_numbers_with_commas_or_signs_are_told(words: list[str], said: str) -> None:
     assert columns.among_numbers(words) == (
         said and f"; nearly all are numbers {said}, and the column is one of numbers")
 

@@ -213,25 +213,27 @@ def plain(word: str) -> str:
 
 def among_numbers(words: Iterable[Any]) -> str:
     """What to say of different words that are nearly all numbers, such as those of a column where
-    "?" is a missing value, or has commas; nothing of others."""
+    "?" is a missing value, or has commas or signs of percent; nothing of others."""
     words = list(map(str, words))
     others = sorted(word for word in words if not _is_number(word))
     if 0 < 10 * len(others) <= len(words):
         return (f"; nearly all are numbers, beside {', '.join(map(repr, others[:3]))}: leave such "
                 f"cells empty, or in text name them (na_values={others[:3]}), and the column is "
                 "one of numbers")
-    for form, what in _COMMAS.items():
+    for form, what in _FORMS.items():
         left = [word for word in others if not re.fullmatch(form, word.strip())]
         if len(left) < len(others) and 10 * len(left) <= len(words):
             return f"; nearly all are numbers {what}, and the column is one of numbers"
     return ""
 
 
-#: Numbers with commas, and what to say of them.
-_COMMAS = {
+#: Numbers that are written as words, and what to say of them.
+_FORMS = {
     r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?": "without the commas in them: leave those out",
     r"[-+]?\d*,\d*([eE][-+]?\d+)?":
-        "where commas are decimal points: in text say so (decimal=',')"}
+        "where commas are decimal points: in text say so (decimal=',')",
+    r"[-+]?[$\u20ac\u00a3]? ?[-+]?(\d+\.?\d*|\.\d+) ?[%$\u20ac\u00a3]?":
+        "with signs of percent or of money: leave those out"}
 
 
 def _is_number(word: str) -> bool:
