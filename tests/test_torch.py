@@ -265,3 +265,13 @@ def test_layers_of_the_users_own_are_refused() -> None:
         fastbp.to_torch([])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no layers"):
         fastbp.from_torch(nn.Sequential())
+
+
+def test_what_holds_a_network_is_told_which_attribute_to_give() -> None:
+    classifier = fastbp.MLPClassifier((2,), solver="sgd", random_state=0)
+    classifier.partial_fit([[0.0], [1.0]], [0, 1], classes=[0, 1])
+    for given, name in ((classifier, "network_"), (fastbp.Model(classifier.network_), "network")):
+        with pytest.raises(TypeError, match=rf"got {type(given).__name__}: give its \.{name}$"):
+            fastbp.to_torch(given)
+    with pytest.raises(TypeError, match="got int$"):
+        fastbp.to_torch(3)

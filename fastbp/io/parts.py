@@ -24,7 +24,9 @@ def check_known(network: Any, known: Container[type], where: str) -> None:
         Names the layer.
     """
     if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network, got {type(network).__name__}")
+        own = next((name for name in ("network_", "network") if hasattr(network, name)), None)
+        raise TypeError(f"network must be a Network, got {type(network).__name__}"
+                        + (f": give its .{own}" if own else ""))
     for layer in network.layers:
         if type(layer) not in known:
             raise TypeError(f"{layer!r} is not one of fastbp's own layers: {where} has no "
