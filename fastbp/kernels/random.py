@@ -21,8 +21,8 @@ _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(
 _U32 = np.uint32
 _GOLDEN32, _N1, _N2 = _U32(0x9E3779B9), _U32(0x85EBCA6B), _U32(0xC2B2AE35)
 _S13, _S16 = _U32(13), _U32(16)
-#: Up to so many rows are shuffled by swaps: every order is equally likely, and all stay in the L2
-#: cache. Of more rows, swaps are random accesses to memory, serial, 10 to 20 ns a row.
+#: Up to this many rows are shuffled by swaps: every order is equally likely, and all stay in the
+#: L2 cache. With more, swaps are random accesses to memory, serial, 10 to 20 ns a row.
 SWAPPED = 131072
 
 

@@ -10,7 +10,7 @@
 Each works in place: y holds x when the forward kernel starts, dx holds dy when the backward
 kernel does, and the derivative is a function of y.
 Source: seed text, section "Sigmoid layer"; the others likewise by the chain rule. ELU:
-Clevert, Unterthiner & Hochreiter, 2016; at 0 the last two take the slope of the left side.
+Clevert, Unterthiner & Hochreiter, 2016; at 0 LeakyReLU and ELU take the slope of the left side.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def tanh_backward(op, now, params, ws, x, y, dy, dx):
 def relu_forward(op, now, params, ws, x, y):
     zero = y.dtype.type(0)
     for i in range(y.size):
-        y[i] = select(y[i] < zero, zero, y[i])  # this way round NaN passes
+        y[i] = select(y[i] < zero, zero, y[i])  # in this order NaN passes
 
 
 @kernel
@@ -79,7 +79,7 @@ def leaky_relu_backward(op, now, params, ws, x, y, dy, dx):
 
 @kernel(interleave=True)
 def elu_forward(op, now, params, ws, x, y):
-    """e^x - 1 = 2 t / (1 - t) with t = tanh(x / 2): near 0 no digit cancels."""
+    """e^x - 1 = 2 t / (1 - t) with t = tanh(x / 2): near 0 no digits cancel."""
     zero, one, half = y.dtype.type(0), y.dtype.type(1), y.dtype.type(0.5)
     alpha = y.dtype.type(op["a"])
     for i in range(y.size):

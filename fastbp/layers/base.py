@@ -17,37 +17,38 @@ from ..kernels.vectors import VECTOR_BYTES, pad, row_length
 from ..table import OP, address
 from .drivers import backward_rows, couple_columns, forward_rows, gradient_rows
 
-#: Bytes of a row in a tile of parameters (``table.TASK``) that has a part of the columns; in one
-#: that has all of them it has twice as many at most, and four times where it is made on matrix
-#: tiles.
+#: Bytes of a row in a tile of parameters (``table.TASK``) that has a part of the columns. A row in
+#: a tile that has all of them has at most twice as many, and with products on matrix tiles (AMX)
+#: at most four times.
 TASK_ROW = 16 * VECTOR_BYTES
 SQUARE_TASK_ROW = 4 * TASK_ROW
 
 
 class Kernels(NamedTuple):
-    """What the engine runs of a layer, by role; see ``table`` for the signatures."""
+    """The kernels of a layer, by role; see ``table`` for the signatures."""
 
     forward: Any
     backward: Any
     gradient: Any = None
-    #: Forward of one row, where there is a shorter way.
+    #: Forward of a single row, where there is a faster kernel.
     row: Any = None
-    #: Of layers that couple the rows of a batch: what they gather before their turn.
+    #: For layers that couple the rows of a batch: they gather what ``forward`` and ``backward``
+    #: need of all rows, before these run.
     couple_forward: Any = None
     couple_backward: Any = None
-    #: Both ways by columns, for all rows at once, of layers that teams share out so; their
-    #: parameters may lie in panels.
+    #: Forward and backward by columns, for all rows at once, where a team shares out a layer so;
+    #: its parameters may be in panels.
     columns_forward: Any = None
     columns_backward: Any = None
-    #: Of a network's first layer, for rows that lie in X.
+    #: For a network's first layer, which may read the rows of X in place.
     first_forward: Any = None
     first_gradient: Any = None
     #: Whether the gradient can be added to that of other rows; and gradient kernels that can, and
-    #: correct the parameters themselves (mode SCALE).
+    #: can also update the parameters themselves (mode SCALE).
     adds: bool = False
     correcting: tuple[Any, ...] = ()
-    #: Whether the layer is max(0, x), and which kernels of a layer can do that, forward and back,
-    #: for the layers next to it.
+    #: Whether the layer is max(0, x); and kernels of a layer that can do the work of such a
+    #: neighbour too: forward that of the layer above, backward that of the layer below.
     rectifies: bool = False
     rectifying: tuple[Any, ...] = ()
 
@@ -68,7 +69,7 @@ class Tensor:
 
 
 class Layer:
-    """Base of all layers. A subclass over NumPy alone trains through the textbook loop.
+    """Base of all layers. A subclass in NumPy alone is trained by the textbook loop.
 
     Override ``forward`` and ``backward``, or give ``kernels`` for the compiled engine;
     layers with parameters also ``shapes`` and ``initialize``.
@@ -76,20 +77,20 @@ class Layer:
     Attributes
     ----------
     kernels : Kernels or None
-        Compiled block kernels; None for layers that only Python knows.
+        Compiled block kernels; None for layers in Python only.
     buffers : tuple of str
-        Parameters that are kept and saved but not trained by gradient: all that anything but
-        the optimizer changes in training.
+        Parameters that are kept and saved but not trained by gradient: all those that anything
+        but the optimizer changes in training.
     in_place : bool
-        Whether the kernels turn x into y and dy into dx in one place; half the memory.
+        Whether the kernels overwrite x with y and dy with dx, which takes half the memory.
     keeps_output : bool
-        Whether ``backward`` reads y: the layer above must not write over it.
+        Whether ``backward`` reads y: the layer above must not overwrite it.
     n_in, n_out : int or None
         Length of a row of input and output; None until the layer is in a network.
     key : int
-        0 outside of training; else what random parts of the layer derive from.
+        0 outside of training; otherwise the key from which random numbers of the layer derive.
     index : int
-        Place in the network.
+        Position in the network.
     """
 
     kernels: ClassVar[Kernels | None] = None
@@ -100,7 +101,7 @@ class Layer:
     n_out: int | None = None
     key: int = 0
     index: int = 0
-    # Here, not in an __init__, which a user's own need not call.
+    # Here, not in __init__, which a user's subclass need not call.
     _flat: Array | None = None
     _flat_grad: Array | None = None
     _tensors: tuple[Tensor, ...] = ()
@@ -113,12 +114,12 @@ class Layer:
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name[0] != "_" and (owner := self.__dict__.get("_owner")) is not None:
-            owner._row_plan = None  # a setting may be written in it
+            owner._row_plan = None  # it may contain the old value
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the layer. Where not, its parameters stay as they are, and it
-        has no part in penalties; one with ``buffers`` works as in ``predict``."""
+        """Whether training changes the layer. If not, its parameters stay as they are and are not
+        penalised, and a layer with ``buffers`` works as in ``predict``."""
         return self._trainable
 
     @trainable.setter
@@ -145,7 +146,7 @@ class Layer:
         return n_in
 
     def as_rows(self, X: Any, name: str = "X") -> Any:
-        """A network's input as this layer, its first, wants to see it."""
+        """A network's input, of which this is the first layer, in the shape that it expects."""
         return X
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -153,7 +154,7 @@ class Layer:
         return {}
 
     def layout(self, dtype: np.dtype[Any]) -> tuple[tuple[Tensor, ...], int]:
-        """Place of each parameter in a flat buffer, and the buffer's length."""
+        """Position of each parameter in a flat buffer, and the buffer's length."""
         tensors, at = [], 0
         for name, shape in self.shapes().items():
             strides = tuple(int(np.prod(shape[i + 1:])) for i in range(len(shape)))
@@ -197,7 +198,7 @@ class Layer:
     # -- forward and backward ---------------------------------------------------------
 
     def constants(self) -> tuple[float, float]:
-        """Numbers that the kernels find as ``a`` and ``b`` of the op."""
+        """The constants ``a`` and ``b`` of the op, for the kernels."""
         return 0.0, 0.0
 
     def trained_rows(self) -> tuple[int, int]:
@@ -205,23 +206,23 @@ class Layer:
         return 0, 0
 
     def extra_size(self, rows: int, ld: int) -> int:
-        """Numbers that the layer keeps in the workspace for itself, for a batch of ``rows``."""
+        """Elements of the workspace that the layer needs for itself, for a batch of ``rows``."""
         return 0
 
     def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels | None:
-        """What the engine runs of a layer of these sizes."""
+        """The kernels that the engine runs for a layer of these sizes."""
         return self.kernels
 
     def mirrored(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> bool:
-        """Whether the way back needs the weights in the other layout too."""
+        """Whether the backward pass needs a mirror of the weights."""
         return False
 
     def op(self, dtype: np.dtype[Any], n_in: int, n_out: int, *, back: bool = True,
            row: bool = True) -> Array:
-        """The layer as a row of the op table, its place in memory left open.
+        """The layer as a row of the op table, with its offsets in memory left open.
 
-        Without ``back`` or ``row`` what only the way back, or one row alone, needs is not
-        compiled.
+        Without ``back`` the kernels of the backward pass are not compiled, without ``row`` that
+        of a single row.
         """
         kernels = self.kernels_for(dtype, n_in, n_out)
         assert kernels is not None
@@ -249,7 +250,7 @@ class Layer:
         Parameters
         ----------
         X : array_like, shape (b, n_in)
-            Numbers; a layer without parameters keeps float32, all else becomes float64.
+            Numbers; a layer without parameters keeps float32 and converts the rest to float64.
         allow_nonfinite : bool
             False refuses NaN and infinity.
 
@@ -293,16 +294,16 @@ class Layer:
 
     @property
     def _steady(self) -> bool:
-        """Whether training leaves the buffers alone, too: the layer works as in ``predict``."""
+        """Whether training leaves the buffers unchanged: the layer works as in ``predict``."""
         return bool(self.buffers) and not self.trainable
 
     @property
     def _key(self) -> np.uint64:
-        """What kernels are told of ``key``."""
+        """``key`` as the kernels see it: 0 if ``_steady``."""
         return np.uint64(0 if self._steady else self.key)
 
     def _alone(self, X: Array) -> Array:
-        """The op of a layer outside of the engine, on rows as wide as X's."""
+        """The op of a layer outside of the engine, for rows of the width of X."""
         op = self.op(X.dtype, X.shape[1], X.shape[1])
         op["param"] = op["extra"] = 0
         return op

@@ -1,8 +1,8 @@
-"""Batch normalisation: mean and var over the rows of a batch in training, where running averages
-of them are kept; those averages elsewhere.
+"""Batch normalisation: by mean and var over the rows of a batch in training, which also updates
+running averages of them; by these averages otherwise.
 
 See ``normalization`` for the formulas. Source: Ioffe & Szegedy, Batch Normalization, 2015. The
-running variance is the unbiased one, as PyTorch's.
+running variance is the unbiased one, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..table import KEY
 from .base import Kernels
 from .normalization import Norm, clear
 
-#: What lies in the workspace, in rows: of each unit mean, 1 / sqrt(var + epsilon), and the sums
-#: over the batch of dy * xhat and of dy; the number of rows.
+#: Rows of the layer's workspace: for each unit the mean, 1 / sqrt(var + epsilon), and the sums
+#: over the batch of dy * xhat and of dy; then the number of rows of the batch.
 _MEAN, _INVERSE, _ALONG, _LEVEL, _ROWS = range(5)
 
 
@@ -69,7 +69,7 @@ pulled_by_batch, pulled_by_averages = (down_columns(one)
 
 @kernel
 def batch_statistics(op, now, params, ws, x, dy, rows, left, right):
-    """Mean and 1 / sqrt(var + epsilon) of columns over the batch, and their averages."""
+    """Mean and 1 / sqrt(var + epsilon) of columns over the batch; updates the averages."""
     ld, n, at = op["ld_out"], right - left, op["param"] + left
     extra = op["extra"] + left
     mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
@@ -106,7 +106,7 @@ def batch_gradients(op, now, params, ws, x, dy, rows, left, right):
 
 @kernel
 def forward_by_averages(op, now, params, ws, x, y):
-    """With the averages. Several threads may be here: nothing is written but y."""
+    """Forward by the averages. Several threads may run it at once: it writes nothing but y."""
     n, ld, ldp, at = op["n_out"], op["ld_out"], op["ld_param"], op["param"]
     rows = y.size // ld
     normal_by_averages(rows, n, ld, (x,),
@@ -128,7 +128,7 @@ def backward_by_averages(op, now, params, ws, x, y, dy, dx):
 
 @kernel
 def batch_norm_forward(op, now, params, ws, x, y):
-    """With the statistics of the batch in training, else with the averages."""
+    """Forward by the statistics of the batch in training, else by the averages."""
     if now[KEY] == 0:
         forward_by_averages(op, now, params, ws, x, y)
         return
@@ -179,7 +179,7 @@ class BatchNorm(Norm):
     Parameters
     ----------
     momentum : float
-        Share of a new batch in the running averages, in (0, 1]; PyTorch's meaning.
+        Weight of a new batch in the running averages, in (0, 1]; as in PyTorch.
     epsilon : float
         Added to the variance, above 0.
 
@@ -206,14 +206,14 @@ class BatchNorm(Norm):
                                    open_high=False)
 
     def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels:
-        """By the averages where the layer is not trainable: no row knows of others then."""
+        """By the averages if the layer is not trainable: rows are not coupled then."""
         kernels = self.kernels
         if self.trainable or kernels is not BatchNorm.kernels:
             return kernels
         return Kernels(forward_by_averages, backward_by_averages, kernels.gradient)
 
     def extra_size(self, rows: int, ld: int) -> int:
-        """A row of each; of the last a number."""
+        """A row for each item, but one number for the last."""
         return _ROWS * ld + 1
 
     def constants(self) -> tuple[float, float]:

@@ -9,13 +9,13 @@ from ..kernels.columns import ZERO
 from ..kernels.tile import ADD, SCALE
 from .base import SQUARE_TASK_ROW
 
-#: Bytes of the bias in a tile of parameters, at most.
+#: Most bytes of the bias in a tile of parameters.
 _BIAS = SQUARE_TASK_ROW
 
 
 @kernel(inline=True)
 def bias_gradient(dy, ldy, rows, dbias, mode, scale):
-    """The bias's part of a tile's gradient, which goes where ``mode`` says."""
+    """The bias part of a tile's gradient, to ``dbias`` by ``mode`` (see ``kernels.tile``)."""
     columns = dbias.size
     total = span(stack_array(dy, _BIAS), ZERO, columns) if mode == SCALE else dbias
     if mode != ADD:

@@ -5,8 +5,8 @@
 W is (n, m); w_ji joins input i to output j. Source: seed text, section "Fully connected
 layer", where dy_j/dx_i = w_ji (the text writes dy_i/dx_i).
 
-In memory W stands transposed, m rows of n (padded) and the bias as row m: the layout in
-which the forward product reads whole vectors. ``weight`` shows it as (n, m).
+In memory W is transposed, m rows of n (padded), with the bias as row m: the layout in which
+the forward product reads whole vectors. ``weight`` is a view of shape (n, m).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def dense_backward(op, now, params, ws, x, y, dy, dx):
 @kernel
 def dense_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
                    scale):
-    """dW' = X' dY of a tile, summed over all rows in order; under W' the row of the bias."""
+    """dW' = X' dY of a tile, summed over all rows in order; row m is the bias gradient."""
     ldx, ldy, columns = op["ld_in"], op["ld_out"], right - left
     inputs = min(last, op["n_in"]) - first
     tile, dy = span(x, first, x.size), span(dy, left, dy.size)
@@ -102,15 +102,15 @@ class Dense(Layer):
         Name in ``fastbp.initializers`` or a function (rng, n_in, n_out) -> (n_out, n_in).
         The bias starts at zero.
     dtype : str, keyword only
-        For a layer used by itself, "float32" or "float64"; a network brings its own.
+        For a layer used by itself, "float32" or "float64"; a network uses its own.
     seed : int, keyword only
-        For a layer used by itself; a network brings its own.
+        For a layer used by itself; a network uses its own.
 
     Attributes
     ----------
     weight, weight_grad : ndarray, shape (n_out, n_in)
-        Writable views. Parameters are drawn at the first look; a network keeps the
-        values of a layer that was looked at before.
+        Writable views. Parameters are drawn on first access; a network keeps the values of
+        a layer that was accessed before.
     bias, bias_grad : ndarray, shape (n_out,), or None
         Writable views; None with ``bias=False``.
 
@@ -160,8 +160,8 @@ class Dense(Layer):
         return self.n_in + self.use_bias, self.n_in
 
     def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels:
-        """With what a narrow, a thin and a wide layer run, where this is one and no subclass has
-        its own."""
+        """The kernels, with those for narrow, thin and wide layers where the sizes call for them
+        and no subclass has its own."""
         kernels, lanes = self.kernels, pad(1, dtype)
         narrow = 4 * n_out <= lanes and n_in >= lanes
         if kernels.gradient is dense_gradient:
@@ -170,7 +170,7 @@ class Dense(Layer):
             elif n_in <= FEW:
                 kernels = kernels._replace(gradient=thin_gradient)
         if kernels[:2] == (dense_forward, dense_backward) and not kernels.couple_forward:
-            own = type(self).layout is Dense.layout  # and knows nothing of panels else
+            own = type(self).layout is Dense.layout  # another one knows nothing of panels
             if own and kernels.gradient in (dense_gradient, narrow_gradient, thin_gradient):
                 kernels = kernels._replace(columns_forward=columns_forward,
                                            columns_backward=columns_backward)
@@ -184,12 +184,12 @@ class Dense(Layer):
         return kernels
 
     def mirrored(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> bool:
-        """Where the way back is not that of a wide layer."""
+        """Unless the backward kernel is that of wide layers."""
         return self.kernels_for(dtype, n_in, n_out).backward is not wide_backward
 
     def op(self, dtype: np.dtype[Any], n_in: int, n_out: int, *, back: bool = True,
            row: bool = True) -> Array:
-        """As any layer's, in buffers whose rows of output are whole vectors."""
+        """As in ``Layer``, for buffers whose output rows are whole vectors."""
         op = super().op(dtype, n_in, n_out, back=back, row=row)
         op["ld_out"] = row_length(n_out, dtype)
         op["product"] = address("product", product_for(n_in, n_out, dtype), dtype)
@@ -201,7 +201,7 @@ class Dense(Layer):
         if weight.shape != (self.n_out, self.n_in):
             raise ValueError(f"weight_init must give shape {(self.n_out, self.n_in)}, "
                              f"got {weight.shape}")
-        with np.errstate(over="ignore"):  # too large for float32: said below, by its place
+        with np.errstate(over="ignore"):  # too large for float32: reported below, with its place
             weight = weight.astype(self.weight.dtype)
         check_finite(weight, "weight_init")
         self.weight[...] = weight
@@ -209,13 +209,13 @@ class Dense(Layer):
             self.bias[...] = 0
 
     def _own(self) -> None:
-        """Give a layer outside of networks buffers of its own, at the first look."""
+        """Give a layer outside of networks buffers of its own, on first access."""
         if self._flat is None:
             size = self.layout(self._dtype)[1]
             self.bind(np.zeros(size, self._dtype), np.zeros(size, self._dtype))
             try:
                 self.initialize(np.random.default_rng(self._seed))
-            except BaseException:  # of a user's initializer: nothing has been drawn
+            except BaseException:  # from a user's initializer: nothing has been drawn
                 self._flat = self._flat_grad = None
                 raise
 
@@ -228,7 +228,7 @@ class Dense(Layer):
     @weight.setter
     def weight(self, value: Any) -> None:
         given = as_matrix(value, "weight", self.weight.dtype, self.n_in, allow_nonfinite=True)
-        if len(given) != self.n_out:  # NumPy would take one row for all
+        if len(given) != self.n_out:  # NumPy would broadcast a single row
             raise ValueError(f"weight must have {self.n_out} rows, got shape {given.shape}")
         check_finite(given, "weight")  # without as_matrix's advice, which is for networks
         self.weight[...] = given
@@ -270,7 +270,7 @@ class Dense(Layer):
         ----------
         X : array_like, shape (b, n_in)
         allow_nonfinite : bool
-            False refuses NaN and infinity.
+            False rejects NaN and infinity.
 
         Returns
         -------

@@ -1,10 +1,10 @@
-"""Dropout: in training each number is kept with probability 1 - rate, scaled up to make good.
+"""Dropout: in training each number is kept with probability 1 - rate, scaled up to compensate.
 
     y_i = x_i m_i / (1 - rate)      dx_i = dy_i m_i / (1 - rate)      m_i in {0, 1}
 
 Outside of training y = x. The mask is a function of (seed, step, layer, row of the batch,
 unit): no state, the same bits on any number of threads, and backward draws it again instead
-of keeping it. Source: Srivastava et al., Dropout, 2014, in the inverted form.
+of storing it. Source: Srivastava et al., Dropout, 2014, in the inverted form.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _S15, _S16, _S32 = np.uint32(15), np.uint32(16), np.uint64(32)
 
 @kernel
 def bits(unit, a, b):
-    """32 random bits of a unit, for a key of two halves; by 32-bit steps, which vectorise."""
+    """32 random bits of a unit, for a key of two halves; in 32-bit operations, which vectorise."""
     z = np.uint32(np.uint32(unit) * _C1 + a)  # Numba's sums and products have 64 bits
     z = np.uint32(z ^ (z >> _S16))
     z = np.uint32(z * _C2 + b)
@@ -36,7 +36,7 @@ def bits(unit, a, b):
     return np.uint32(z ^ (z >> _S16))
 
 
-if DISABLED:  # plain NumPy warns of the wrap-around that is wanted here
+if DISABLED:  # plain NumPy warns of the intended overflow
     bits = np.errstate(over="ignore")(bits)
 
 
@@ -70,7 +70,7 @@ def dropout_backward(op, now, params, ws, x, y, dy, dx):
 class Dropout(Layer):
     """In training, zero each input with probability ``rate`` and scale the rest.
 
-    A layer used by itself trains where ``key`` is set: the mask is a function of it.
+    A layer used by itself is in training if ``key`` is not 0: the mask is a function of it.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""A dense layer that is a network's first: it reads the rows of a batch where they lie in X.
+"""A dense layer that is a network's first: it reads the rows of a batch in place in X.
 
-All give the bits of ``dense`` on rows that were gathered before.
+All give the bits of ``dense`` on rows that were gathered first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .bias import bias_gradient
 
 @kernel
 def first_forward(op, params, ws, X, source, rows, at, left, right):
-    """Columns of y = x W' + bias from row ``at`` on, x the rows ``source`` of X."""
+    """Columns of y = x W' + bias from row ``at`` on, where x are the rows ``source`` of X."""
     m, ldy, y = op["n_in"], op["ld_out"], op["y"] + left
     weight = span(params, place(op, ZERO, left), params.size)
     bias = span(params, place(op, m, left), params.size)
@@ -27,7 +27,7 @@ def first_forward(op, params, ws, X, source, rows, at, left, right):
 
 @kernel
 def first_gradient(op, ws, X, source, rows, first, last, left, right, grad, ld, mode, scale):
-    """dW' = X' dY of a tile, summed over the rows ``source`` of X; under W' that of the bias."""
+    """dW' = X' dY of a tile, summed over the rows ``source`` of X; row m is the bias gradient."""
     m, ldy, columns = op["n_in"], op["ld_out"], right - left
     inputs = min(last, m) - first
     dy = span(ws, op["dy"] + left, ws.size)

@@ -1,4 +1,4 @@
-"""Flatten: rows of any shape laid out as plain rows; y = x and dx = dy, under other shapes."""
+"""Flatten: rows of any shape as flat rows; y = x and dx = dy, in other shapes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .base import Kernels, Layer
 
 
 class Flatten(Layer):
-    """(b, d1, d2, ...) to (b, d1 d2 ...), in C order; what is flat already passes.
+    """(b, d1, d2, ...) to (b, d1 d2 ...), in C order; flat rows pass unchanged.
 
-    At the bottom of a network it lets ``fit``, ``predict`` and all else take rows of that
+    As the first layer of a network it lets ``fit``, ``predict`` and all else take rows of that
     shape. Further up rows are flat, and it does nothing.
 
     Parameters
     ----------
     shape : sequence of int, optional
-        Shape of a row, for instance (28, 28); any that has the right number of elements
-        without it.
+        Shape of a row, for instance (28, 28). Without it, any shape with the right number of
+        elements is accepted.
 
     Raises
     ------

@@ -18,10 +18,10 @@ from ..table import ROW
 from .base import TASK_ROW, Kernels
 from .normalization import Norm, clear
 
-#: Numbers of a row that LayerNorm keeps for the way back: mean, what its rounding leaves, and
-#: 1 / sqrt(var + epsilon). So small spreads around large numbers stay.
+#: Numbers of a row that LayerNorm keeps for the backward pass: mean, the rest that its rounding
+#: loses, and 1 / sqrt(var + epsilon). The rest preserves small spreads around large numbers.
 _KEPT = 3
-#: Bytes of the weight's part of a tile of parameters, and of the bias's, at most.
+#: Most bytes of the weight in a tile of parameters, and of the bias.
 _PART = 2 * TASK_ROW
 
 
@@ -59,10 +59,11 @@ row_gradients = down_columns(_row_gradients, sums=2, row_numbers=_KEPT)
 
 @kernel
 def layer_norm_forward(op, now, params, ws, x, y):
-    """By rows; what ``_KEPT`` tells stays in the workspace.
+    """Row by row; the numbers counted by ``_KEPT`` stay in the workspace.
 
-    The mean is that of distances from the first number, where a sum of all would lose small ones;
-    and where the first is far from the others, what is left of them after that makes up for it.
+    The mean is taken of the differences from the first number, as a sum of all numbers would lose
+    small differences. Where the first is far from the others, the mean of what remains after
+    centring (``left``) corrects it.
     """
     n, ld, at, ldp = op["n_out"], op["ld_out"], op["param"], op["ld_param"]
     weight, bias = params[at:at + n], params[at + ldp:at + ldp + n]
@@ -102,8 +103,8 @@ def layer_norm_backward(op, now, params, ws, x, y, dy, dx):
 def layer_norm_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld,
                         mode, scale):
     """Row 0 of the gradient is dweight, row 1 dbias, always both (see ``tasks``); summed in the
-    order of the rows, with ADD on top of what is there. With SCALE they have sums of their own,
-    which come on top as a whole: those of a shard that is kept have the same bits."""
+    order of the rows, with ADD onto what is there. With SCALE the sums are completed first, then
+    scaled and added: so they have the same bits as a shard's gradient that is kept."""
     ldx, columns, kept = op["ld_out"], right - left, op["extra"] + _KEPT * np.int64(now[ROW])
     weight, bias = span(grad, ZERO, columns), span(grad, ld, ld + columns)
     along, level = weight, bias
@@ -139,5 +140,5 @@ class LayerNorm(Norm):
     kernels = Kernels(layer_norm_forward, layer_norm_backward, layer_norm_gradient, adds=True)
 
     def extra_size(self, rows: int, ld: int) -> int:
-        """What ``_KEPT`` tells, of each row."""
+        """``_KEPT`` numbers for each row."""
         return _KEPT * rows

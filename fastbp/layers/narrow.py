@@ -1,6 +1,6 @@
 """Dense layers with few outputs, or few inputs: tiles of few rows.
 
-All give the bits of ``dense``, which computes several times as much to throw it away.
+All give the bits of ``dense``, which would compute several times as much and discard the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..kernels.transpose import transpose
 from ..kernels.vectors import VECTOR_BYTES
 from .bias import bias_gradient
 
-#: Inputs of a narrow layer whose gradient is made at a time; bytes of that by rows and by columns.
+#: Inputs of a narrow layer whose gradient is computed at a time; bytes of it as dW and as dW'.
 _CHUNK = np.int64(256)
 _NARROW_WIDE, _NARROW_HIGH = 256 * VECTOR_BYTES // 4, 256 * VECTOR_BYTES
 
@@ -36,8 +36,8 @@ def narrow_forward(op, now, params, ws, x, y):
 @kernel
 def narrow_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, grad, ld, mode,
                     scale):
-    """The gradient for a few outputs, whose rows fill a fraction of one vector: as its transpose
-    dW = dY' X, whose rows fill whole ones.
+    """The gradient for a few outputs, whose rows fill a fraction of one vector: computed as its
+    transpose dW = dY' X, whose rows fill whole vectors.
 
     Rows of x have room for whole vectors, those of grad are one vector long.
     """

@@ -1,4 +1,4 @@
-"""Normalisation: numbers of mean 0 and variance 1, then a scale and a shift that are learnt.
+"""Normalisation: numbers of mean 0 and variance 1, then a learnt scale and shift.
 
     xhat = (x - mean) / sqrt(var + epsilon)        y = weight * xhat + bias
 
@@ -24,7 +24,7 @@ from .base import Layer, Tensor
 
 @kernel
 def clear(grad, count, columns, n, ld):
-    """Zeros to ``count`` rows; to their pads too where all n columns are meant."""
+    """Zero ``columns`` columns of ``count`` rows; if these are all n, the padding too."""
     for k in range(count):
         for j in range(ld if columns == n else columns):
             grad[k * ld + j] = 0
@@ -40,7 +40,7 @@ class Norm(Layer):
         self.epsilon = check_real(epsilon, "epsilon", open_low=True)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """One number a unit for each tensor."""
+        """One number per unit for each tensor."""
         return {name: (int(self.n_in or 0),) for name in self._initial}
 
     def layout(self, dtype: np.dtype[Any]) -> tuple[tuple[Tensor, ...], int]:
@@ -61,7 +61,7 @@ class Norm(Layer):
 
     def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Array:
         """Normalised rows (b, n), scaled and shifted; see ``Layer.forward``."""
-        if self._flat is None:  # a layer by itself takes its size from what it sees
+        if self._flat is None:  # a layer by itself takes its size from its first input
             X = self._take_input(X, allow_nonfinite)
             self.connect(X.shape[1])
             size = self.layout(X.dtype)[1]

@@ -8,7 +8,7 @@
                                                 v = sqrt(8 / pi) (x + 0.044715 x^3)
 
 The last is the usual x (1 + tanh(v / 2)) / 2, for s(v) = (1 + tanh(v / 2)) / 2. Beyond +-1000
-every factor has its limit, so x is cut there where 0 * inf would arise. Sources: Hendrycks
+every factor is at its limit, so x is clamped there where 0 * inf would arise. Sources: Hendrycks
 & Gimpel, Gaussian Error Linear Units, 2016 (SiLU too); derivatives by the product rule.
 """
 
@@ -31,14 +31,14 @@ _V3 = 0.044715 * _V1
 
 @kernel
 def above(x):
-    """x, cut at -1000; NaN passes."""
+    """x, at least -1000; NaN passes."""
     low = -type(x)(_FAR)
     return select(x < low, low, x)
 
 
 @kernel
 def near(x):
-    """x, cut at -1000 and 1000; NaN passes."""
+    """x, clamped to [-1000, 1000]; NaN passes."""
     high = type(x)(_FAR)
     return above(select(x > high, high, x))
 
@@ -120,7 +120,7 @@ class GELU(Layer):
     Parameters
     ----------
     approximate : {"none", "tanh"}
-        "none" computes with erf; "tanh" with the formula by that name, PyTorch's meaning.
+        "none" computes with erf, "tanh" with the formula of that name; as in PyTorch.
 
     Raises
     ------

@@ -4,7 +4,7 @@
     LogSoftmax    y_i = x_i - lse(x)           dx_i = dy_i - e^y_i sum_j dy_j
 
 with lse(x) = ln sum_k e^x_k. The first dx is J dy with J_ij = y_i (1{i=j} - y_j); J is never
-built. Source: seed text, section "Softmax layer", with the index mended (dE/dx_i sums over
+built. Source: seed text, section "Softmax layer", with the index corrected (dE/dx_i sums over
 all outputs y_j).
 """
 
@@ -19,10 +19,10 @@ from .base import Kernels, Layer
 
 @kernel
 def exp_rows(x, y, n, ld):
-    """y = e^(x - max of the row), by rows of ``n`` numbers ``ld`` apart.
+    """y = e^(x - max of the row), for rows of ``n`` numbers with stride ``ld``.
 
-    Equal infinities differ by nothing here: +inf takes the row, -inf gives 0. Pads are
-    computed too: one long run through exp vectorises, many short ones do not.
+    Equal infinities have difference 0 here: +inf takes the whole row, -inf gives 0. Padding is
+    computed too: one long loop through exp vectorises, many short ones do not.
     """
     zero = x.dtype.type(0)
     for r in range(y.size // ld):
@@ -36,7 +36,7 @@ def exp_rows(x, y, n, ld):
 
 @kernel
 def softmax_forward(op, now, params, ws, x, y):
-    """Rows of n numbers, ld apart; pads of y become 0."""
+    """Rows of n numbers with stride ld; the padding of y becomes 0."""
     n, ld, zero = op["n_out"], op["ld_out"], y.dtype.type(0)
     exp_rows(x, y, n, ld)
     for r in range(y.size // ld):
@@ -48,7 +48,7 @@ def softmax_forward(op, now, params, ws, x, y):
 
 @kernel
 def softmax_backward(op, now, params, ws, x, y, dy, dx):
-    """dx = y * (dy - <dy, y>) by rows; pads of y are 0, so pads of dx are."""
+    """dx = y * (dy - <dy, y>) by rows; the padding of dx becomes 0."""
     n, ld = op["n_out"], op["ld_out"]
     for r in range(dx.size // ld):
         p, g = row_of(y, r, ld), row_of(dy, r, ld)
@@ -64,7 +64,7 @@ def softmax_backward(op, now, params, ws, x, y, dy, dx):
 
 @kernel
 def log_softmax_forward(op, now, params, ws, x, y):
-    """lse(x) = max + log1p(sum of e^(x - max) over the others); pads of y become 0."""
+    """lse(x) = max + log1p(sum of e^(x - max) over the others); the padding of y becomes 0."""
     n, ld = op["n_out"], op["ld_out"]
     zero, one = x.dtype.type(0), x.dtype.type(1)
     exp_rows(x, y, n, ld)
@@ -97,7 +97,7 @@ def log_softmax_backward(op, now, params, ws, x, y, dy, dx):
 class Softmax(Layer):
     """y_i = e^x_i / sum_k e^x_k by rows; dX is the row-wise Jacobian product.
 
-    Followed by ``CrossEntropyLoss`` the two are computed as one, without overflow.
+    If ``CrossEntropyLoss`` follows, the two are computed as one, without overflow.
     """
 
     kernels = Kernels(softmax_forward, softmax_backward)

@@ -1,6 +1,6 @@
-"""What dense layers run whose products are made on matrix tiles (see ``kernels.squares``).
+"""Kernels of dense layers whose products use matrix tiles (AMX, see ``kernels.squares``).
 
-In training alone, where sums are many: a row by itself would give other bits than among others.
+Only in training, with many rows: a row by itself would get other bits than among others.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ..table import ON_TILES, address, place
 from .base import Layer
 from .dense import Dense
 
-#: Units on either side and rows of a batch from which the tiles gain more than it takes to lay
-#: operands out for them.
+#: Inputs and outputs of a layer, and rows of a batch, from which matrix tiles gain more than
+#: packing the operands costs.
 UNITS, ROWS = 128, 64
-#: Columns at a time where a team shares a layer out so: each share lays all rows out once more.
+#: Columns at a time where a team shares out a layer by columns: each share packs all rows again.
 SHARE = 512
 
 
@@ -50,14 +50,14 @@ def square_columns_backward(op, now, params, ws, x, dy, rows, left, right):
 
 
 def is_square(layer: Layer, dtype: np.dtype[Any], n_in: int, n_out: int, rows: int) -> bool:
-    """Whether matrix tiles pay in training with batches of so many rows."""
+    """Whether matrix tiles pay in training with batches of ``rows`` rows."""
     return (min(n_in, n_out) >= UNITS and rows >= ROWS and dtype == np.float32
             and isinstance(layer, Dense) and layer.kernels == Dense.kernels
             and type(layer).kernels_for is Dense.kernels_for and has_squares())
 
 
 def use_squares(op: Array, dtype: np.dtype[Any]) -> None:
-    """Have an op's products made on matrix tiles, and no mirror of W used."""
+    """Make an op's products use matrix tiles, and no mirror of W."""
     op["mirror"], op["product"] = ON_TILES, address("product", square_product, dtype)
     if op["backward"]:
         op["backward"] = address("backward", square_backward, dtype)

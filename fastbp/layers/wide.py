@@ -1,8 +1,8 @@
-"""What dense layers run whose weights count for more than the rows of a batch.
+"""Kernels of dense layers whose weights outweigh the rows of a batch.
 
-The way back of those beyond the caches needs no mirror. Where few rows are left for each thread of
-a team, layers are shared out by columns instead: each thread reads its own columns of the
-weights, once, for all rows. All give the bits of ``dense``.
+With weights larger than the caches the backward pass uses no mirror. Where each thread of a team
+would get few rows, layers are shared out by columns instead: each thread reads its own columns of
+the weights, once, for all rows. All give the bits of ``dense``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..kernels.packed import matmul_by_rows
 from ..kernels.tile import ADD, WRITE
 from ..table import place
 
-#: Bytes of weights from which a layer is wide: they and a mirror leave the L2 cache no room.
+#: Bytes of weights from which a layer is wide: with a mirror they leave no room in the L2 cache.
 WIDE = 1024 * 1024
 
 
 @kernel
 def wide_backward(op, now, params, ws, x, y, dy, dx):
-    """dx = dy W from W' itself: to keep a mirror up with it takes longer than to transpose it
-    once more."""
+    """dx = dy W from W' itself: keeping a mirror up to date takes longer than transposing W'
+    again."""
     ldx, ldy = op["ld_in"], op["ld_out"]
     matmul_by_rows(dx.size // ldx, op["n_in"], op["n_out"], dy, ldy,
                    span(params, op["param"], params.size), ldy, dx, ldx, WRITE)
