@@ -1,12 +1,12 @@
-"""Absolute error, straight and tilted.
+"""Absolute error, symmetric and tilted.
 
     MAELoss        E = 1/n sum_i |x_i - t_i|                      dx = sign(x - t) / n
     QuantileLoss   E = 1/n sum_i max(q (t - x), (q - 1) (t - x))  dx = -q / n below the
                                                                   target, (1 - q) / n above
 
-per row of n outputs; the gradient at x = t is 0. The second is least where x is the quantile
-q of the targets (Koenker and Bassett, Regression quantiles, Econometrica 46, 1978); q = 1/2
-is half of the first.
+per row of n outputs; the gradient at x = t is 0. The second is smallest where x is the quantile
+q of the targets (Koenker and Bassett, Regression quantiles, Econometrica 46, 1978); with q = 1/2
+it is half of the first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .base import Loss
 
 @kernel
 def tilted(x, t, weight, error, dx, n, ld, below, above):
-    """One block: error below and above the target counts by these slopes."""
+    """One block, where ``below`` and ``above`` are the weights of |x - t| on either side of t."""
     zero = x.dtype.type(0)
     for r in range(weight.size):
         w, total = weight[r] / x.dtype.type(n), zero
@@ -65,14 +65,14 @@ class MAELoss(Loss):
 
 
 class QuantileLoss(Loss):
-    """Pinball loss: mean over outputs, least where X is a quantile of the targets.
+    """Pinball loss: mean over outputs, smallest where X is a quantile of the targets.
 
     Parameters
     ----------
     reduction : {"mean", "sum"}
         Over the rows of a batch.
     quantile : float
-        In (0, 1); 0.9 asks for what nine targets in ten stay below.
+        In (0, 1); 0.9 predicts what nine targets in ten stay below.
 
     Raises
     ------

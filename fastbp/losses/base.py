@@ -1,4 +1,4 @@
-"""The generic loss: sits on top, takes prediction and target, starts the way back.
+"""The generic loss: sits on top, takes prediction and target, starts the backward pass.
 
 The error of a batch is sum_r w_r E_r with w_r = 1/b (mean) or 1 (sum): one kernel gives
 both the reported value and the gradient that is descended.
@@ -38,7 +38,7 @@ def loss_rows(head, x, t, weight, error, dx):
 
 
 class Loss:
-    """Base of all losses. A subclass over NumPy alone trains through the textbook loop.
+    """Base of all losses. A subclass in NumPy alone is trained by the textbook loop.
 
     Parameters
     ----------
@@ -48,18 +48,18 @@ class Loss:
     Attributes
     ----------
     kernel : compiled function or None
-        Block kernel of role "loss" (see ``table``); None for losses that only Python knows.
+        Block kernel of role "loss" (see ``table``); None for losses in Python only.
     labels : bool
         Whether a 1-D target holds class indices.
     fractions : bool
         Whether rows of targets must lie in [0, 1].
     probabilities : str or None
-        "softmax" or "sigmoid" where predictions become probabilities through it,
-        "identity" where they are probabilities, None for regression.
+        "softmax" or "sigmoid" if that turns predictions into probabilities, "identity" if
+        they are probabilities, None for regression.
     threshold : float
-        A single output (of probabilities, where there are any) above it is the second class.
+        A single output above it is the second class; its probability, where there is one.
     changes_target : bool
-        Whether the kernel writes over the targets: it gets a copy that is its own.
+        Whether the kernel overwrites the targets; it then gets a copy of its own.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Loss:
     probabilities: str | None = None
     threshold: float = 0.5
     changes_target: bool = False
-    reduction: str = "mean"  # of a user's own whose __init__ does not call this one too
+    reduction: str = "mean"  # for a user's subclass whose __init__ does not call this one
     _dx: Array | None = None
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -88,7 +88,7 @@ class Loss:
                             ) from None
 
     def address(self, dtype: np.dtype[Any]) -> int:
-        """Where the kernel for ``dtype`` is."""
+        """Address of the kernel for ``dtype``."""
         return address("loss", type(self).kernel, dtype)
 
     @property
@@ -102,13 +102,13 @@ class Loss:
         return self.labels or self.probabilities is not None
 
     def expected(self, Y: Array) -> Array:
-        """The targets that outputs Y stand for, in the mean: probabilities where there are any."""
+        """The expected targets, given outputs Y: probabilities where there are any."""
         if self.probabilities in (None, "identity"):
             return Y
         return (Softmax() if self.probabilities == "softmax" else Sigmoid()).forward(Y)
 
     def constants(self) -> tuple[float, float]:
-        """Numbers that the kernel finds as ``a`` and ``b`` of the head."""
+        """The constants ``a`` and ``b`` of the head, for the kernel."""
         return 0.0, 0.0
 
     def fuse(self, layer: Layer) -> Loss | None:
@@ -145,9 +145,9 @@ class Loss:
         X : array_like, shape (b, n)
         T : array_like, shape (b, n), or class indices (b,) where the loss takes them
         sample_weight : array_like, shape (b,), optional
-            Weight of each row, at least 0; the mean is then sum(w E) / sum(w), 0 where all w are.
+            Weight of each row, at least 0; the mean is then sum(w E) / sum(w), 0 if all w are 0.
         allow_nonfinite : bool
-            False refuses NaN and infinity in X.
+            False rejects NaN and infinity in X.
 
         Returns
         -------
@@ -198,8 +198,8 @@ class Loss:
 
 
 def error_of(loss: Loss, X: Array, T: Array, weights: Array | None) -> float:
-    """``loss.forward``, with weights if there are any: a user's own need not take them, and may
-    return a number of NumPy's."""
+    """``loss.forward`` as a float, with weights if there are any: that of a user's loss need not
+    take weights, and may return a NumPy scalar."""
     if weights is None:
         return float(loss.forward(X, T))
     check_weighs(loss, "sample_weight")
@@ -207,15 +207,15 @@ def error_of(loss: Loss, X: Array, T: Array, weights: Array | None) -> float:
 
 
 def check_weighs(loss: Loss, name: str) -> None:
-    """Refuse weights, ``name`` by name, where a user's own ``forward`` does not take them.
+    """Refuse weights, passed as argument ``name``, if a user's ``forward`` does not take them.
 
     Raises
     ------
     TypeError
-        Says what it lacks.
+        If it has no argument ``sample_weight``.
     """
     if type(loss).forward is Loss.forward:
-        return  # a signature takes long to look up
+        return  # looking up a signature is slow
     taken = inspect.signature(loss.forward).parameters.values()
     if not any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in taken):
         raise TypeError(f"{name} needs a loss that takes weights: {type(loss).__name__}.forward "

@@ -1,5 +1,5 @@
-"""Rows of few outputs as columns: a row fills few lanes of a vector by itself, and its sums go
-across them. Never chosen by the number of rows: the two ways may add in another order."""
+"""Rows of few outputs, transposed: a row by itself fills few lanes of a vector, and its sums run
+across them. Never chosen by the number of rows, as the two ways may add in different orders."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..kernels.copy import copy_row
 from ..kernels.transpose import transpose
 from ..kernels.vectors import VECTOR_BYTES
 
-#: Rows at a time, and bytes for a number of each.
+#: Rows at a time, and bytes for one number of each.
 LANES, COLUMN = 64, 64 * 8
 
 
 @kernel
 def to_columns(x, t, weight, lo, n, ld, table, targets, w, total):
-    """``n`` numbers each of the rows of x and t from ``lo`` on, and their weights, by columns; and
-    a column of zeros for their errors.
+    """Transpose rows of ``n`` numbers of x and t, from ``lo`` on, into ``table`` and ``targets``;
+    copy their weights to ``w``, and set ``total``, for their errors, to 0.
 
-    Rows are ``ld`` apart, whole vectors. Returns how many rows there are, and lanes: those beyond
-    the rows hold zeros.
+    The stride ``ld`` is whole vectors. Returns the number of rows, and of lanes: those beyond the
+    rows hold zeros.
     """
     lanes, count = VECTOR_BYTES // x.itemsize, min(LANES, weight.size - lo)
     m = (count + lanes - 1) // lanes * lanes
@@ -34,6 +34,7 @@ def to_columns(x, t, weight, lo, n, ld, table, targets, w, total):
 
 @kernel
 def from_columns(table, total, lo, n, count, m, ld, error, dx):
-    """Columns as the rows of dx from ``lo`` on, pads 0, and the errors of those rows."""
+    """Transpose ``table`` into the rows of dx from ``lo`` on, with padding 0, and copy ``total``
+    to the errors of those rows."""
     copy_row(error, lo, total, ZERO, count)
     transpose(n, count, table, m, span(dx, lo * ld, dx.size), ld)

@@ -8,7 +8,7 @@
 
 per row, with y = softmax(x). lse(x) = max + log1p(sum of e^(x_k - max) over the other k):
 for a confident row a plain log of the sum would lose every digit. ``label_smoothing`` first
-blurs the targets, see ``smoothing``. Source: seed text, section "Loss layer for discrete
+smooths the targets, see ``smoothing``. Source: seed text, section "Loss layer for discrete
 values".
 """
 
@@ -51,15 +51,15 @@ def cross_entropy(h, x, t, weight, error, dx):
         error[r] = w * total
 
 
-#: Up to so many classes rows are the lanes of the vectors: their sums across lanes and their
-#: logarithms cost more than three transposes, which need rows of whole vectors.
+#: Up to this many classes each lane of a vector holds a row: otherwise sums across lanes and one
+#: logarithm a row cost more than three transposes, which need rows of whole vectors.
 _FEW = np.int64(32)
-#: Bytes for all logits of the rows at a time, and for 6 numbers of each.
+#: Bytes for the logits of ``LANES`` rows, and for 6 numbers of each row.
 _TABLE, _VECTORS = 32 * LANES * 8, 6 * COLUMN
 
 
 def _below(z, t, high, zero):
-    gap = if_equal(z, high, zero, high - z)  # of infinities, too
+    gap = if_equal(z, high, zero, high - z)  # 0 for equal infinities, too
     return (gap,), (t, if_equal(t, zero, zero, t * gap))
 
 
@@ -67,9 +67,9 @@ def _powers(p, zero, one):
     return (), (if_equal(p, one, one, zero), if_equal(p, one, zero, p))
 
 
-#: Passes over the classes, with rows as lanes: the highest logit; how far each is below it, with
-#: the sums of the targets and of their gaps; how many powers e^-gap are 1, and the sum of the
-#: others; and the gradient, rounded as row by row.
+#: Passes over the classes, with rows as lanes: the highest logit; the gap of each below it, with
+#: the sums of t and of t * gap; how many powers e^-gap are 1, and the sum of the others; and the
+#: gradient, rounded as in the computation row by row.
 highest = down_columns(lambda z: ((), (z,)), 1, highest=True)
 below = down_columns(_below, 2)
 powers = down_columns(_powers, 2)
@@ -149,7 +149,7 @@ def binary_cross_entropy(h, x, t, weight, error, dx):
 
 @kernel(forceinline=True)
 def binary_error(z, t, zero, one):
-    """Of one logit: t softplus(-z) + (1 - t) softplus(z)."""
+    """Error of one logit: t softplus(-z) + (1 - t) softplus(z)."""
     up = select(t == zero, zero, t * softplus(-z))
     return up + select(t == one, zero, (one - t) * softplus(z))
 
@@ -191,7 +191,7 @@ def sigmoid_binary_cross_entropy(h, x, t, weight, error, dx):
 
 
 class SoftmaxCrossEntropyLoss(Smoothed):
-    """Cross-entropy of softmax(X) for logits X, as one safe operation.
+    """Cross-entropy of softmax(X) for logits X, as one numerically safe operation.
 
     Targets are class indices (b,) or rows of probabilities (b, n). With sum(t) = 1 per
     row, dX = (softmax(X) - T) / b.
@@ -201,7 +201,7 @@ class SoftmaxCrossEntropyLoss(Smoothed):
     reduction : {"mean", "sum"}
         Over the rows of a batch.
     label_smoothing : float
-        Part s in [0, 1) of the target that goes to all n classes alike: (1 - s) t + s / n.
+        Share s in [0, 1) of the target, spread evenly over all n classes: (1 - s) t + s / n.
     """
 
     labels = True
@@ -220,7 +220,7 @@ class CrossEntropyLoss(Smoothed):
     reduction : {"mean", "sum"}
         "sum" gives the text's bare formulas.
     label_smoothing : float
-        Part s in [0, 1) of the target that goes to all n classes alike: (1 - s) t + s / n.
+        Share s in [0, 1) of the target, spread evenly over all n classes: (1 - s) t + s / n.
     """
 
     labels = True
@@ -228,14 +228,14 @@ class CrossEntropyLoss(Smoothed):
     kernel = cross_entropy
 
     def fuse(self, layer: Layer) -> Loss | None:
-        """Softmax below makes it ``SoftmaxCrossEntropyLoss``."""
+        """``SoftmaxCrossEntropyLoss`` if the layer is ``Softmax``."""
         if type(layer) is not Softmax:
             return None
         return self._as(SoftmaxCrossEntropyLoss())
 
 
 class SigmoidBinaryCrossEntropyLoss(Smoothed):
-    """Binary cross-entropy of sigmoid(Z) for logits Z, as one safe operation.
+    """Binary cross-entropy of sigmoid(Z) for logits Z, as one numerically safe operation.
 
     dZ = (sigmoid(Z) - T) / b.
 
@@ -244,7 +244,7 @@ class SigmoidBinaryCrossEntropyLoss(Smoothed):
     reduction : {"mean", "sum"}
         Over the rows of a batch.
     label_smoothing : float
-        Part s in [0, 1) of the target that goes to yes and no alike: (1 - s) t + s / 2.
+        Share s in [0, 1) of the target, spread evenly over yes and no: (1 - s) t + s / 2.
     """
 
     fractions = True
@@ -262,7 +262,7 @@ class BinaryCrossEntropyLoss(Smoothed):
     reduction : {"mean", "sum"}
         "sum" gives the text's bare formulas.
     label_smoothing : float
-        Part s in [0, 1) of the target that goes to yes and no alike: (1 - s) t + s / 2.
+        Share s in [0, 1) of the target, spread evenly over yes and no: (1 - s) t + s / 2.
     """
 
     fractions = True
@@ -270,7 +270,7 @@ class BinaryCrossEntropyLoss(Smoothed):
     kernel = binary_cross_entropy
 
     def fuse(self, layer: Layer) -> Loss | None:
-        """Sigmoid below makes it ``SigmoidBinaryCrossEntropyLoss``."""
+        """``SigmoidBinaryCrossEntropyLoss`` if the layer is ``Sigmoid``."""
         if type(layer) is not Sigmoid:
             return None
         return self._as(SigmoidBinaryCrossEntropyLoss())

@@ -25,7 +25,7 @@ def _kernel_of(function: Callable[..., Any]) -> Any:
 
     @uncached_kernel
     def custom(h, x, t, weight, error, dx):
-        """One block; should ``row`` raise, what it has not written is NaN."""
+        """One block; if ``row`` raises, what it has not written is NaN."""
         n, ld = h["n"], h["ld"]
         for r in range(weight.size):
             error[r] = np.nan
@@ -64,9 +64,9 @@ class CustomLoss(Loss):
     ----------
     function : callable
         ``function(x, t, dx)`` with one row each of outputs, targets and gradient (1-D, n
-        numbers): returns E of the row and writes dE/dx into all of dx; x and t are only to
-        be read. A plain Python function within what Numba compiles, or one that
-        ``numba.njit`` made. One that raises leaves E as NaN.
+        numbers): returns E of the row and writes dE/dx into all of dx; it must not change x
+        or t. A plain Python function that Numba can compile, or one compiled by
+        ``numba.njit``. If it raises, E is NaN.
     probabilities : {None, "softmax", "sigmoid", "identity"}
         How outputs become probabilities, for ``predict_proba`` and ``predict_classes``.
     labels : bool
@@ -113,16 +113,16 @@ class CustomLoss(Loss):
         self.function, self.probabilities = function, probabilities
         self.labels = check_bool(labels, "labels")
         self._kernel = _kernel_of(function)
-        self.address(np.dtype(np.float64))  # what does not compile is said here
+        self.address(np.dtype(np.float64))  # a function that does not compile is reported here
 
     @property
     def compiled(self) -> bool:
-        """Whether the function is all there is: no subclass has methods in its place."""
+        """Whether the function does all the work: no subclass overrides its methods."""
         kind = type(self)
         return kind.forward is Loss.forward and kind.backward is Loss.backward
 
     def address(self, dtype: np.dtype[Any]) -> int:
-        """Where the kernel for ``dtype`` is."""
+        """Address of the kernel for ``dtype``."""
         try:
             return address("loss", self._kernel, dtype)
         except CompileError as error:

@@ -1,10 +1,10 @@
-"""Focal loss: cross-entropy in which rows that are right already count little.
+"""Focal loss: cross-entropy in which rows that are already correct count little.
 
     FocalLoss          E = -sum_i t_i (1 - p_i)^gamma log p_i             p = softmax(x)
                        dx_i = v_i - p_i sum_k v_k
                        v_i = t_i (1 - p_i)^gamma (gamma p_i log p_i / (1 - p_i) - 1)
     SigmoidFocalLoss   E = sum_i a_i q_i^gamma c_i                        p = sigmoid(x)
-                       q_i = t_i (1 - p_i) + (1 - t_i) p_i, how wrong it is
+                       q_i = t_i (1 - p_i) + (1 - t_i) p_i, how wrong p_i is
                        c_i = -t_i log p_i - (1 - t_i) log(1 - p_i)
                        a_i = t_i alpha + (1 - t_i) (1 - alpha), or 1
                        dx_i = a_i q_i^gamma (p_i - t_i
@@ -29,7 +29,7 @@ from .base import Loss
 
 @kernel
 def power(q, gamma):
-    """q^gamma; squares, the usual case, without a logarithm."""
+    """q^gamma; a square, the usual case, without a logarithm."""
     return q * q if gamma == 2 else q**gamma
 
 
@@ -70,13 +70,13 @@ def focal(h, x, t, weight, error, dx):
         for i in range(n):
             p = out[i] / (one + rest)
             g = -pull * p
-            if b[i] != zero:  # v - p sum v, its own part by 1 - p
+            if b[i] != zero:  # v - p sum v, with its own term of the sum as v (1 - p)
                 _, v, q = class_terms(z, out, i, high, rest, log_total, gamma)
                 g = b[i] * v * q - p * (pull - b[i] * v)
             out[i] = w * g
         for i in range(n, ld):
             out[i] = zero
-        error[r] = w * (total + (rest - rest))  # NaN where no target looks passes too
+        error[r] = w * (total + (rest - rest))  # NaN in a class with t = 0 passes too
 
 
 @kernel
@@ -96,11 +96,11 @@ def sigmoid_focal(h, x, t, weight, error, dx):
             cost = select(b == zero, zero, b * softplus(-z))
             cost += select(b == one, zero, (one - b) * softplus(z))
             scale = (b * yes + (one - b) * no) * power(q, gamma)
-            # p (1 - p) / q: as wrong as can be, 0 counts more than an infinite cost
+            # p (1 - p) / q; if entirely wrong it is 0, which prevails over an infinite cost
             slope = select(q == zero, one, p * other / select(q == zero, one, q))
             slope = select(slope == zero, zero, slope * cost)
             total += scale * cost
-            gap = (one - b) * p - b * other  # p - b, with its digits near b
+            gap = (one - b) * p - b * other  # p - b, with all digits near b
             dx[i] = w * (scale * (gap - gamma * (b + b - one) * slope))
         for i in range(r * ld + n, r * ld + ld):
             dx[i] = zero
@@ -118,7 +118,7 @@ class FocalLoss(Loss):
     reduction : {"mean", "sum"}
         Over the rows of a batch.
     gamma : float
-        At least 0; the larger, the less do rows count that are right already.
+        At least 0; the larger, the less do rows count that are already correct.
 
     Raises
     ------
@@ -155,7 +155,7 @@ class SigmoidFocalLoss(Loss):
     reduction : {"mean", "sum"}
         Over the rows of a batch.
     gamma : float
-        At least 0; the larger, the less do outputs count that are right already.
+        At least 0; the larger, the less do outputs count that are already correct.
     alpha : float or None
         Weight in [0, 1] of a yes, against 1 - alpha of a no; None weighs neither.
 

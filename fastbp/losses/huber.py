@@ -39,7 +39,7 @@ def huber(h, x, t, weight, error, dx):
 
 
 class HuberLoss(Loss):
-    """Squared up to ``delta`` from the target, straight beyond; mean over outputs.
+    """Squared up to ``delta`` from the target, linear beyond; mean over outputs.
 
     dX = clip(X - T, -delta, delta) / (n b), so no outlier pulls harder than delta.
 

@@ -1,4 +1,4 @@
-"""Hinge loss: each output a yes or no of its own, right by a margin of 1; s = 2 t - 1.
+"""Hinge loss: each output is a yes or no by itself, correct by a margin of 1; s = 2 t - 1.
 
     E = 1/n sum_i max(0, 1 - s_i x_i)      dx = -s / n where s x < 1, else 0
 
@@ -38,9 +38,9 @@ class HingeLoss(Loss):
     """E = mean_i max(0, 1 - s_i x_i) per row, s = -1 for a target 0 and +1 for 1.
 
     Targets are rows (b, n) of 0 and 1, with any number of ones, or class indices (b,), which
-    stand for rows with a single one: each class against the rest. A target between is a
-    margin of its own, s = 2 t - 1. The class to predict is the largest output, or of a single
-    one whether it is above 0; there are no probabilities.
+    stand for rows with a single one: each class against the rest. A target between 0 and 1
+    gives an s = 2 t - 1 between -1 and 1. The predicted class is that of the largest output, or,
+    for a single output, whether it is above 0; there are no probabilities.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
     E = 1/n sum_i e^x_i - t_i x_i          dx = (e^x - t) / n
 
-per row of n outputs: the negative log-likelihood without log t!, which no weight changes.
+per row of n outputs: the negative log-likelihood without log t!, which no weight affects.
 Half the deviance, which is 0 where e^x = t, is a sum and counts one term more:
 
     E = sum_i e^x_i - t_i x_i + t_i log t_i - t_i          dx = e^x - t
@@ -26,7 +26,7 @@ from .base import Loss
 
 @kernel
 def poisson(h, x, t, weight, error, dx):
-    """One block; the rates wait in dx. A term with t = 0 counts e^x even at x = -inf.
+    """One block; dx holds the rates at first. A term with t = 0 counts e^x even at x = -inf.
 
     ``a`` is 1 for half the deviance.
     """
@@ -39,7 +39,7 @@ def poisson(h, x, t, weight, error, dx):
         w, total = weight[r] / outputs, zero
         a, b, out = row_of(x, r, ld), row_of(t, r, ld), row_of(dx, r, ld)
         for i in range(n):
-            silent = (b[i] == zero) | (a[i] == infinite)  # there e^x is all that counts
+            silent = (b[i] == zero) | (a[i] == infinite)  # only e^x counts there
             total += out[i] - select(silent, zero, b[i] * a[i])
         for i in range(n if deviance else 0):
             if b[i] > zero:
@@ -52,8 +52,8 @@ def poisson(h, x, t, weight, error, dx):
 class PoissonLoss(Loss):
     """E = mean_i e^x_i - t_i x_i per row: X is the log of the rate of counts T.
 
-    dX = (e^X - T) / (n b). The rates themselves are ``numpy.exp(network.predict(X))``, which
-    ``expected`` gives of the output.
+    dX = (e^X - T) / (n b). The rates themselves are ``numpy.exp(network.predict(X))``;
+    ``expected`` computes them from outputs.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class PoissonLoss(Loss):
         return rates
 
     def constants(self) -> tuple[float, float]:
-        """Whether the deviance."""
+        """(1 for half the deviance, else 0; 0)."""
         return float(self.deviance), 0.0
 
     def config(self) -> dict[str, Any]:

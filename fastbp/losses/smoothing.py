@@ -1,10 +1,9 @@
-"""Label smoothing: targets that are never quite sure.
+"""Label smoothing: targets that are never fully certain.
 
     t <- (1 - s) t + s / k
 
-with k the number of classes, or 2 for a yes or no. It keeps a classifier from chasing
-infinite logits. Source: C. Szegedy et al., Rethinking the Inception architecture, CVPR 2016,
-section 7.
+with k the number of classes, or 2 for a yes or no. It keeps a classifier from driving logits to
+infinity. Source: C. Szegedy et al., Rethinking the Inception architecture, CVPR 2016, section 7.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ YES_OR_NO = np.int64(2)
 
 @kernel
 def smooth_targets(h, t, k):
-    """Blur the targets of a block where they lie, pads too; nothing to do where s is 0."""
+    """Smooth the targets of a block in place, padding included; nothing to do if s is 0."""
     if h["a"] != 0:
         keep, even = t.dtype.type(1 - h["a"]), t.dtype.type(h["a"] / k)
         for i in range(t.size):
@@ -38,7 +37,7 @@ class Smoothed(Loss):
 
     @property
     def changes_target(self) -> bool:
-        """Where there is smoothing, or a subclass has said so."""
+        """If there is smoothing, or a subclass has set it."""
         return self.label_smoothing != 0 or bool(self.__dict__.get("_changes"))
 
     @changes_target.setter
@@ -46,12 +45,12 @@ class Smoothed(Loss):
         self._changes = value
 
     def _as(self, fused: Loss) -> Loss:
-        """``fused`` with the settings of this loss, also those to come."""
+        """``fused`` with the settings of this loss, sharing later changes to them."""
         fused.__dict__ = self.__dict__
         return fused
 
     def constants(self) -> tuple[float, float]:
-        """The part of the target that is shared out."""
+        """(label_smoothing, 0)."""
         return self.label_smoothing, 0.0
 
     def config(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..kernels.vmath import select
 from .base import Loss
 from .columns import COLUMN, LANES, from_columns, to_columns
 
-#: Bytes of so many rows, of numbers that a fourth of a vector holds.
+#: Bytes of ``LANES`` rows of up to a fourth of a vector.
 _TABLE = LANES * VECTOR_BYTES // 4
 
 
@@ -42,7 +42,7 @@ def across(x, t, n, ld, weight, error, dx, part, slope):
 @kernel
 def squared(h, x, t, weight, error, dx, part, slope):
     """One block: error[r] = weight[r] * part * sum (x - t)^2, dx = weight[r] * slope * (x - t),
-    pads of dx 0."""
+    padding of dx 0."""
     n, ld, zero, lanes = h["n"], h["ld"], x.dtype.type(0), VECTOR_BYTES // x.itemsize
     if n == 1:
         for r in range(weight.size):
@@ -64,13 +64,13 @@ def squared(h, x, t, weight, error, dx, part, slope):
 
 @kernel
 def l2(h, x, t, weight, error, dx):
-    """``squared`` by 1/2, which ``h`` has as ``a``, and 1."""
+    """``squared`` with part 1/2, the ``a`` of the head, and slope 1."""
     squared(h, x, t, weight, error, dx, x.dtype.type(h["a"]), x.dtype.type(1))
 
 
 @kernel
 def mse(h, x, t, weight, error, dx):
-    """``squared`` by 1/n and 2/n."""
+    """``squared`` with part 1/n and slope 2/n."""
     n = x.dtype.type(h["n"])
     squared(h, x, t, weight, error, dx, x.dtype.type(1) / n, x.dtype.type(2) / n)
 
@@ -87,7 +87,7 @@ class L2Loss(Loss):
     kernel = l2
 
     def constants(self) -> tuple[float, float]:
-        """What the sum of squares is times."""
+        """(factor of the sum of squares, 0)."""
         return 0.5, 0.0
 
 

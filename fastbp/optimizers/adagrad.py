@@ -1,9 +1,9 @@
-"""Adagrad: steps scaled by all gradients there have been.
+"""Adagrad: steps scaled by all past gradients.
 
     v <- v + g^2        p <- p - lr / (1 + (t - 1) lr_decay) * g / (sqrt(v) + eps)
 
 Source: Duchi, Hazan & Singer, Adaptive subgradient methods, 2011; the decay of the rate and
-the place of epsilon are PyTorch's.
+the position of epsilon are PyTorch's.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Adagrad(Optimizer):
     lr_decay : float
         The rate falls as 1 / (1 + (t - 1) lr_decay) at step t; at least 0.
     initial_accumulator_value : float
-        What the sums of squares start from, at least 0.
+        Initial value of the sums of squares, at least 0.
     epsilon : float
         Added to the root, above 0.
     weight_decay : float
-        That times the parameters is added to the gradient.
+        Multiplied by the parameters and added to the gradient.
 
     Raises
     ------

@@ -3,7 +3,7 @@
     m <- m + (1 - b1) (g - m)       v <- v + (1 - b2) (g^2 - v)
     p <- p - lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)
 
-    amsgrad: u <- max(u, v), and u stands under the root
+    amsgrad: u <- max(u, v), and u replaces v under the root
 
 Source: Kingma & Ba, Adam, 2015, algorithm 1; Reddi, Kale & Kumar, On the convergence of Adam,
 2018 (amsgrad). Epsilon, and the maximum before the bias correction, are PyTorch's.
@@ -27,7 +27,7 @@ def adam_update(p, g, m, v, u, size, spread, hyper):
     """One piece of the parameters and of both moments.
 
     No sum of two products: which of them is fused could differ between the vector loop
-    and its tail, and with it the result by where a piece ends.
+    and its tail, so that the result would depend on where a piece ends.
     """
     c1, c2 = p.dtype.type(1.0 - hyper[0]), p.dtype.type(1.0 - hyper[1])
     epsilon = p.dtype.type(hyper[2])
@@ -35,13 +35,13 @@ def adam_update(p, g, m, v, u, size, spread, hyper):
     if hyper[3] == 0:
         for i in range(p.size):
             first, second = m[i] + c1 * (g[i] - m[i]), v[i] + c2 * (g[i] * g[i] - v[i])
-            m[i], v[i] = first, second  # no look back at what is on its way to memory
+            m[i], v[i] = first, second  # not loaded again while being stored
             p[i] -= size * first / (np.sqrt(second) * spread + epsilon)
     else:
         for i in range(p.size):
             first, second = m[i] + c1 * (g[i] - m[i]), v[i] + c2 * (g[i] * g[i] - v[i])
             m[i], v[i] = first, second
-            most = select(u[i] > second, u[i], second)  # this way round NaN stays
+            most = select(u[i] > second, u[i], second)  # in this order NaN stays
             u[i] = most
             p[i] -= size * first / (np.sqrt(most) * spread + epsilon)
 
@@ -58,7 +58,7 @@ class Adam(Optimizer):
     epsilon : float
         Added to the root of the second moment, above 0.
     weight_decay : float
-        That times the parameters is added to the gradient.
+        Multiplied by the parameters and added to the gradient.
     amsgrad : bool
         Divide by the largest second moment so far.
 

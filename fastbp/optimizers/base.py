@@ -1,7 +1,7 @@
-"""The generic optimizer: corrects parameters from their gradient, element by element.
+"""The generic optimizer: updates parameters from their gradient, element by element.
 
-State lies in ``slots``, an array of (n_slots, n): one row the size of the parameters for
-each quantity that is remembered. The engine calls the same update kernel on the piece of
+State is in ``slots``, an array of shape (n_slots, n): a row the size of the parameters for
+each quantity kept between steps. The engine calls the same update kernel on the piece of
 parameters whose gradient it has just finished.
 """
 
@@ -30,7 +30,7 @@ def update_all(kernel, p, g, s0, s1, s2, size, spread, hyper):
 
 
 class Optimizer:
-    """Base of all optimizers. A subclass over NumPy alone trains through the textbook loop.
+    """Base of all optimizers. A subclass in NumPy alone trains in the textbook loop.
 
     Override ``update``, or give a ``kernel`` for the compiled engine with its constants in
     ``hyper``.
@@ -48,7 +48,7 @@ class Optimizer:
         Whether weight decay shrinks the parameters, p <- p (1 - lr weight_decay), or goes
         through the gradient, g + weight_decay p.
     kernel : compiled function or None
-        Of role "update" (see ``table``); None for optimizers that only Python knows.
+        Of role "update" (see ``table``); None for optimizers in Python only.
     n_slots : int
         State vectors, at most 3 for the engine.
 
@@ -72,7 +72,7 @@ class Optimizer:
         slots[...] = 0
 
     def check(self, dtype: np.dtype[Any]) -> None:
-        """Refuse settings that ``dtype`` would make 0 or infinite, and a rate that is none.
+        """Refuse settings that ``dtype`` would make 0 or infinite, and an invalid learning rate.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Optimizer:
         if not hasattr(self, "learning_rate"):
             raise TypeError(f"{type(self).__name__}.__init__ must call "
                             "super().__init__(learning_rate)")
-        if not isinstance(self.learning_rate, Schedule):  # it may have been set since
+        if not isinstance(self.learning_rate, Schedule):  # may have been set after __init__
             check_real(self.learning_rate, "learning_rate")
         tiny, most = _RANGES[dtype]
         for name, low in (("epsilon", tiny), ("initial_accumulator_value", 0.0)):
@@ -95,12 +95,12 @@ class Optimizer:
 
     @property
     def family(self) -> type[Optimizer]:
-        """Class whose state this is: a fit goes on from another one's of the same."""
+        """Class to which the state belongs: a fit continues only from one of the same family."""
         return type(self)
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """What each state vector means: a fit goes on from vectors that mean the same."""
+        """What each state vector means: a fit continues only from vectors of the same meaning."""
         return tuple(f"slot{i}" for i in range(self.n_slots))
 
     def rates(self, epoch: Array, epochs: float) -> Array:
@@ -125,12 +125,12 @@ class Optimizer:
 
     @property
     def plain(self) -> bool:
-        """Whether the kernel does p <- p - size g and nothing else: the engine may then correct
+        """Whether the kernel does p <- p - size g and nothing else: the engine may then update
         parameters while it sums their gradient."""
         return False
 
     def sizes(self, rates: Array, steps: Array) -> Array:
-        """What of the steps is the same for all parameters: (size, spread) for each.
+        """(size, spread) for each step, the factors that are the same for all parameters.
 
         Parameters
         ----------
@@ -143,7 +143,7 @@ class Optimizer:
 
     def update(self, params: Array, grads: Array, slots: Array, step: int,
                learning_rate: float) -> None:
-        """Correct ``params`` in place; ``step`` counts from 1. ``grads`` stay as they are.
+        """Update ``params`` in place; ``step`` counts from 1. ``grads`` are not changed.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class Optimizer:
                    size, spread, self.hyper())
 
     def config(self) -> dict[str, Any]:
-        """Arguments that make an optimizer like this one. A run that goes on must have the same:
+        """Arguments that make an optimizer like this one. A continued run must have the same ones:
         a subclass with settings of its own adds them."""
         decay = {"weight_decay": self.weight_decay} if self.weight_decay else {}
         return {"learning_rate": self.learning_rate, **decay}

@@ -39,7 +39,7 @@ class Lion(Optimizer):
     learning_rate : float or Schedule
         Above 0; a tenth of what suits Adam.
     beta1, beta2 : float
-        Weight of the past in the direction and in what is remembered, in [0, 1).
+        Weight of the past in the direction and in the running gradient, in [0, 1).
     weight_decay : float
         Parameters shrink by the factor 1 - lr weight_decay before each step.
 

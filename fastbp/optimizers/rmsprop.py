@@ -2,11 +2,11 @@
 
     v <- v + (1 - a) (g^2 - v)      p <- p - lr g / (sqrt(v) + eps)
 
-    centered: m <- m + (1 - a) (g - m), and v - m^2 stands under the root
+    centered: m <- m + (1 - a) (g - m), and v - m^2 replaces v under the root
     momentum: b <- mu b + g / (sqrt(v) + eps), and p <- p - lr b
 
 Source: Tieleman & Hinton, Lecture 6.5, 2012; Graves, Generating sequences, 2013 (centered).
-Epsilon and rate stand where PyTorch puts them.
+Epsilon and rate are where PyTorch puts them.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class RMSprop(Optimizer):
     centered : bool
         Scale by the spread about the mean, not by the size.
     weight_decay : float
-        That times the parameters is added to the gradient.
+        Multiplied by the parameters and added to the gradient.
 
     Raises
     ------

@@ -50,7 +50,7 @@ class SGD(Optimizer):
     nesterov : bool
         Look ahead along the velocity; needs momentum.
     weight_decay : float
-        That times the parameters is added to the gradient.
+        Multiplied by the parameters and added to the gradient.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class SGD(Optimizer):
     @property
     def n_slots(self) -> int:  # type: ignore[override]
         """A velocity, where there is momentum."""
-        return int(self.momentum != 0)  # as the kernel looks at it
+        return int(self.momentum != 0)  # the test that the kernel makes
 
     def hyper(self) -> Array:
         """(momentum, nesterov)."""
