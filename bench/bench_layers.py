@@ -9,7 +9,7 @@ import numpy as np
 from fastbp.layers import LAYERS
 
 ROWS, WIDTH = 256, 256
-#: Constructor arguments of every layer; a test asks for an entry of each.
+#: Constructor arguments of every layer; a test checks that none is missing.
 CASES: dict[str, tuple[Any, ...]] = {
     "Dense": (WIDTH, WIDTH), "Sigmoid": (), "Tanh": (), "ReLU": (), "Softmax": (), "Dropout": (),
     "BatchNorm": (), "LayerNorm": (), "LeakyReLU": (), "ELU": (), "SiLU": (), "Softplus": (),

@@ -1,4 +1,4 @@
-"""A batch that has just come: a call of ``partial_fit`` against a step in NumPy."""
+"""A batch that has just arrived: a call of ``partial_fit`` against a step in NumPy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Matrix products at the grid's shapes, one thread: fastbp's tile, and matrix tiles where the
-processor has them, against BLAS; rows of X that are read where they lie against rows gathered
-before."""
+"""Matrix products at the grid's shapes, one thread: fastbp's register tile, and matrix tiles (AMX)
+where the processor has them, against BLAS; rows of X read in place against rows gathered first."""
 
 from __future__ import annotations
 
@@ -85,10 +84,10 @@ class Share:
 
 
 class Picked:
-    """The first layer's part of a step, with rows of X in place, and with rows gathered before.
+    """The first layer's part of a step, with rows of X read in place, or gathered first.
 
-    Forward and weight gradient of a shuffled batch, of as many columns as a thread makes so at
-    most.
+    Forward and weight gradient of a shuffled batch, for the most columns that a thread computes
+    in place.
     """
 
     params = ([name for name, w in GRID.items()

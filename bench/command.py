@@ -1,4 +1,4 @@
-"""What the commands that compare backends on workloads have in common: arguments and results."""
+"""What the commands that compare backends on workloads share: arguments and results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .grid import ROWS
 def parse(description: str | None, rows: Sequence[str], backends: Sequence[str], budget: float,
           repeat: int) -> tuple[argparse.Namespace, list[dict[str, Any]]]:
     """Arguments, with these defaults, and the workloads that they name; no ``rows`` means all.
-    With the first of the backends the others are compared."""
+    The other backends are compared to the first."""
     p = argparse.ArgumentParser(description=description,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("rows", nargs="*", help="names in grid.json, or sizes:batch[:hidden...]")
@@ -43,7 +43,7 @@ def parse(description: str | None, rows: Sequence[str], backends: Sequence[str],
 
 def measured(path: Path, description: str | None, rows: Sequence[str], backends: Sequence[str],
              budget: float, repeat: int, settings: Sequence[int] | None = None) -> dict[str, Any]:
-    """What ``compare`` finds by the arguments, kept in ``path``; with --report what is there."""
+    """Results of ``compare`` by the arguments, stored in ``path``; with --report those stored."""
     arguments, chosen = parse(description, rows, backends, budget, repeat)
     if not arguments.report:
         found = compare(chosen, arguments.backends, arguments.budget, arguments.repeat, settings)

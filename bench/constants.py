@@ -2,15 +2,15 @@
 
     python -m bench.constants
 
-Each sweep times steps or calls both ways, in turns, and prints one time over the other against
-what the planner goes by (constants of ``sharing``). ``LAUNCH_WORK``, ``SHARD_ACTIVATIONS``,
-``CUT_BYTES``, ``ASK_BYTES`` and ``layers.wide.WIDE`` stand where the ratio passes 1 for good,
-``OWN_ROWS``, ``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR``
-where it comes down to 1, ``PICK_BYTES`` where it is worth a second or two of compilation, once.
-For threads that depends on the machine: it has passed 1 at 200,000 and at 4,000,000, with shards
-below 100,000 and, where cores share no cache, far above; from ``SETTLED_WORK`` a thread a step
-always has all of them, and from ``PARALLEL_THRESHOLD`` and ``SHARDED_THRESHOLD`` up to there a
-run tries.
+Each sweep times steps or calls both ways, in turns, and prints the ratio of the times against the
+quantity by which the planner decides (constants of ``sharing``). ``LAUNCH_WORK``,
+``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``ASK_BYTES`` and ``layers.dense.WIDE`` are where the ratio
+passes 1 for good, ``OWN_ROWS``, ``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``, ``PICK_COLUMNS``
+and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where it is worth a second or two of
+compilation, once. For threads this point depends on the machine: the ratio has passed 1 at 200,000
+and at 4,000,000, with shards below 100,000 and, where cores share no cache, far above. From
+``SETTLED_WORK`` a thread on it always has; between ``PARALLEL_THRESHOLD`` or ``SHARDED_THRESHOLD``
+and there a run tries.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .timing import ratio_of_times, seconds_per_step
 
 @contextmanager
 def constants(where: Any = sharing, **values: int) -> Iterator[None]:
-    """The planner with other constants, or another module of it."""
+    """Set constants of the planner, or of the module ``where``, within a context."""
     kept = {name: getattr(where, name) for name in values}
     for name, value in values.items():
         setattr(where, name, value)
@@ -52,7 +52,7 @@ def work_of(width: int, batch: int) -> int:
 
 def ratio(work: Workload, one: Callable[[], FastbpBackend],
           other: Callable[[], FastbpBackend], turns: int = 5) -> float:
-    """Median over turns of the time of ``one`` over that of ``other``."""
+    """Median over turns of the ratio of the time of ``one`` to that of ``other``."""
     sides = one(), other()
     for side in sides:
         side.epochs(1)
@@ -60,7 +60,7 @@ def ratio(work: Workload, one: Callable[[], FastbpBackend],
 
 
 def launched(call: Callable[[], object], turns: int = 5) -> float:
-    """Median over turns of the time of a call on one thread over that on all."""
+    """Median over turns of the ratio of a call's time on one thread to that on all."""
     found = []
     for _ in range(turns):
         times = []
@@ -74,7 +74,7 @@ def launched(call: Callable[[], object], turns: int = 5) -> float:
 
 def either_way(work: Workload, name: str, low: int, high: int, where: Any = sharing,
                n_threads: int | None = None) -> float:
-    """Time of a step where constant ``name`` is ``high``, over that where it is ``low``."""
+    """Ratio of a step's time with constant ``name`` at ``high`` to that with it at ``low``."""
     def made(value: int) -> FastbpBackend:
         with constants(where, **{name: value}):
             backend = FastbpBackend(work, n_threads)
@@ -86,7 +86,7 @@ def either_way(work: Workload, name: str, low: int, high: int, where: Any = shar
 
 
 def threads() -> None:
-    """From which work of a step on more threads pay."""
+    """The work of a step from which more threads pay."""
     plain, sharded = {"PARALLEL_THRESHOLD": 0}, {"PARALLEL_THRESHOLD": 1 << 60,
                                                  "SHARDED_THRESHOLD": 0}
     for batch, widths, limits in ((32, (32, 64, 96, 128, 192, 256, 384), plain),
@@ -105,7 +105,7 @@ def threads() -> None:
 
 
 def calls() -> None:
-    """The same of a call of ``predict``."""
+    """The same for a call of ``predict``."""
     print("| rows of 64-100-10 | work of predict | one thread / all |\n|---:|---:|---:|")
     for rows in (256, 512, 1024, 2048, 4096):
         network = Workload("", (64, 100, 10), 32, "relu", "sgd").network()
@@ -117,7 +117,7 @@ def calls() -> None:
 
 
 def shards() -> None:
-    """From which bytes of a batch's activations on sixteen shards pay, and where a few do."""
+    """The bytes of a batch's activations from which sixteen shards pay, and where a few do."""
     print("| batch | bytes of activations | whole / shards |\n|---:|---:|---:|")
     for batch in (1024, 2048, 4096, 8192, 16384):
         work = Workload("", (24, 24, 24, 2), batch, "tanh", optimizer="adam")
@@ -142,7 +142,8 @@ def shards() -> None:
 
 
 def copies() -> None:
-    """Up to which bytes of others' shards' gradients each thread has all parameters."""
+    """The bytes of gradients of other threads' shards up to which each thread has a copy of all
+    parameters."""
     print("| sizes | batch | bytes of others' gradients | one set of parameters / copies |\n"
           "|---|---:|---:|---:|")
     for sizes, batch in (((24, 8, 2), 200), ((10, 24, 24, 10), 128), ((4, 32, 16, 4), 10000),
@@ -159,7 +160,7 @@ def copies() -> None:
 
 
 def columns() -> None:
-    """Up to which rows a thread wide layers are better shared out by columns."""
+    """The rows for each thread up to which wide layers are better shared out by columns."""
     print("| rows a thread | width | by rows / by columns |\n|---:|---:|---:|")
     for width in (512, 1024):
         for rows in (16, 64, 256, 512):
@@ -172,7 +173,8 @@ def columns() -> None:
 
 
 def panels() -> None:
-    """From which bytes of weights on panels pay, and up to which that are carried in a call."""
+    """The bytes of weights from which panels pay, and those up to which a call converts the
+    parameters to panels and back."""
     print("| layer | bytes of weights | whole / panels, first | above another |\n"
           "|---:|---:|---:|---:|")
     for m, n in ((64, 64), (128, 64), (128, 96), (128, 128), (256, 128), (256, 256)):
@@ -198,8 +200,8 @@ def panels() -> None:
 
 
 def picks() -> None:
-    """From which bytes of a row of X on training better reads it where it lies, and up to which
-    bytes of a row that a thread makes of it."""
+    """The bytes of a row of X from which training better reads it in place, and up to which bytes
+    of a row of output that a thread computes from it."""
     print("| columns of X | bytes of a row | gathered / in place |\n|---:|---:|---:|")
     for m in (32, 64, 100, 200, 400, 784):
         work = Workload("", (m, 64, 10), 64, "relu", "sgd")
@@ -217,7 +219,7 @@ def picks() -> None:
 
 
 class Asking(FastbpBackend):
-    """Training on one thread with ``sharing.ASK_BYTES`` as said."""
+    """Training on one thread with the given ``sharing.ASK_BYTES``."""
 
     def __init__(self, work: Workload, ask_bytes: int) -> None:
         super().__init__(work, 1)
@@ -230,7 +232,7 @@ class Asking(FastbpBackend):
 
 
 def asks() -> None:
-    """From which bytes of X on rows are better asked for before they are read."""
+    """The bytes of X from which it is better to prefetch rows."""
     print("| bytes of X | rows of 32 bytes: as they come / asked for | of 256 bytes |\n"
           "|---:|---:|---:|")
     for size in (1 << k for k in range(16, 26)):
@@ -245,7 +247,7 @@ def asks() -> None:
 
 
 def mirrors() -> None:
-    """From which bytes of weights on the way back is better made without a second copy."""
+    """The bytes of weights from which the backward pass is better without a mirror."""
     print("| width | bytes of weights | with mirror / without |\n|---:|---:|---:|")
     for width in (256, 384, 496, 640, 768):
         work = Workload("", (width, width, width, 10), 128, "relu", "sgd")

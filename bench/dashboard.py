@@ -4,7 +4,7 @@
     python -m bench.dashboard --commits 5 --bench Training --quick
     asv preview                                        # then look at it
 
-Pages lie in ``.asv/html``; ``pytest tests/test_dashboard.py`` looks at them in a browser.
+Pages are in ``.asv/html``; ``pytest tests/test_dashboard.py`` checks them in a browser.
 """
 
 from __future__ import annotations

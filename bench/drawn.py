@@ -1,12 +1,12 @@
-"""Networks that nobody chose: fastbp beside NumPy and JAX on sizes drawn at random.
+"""Networks that nobody chose: fastbp against NumPy and JAX on sizes drawn at random.
 
     pip install -e ".[peers]"
     python -m bench.drawn [--count 60] [--seed 0]
 
 Sizes and batches are drawn evenly on a logarithmic scale, for steps of up to a millisecond or so,
-and activation, optimizer and loss with them. Each network is timed as ``bench.peers`` does it:
-from the same weights, to the same error, every backend at its better number of threads. Prints
-the spread of the ratios and the networks at its lower end, whose names ``bench.peers`` takes.
+as are activation, optimizer and loss. Each network is timed as in ``bench.peers``: from the same
+weights, to the same error, every backend at its better number of threads. Prints the spread of
+the ratios and the networks at its lower end, by names that ``bench.peers`` takes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from fastbp.peers.measure import best, compare
 from fastbp.peers.workload import read, row_of
 
 BACKENDS = ("fastbp", "numpy", "jax.scan")
-#: Smallest and largest number of inputs, hidden units and rows of a batch; most outputs, hidden
-#: layers, floating-point operations a step.
+#: Smallest and largest number of inputs, hidden units and rows of a batch; largest number of
+#: outputs, hidden layers and floating-point operations a step.
 INPUTS, UNITS, BATCH = (2, 1024), (8, 1024), (8, 1024)
 OUTPUTS, DEPTH, FLOPS = 20, 3, 4e8
 #: Networks at the lower end that are named.
@@ -31,7 +31,7 @@ NAMED = 5
 
 
 def draw(count: int, seed: int) -> list[dict[str, Any]]:
-    """So many different workloads, the same for one seed."""
+    """``count`` different workloads, determined by the seed."""
     rng, found = np.random.default_rng(seed), dict[str, dict[str, Any]]()
 
     def between(low: int, high: int) -> int:
@@ -50,7 +50,7 @@ def draw(count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def ratios(records: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Time of each peer over fastbp's by network: of those whose error agrees with its."""
+    """Ratio of each peer's time to fastbp's, by network, for peers whose error agrees."""
     return {name: {peer: record["us"] / own["fastbp"]["us"] for peer, record in own.items()
                    if peer != "fastbp"} for name, own in best(records).items()}
 
@@ -60,7 +60,7 @@ def report(found: dict[str, dict[str, float]]) -> str:
     sides = {peer: sorted(own[peer] for own in found.values() if peer in own)
              for peer in BACKENDS[1:]}
     sides["best of them"] = sorted(min(own.values()) for own in found.values() if own)
-    sides = {name: own for name, own in sides.items() if own}  # not of one that is not installed
+    sides = {name: own for name, own in sides.items() if own}  # a peer may not be installed
     lines = ["| time over fastbp's | networks | least | a tenth below | median | most "
              "| geometric mean |", "|---|---:|---:|---:|---:|---:|---:|"]
     for name, own in sides.items():

@@ -1,9 +1,9 @@
-"""The estimators beside scikit-learn's: score and time of the fits, same folds and seeds.
+"""The estimators against scikit-learn's: score and time of the fits, same folds and seeds.
 
     python -m bench.estimators                 # five data sets, three solvers
     python -m bench.estimators iris wine
 
-Both at scikit-learn's defaults but ``max_iter``, in turns, fold by fold.
+Both at scikit-learn's defaults except ``max_iter``, in turns, fold by fold.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_ITER = 100
 
 
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised columns; a target of regression in its standard deviations."""
+    """Data with standardised columns; a regression target in units of its standard deviation."""
     from sklearn import datasets
 
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)

@@ -1,10 +1,10 @@
-"""Installed size and import time of fastbp's core beside others, each in an empty environment.
+"""Installed size and import time of fastbp's core and of others, each in an empty environment.
 
     python -m bench.footprint                  # fastbp, scikit-learn, JAX, PyTorch
     python -m bench.footprint fastbp torch==2.13.0
 
-Every name is given to pip as it stands, ``fastbp`` as this checkout; PyTorch with the NumPy that
-it asks for when it starts.
+Every name is passed to pip unchanged, but ``fastbp`` is this checkout; PyTorch comes with NumPy,
+which it asks for on import.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ("fastbp", "scikit-learn", "jax", "torch")
-#: What a program that trains begins with: names of fastbp load when they are asked for.
+#: The imports of a program that trains: fastbp loads its names on first access.
 IMPORTS = {"fastbp": "from fastbp import Dense, Network",
            "scikit-learn": "import sklearn.neural_network"}
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the files below ``folder``, links and bytecode left out."""
+    """Bytes of the files below ``folder``, without links and bytecode."""
     return sum(path.stat().st_size for path in folder.rglob("*")
                if path.is_file() and not path.is_symlink() and path.suffix != ".pyc")
 
 
 def import_seconds(python: Path, statement: str, repeat: int = 7) -> float:
-    """Median time of a process that runs ``statement`` over one that does nothing."""
+    """Median time of a process that runs ``statement``, less that of one that does nothing."""
     environment = {k: v for k, v in os.environ.items()
                    if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
 

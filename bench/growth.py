@@ -3,9 +3,9 @@
     pip install -e ".[peers]"
     python -m bench.growth
 
-Prints, for each axis, time per FLOP over the best of the axis, and draws ``growth.svg``. All
-sizes of an axis are timed in turns, the best turn of each counts: on a shared machine the others
-tell of its neighbours.
+Prints, for each axis, time per FLOP relative to the best of the axis, and draws ``growth.svg``.
+All sizes of an axis are timed in turns and the best turn of each counts: on a shared machine the
+others measure its neighbours.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from fastbp.peers.workload import Workload
 from .timing import seconds_per_step
 
 FACTORS = (1, 2, 4, 8, 16, 32, 64)
-#: Smallest size of each axis; the others stand at WIDTH, DEPTH, BATCH, ROWS meanwhile.
+#: Smallest size of each axis; the other axes are fixed at WIDTH, DEPTH, BATCH, ROWS meanwhile.
 AXES = {"width": 16, "depth": 1, "batch": 8, "rows": 256}
 WIDTH, DEPTH, BATCH, ROWS = 64, 2, 64, 4096
 TURNS = 8
 
 
 def workload(axis: str, size: int) -> tuple[Workload, int]:
-    """The network in which ``axis`` stands at ``size``, and the rows of its data."""
+    """The network with ``axis`` at ``size``, and the rows of its data."""
     at = {"width": WIDTH, "depth": DEPTH, "batch": BATCH, "rows": ROWS} | {axis: size}
     sizes = (at["width"],) * (at["depth"] + 1) + (10,)
     return Workload(f"{axis}-{size}", sizes, at["batch"], "relu", optimizer="sgd"), at["rows"]

@@ -1,12 +1,12 @@
-"""Late training steps beside early ones, as a network learns: fastbp and PyTorch.
+"""Late training steps against early ones, as a network learns: fastbp and PyTorch.
 
     pip install -e ".[peers]"
     python -m bench.late
 
 A network of 128-256-128-10, ReLU and Adam, learns classes by a random linear map, an epoch of
 each library in turn. Units that die leave moments that fade into subnormal numbers, whose
-products take a processor many times as long; fastbp takes them as zero. So does PyTorch if it is
-told to, by ``torch.set_flush_denormal``: it runs both ways.
+products take a processor many times as long; fastbp flushes them to zero. So does PyTorch with
+``torch.set_flush_denormal``: it runs both ways.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EPOCHS = 48
 
 
 class Learnable(Workload):
-    """A workload whose classes follow from its inputs."""
+    """A workload whose classes are a function of its inputs."""
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """Inputs, and the largest of ten random sums of each."""
@@ -38,7 +38,7 @@ WORK = Learnable("late", (128, 256, 128, 10), 256, "relu", "adam")
 
 
 def fastbp_epoch() -> Callable[[], History]:
-    """One more epoch of fastbp at each call; compiled."""
+    """A function that trains fastbp one more epoch at each call; already compiled."""
     FastbpBackend(WORK).epochs(1)
     own, optimizer = FastbpBackend(WORK), WORK.make_optimizer()
     return lambda: own.network.fit(own.X, own.T, epochs=1, batch_size=WORK.batch,
@@ -46,8 +46,7 @@ def fastbp_epoch() -> Callable[[], History]:
 
 
 def torch_epoch(flush: bool) -> Callable[[], object]:
-    """The same of PyTorch, on all threads; subnormal numbers count as zero if it is to ``flush``
-    them."""
+    """The same for PyTorch, on all threads; ``flush`` flushes subnormal numbers to zero."""
     import torch
 
     from fastbp.peers.torch import TorchBackend
@@ -63,7 +62,7 @@ def torch_epoch(flush: bool) -> Callable[[], object]:
 
 
 def microseconds(epoch: Callable[[], object]) -> float:
-    """Of a step, in an epoch."""
+    """Microseconds a step, over one epoch."""
     began = time.perf_counter()
     epoch()
     return (time.perf_counter() - began) / WORK.batches * 1e6

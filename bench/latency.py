@@ -1,4 +1,4 @@
-"""``predict`` of one row beside ONNX Runtime, called from Python, in turns in one run.
+"""``predict`` of one row against ONNX Runtime, called from Python, in turns in one run.
 
     pip install -e ".[peers]"
     python -m bench.latency

@@ -1,12 +1,12 @@
-"""What this machine gives, and how much of it neighbours take.
+"""What this machine can do, and how much of it neighbours take.
 
     python -m bench.machine
 
-On a rented machine another customer's thread may have the other half of a core. Multiply-adds
-from registers hardly notice, loads do: they come at half the rate. So each product is timed
-between two looks at the rate of loads, and its share of the peak is told apart for moments in
-which the core was ours alone and others. Then what two threads cost each other: a barrier, what
-one has written and the other reads, and a call of a team after a pause.
+On a rented machine another customer's thread may run on the other hardware thread of a core. FMAs
+on registers hardly notice, but loads run at half the rate. So each product is timed between two
+measurements of the rate of loads, and its share of the peak is reported separately for times when
+the core was ours alone and for the others. Then the costs between two threads: a barrier, reading
+what the other has written, and a call of a team after a pause.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from fastbp._jit import kernel
 from fastbp.kernels.team import assemble, barrier, cores, launch
 from fastbp.peak import peak_flops
 
-from . import bench_products  # the class by itself would be one of asv's here, too
+from . import bench_products  # asv would take an imported class for a benchmark of this module
 from .bench_products import PRODUCTS, SHAPES
 
 ROWS, TURNS = ("fused64", "mnist-m", "mnist-l", "tabular", "wide", "big"), 60
-#: Shares of the best rate of loads: above, the core is ours; below, it is not.
+#: Shares of the best rate of loads: above the first the core is ours alone, below the second not.
 ALONE, TAKEN = 0.9, 0.7
 _NUMBERS = np.ones(4096, np.float32)  # 16 KiB, in any L1 cache
 
 
 @kernel
 def sweep(x, times):
-    """Sum of one number of each cache line of ``x``, eight at a time, so many times."""
+    """Sum of one number of each cache line of ``x``, eight at a time, ``times`` times."""
     total = x.dtype.type(0)
     for _ in range(times):
         for i in range(0, x.size, 128):
@@ -43,7 +43,7 @@ def sweep(x, times):
 
 @kernel
 def meet(worker, size, sync, n):
-    """``n`` barriers; whether the team was complete."""
+    """Run ``n`` barriers; returns whether the team was complete."""
     if not assemble(sync, size):
         return False
     for i in range(n):
@@ -53,7 +53,7 @@ def meet(worker, size, sync, n):
 
 @kernel
 def exchange(worker, size, sync, n, arrays, read):
-    """``n`` times: each thread writes its row of ``arrays``, and reads the other's if ``read``."""
+    """``n`` times each thread writes its row of ``arrays`` and, if ``read``, reads the other's."""
     if not assemble(sync, size):
         return False
     total = arrays.dtype.type(0)
@@ -69,7 +69,7 @@ def exchange(worker, size, sync, n, arrays, read):
 
 def loads() -> float:
     """Rate of loads from the L1 cache, bytes/s."""
-    sweep(_NUMBERS, 20)  # what ran before has left other things there
+    sweep(_NUMBERS, 20)  # loads the cache
     began = time.perf_counter()
     sweep(_NUMBERS, 200)
     return 200 * _NUMBERS.nbytes / (time.perf_counter() - began)
@@ -83,7 +83,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def complete_seconds(work: Callable[..., bool], *args: object) -> float:
-    """The least time of 9 calls on two threads, of those in which both were there."""
+    """The least time of 9 calls on two threads in which the team was complete."""
     found = []
     while len(found) < 9:
         began = time.perf_counter()
@@ -93,7 +93,7 @@ def complete_seconds(work: Callable[..., bool], *args: object) -> float:
 
 
 def products(best: float) -> None:
-    """Shares of one core's peak, alone and beside neighbours."""
+    """Print shares of one core's peak, alone and beside neighbours."""
     peak = peak_flops(n_threads=1)
     print("| row | product | alone | beside others |\n|---|---|---:|---:|")
     for row in ROWS:
@@ -114,7 +114,7 @@ def products(best: float) -> None:
 
 
 def team() -> None:
-    """What two threads cost each other."""
+    """Print the costs between two threads."""
     launch(meet, 2, 10)
     print(f"barrier: {complete_seconds(meet, 100_000) * 1e4:.0f} ns")
     arrays, n = np.zeros((2, 65536), np.float32), 300

@@ -1,9 +1,9 @@
-"""A thousand tiny networks: fit_many, one fit after another, and the peers doing the same.
+"""A thousand tiny networks: fit_many, one fit after another, and the same with the peers.
 
     pip install -e ".[peers]" && python -m bench.many
 
 Every network is 8-16-1, tanh, Adam, 200 rows in batches of 32, 50 epochs, with a seed of its
-own. scikit-learn runs in as many processes as there are cores (joblib), PyTorch at one
+own. scikit-learn runs in as many processes as there are cores (joblib), PyTorch on one
 thread, its best for this size; both train a part of the networks, and the time is scaled.
 """
 
@@ -36,7 +36,7 @@ def networks(count: int) -> list[fastbp.Network]:
 
 
 def many(count: int, n_threads: int | None = None) -> float:
-    """Seconds of fit_many on networks that are made."""
+    """Seconds of fit_many, not counting the construction of the networks."""
     (X, T), nets = data(), networks(count)
     began = time.perf_counter()
     fastbp.fit_many(nets, X, T, epochs=EPOCHS, batch_size=BATCH, n_threads=n_threads)
@@ -44,7 +44,7 @@ def many(count: int, n_threads: int | None = None) -> float:
 
 
 def one_by_one(count: int) -> float:
-    """Seconds of as many calls of fit."""
+    """Seconds of ``count`` calls of fit."""
     (X, T), nets = data(), networks(count)
     began = time.perf_counter()
     for net in nets:
@@ -63,7 +63,7 @@ def _sklearn_one(X: Any, t: Any, seed: int) -> None:
 
 
 def sklearn(count: int) -> float:
-    """Seconds of scikit-learn's MLP in a pool of processes that is warm."""
+    """Seconds of scikit-learn's MLP in a warm pool of processes."""
     from joblib import Parallel, delayed
 
     X, T = data()

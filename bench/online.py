@@ -1,14 +1,14 @@
-"""Batches that come one by one: a call of ``partial_fit`` beside a step of each peer.
+"""Batches that come one by one: a call of ``partial_fit`` against a step of each peer.
 
     pip install -e ".[peers]"
     python -m bench.online                       # rows of the grid with small steps
     python -m bench.online 20-50-3:64:tanh:adam  # rows of your own: see bench.peers
     python -m bench.online --report              # the table of the last run
 
-Each call is given arrays of NumPy's, as an environment, a queue or a user's own loop has them.
-JAX runs its steps beside the loop: ``jax.call`` waits for the last one alone, ``jax.wait`` for
-each, as one who looks at its loss. All start from the same weights, must come to the same error,
-and are taken at their better number of threads, as ``bench.peers`` does it.
+Each call gets NumPy arrays, as an environment, a queue or a user's own loop has them. JAX runs
+its steps asynchronously: ``jax.call`` waits only for the last one, ``jax.wait`` for each, as a
+loop that reads the loss does. All start from the same weights, must reach the same error, and
+are taken at their better number of threads, as in ``bench.peers``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""fastbp beside its peers, on every row of the grid, in one run.
+"""fastbp against its peers, on every row of the grid, in one run.
 
     pip install -e ".[peers]"
     python -m bench.peers                        # all rows, one thread and all threads
@@ -8,9 +8,9 @@
 
 Each thread setting is a process of its own, pinned to that many cores. In it the backends of
 a row start from the same weights, train one epoch in the same order, and must then have the
-same error; what computes something else is struck out. Then they are timed in turns, after
-a rest in which the threads of the one before stop spinning, and the median counts. The report
-takes each peer at its better thread setting.
+same error; one that computes something else is excluded. Then they are timed in turns, after
+a pause in which the threads of the previous one stop spinning, and the median counts. The
+report takes each peer at its better thread setting.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ RESULTS, PLOT = HERE / "peers.json", HERE / "peers.svg"
 
 
 def report(results: dict[str, Any]) -> str:
-    """A Markdown table: us a step, share of peak, ratios; the last to a step of nothing but its
-    multiply-adds, at the peak of all threads, beyond which nobody gets."""
+    """A Markdown table: us a step, share of peak, ratios; the last is to a step of nothing but its
+    multiply-adds at the peak of all threads, a bound for every library."""
     table = best(results["records"])
     names = [n for n in PEERS if any(n in own for own in table.values())]
     lines = ["| row | " + " | ".join(names) +
@@ -63,7 +63,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
-    """How many times longer each peer takes, by row."""
+    """Plot how many times as long each peer takes, by row."""
     import matplotlib
 
     matplotlib.use("svg")

@@ -1,12 +1,12 @@
 """How a step gains from more cores: 1, 2, 4, 8, ... of them, fastbp and peers.
 
     pip install -e ".[peers]"
-    python -m bench.scaling                   # the rows of the grid with work to share
+    python -m bench.scaling                   # the rows of the grid with enough work to share
     python -m bench.scaling big wide          # some rows, as bench.peers takes them
     python -m bench.scaling --report          # table and plot of the last run
 
 Each number of threads is a process of its own, pinned to that many cores, as in
-``bench.peers``. fastbp may take fewer than it is given: it takes as many as pay.
+``bench.peers``. fastbp may use fewer than it is given: it uses as many as pay.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def settings(n_cores: int) -> list[int]:
 
 
 def report(results: dict[str, Any]) -> str:
-    """A Markdown table: us a step by cores, gain over one, best peer over fastbp, and the peak."""
+    """A Markdown table: us a step by cores, speedup over one, best peer / fastbp, and the peak."""
     records = results["records"]
     counts = sorted({r["threads"] for r in records})
     peers = sorted({r["backend"] for r in records} - {"fastbp"})
@@ -57,7 +57,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
-    """Gain over one thread by cores, a line a row."""
+    """Speedup over one thread by cores, a line for each row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5))

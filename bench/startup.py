@@ -1,11 +1,11 @@
-"""What a new process costs beside ``import numba`` and ``import torch``: time and memory.
+"""What a new process costs, against ``import numba`` and ``import torch``: time and memory.
 
     pip install -e ".[peers]"
     python -m bench.startup
 
 Each figure is the median over fresh processes, all kinds in turns. Bytecode is written and used,
-as pip leaves it. Memory is the most that one epoch of ``mnist-m`` holds, over the data, four
-buffers of parameters and what ``import numba`` alone holds.
+as pip leaves it. Memory is the peak of one epoch of ``mnist-m``, less the data, four buffers of
+parameters and the peak of ``import numba`` alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .bench_startup import FIT, IMPORT, NEVER
 ROOT = Path(__file__).parents[1]
 CASES = {"import numba": "import numba", "import fastbp": IMPORT, "import torch": "import torch",
          "first fit, cached": FIT}
-#: By the system's own count, which begins with the process; that of ``getrusage`` goes on from
+#: The system's own count, which starts with the process; that of ``getrusage`` continues from
 #: what its parent held. On Linux.
 _PEAK = """
 line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -61,7 +61,7 @@ def seconds(folder: str, repeat: int, never: int) -> dict[str, float]:
 
 
 def megabytes(folder: str) -> float:
-    """Peak memory of a fit over what it cannot do without."""
+    """Peak memory of a fit, less what it cannot do without."""
     process(_EPOCH, folder)  # compiles
     (floor,) = process("import numba" + _PEAK, folder)[1]
     needed, peak = process(_EPOCH + _PEAK, folder)[1]

@@ -1,10 +1,10 @@
-"""Training on a file larger than memory should hold: peak memory, and speed over in-memory.
+"""Training on a file larger than memory should hold: peak memory, and speed against in-memory.
 
     python -m bench.streaming FOLDER
 
 writes random rows of 128 numbers and a label into FOLDER, 4 GiB as .npy and once more as
 Parquet (row groups of 32,768), trains an epoch on each in a fresh process, in turns with the
-same network on rows that fit in memory, and deletes the files. Parquet goes the whole way:
+same network on rows that fit in memory, and deletes the files. Parquet includes preprocessing:
 a pass that learns means and scales, then standardised features in each epoch.
 """
 

@@ -11,7 +11,7 @@ from fastbp.peers.measure import epochs_for
 
 
 def seconds(epochs: Callable[[int], None], count: int) -> float:
-    """How long so many epochs take."""
+    """How long ``count`` epochs take."""
     began = time.perf_counter()
     epochs(count)
     return time.perf_counter() - began
@@ -25,7 +25,7 @@ def seconds_per_step(epochs: Callable[[int], None], steps: int, budget: float = 
 
 
 def ratio_of_times(one: Backend, other: Backend, turns: int = 5) -> float:
-    """Median over turns of the time of a step of ``one`` over that of ``other``."""
+    """Median over turns of the ratio of a step's time with ``one`` to that with ``other``."""
     counts = [epochs_for(b.epochs, 0.05) for b in (one, other)]
     shares = counts[0] * one.steps / (counts[1] * other.steps)
     return statistics.median(seconds(one.epochs, counts[0]) / seconds(other.epochs, counts[1])
