@@ -2,15 +2,15 @@
 
     python -m bench.constants
 
-Each sweep times steps or calls both ways, in turns, and prints the ratio of the times against the
-quantity by which the planner decides (constants of ``sharing``). ``LAUNCH_WORK``,
+Each sweep times steps or calls both ways, in turns, and prints the ratio of the times against
+the quantity by which the planner decides (constants of ``sharing``). ``LAUNCH_WORK``,
 ``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``ASK_BYTES`` and ``layers.dense.WIDE`` are where the ratio
-passes 1 for good, ``OWN_ROWS``, ``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``, ``PICK_COLUMNS``
-and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where it is worth a second or two of
-compilation, once. For threads this point depends on the machine: the ratio has passed 1 at 200,000
-and at 4,000,000, with shards below 100,000 and, where cores share no cache, far above. From
-``SETTLED_WORK`` a thread on it always has; between ``PARALLEL_THRESHOLD`` or ``SHARDED_THRESHOLD``
-and there a run tries.
+passes 1 for good, ``OWN_ROWS``, ``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``,
+``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where it is worth a
+second or two of compilation, once. For threads this point depends on the machine: the ratio has
+passed 1 at 200,000 and at 4,000,000, with shards below 100,000 and, where cores share no cache,
+far above. From ``SETTLED_WORK`` a thread on it always has; between ``PARALLEL_THRESHOLD`` or
+``SHARDED_THRESHOLD`` and there a run tries.
 """
 
 from __future__ import annotations

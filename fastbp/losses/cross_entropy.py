@@ -2,7 +2,7 @@
 
     CrossEntropyLoss                   E = -sum_i t_i log x_i            dx = -t / x
     SoftmaxCrossEntropyLoss            E = sum_i t_i (lse(x) - x_i)      dx = y sum(t) - t
-    BinaryCrossEntropyLoss             E = -sum_i t_i log x_i + (1 - t_i) log(1 - x_i)
+    BinaryCrossEntropyLoss             E = -sum_i (t_i log x_i + (1 - t_i) log(1 - x_i))
                                                         dx = (x - t) / (x (1 - x))
     SigmoidBinaryCrossEntropyLoss      the same of x = sigmoid(z)        dz = sigmoid(z) - t
 
@@ -253,7 +253,7 @@ class SigmoidBinaryCrossEntropyLoss(Smoothed):
 
 
 class BinaryCrossEntropyLoss(Smoothed):
-    """E = -sum_i t_i log x_i + (1 - t_i) log(1 - x_i) per row on probabilities X.
+    """E = -sum_i (t_i log x_i + (1 - t_i) log(1 - x_i)) per row on probabilities X.
 
     Targets are (b, n), or (b,) where n is 1. After ``Sigmoid`` a network fuses the two.
 
