@@ -1,6 +1,6 @@
 """fastbp: small and medium neural networks, trained fast on CPUs.
 
-Names are imported when they are first asked for: a command that only shows its help, or a
+Names are imported when they are first used: a command that only shows its help, or a
 shell that completes it, does not wait for Numba.
 """
 
@@ -89,7 +89,7 @@ __all__ = [
     "to_onnx", "to_sklearn", "to_torch", "to_torch_state_dict",
 ]
 
-#: Where each public name lives.
+#: Modules of the public names.
 _HOMES = {
     "callbacks": ("CSVLog", "Callback", "Checkpoint", "EarlyStopping", "JSONLines", "ProgressBar",
                   "ReduceOnPlateau", "StopOnNaN", "TensorBoard", "TimeLimit"),
@@ -121,7 +121,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, or a module of fastbp, when it is first asked for."""
+    """A public name or a module of fastbp, imported when it is first used."""
     from importlib import import_module
     from importlib.util import find_spec
 

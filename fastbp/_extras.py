@@ -1,4 +1,4 @@
-"""Packages that are no part of the core: an import that fails tells what to install."""
+"""Optional packages: if an import fails, the message tells what to install."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def needs(what: str, extra: str) -> Iterator[None]:
-    """Around the imports of an extra; ``what`` needs which package, for the message.
+    """Context for the imports of an extra; ``what`` says for the message what needs which package.
 
     Raises
     ------
     ImportError
-        Where one of them fails.
+        If one of them fails.
     """
     try:
         yield

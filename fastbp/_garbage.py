@@ -1,4 +1,4 @@
-"""Python's collection of garbage while many objects are made that stay."""
+"""Garbage collection while many lasting objects are made."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_full_collections() -> Iterator[None]:
-    """Leave the oldest objects to themselves: to look through all of them, time and again while
-    an import or the compiler makes many, takes a third of the one, a fifteenth of a first fit,
+    """Do not collect the oldest generation: an import or the compiler makes many objects, and
+    looking through all again and again takes a third of an import, a fifteenth of a first fit,
     and more in a large program.
 
-    Where the interpreter collects in steps, and knows no oldest objects, this changes nothing.
+    No effect if the interpreter collects incrementally, without an oldest generation.
     """
     before = gc.get_threshold()
     held = *before[:2], 1_000_000

@@ -1,4 +1,4 @@
-"""An iterator run by a thread of its own, one item ahead of who takes them."""
+"""An iterator run by a thread of its own, one item ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Item = TypeVar("Item")
 class Ahead(Generic[Item]):
     """Make the next item while the last one is in use.
 
-    By queues written in C: those of Python, and its semaphores, may wait for good once Ctrl-C came
-    amid one of their calls.
+    The queues are those written in C: the ones in Python, and semaphores, may block forever after
+    a Ctrl-C within one of their calls.
 
     Parameters
     ----------
     items : generator
-        Run, and in the end closed, by the thread.
+        Run, and finally closed, by the thread.
 
     Attributes
     ----------
@@ -43,15 +43,15 @@ class Ahead(Generic[Item]):
                 item = next(self._items)
                 self.busy = False
                 self._made.put(item)
-                del item  # it is not held while the next is made
-        except BaseException as error:  # for who waits, whatever it is
+                del item  # not kept alive while the next is made
+        except BaseException as error:  # of any kind: ``take`` raises it
             self.busy = False
             self._made.put(error)
         finally:
             self._items.close()
 
     def take(self) -> Item:
-        """The next item, or what went wrong making it."""
+        """The next item; raises the error if making it failed."""
         item = self._made.get()
         if isinstance(item, BaseException):
             raise item

@@ -1,4 +1,4 @@
-"""Layers that follow each other: what fits, before anything is changed."""
+"""Checks that the layers of a network fit together."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .layers import Layer
 
 
 def check_layers(layers: Any) -> tuple[Layer, ...]:
-    """The layers as a tuple.
+    """The layers as a tuple; none of them is changed.
 
     Raises
     ------
     TypeError, ValueError
-        For what is no layer, a layer used twice, sizes that do not chain.
+        For something that is not a layer, a layer used twice, sizes that do not match.
     """
     if isinstance(layers, Layer):
         raise TypeError(f"layers must be a sequence of layers, got {layers!r}")
@@ -31,7 +31,7 @@ def check_layers(layers: Any) -> tuple[Layer, ...]:
     if width is None:
         raise ValueError(f"layers[0], {layers[0]!r}, and those above it must tell the number of "
                          "inputs; put in a Dense layer")
-    for i, layer in enumerate(layers):  # before anything is changed
+    for i, layer in enumerate(layers):  # before any layer is connected: copies are
         if layer.n_in is not None and layer.n_in != width:
             raise ValueError(f"layers[{i}], {layer!r}, takes {layer.n_in} inputs, "
                              f"the layer below gives {width}")

@@ -1,4 +1,4 @@
-"""Real data that comes inside Python packages: nothing is downloaded."""
+"""Real data sets that are part of Python packages: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._validation import Array, check_choice, check_real, check_size
 class Dataset(NamedTuple):
     """Rows of features (images in [0, 1]), and their class indices.
 
-    ``n_classes`` is 0 where T holds numbers to predict. Names are None where there are none.
+    For regression T holds numbers and ``n_classes`` is 0. Names are None if there are none.
     """
 
     X: Array
@@ -48,7 +48,7 @@ def load_digits() -> Dataset:
 
 
 def load_iris() -> Dataset:
-    """150 flowers, 4 measures, 3 species, from scikit-learn.
+    """150 flowers, 4 measurements, 3 species, from scikit-learn.
 
     Source: R. A. Fisher, 1936.
 
@@ -61,7 +61,7 @@ def load_iris() -> Dataset:
 
 
 def load_wine() -> Dataset:
-    """178 wines, 13 measures, 3 cultivars, from scikit-learn.
+    """178 wines, 13 measurements, 3 cultivars, from scikit-learn.
 
     Source: M. Forina et al., UCI repository, 1991.
 
@@ -74,7 +74,7 @@ def load_wine() -> Dataset:
 
 
 def load_breast_cancer() -> Dataset:
-    """569 tumours, 30 measures, malignant or benign, from scikit-learn.
+    """569 tumours, 30 measurements, malignant or benign, from scikit-learn.
 
     Source: W. H. Wolberg, W. N. Street & O. L. Mangasarian, UCI repository, 1995.
 
@@ -87,7 +87,7 @@ def load_breast_cancer() -> Dataset:
 
 
 def load_diabetes() -> Dataset:
-    """442 patients, 10 measures (standardised), progression of the disease, from scikit-learn.
+    """442 patients, 10 measurements (standardised), disease progression, from scikit-learn.
 
     Source: B. Efron, T. Hastie, I. Johnstone & R. Tibshirani, 2004.
 
@@ -129,7 +129,7 @@ def load_mnist() -> Dataset:
     return Dataset((X / 255).astype(np.float32), T.astype(np.int64), 10)
 
 
-#: Every data set by the name that the command line takes.
+#: Every data set, by its name on the command line.
 DATASETS: dict[str, Callable[[], Dataset]] = {
     "digits": load_digits, "mnist": load_mnist, "iris": load_iris, "wine": load_wine,
     "breast_cancer": load_breast_cancer, "diabetes": load_diabetes}
@@ -141,7 +141,7 @@ def load(name: str) -> Dataset:
     Raises
     ------
     ValueError, TypeError
-        If there is none.
+        If there is none of that name.
     ImportError
         If its package is missing; the message names what to install.
     """
@@ -149,12 +149,12 @@ def load(name: str) -> Dataset:
 
 
 def split(data: Dataset, test_size: float = 0.2, seed: int = 0) -> Split:
-    """Hold out a share of the rows, with the same mix of classes, if any, on both sides.
+    """Hold out a fraction of the rows; classes, if any, have the same proportions in both parts.
 
     Raises
     ------
     ValueError, TypeError
-        For a share outside (0, 1) or a seed outside [0, 2**32).
+        For a fraction outside (0, 1) or a seed outside [0, 2**32).
     ImportError
         Without scikit-learn.
     """

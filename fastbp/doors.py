@@ -1,4 +1,4 @@
-"""What a network offers that is made on the floors above: its methods open doors, when called."""
+"""Methods of ``Network`` that lead to modules above it, imported when first called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .history import History
 
 
-@functools.cache  # microseconds count here, of which the statement takes a part
+@functools.cache  # a call takes microseconds, of which an import statement would be a part
 def _partial_fit() -> Callable[..., History]:
     from .online import partial_fit
 
@@ -30,7 +30,7 @@ class Doors:
         return fit(self, X, T, **options)  # type: ignore[arg-type]
 
     def partial_fit(self, X: Any, T: Any, **options: Any) -> History:
-        """One more epoch with the optimizer state of the last; see
+        """One more epoch, with the optimizer state of the last call; see
         ``fastbp.online.partial_fit``."""
         return _partial_fit()(self, X, T, **options)
 

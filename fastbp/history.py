@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 class History(dict[str, list[float]]):
-    """Figures by name, one entry an epoch: "loss", "samples_per_s", "val_loss", ..."""
+    """Figures by name, one entry per epoch: "loss", "samples_per_s", "val_loss", ..."""
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """The same dict, under the name that Keras gives it."""
+        """The same dict, under the name that Keras uses."""
         return self
 
     def append(self, logs: dict[str, float]) -> None:

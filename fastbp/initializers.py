@@ -1,5 +1,5 @@
-"""Initial weights. Bounds keep the variance of activations (He) or of both activations
-and gradients (Glorot) level from layer to layer.
+"""Initial weights. Their variance keeps that of activations (He), or of both activations
+and gradients (Glorot), the same from layer to layer.
 
     glorot_uniform  U(-a, a), a = sqrt(6 / (n_in + n_out))     Glorot & Bengio 2010, eq. 16
     glorot_normal   N(0, 2 / (n_in + n_out))
@@ -42,7 +42,7 @@ def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> Array:
 
 
 def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> Array:
-    """(n_out, n_in) zeros; the generator is left alone."""
+    """(n_out, n_in) zeros; the generator is not used."""
     return np.zeros((n_out, n_in))
 
 
@@ -52,7 +52,7 @@ INITIALIZERS: dict[str, Initializer] = {
 
 
 def get(initializer: str | Initializer, name: str) -> Initializer:
-    """The initializer called so; a function (rng, n_in, n_out) -> (n_out, n_in) passes."""
+    """The initializer of this name; a function (rng, n_in, n_out) -> (n_out, n_in) as it is."""
     if callable(initializer):
         return initializer
     return INITIALIZERS[check_choice(initializer, name, INITIALIZERS)]

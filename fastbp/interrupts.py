@@ -1,4 +1,4 @@
-"""Ctrl-C and its like, while something is done that must not be left half done."""
+"""Ctrl-C and SIGTERM during operations that must not be left half done."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _HELD = signal.SIGINT, signal.SIGTERM
 
 @contextmanager
 def held() -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM counts when the block is over, with those around it; a second
-    one at once.
+    """Defer a first Ctrl-C or SIGTERM to the end of the (outermost) block; a second one acts at
+    once.
 
-    Only where Python has a handler, which may raise, and in the main thread, where it would.
+    Only signals with a Python handler, which may raise, and only in the main thread, where it
+    would run.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

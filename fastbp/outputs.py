@@ -38,8 +38,8 @@ class Outputs:
 
     def _judge(self, X: Array, T: Array, weights: Array | None,
                n_threads: int | None = None) -> tuple[float, Array, bool]:
-        """``loss`` and ``predict`` of rows that are checked, in one pass where it can be; and
-        whether a last layer that is fused with the loss has not run."""
+        """``loss`` and ``predict`` of checked rows, in one pass if the network is compiled; and
+        whether the outputs are those below a last layer that is fused with the loss."""
         if not self.compiled:
             return self.loss(X, T, sample_weight=weights), self.predict(X), False
         total, scale = 0.0, self._scale(len(X), weights)
@@ -55,7 +55,7 @@ class Outputs:
         Raises
         ------
         ValueError, TypeError
-            If the loss makes no probabilities of the output, or X is unfit.
+            If the loss does not give probabilities, or X is invalid.
         """
         loss = self.loss_function
         if loss.probabilities is None:
@@ -63,21 +63,22 @@ class Outputs:
         return loss.expected(self.predict(X))
 
     def predict_classes(self, X: Any) -> Array:
-        """Class indices (b,): the largest output, or output > ``threshold`` where there is one.
+        """Class indices (b,): the largest output, or whether a single one exceeds the
+        ``threshold`` of the loss.
 
-        Under a binary cross-entropy of several outputs each is a label of its own: then rows
-        of 0 and 1 (b, n_out).
+        With a binary cross-entropy of several outputs each output is a label of its own: then
+        rows of 0 and 1 (b, n_out).
 
         Raises
         ------
         ValueError, TypeError
-            If the loss takes no classes, or X is unfit.
+            If the loss is not one of classes, or X is invalid.
         """
         loss = self.loss_function
         if not loss.classes:
             raise ValueError(f"predict_classes needs a loss of classes, not {loss!r}")
         Y = self.predict(X)
-        if self.n_out > 1 and loss.labels:  # the largest stays so as a probability
+        if self.n_out > 1 and loss.labels:  # the largest output has the largest probability
             return Y.argmax(axis=1)
         yes = (loss.threshold < (Y if loss.probabilities is None else loss.expected(Y))).astype(
             np.int64)

@@ -1,8 +1,8 @@
-"""From layers to data: the op table, the memory layout, shares of work.
+"""From layers to data: the op table, the memory layout, the division of work.
 
 A plan serves one network and batches of up to ``capacity`` rows. The engine reads it and
-nothing else, so every architecture runs on the same compiled code. No size chosen here, or in
-``sharing``, changes a result: each number is summed in one fixed order whatever the blocks.
+nothing else, so every architecture runs on the same compiled code. No size chosen here or in
+``sharing`` changes a result: each number is summed in one fixed order whatever the blocks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .table import HEAD, OP, address
 from .tasks import share_parameters
 from .way import passes_of, rectify
 
-#: Columns that a thread takes at a time of a layer that a team shares by columns.
+#: Columns that a thread computes at a time in a layer that a team shares by columns.
 _SHARE = 64
 
 
@@ -36,7 +36,7 @@ class Plan:
 
     ops: Array
     head: Array
-    tables: tuple[Array, Array]  # both, for each thread and by turns (see ``copy_parameters``)
+    tables: tuple[Array, Array]  # ops per thread, heads double buffered, if copied
     tasks: Array
     passes: Array
     moves: Array
@@ -47,17 +47,17 @@ class Plan:
 
     @cached_property
     def one_pass(self) -> Array:
-        """The way of a batch whose rows know nothing of each other: all but training."""
+        """Passes of a batch outside of training, where no op couples rows: a single one."""
         return passes_of(int(self.head["n_train"][0]), (), self.ops)
 
     @property
     def copies(self) -> int:
-        """Of the parameters: one for each thread, or one."""
+        """Number of copies of the parameters: one for each thread, or one in all."""
         return len(self.tables[0]) // len(self.ops)
 
     @cached_property
     def n_sums(self) -> int:
-        """Places for sums over all parameters."""
+        """Number of places for sums over all parameters."""
         tasks, lanes = self.tasks, VECTOR_BYTES // self.workspace.itemsize
         down, across = tasks["last"] - tasks["first"], tasks["right"] - tasks["left"]
         return int((tasks["sum"] + (down - 1) // lanes * tasks["step"]
@@ -65,11 +65,11 @@ class Plan:
 
     @property
     def settled(self) -> bool:
-        """Whether steps take this number of threads without a trial."""
+        """Whether steps use this number of threads without a trial."""
         return self.n_threads == 1 or self.work >= sharing.SETTLED_WORK * self.n_threads
 
     def team(self, rows: int, passes: int) -> int:
-        """Threads for one call with ``rows``: 1 pass over them forward, 3 for gradients too."""
+        """Threads for one call with ``rows``; ``passes`` is 1 for forward, 3 with gradients."""
         work = self.work * rows * passes // (3 * self.capacity)
         return self.n_threads if work >= sharing.LAUNCH_WORK else 1
 
@@ -79,7 +79,7 @@ class Plan:
         return int(self.head["capacity"][0])
 
     def output(self, rows: int, op: int = -1) -> Array:
-        """What an op, else the last one, has left for the first ``rows``, a view."""
+        """Output of an op, by default the last, for the first ``rows``: a view."""
         last = self.ops[op]
         at, ld = int(last["y"]), int(last["ld_out"])
         return self.workspace[at:at + rows * ld].reshape(rows, ld)[:, :int(last["n_out"])]
@@ -88,27 +88,27 @@ class Plan:
 def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequence[int],
               dtype: np.dtype[Any], capacity: int, n_threads: int, training: bool = False,
               carried: int = 0) -> Plan:
-    """Lay out a network for batches of up to ``capacity`` rows.
+    """Plan a network for batches of up to ``capacity`` rows.
 
     Parameters
     ----------
     layers : sequence of Layer
-        All with kernels and known sizes; the first ``n_train`` alone for ``training``.
+        All with kernels and known sizes; for ``training`` only the first ``n_train``.
     n_train : int
-        Layers below the loss; the rest runs in ``predict`` only, and has no way back.
+        Number of layers below the loss; the rest runs in ``predict`` only, without backward.
     loss : Loss
         With a kernel.
     offsets : sequence of int
-        Place of each layer's buffer in the flat parameters.
+        Offset of each layer's parameters in the flat buffer.
     dtype : dtype
     capacity : int
     n_threads : int
-        Threads to share the work among.
+        Most threads to share the work among.
     training : bool
-        Whether steps of training will run it, and nothing else.
+        Whether the plan is for training steps, and for nothing else.
     carried : int
-        Arrays that are laid out like the parameters, these included, where layers may be cut in
-        panels; 0 where they stay whole.
+        Number of arrays in the layout of the parameters, these included, if layers may be stored
+        in panels; 0 if they may not.
     """
     size = 0
 
@@ -175,7 +175,7 @@ def _lay_out(net: Outline, team: Team, offsets: Sequence[int],
 
 
 def _share_columns(net: Outline, k: int, op: Array, width: int) -> None:
-    """Let a team share layer ``k`` by columns, in panels where ``width`` is not all of them."""
+    """Let a team share layer ``k`` by columns, in panels if ``width`` is less than all."""
     kernels = net.kernels[k]
     assert kernels is not None
     op["couple_forward"] = address("couple", kernels.columns_forward, net.dtype)
@@ -184,7 +184,7 @@ def _share_columns(net: Outline, k: int, op: Array, width: int) -> None:
 
 
 def _read_in_place(net: Outline, op: Any) -> None:
-    """Let the first layer read the rows of X where they lie."""
+    """Let the first layer read the rows of X in place."""
     kernels = net.kernels[0]
     assert kernels is not None
     op["first"] = address("first", kernels.first_forward, net.dtype)
@@ -194,7 +194,7 @@ def _read_in_place(net: Outline, op: Any) -> None:
 
 def _head(net: Outline, loss: Loss, ops: Array, tasks: Array, cut: Cut, n_params: int,
           take: Callable[[int], int]) -> Array:
-    """What the engine knows of a batch besides its ops, with room for targets and gradients."""
+    """The head: what the engine needs besides the ops, with room for targets and gradients."""
     scratch = pad(max(((t["last"] - t["first"]) * row_length(t["right"] - t["left"], net.dtype)
                        for t in tasks), default=1), net.dtype)
     k, n_train, capacity = net.n_train - 1, net.n_train, net.capacity

@@ -1,7 +1,7 @@
 """Networks that can be pickled and copied: to other processes, by joblib, by ``deepcopy``.
 
-Views into the flat buffers and compiled code do not travel. What goes is the parameters and
-the parts; at the other end the buffers are laid out anew and the layers bound to them.
+Views into the flat buffers and plans, with their addresses, are left out. The parameters and
+layers are kept; on loading, new buffers are allocated and the layers bound to them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .table import has_kernels
 
 
 class Buffer:
-    """A flat array that layers have views of: what is assigned later is copied into it.
+    """A flat array that layers have views of: a later assignment copies into it.
 
-    Without ``__get__`` it is read as any attribute, at no cost.
+    There is no ``__get__``: reading it costs no more than any attribute.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -37,8 +37,8 @@ class Buffer:
 
 
 class Fixed:
-    """What stays once there are parameters: plans, offsets and files are made of it. Read as a
-    ``Buffer`` is."""
+    """An attribute that cannot be replaced once there are parameters: plans, offsets and files
+    derive from it. It is read as a ``Buffer`` is."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class Fixed:
 
 
 class Portable:
-    """Base of what owns layers in one flat buffer of parameters."""
+    """Base of classes that own layers with one flat buffer of parameters."""
 
     layers: tuple[Layer, ...] = Fixed()  # type: ignore[assignment]
     dtype: np.dtype[Any]
@@ -61,9 +61,9 @@ class Portable:
     _offsets: list[int]
 
     def _fuse(self) -> None:
-        """Let the loss do the work of the last layer, where it can."""
+        """Let the loss do the work of the last layer, if it can."""
         loss = self.loss_function
-        # A user's subclass that computes otherwise is not what its base says is fused.
+        # A user's subclass that overrides these does not compute what its base fuses.
         own = not has_kernels(type(loss), "fuse", "forward", "backward", "constants")
         fused = None if own or len(self.layers) == 1 else loss.fuse(self.layers[-1])
         self._head_loss = fused or loss
@@ -86,7 +86,7 @@ class Portable:
         self.params = aligned_zeros(given.size, self.dtype)
         self.grads = aligned_zeros(self.params.size, self.dtype)
         self.__dict__ |= {"_plans": {}, "_row_plan": None}
-        self._fuse()  # anew: an estimator's fit has another loss on top meanwhile
+        self._fuse()  # again: the state may be from within an estimator's fit, with another loss
         for layer, at in zip(self.layers, self._offsets, strict=True):
             part = slice(at, at + layer.layout(self.dtype)[1])
             layer.bind(self.params[part], self.grads[part])

@@ -1,4 +1,4 @@
-"""What of a step is the same for all parameters: how large it is, by the optimizer's settings."""
+"""Step sizes: what an update has in common for all parameters, by the optimizer's settings."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import numpy as np
 from ._validation import Array
 from .optimizers import OPTIMIZERS, Optimizer
 
-#: Steps whose sizes are made at once, where settings are known and no array, which may change.
+#: Number of steps whose sizes are computed at once; the optimizers, and the types of settings,
+#: for which this is safe: a user's optimizer is unknown, and an array may change in place.
 _AHEAD, _KNOWN, _NUMBERS = 64, frozenset(OPTIMIZERS.values()), frozenset((float, int, bool))
 
 
 class StepSizes:
-    """Sizes of a run's steps; where settings are as in the call before, and the rate one number,
-    of some more than asked for: calls of single steps come one after the other."""
+    """Sizes of a run's steps. If a call has the settings of the last one, all plain numbers, sizes
+    of some later steps are computed too: calls of single steps follow each other."""
 
     def __init__(self) -> None:
-        # Settings, first step, sizes, constants; in one, so that an interrupt leaves no mixture.
+        # Settings, first step, sizes, constants: one tuple, so an interrupt leaves no mixture.
         self._made: tuple[Any, int, Array, Array] = None, 0, np.empty((0, 3)), np.empty(0)
 
     def of(self, optimizer: Optimizer, first: int, n_steps: int, scale: float,
            rates: Callable[[int], Array]) -> tuple[Array, Array]:
-        """(size, spread, rate) of so many steps from number ``first`` on; the optimizer's
+        """(size, spread, rate) of ``n_steps`` steps from number ``first`` on; and the optimizer's
         constants, the same array as long as its settings are known to be the same.
 
         Parameters
         ----------
         scale : float
-            What ``rates`` multiplies the optimizer's by.
+            Factor by which ``rates`` multiplies the optimizer's learning rate.
         rates : callable
-            Learning rates of so many steps from there on.
+            Number of steps -> their learning rates, from ``first`` on.
         """
         count, settings = n_steps, None
         known, begun, made, hyper = self._made
@@ -47,7 +48,7 @@ class StepSizes:
         sizes = np.empty((count, 3))
         sizes[:, 2] = rates(count)
         sizes[:, :2] = optimizer.sizes(sizes[:, 2], np.arange(first, first + count))
-        if settings is None:  # a user's own may always give the same array, whatever has changed
+        if settings is None:  # a user's optimizer may return one array, with changed values
             return sizes, optimizer.hyper().copy()
         if settings != known:
             hyper = optimizer.hyper()

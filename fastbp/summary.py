@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def table(network: Network) -> str:
-    """A line a layer: what it is, output size, number of parameters."""
+    """One line per layer: its repr, output size, number of parameters."""
     rows = [("", "layer", "output", "parameters"), ("", "input", f"{network.n_in}", "")]
     for i, layer in enumerate(network.layers):
         held = "" if layer.trainable or not layer.shapes() else ", not trainable"

@@ -1,6 +1,6 @@
-"""A network as the text writes it: layer by layer, in Python.
+"""The textbook loop: a network run layer by layer, in Python.
 
-The oracle of the compiled engine, and the way that networks with layers of the user's own run.
+It is the reference for tests of the compiled engine, and runs networks with a user's own layers.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Textbook:
 
     def textbook(self, X: Any, T: Any, *, sample_weight: Array | None = None,
                  key: int = 0) -> float:
-        """The same step as the text writes it: layer by layer, in Python.
+        """Error and gradients by the textbook loop: layer by layer, in Python.
 
-        Returns E and leaves the gradients in the layers. The engine's oracle, and the way
-        that networks with layers of the user's own run. ``key`` above 0 makes it a step of
-        training, from which dropout draws.
+        Returns E and leaves the gradients in the layers. It is the reference for tests of the
+        engine, and runs networks with a user's own layers. A ``key`` above 0 makes it a step of
+        training, for which dropout draws by that key.
         """
         X, T = self._check_pair(X, T)  # type: ignore[attr-defined]
         try:
@@ -42,15 +42,15 @@ class Textbook:
         return error
 
     def forward(self, X: Array, n_layers: int | None = None, key: int = 0) -> Array:
-        """Through the first ``n_layers`` layers, all by default, as the text writes it."""
+        """Output of the first ``n_layers`` layers, all by default, by the textbook loop."""
         for layer in self.layers[:n_layers]:
             layer.key = 0 if layer._steady else key
             X = self._of_own(layer, "forward(X)", layer.forward(X), len(X), layer.n_out)
         return X
 
     def backward(self, delta: Array, n_layers: int | None = None) -> Array:
-        """Back through the first ``n_layers`` layers, by default those under the loss, to the
-        input; leaves the layers' gradients."""
+        """Gradient of the input, back through the first ``n_layers`` layers, by default those
+        below the loss; leaves the gradients in the layers."""
         for layer in reversed(self.layers[:self._n_train if n_layers is None else n_layers]):
             n_rows, delta = len(delta), layer.backward(delta)
             if delta is None:

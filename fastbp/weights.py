@@ -25,7 +25,7 @@ def class_weights(T: Array, class_weight: Any, n_out: int, sample_weight: Array 
     Raises
     ------
     ValueError, TypeError
-        For targets that are no classes, unknown classes, weights below 0 or beyond ``dtype``.
+        For targets that are not classes, unknown classes, weights below 0 or beyond ``dtype``.
     """
     labels, n_classes = labels_of(T, n_out)
     own = np.ones(len(labels)) if sample_weight is None else sample_weight.astype(np.float64)
@@ -52,7 +52,7 @@ def labels_of(T: Array, n_out: int) -> tuple[Array, int]:
     Raises
     ------
     ValueError
-        For targets that are no classes.
+        For targets that are not classes.
     """
     if T.ndim == 1:
         return T, n_out
@@ -63,6 +63,6 @@ def labels_of(T: Array, n_out: int) -> tuple[Array, int]:
 
 
 def balanced(counts: Array) -> Array:
-    """Weight of each class by its weighted count: n / (k * count), 0 where there are none."""
+    """Weight of each class by its weighted count: n / (k * count), 0 for a count of 0."""
     present = counts > 0
     return np.where(present, counts.sum() / (present.sum() * np.where(present, counts, 1)), 0.0)

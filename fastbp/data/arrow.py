@@ -17,9 +17,9 @@ from .._extras import needs
 from .._validation import Array
 from .table import PACKED, ROWS, WORDS, Columns, Table
 
-#: Bytes of text that are parsed at once; the first of them tell the types.
+#: Bytes of text that are parsed at once; types are inferred from the first of them.
 _BLOCK_BYTES = 4 * 1024 * 1024
-#: Of a Parquet file: what is read of a column at once, and a page.
+#: Bytes of a Parquet column that are read at once, and of a page.
 _BUFFER_BYTES, _PAGE_BYTES = 64 * 1024, 1024 * 1024
 #: Pieces decoded at a time: fewer, larger decodes cost less.
 _DECODED = 2
@@ -34,8 +34,8 @@ def _pyarrow() -> Any:
 @contextmanager
 def _reading(path: Path, what: str,
              explain: Callable[[str], object] = lambda words: None) -> Iterator[None]:
-    """What pyarrow says of a damaged file, in one line that names it; or what ``explain`` raises.
-    """
+    """Raise pyarrow's error on a damaged file as one line that names it, or what ``explain``
+    raises."""
     pa = _pyarrow()
     try:
         yield
@@ -71,7 +71,7 @@ def _kinds(schema: Any, path: Path) -> dict[str, str]:
         twice = Counter(schema.names).most_common(1)[0][0]
         raise ValueError(f"{path} has two columns named {twice!r}")
     told = schema.pandas_metadata or {}
-    for name in told.get("index_columns", ()):  # an index without a name is no column
+    for name in told.get("index_columns", ()):  # an index without a name is not a column
         if isinstance(name, str) and re.fullmatch(r"__index_level_\d+__", name):
             kinds.pop(name, None)
     for column in told.get("columns", ()):
@@ -81,7 +81,7 @@ def _kinds(schema: Any, path: Path) -> dict[str, str]:
 
 
 def _array(values: Any) -> Array:
-    """A pyarrow array as NumPy has it: NaN or None where a value is missing."""
+    """A pyarrow array as a NumPy array: NaN or None where a value is missing."""
     pa = _pyarrow()
     from pyarrow.compute import min_max
 
@@ -91,7 +91,7 @@ def _array(values: Any) -> Array:
         values = values.cast(pa.float64())
     if pa.types.is_integer(values.type) and values.null_count:
         ends = [abs(end) for end in min_max(values).as_py().values() if end is not None]
-        if max(ends, default=0) > 2**53:  # float64 would take some for others
+        if max(ends, default=0) > 2**53:  # float64 would make some of them equal
             return np.array(values.to_pylist(), object)
     if pa.types.is_null(values.type):
         return np.full(len(values), None, object)
@@ -103,7 +103,7 @@ def _columns(batch: Any, names: Sequence[str]) -> Columns:
 
 
 class _Longer:
-    """A file and what comes after its end, as pyarrow takes files of Python."""
+    """A Python file object for pyarrow: a file with ``more`` after its end."""
 
     closed = False
 
@@ -111,22 +111,22 @@ class _Longer:
         self.file, self.more = file, more
 
     def read(self, size: int) -> bytes:
-        """The next bytes; the last of the file have ``more`` with them, as rows end there."""
+        """The next bytes; the last ones of the file come with ``more``, as rows end there."""
         found: bytes = self.file.read(size)
         if len(found) < size:
             found, self.more = found + self.more, b""
         return found
 
     def close(self) -> None:
-        """Done with."""
+        """Close the file."""
         self.file.close()
 
 
 class TextFile(Table):
-    """Delimited text with a header. It is read in order only: one part.
+    """Delimited text with a header. It can only be read in order: one part.
 
-    Types come from the first 4 MiB; numbers are float64 there, so that a whole number at
-    the top binds nothing below.
+    Types are inferred from the first 4 MiB; integers are read as float64, as fractions may
+    follow further down.
     """
 
     def __init__(self, path: Path, delimiter: str | None = None, decimal: str = ".",
@@ -140,7 +140,7 @@ class TextFile(Table):
             raise ValueError(f"delimiter and decimal must differ, both are {decimal!r}")
         self.path, self.label, self.delimiter = path, str(path), delimiter
         self.decimal, self.na_values = decimal, tuple(na_values)
-        self.given = dict[str, Any]()  # types of columns that are known
+        self.given = dict[str, Any]()  # types of columns set by ``typed``
         pa = _pyarrow()
         with _reading(path, "CSV"), self._bytes() as file:
             if file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE):
@@ -150,7 +150,7 @@ class TextFile(Table):
             self.kinds = _kinds(schema, path)
         if len(self.kinds) == 1:
             self._one_column(self.names[0])
-        for field in schema:  # bytes: pyarrow's word for text that is not UTF-8
+        for field in schema:  # pyarrow's type of text that is not UTF-8 is binary
             if pa.types.is_binary(field.type):
                 self.kinds[field.name] = "undecoded"
         self._types = {field.name: pa.float64() if pa.types.is_integer(field.type)
@@ -160,7 +160,7 @@ class TextFile(Table):
         if packed or path.stat().st_size > _BLOCK_BYTES:
             self.looked_at = "the first 4 MiB"
         if set(self.kinds.values()) == {"empty"}:
-            next(self.part(0))  # says so if there are no rows
+            next(self.part(0))  # raises if there are no rows
 
     def _one_column(self, header: str) -> None:
         other = next((d for d in ",;\t|" if d in header and d != self.delimiter), None)
@@ -189,11 +189,11 @@ class TextFile(Table):
                              *self.na_values]))
 
     def _explain(self, words: str, row: int = 0) -> None:
-        """Say what pyarrow says of the text in words of the table."""
+        """Raise a known error of pyarrow in terms of the table."""
         if "straddling" in words:
             raise ValueError(f"{self.path}: row {row} (counted from 0) is longer than 4 MiB: does "
                              "a quote open there that never closes?") from None
-        if "Expected 1 columns" in words:  # the delimiter is in the rows alone, as a decimal comma
+        if "Expected 1 columns" in words:  # the delimiter occurs in rows only, as a decimal comma
             with self._bytes() as file:
                 header = file.read(_BUFFER_BYTES).decode("utf-8-sig", "replace").lstrip()
             self._one_column(header.splitlines()[0])
@@ -220,10 +220,11 @@ class TextFile(Table):
                          f"(categorical=[{name!r}])") from None
 
     def _check_quotes(self) -> None:
-        """Refuse a quote that is open at the end of the file, which pyarrow takes for closed.
+        """Refuse a quote that is open at the end of the file, which pyarrow takes as closed.
 
-        It takes in a row too many, which pyarrow calls odd else. Not the way to read always:
-        pyarrow's thread asks Python for bytes, and if left amid that ends the process badly.
+        A row with a field too many is appended: pyarrow reports it as invalid unless an open
+        quote swallows it. This is not the normal way to read, as pyarrow's thread calls Python
+        for bytes: if that is abandoned within a call, the process ends badly.
         """
         last, odd = self.names[-1], list[Any]()
         after = f"\n{self.delimiter * len(self.names)}\n".encode()
@@ -240,8 +241,8 @@ class TextFile(Table):
 
     def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = (),
               na_values: Sequence[str] = ()) -> Table:
-        """The same with these columns read as text or as numbers, and these words more as missing
-        values: without them a column may be one of numbers."""
+        """The same table with these columns read as text or as numbers, and these further words
+        as missing values: without such words a column may be one of numbers."""
         pa, words = _pyarrow(), dict.fromkeys([*self.na_values, *na_values])
         other = copy.copy(self)
         if len(words) > len(self.na_values):
@@ -257,7 +258,7 @@ class TextFile(Table):
              rows: int = ROWS) -> Iterator[Columns]:
         """All rows in order."""
         names, last, found, end = list(columns or self.names), self.names[-1], 0, ""
-        # The last column tells of an open quote; as bytes, what it holds is of no account.
+        # The last column shows an open quote; if read only for that, as bytes, it may hold any.
         types = self._types if last in names else self._types | {last: _pyarrow().binary()}
         with _reading(self.path, "CSV", lambda words: self._explain(words, found)), self._open(
                 types, dict.fromkeys([*names, last])) as reader:
@@ -267,7 +268,7 @@ class TextFile(Table):
                     end = repr(batch.column(last)[-1].as_py())
                 for i in range(0, len(batch), rows):
                     yield _columns(batch.slice(i, rows), names)
-            if re.search(r"\\[nr]", end):  # lines in the very last field: a quote opened there
+            if re.search(r"\\[nr]", end):  # line breaks in the last field of all: within a quote
                 self._check_quotes()
         if not found:
             raise ValueError(f"{self.path} has a header but no rows")
@@ -286,7 +287,7 @@ class ParquetFile(Table):
             self.n_rows, self.n_parts = told.num_rows, file.num_row_groups
             largest = max((told.row_group(i).total_byte_size for i in range(self.n_parts)),
                           default=0)
-            # A page of each column, of 1 MiB unless the writer was told otherwise, and packed.
+            # A page of each column, by default of 1 MiB, and the same compressed.
             self.part_bytes = 2 * min(largest, _PAGE_BYTES * told.num_columns)
         if not self.n_rows:
             raise ValueError(f"{path} has no rows")
@@ -294,7 +295,7 @@ class ParquetFile(Table):
     def _open(self) -> Any:
         from pyarrow import parquet
 
-        # Read once: each part would parse the description of all of them again.
+        # The metadata are read once: otherwise each part would parse those of all parts again.
         return parquet.ParquetFile(str(self.path), metadata=self._told, pre_buffer=False,
                                    buffer_size=_BUFFER_BYTES)
 

@@ -12,7 +12,7 @@ from .._validation import Array
 
 
 class Matrix(Mapping[str, Array]):
-    """The columns of a matrix by name. What knows it, takes the matrix whole: that is faster.
+    """The columns of a matrix by name. Code that knows it uses the whole matrix, which is faster.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ class Matrix(Mapping[str, Array]):
         return len(self.names) + len(self.others)
 
     def rows(self, at: slice | Array) -> Matrix:
-        """A part of the rows; those of a slice are not copied."""
+        """Some of the rows; those of a slice are not copied."""
         return Matrix(self.names, self.X[at],
                       {name: values[at] for name, values in self.others.items()})
 
 
 def ways_of(source: Any) -> str:
-    """How what is no table makes one, for messages."""
+    """How to make a table of ``source``, which is not one, for messages."""
     names = ("to_frame",) if hasattr(source, "to_frame") else ("to_pandas", "to_dict", "to_pydict")
     ways = [f".{name}()" for name in names if hasattr(source, name)]
     return f": give its {' or '.join(ways)}" if ways else ""
@@ -72,9 +72,9 @@ def rows_of(table: Mapping[str, Any]) -> int:
 
 
 def array(values: Any) -> Array:
-    """As NumPy has it; whole numbers of pandas with holes as floats, where each of them is one.
+    """A NumPy array; integers of pandas with missing values as floats, if each is exact as one.
 
-    What a masked array hides is missing.
+    Masked elements become missing values.
     """
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         known: Array = values.data.astype(object)
@@ -82,7 +82,7 @@ def array(values: Any) -> Array:
         return known
     found, own = np.asarray(values), getattr(values, "dtype", None)
     if found.dtype.kind == "f" and getattr(own, "kind", "f") in "iu" and (
-            np.abs(found) >= 2**53).any():  # float64 takes some for others
+            np.abs(found) >= 2**53).any():  # float64 would make some of them equal
         return np.asarray(values, object)
     return found
 
@@ -99,8 +99,8 @@ def one(name: Any, values: Any) -> Array:
 
 
 def some(names: Iterable[str]) -> str:
-    """Names for messages, of many the first."""
-    known = list(names)  # of a DataFrame the length is that of its rows
+    """Names for messages: only the first ten if there are more."""
+    known = list(names)  # the len of a DataFrame would be its number of rows
     return ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
 
 
@@ -137,19 +137,19 @@ def missing(values: Array) -> Array:
 
 
 def first(where: Array, first_row: int) -> str:
-    """The first true row, as messages say it."""
+    """Number of the first true row, for messages."""
     return f"row {first_row + int(np.argmax(where))} (counted from 0)"
 
 
 def numbers(values: Array, name: str, first_row: int = 0, what: str = "numbers") -> Array:
-    """A column as float64, NaN where a value is missing; ``what`` it must hold, for messages.
+    """A column as float64, NaN where a value is missing; messages say that it must hold ``what``.
 
     Raises
     ------
     ValueError
-        For text that is no number, and for infinity: names column, row and value.
+        For text that is not a number, and for infinity: names column, row and value.
     """
-    try:  # objects too, None is NaN: at the speed of C
+    try:  # objects too, with None as NaN: NumPy is fastest
         found = values.astype(np.float64) if values.dtype.kind in "buifO" else None
     except (TypeError, ValueError):
         found = None
@@ -170,9 +170,9 @@ def numbers(values: Array, name: str, first_row: int = 0, what: str = "numbers")
 
 
 def text(values: Array) -> tuple[Array, Array]:
-    """(different values as strings, sorted; index of each row among them, -1 if missing).
+    """(distinct values as strings, sorted; index of each row's value in them, -1 if missing).
 
-    Whole numbers read the same whether they come as integers or floats.
+    A whole number gives the same string as an integer and as a float.
     """
     gone = missing(values)
     kept = values[~gone]
@@ -180,7 +180,7 @@ def text(values: Array) -> tuple[Array, Array]:
         words = np.array([_word(v) for v in kept], object)
     elif values.dtype.kind == "U":
         words = kept
-    else:  # few different numbers: a word for each
+    else:  # few distinct numbers: convert each only once
         different, places = np.unique(kept, return_inverse=True)
         words = np.array([_word(v) for v in different.tolist()], object)[places.reshape(-1)]
     index: dict[str, int] = {}
@@ -205,15 +205,15 @@ def _word(value: Any) -> str:
 
 
 def plain(word: str) -> str:
-    """A word as ``text`` has the number or boolean that it stands for: "1.0" is 1, "True" true."""
+    """A word as ``text`` writes the number or boolean that it means: "1.0" is 1, "True" true."""
     if word.lower() in ("true", "false"):
         return word.lower()
     return re.sub(r"^(-?\d+)\.0*$", r"\1", word)
 
 
 def among_numbers(words: Iterable[Any]) -> str:
-    """What to say of different words that are nearly all numbers, such as those of a column where
-    "?" is a missing value, or has commas or signs of percent; nothing of others."""
+    """Advice for a message if nearly all of these distinct words are numbers, as in a column with
+    "?" for missing values, with commas or with percent signs; otherwise empty."""
     words = list(map(str, words))
     others = sorted(word for word in words if not _is_number(word))
     if 0 < 10 * len(others) <= len(words):
@@ -227,7 +227,7 @@ def among_numbers(words: Iterable[Any]) -> str:
     return ""
 
 
-#: Numbers that are written as words, and what to say of them.
+#: Patterns of numbers that are read as words, and the advice for each.
 _FORMS = {
     r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?": "without the commas in them: leave those out",
     r"[-+]?\d*,\d*([eE][-+]?\d+)?":

@@ -1,4 +1,4 @@
-"""A column of a table and the features that it gives: a number, yes or no, words."""
+"""Columns of a table and the features made of them: numbers, booleans, words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._validation import Array, check_choice
 from ..kernels.standardize import standardize
 from .columns import first, missing, numbers, plain, text
 
-#: What compiled code reads as it stands.
+#: Dtypes that compiled code reads without conversion.
 PLAIN = (np.dtype(np.float32), np.dtype(np.float64))
 ENCODINGS, UNKNOWN = ("onehot", "ordinal"), ("error", "ignore")
 
@@ -65,7 +65,7 @@ class Boolean:
     def write(self, values: Array, out: Array, first_row: int = 0) -> None:
         """Put the feature of each value into ``out`` (n, 1)."""
         if values.dtype.kind in "OU" and any(isinstance(v, str) for v in values.tolist()):
-            # Text, where a file has another word in the column.
+            # A file's column is text if it has any other word.
             words = {"true": 1.0, "false": 0.0}
             values = np.array([words.get(v.lower(), v) if isinstance(v, str) else v
                                for v in values.tolist()], object)
@@ -80,9 +80,10 @@ class Boolean:
 
 @dataclass(frozen=True)
 class Categorical:
-    """Words: a feature each, 0 or 1 ("onehot"), or one, the place among them ("ordinal").
+    """Words: one feature for each, 0 or 1 ("onehot"), or a single one, its index ("ordinal").
 
-    A word that is not among ``categories`` is refused, or ("ignore") all 0, -1 if ordinal.
+    A word that is not among ``categories`` is refused ("error"), or gives 0 for all features,
+    -1 if ordinal ("ignore").
     """
 
     name: str
@@ -115,7 +116,7 @@ class Categorical:
     def write(self, values: Array, out: Array, first_row: int = 0) -> None:
         """Put the features of each value into ``out`` (n, number of features)."""
         places = {word: i for i, word in enumerate(self.categories)}
-        alike = {plain(word): i for word, i in places.items()}  # files write 1.0, True for 1, true
+        alike = {plain(word): i for word, i in places.items()}  # files may have 1.0 or True
         words, codes = text(values)
         mapped = np.array([places.get(w, alike.get(plain(w), -1)) for w in words] + [-1], np.int64)
         absent, found = codes < 0, mapped[codes]
@@ -143,7 +144,7 @@ KINDS: dict[str, type[Column]] = {"numeric": Numeric, "boolean": Boolean,
 
 
 def _to_floats(column: Any, *names: str) -> None:
-    """Finite numbers as floats: NumPy has no integer for one of many digits."""
+    """Make these attributes finite floats: NumPy has no integer type for very large numbers."""
     for key in names:
         value: float | None = getattr(column, key)
         if value is None and key == "fill":
@@ -162,7 +163,7 @@ def refuse_missing(name: str, where: Array, first_row: int) -> None:
 
 
 def fill_missing(found: Array, name: str, fill: float | None, first_row: int) -> None:
-    """Put ``fill`` where a number is NaN; without a fill refuse it."""
+    """Replace NaN by ``fill``; refuse it if that is None."""
     gone = missing(found)
     if gone.any():
         if fill is None:

@@ -1,4 +1,4 @@
-"""What a table teaches before training: means, scales, categories, classes.
+"""What is learnt from a table before training: means, scales, categories, classes.
 
 One pass, whose memory is bounded by one piece of the table and the limits on categories and
 classes.
@@ -21,12 +21,12 @@ from .preprocess import Preprocessor
 from .table import Table, open_table
 from .target import TASKS, Target, check_present
 
-#: Most different whole numbers in a target that is taken for classes, and most classes.
+#: Most distinct whole numbers of a target that are taken as classes, and most classes at all.
 FEW_CLASSES, MOST_CLASSES = 20, 1000
 
 
 class Learned(NamedTuple):
-    """What a pass over a table tells."""
+    """Result of a pass over a table."""
 
     preprocessor: Preprocessor
     target: Target | None
@@ -34,7 +34,8 @@ class Learned(NamedTuple):
 
 
 class _Words:
-    """Counts of different values, up to a limit; ``stand_in``: of text for numbers, booleans."""
+    """Counts of distinct words, up to a limit; ``stand_in``: they are text for numbers or
+    booleans."""
 
     def __init__(self, name: str, most: int, stand_in: bool) -> None:
         self.name, self.most, self.counts = name, most, Counter[str]()
@@ -59,7 +60,7 @@ class _Words:
 
 
 class _Target:
-    """Classes or moments of the target, and which of the two it is about."""
+    """Classes or moments of the target, and which of the two it needs."""
 
     def __init__(self, name: str, task: str) -> None:
         self.name, self.task, self.moments = name, task, Moments(1)
@@ -108,7 +109,7 @@ class _Target:
 
 
 class _Features:
-    """What is gathered of the columns that features are made of."""
+    """What is gathered from the columns that become features."""
 
     def __init__(self, kinds: Mapping[str, str], stand_ins: Collection[str], most: int,
                  any_row: str) -> None:
@@ -177,23 +178,23 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     target : str, optional
         Column to predict; without one all columns become features.
     task : {"auto", "classification", "regression"}
-        "auto": words, booleans, few different whole numbers (20, and half the rows, at
-        most), and what is categorical, here or in pandas, are classes.
+        "auto" is classification for words, booleans, few distinct whole numbers (at most 20,
+        and at most half the rows), and a column that is categorical, here or in pandas.
     categorical, numeric : sequence of str
-        Columns that are this, whatever they look like: by themselves words are categories,
-        numbers are numbers.
+        Columns to treat so, whatever they hold; by default words are categories and numbers
+        are numbers.
     drop : sequence of str
         Columns to leave out.
     missing : {"impute", "error"}
-        Put the mean, or what is most frequent, where a value is missing; or refuse it.
+        Replace missing values by the mean or the most frequent value; or refuse them.
     encoding : {"onehot", "ordinal"} or dict
-        Of categories; a dict by column leaves "onehot" for the others.
+        Of categories; with a dict by column, other columns have "onehot".
     unknown : {"error", "ignore"}
         What to do with categories that training has not seen.
     standardize : bool
-        Numbers to mean 0 and variance 1.
+        Scale numbers to mean 0 and variance 1.
     max_categories : int
-        More different values in a column of words are refused.
+        Most distinct values of a column of words; more are refused.
 
     Returns
     -------
@@ -203,7 +204,7 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     Raises
     ------
     ValueError, TypeError
-        For unfit arguments, missing columns, dates, columns without a value or with too many
+        For invalid arguments, missing columns, dates, columns without a value or with too many
         categories, a target with one class or with missing values.
     OSError
         If the table cannot be read.
@@ -224,13 +225,13 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     for option, names in lists.items():
         if isinstance(names, str) or not isinstance(names, Collection):
             raise TypeError(f"{option} must be a sequence of column names, got {names!r}")
-    categorical, numeric, drop = map(list, lists.values())  # also of an Index or a Series
+    categorical, numeric, drop = map(list, lists.values())  # from an Index or a Series too
     table = open_table(source)
     for names in (categorical, numeric, drop, [n for n in by_column if n],
                   [] if target is None else [target]):
         table.check(names)
     for name in table.kinds:
-        if name not in drop and not isinstance(name, (str, int)):  # a model file keeps no others
+        if name not in drop and not isinstance(name, (str, int)):  # a model file holds no others
             raise TypeError(f"names of columns must be strings or integers, got {name!r}")
     if target in drop:
         raise ValueError(f"target {target!r} is among the columns to drop")
@@ -250,7 +251,7 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     guessed = task == "auto"
     if guessed and target is not None and (
             target in categorical or table.kinds[target] == "categorical"):
-        task = "classification"  # numbers too, where they are said to be names
+        task = "classification"  # numbers too, if the user calls them categorical
     wanted = None if target is None else _Target(target, task)
     rows, columns = 0, [*kinds, *([] if target is None else [target])]
     for piece in table.batches(columns):

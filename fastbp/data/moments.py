@@ -16,7 +16,7 @@ from .._validation import Array
 
 
 class Moments:
-    """Count, mean and sum of squared differences of k columns, NaN left out.
+    """Count, mean and sum of squared deviations of k columns, without NaN.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Moments:
         self.count, self.mean, self.squares = np.zeros(k), np.zeros(k), np.zeros(k)
 
     def add(self, values: Array, at: slice = slice(None)) -> None:
-        """Take in rows (n, columns) for the columns ``at``."""
+        """Add rows (n, columns) to the moments of the columns ``at``."""
         with np.errstate(over="ignore", invalid="ignore"):  # see ``check``
             for i in range(0, len(values), 4096):  # float64 copies of a part that stays in cache
                 self._merge(values[i:i + 4096].astype(np.float64), at)
@@ -45,7 +45,7 @@ class Moments:
         self.count[at] = total
 
     def check(self, names: Sequence[str]) -> None:
-        """Refuse columns, by name, whose sums of squares no float64 holds.
+        """Refuse columns, by name, whose sums of squares overflow float64.
 
         Raises
         ------

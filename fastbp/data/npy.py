@@ -1,4 +1,4 @@
-"""NumPy's files as tables: .npy in parts, .npz whole."""
+"""NumPy files as tables: .npy in parts, .npz whole."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PART_BYTES = 2 * 1024 * 1024
 
 
 def map_of(path: str | os.PathLike[str]) -> Any:
-    """The array of a .npy file, of which nothing is read yet.
+    """The array of a .npy file as a memory map: nothing is read yet.
 
     Raises
     ------
     ValueError
-        If it is no such file.
+        If it is not such a file.
     OSError
         If it cannot be opened.
     """
@@ -37,9 +37,9 @@ def map_of(path: str | os.PathLike[str]) -> Any:
 
 
 class NumpyFile(Table):
-    """A .npy file: a column for each feature of a row, "x0", "x1", ...; fields by their names.
+    """A .npy file: a column for each number of a row, "x0", "x1", ...; fields by their names.
 
-    Read in pieces with plain reads: a map's pages would count as memory of the process.
+    It is read in pieces, without a memory map, whose pages would count as memory of the process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,12 +82,12 @@ class NumpyFile(Table):
 
 
 def archive(path: Path) -> Arrays:
-    """A .npz file: arrays X and y, or one 1-D array a column."""
-    with open(path, "rb") as raw:  # NumPy leaves open what is no archive
+    """A .npz file: arrays X and y, or a 1-D array for each column."""
+    with open(path, "rb") as raw:  # NumPy does not close a file that is no archive
         try:
             with np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except Exception as error:  # zipfile's and zlib's own, and many more
+        except Exception as error:  # those of zipfile and zlib, and many others
             raise ValueError(f"{path} is not a readable .npz file: {error}") from None
     if set(arrays) <= {"X", "y"} and "X" in arrays and arrays["X"].ndim > 1:
         if not arrays["X"].size:

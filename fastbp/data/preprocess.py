@@ -1,7 +1,7 @@
 """From the columns of a table to the features of a network, as learnt from training data.
 
-What was learnt is a tuple of column descriptions, plain numbers and words: it is saved in
-the model file as JSON, so that predicting takes the raw table.
+What was learnt is a tuple of column descriptions, plain numbers and words. It is saved in
+the model file as JSON, so that prediction starts from the raw table.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from .table import Table
 
 FORMAT = "fastbp-preprocessing-1"
-#: Rows that are made at a time, and by the short way, whose columns share the cache.
+#: Rows that are converted at a time; and on the fast path, where their columns share the cache.
 _ROWS, _FEW_ROWS = 8192, 1024
 
 
 class Preprocessor:
-    """What makes features of the columns of a table.
+    """Makes features of the columns of a table.
 
     Parameters
     ----------
     columns : sequence of Numeric, Boolean, Categorical
         In the order of the features; one-hot columns are expanded in place.
     na_values : sequence of str
-        Words that stand for missing values in text files, beside the usual.
+        Words that stand for missing values in text files, in addition to the usual ones.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Preprocessor:
     Raises
     ------
     ValueError, TypeError
-        For no columns, one described twice, or what describes none.
+        For no columns, one described twice, or an entry of another type.
     """
 
     def __init__(self, columns: Sequence[Column], na_values: Sequence[str] = ()) -> None:
@@ -76,7 +76,8 @@ class Preprocessor:
         Parameters
         ----------
         table : mapping from str to array_like, shape (n,)
-            Columns by name, others than those needed are passed over. None, NaN: missing.
+            Columns by name; those that are not needed are ignored. None and NaN are missing
+            values.
         first_row : int
             Number of the first row, for messages.
         out : ndarray, shape (n, n_features), float32, optional
@@ -89,8 +90,8 @@ class Preprocessor:
         Raises
         ------
         ValueError
-            For a missing column, a missing value, an unknown category, what is no number:
-            names the column and the row.
+            For a missing column, a missing value, an unknown category, or a value that is not
+            a number: names the column and the row.
         """
         if isinstance(table, Matrix) and self._moments is not None and all(
                 name in table.places for name in self.names):
@@ -99,8 +100,8 @@ class Preprocessor:
         X = self._place(rows_of(values), out)
         if self._moments is not None and self._plain(list(values.values()), X):
             return X
-        # Columns one after the other, then turned: a column written straight into rows
-        # touches all of their cache lines again and again.
+        # Features are contiguous first, then transposed: writing each straight into the rows
+        # would touch all of their cache lines again and again.
         turned = np.empty((self.n_features, row_length(min(len(X), _ROWS), X.dtype)),
                           np.float32)
         whole = pad(self.n_features + 1, X.dtype) - pad(1, X.dtype) if X.flags.c_contiguous else 0
@@ -135,14 +136,14 @@ class Preprocessor:
 
     @cached_property
     def _moments(self) -> tuple[Array, Array] | None:
-        """(means, scales) where all columns are numbers."""
+        """(means, scales) if all columns are numbers, else None."""
         own = [entry for entry in self.columns if isinstance(entry, Numeric)]
         if len(own) < len(self.columns):
             return None
         return np.array([e.mean for e in own]), np.array([e.scale for e in own])
 
     def _plain(self, given: Sequence[Array], X: Array) -> bool:
-        """The short way for columns of floats without holes: whether it was one."""
+        """Fast path for columns of floats without missing values; False if it does not apply."""
         like, ld = given[0][:0], row_length(_FEW_ROWS, X.dtype)
         if DISABLED or like.dtype not in PLAIN or not X.flags.c_contiguous or any(
                 values.dtype != like.dtype or not values.flags.c_contiguous for values in given):
@@ -153,7 +154,7 @@ class Preprocessor:
             ld * len(given), X.dtype), ld, X.reshape(-1), len(given)))
 
     def _matrix(self, table: Matrix, first_row: int, out: Array | None) -> Array:
-        """The short way for matrices of numbers, in float64 as the long one."""
+        """Fast path for matrices of numbers, in float64 as the general one."""
         assert self._moments is not None
         mean, scale = self._moments
         names, whole = self.names, False
@@ -171,20 +172,20 @@ class Preprocessor:
                 continue
             with np.errstate(over="ignore", invalid="ignore"):
                 X[i:i + 1024] = (part - mean) / scale
-        if not np.isfinite(X).all():  # missing values, infinity: the long way says which
+        if not np.isfinite(X).all():  # missing values, infinity: the general path fills or names
             values = {name: table[name] for name in names}
             return self.transform(values, first_row=first_row, out=X)
         return X
 
     def typed(self, table: Table) -> Table:
-        """``table``, whose columns and missing values are read as in training."""
+        """``table`` with its columns and missing values read as in training."""
         kinds = {entry.name: type(entry) for entry in self.columns}
         return table.typed([name for name, kind in kinds.items() if kind is Categorical],
                            [name for name, kind in kinds.items() if kind is Numeric],
                            self.na_values)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Description in types of JSON."""
         kinds = {kind: name for name, kind in KINDS.items()}
         words = {"na_values": list(self.na_values)} if self.na_values else {}
         return {"format": FORMAT, **words,
@@ -192,7 +193,7 @@ class Preprocessor:
 
     @classmethod
     def from_dict(cls, described: dict[str, Any]) -> Preprocessor:
-        """What ``to_dict`` gave.
+        """The preprocessor described by ``to_dict``.
 
         Raises
         ------

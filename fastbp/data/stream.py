@@ -1,4 +1,4 @@
-"""Files as sources of ``fit_stream``: parts in an order of the seed, several in each block."""
+"""Files as sources of ``fit_stream``: parts in random order, several mixed in each block."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _order(n: int, epoch: int, seed: int, shuffle: bool) -> Array:
 class TableStream:
     """A table as blocks of features and targets.
 
-    Each block takes turns among several parts (row groups, record batches, ranges of rows)
-    that follow in an order of the seed. Text files have one part: they are read in order,
-    and rows are shuffled within blocks only.
+    Each block takes rows in turn from several parts (row groups, record batches, ranges of
+    rows), whose order is drawn from the seed. Text files have one part: they are read in
+    order, and rows are shuffled within blocks only.
 
     Parameters
     ----------
@@ -44,14 +44,15 @@ class TableStream:
     weight : str, optional
         Column with the weights of the rows.
     n_rows : int, optional
-        Rows in all, as ``learn`` counts them: without it text files are read once to count.
+        Total number of rows, as ``learn`` counts them; without it text files are read once to
+        count.
     block_rows : int, optional
         Rows of a block; by default as many as have 8 MiB of features.
 
     Raises
     ------
     ValueError, TypeError
-        For a missing column, ``n_rows`` that is not the table's, or other unfit arguments.
+        For a missing column, ``n_rows`` that is not the table's, or other invalid arguments.
     OSError, ImportError
         As ``open_table``.
     """
@@ -105,7 +106,7 @@ class TableStream:
         Raises
         ------
         ValueError
-            If the table cannot be read, or holds what training may not: names the column.
+            If the table cannot be read, or holds values unfit for training: names the column.
         """
         mixed = self.mixed if shuffle else 1
         rows, shape = max(1, self.block_rows // mixed), (self.block_rows,
@@ -173,7 +174,7 @@ class _Rows:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         if isinstance(given, np.memmap) and given.flags.c_contiguous and given.filename and (
-                given.mode != "c"):  # of such a map the file has another content
+                given.mode != "c"):  # a copy-on-write map may differ from its file
             # Pages of a map count as memory of the process; what is read into a block does not.
             base: Any = given
             while isinstance(base.base, np.memmap):
@@ -207,7 +208,7 @@ class _Rows:
 class ArrayStream:
     """Arrays, in .npy files or in memory, as blocks of rows.
 
-    A block is some ranges of rows, 1 MiB each, that follow in an order of the seed.
+    A block consists of ranges of rows, up to 1 MiB each, in an order drawn from the seed.
 
     Parameters
     ----------
@@ -221,8 +222,8 @@ class ArrayStream:
     Raises
     ------
     ValueError, TypeError
-        For empty arrays, what is no array of numbers or has masked elements, arrays of different
-        lengths, unfit ``block_rows``.
+        For empty arrays, input that is not an array of numbers or has masked elements, arrays of
+        different lengths, invalid ``block_rows``.
     OSError
         If a file cannot be read.
     """

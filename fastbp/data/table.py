@@ -1,8 +1,8 @@
-"""Tables by path or name: what columns there are, whole or block by block.
+"""Tables by path or name: kinds of their columns, and their rows, whole or in pieces.
 
-CSV, TSV, Parquet and Arrow are pyarrow's to read (extra ``data``; see ``arrow``), .npy and
-.npz NumPy's (see ``npy``). A table is made of parts that can be read in any order: row groups,
-record batches, ranges of rows; a part comes in pieces, so that no more than a piece is in memory.
+pyarrow reads CSV, TSV, Parquet and Arrow (extra ``data``; see ``arrow``), NumPy .npy and .npz
+(see ``npy``). A table is made of parts that can be read in any order: row groups, record
+batches, ranges of rows. A part comes in pieces, so that no more than a piece is in memory.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .._validation import Array, check_choice, check_size
 from ..io.files import is_special
 from .columns import Matrix, missing, one, rows_of, some, ways_of
 
-#: Rows and numbers that come at once, at most, where nothing else is said.
+#: Most rows, and most numbers, of a piece by default.
 ROWS, NUMBERS = 65_536, 1024 * 1024
 Columns = Mapping[str, Array]
-#: Kinds of what pandas and pyarrow may hold as categories, which they then are.
+#: Kinds of values that pandas and pyarrow may hold as categories, which makes them categorical.
 WORDS = ("categorical", "numeric", "boolean")
 
 
@@ -40,19 +40,19 @@ class Table:
         Columns in order: "numeric", "boolean", "categorical", "datetime", "empty" (no value
         at all), "undecoded" (text that is not UTF-8) or "other".
     n_rows : int or None
-        None where only reading tells.
+        None if only reading tells.
     n_parts : int
         Parts that can be read in any order.
     part_bytes : int
-        What reading a part holds in memory, about.
+        Memory that reading a part takes, about.
     target : str or None
-        The column to predict, where the source says so.
+        The column to predict, if the source tells.
     looked_at : str
-        Where kinds come from, if not from all rows, for messages.
+        Rows from which the kinds were inferred, if not from all, for messages.
     any_row : str
-        Which rows it has, for messages.
+        Which rows the table has, for messages.
     na_values : tuple of str
-        Words that stand for missing values in text, beside the usual.
+        Words that stand for missing values in text, in addition to the usual ones.
     """
 
     label: str = "table"
@@ -72,8 +72,8 @@ class Table:
 
     def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = (),
               na_values: Sequence[str] = ()) -> Table:
-        """The same with these columns read as text or as numbers, and these words more as missing
-        values, where that is open."""
+        """The same table with these columns read as text or as numbers, and these further words
+        as missing values, if the format leaves that open."""
         return self
 
     def part(self, index: int, columns: Sequence[str] | None = None,
@@ -88,7 +88,7 @@ class Table:
         Parameters
         ----------
         columns : sequence of str, optional
-            Those to read; all by default.
+            Columns to read; all by default.
         rows : int, optional
             By default 65,536, or less where there are many columns.
 
@@ -99,7 +99,7 @@ class Table:
         OSError
             If it cannot be read.
         """
-        columns = None if columns is None else list(columns)  # of an Index, say
+        columns = None if columns is None else list(columns)  # from an Index, say
         if rows is None:
             rows = max(1, min(ROWS, NUMBERS // max(1, len(columns or self.kinds))))
         rows = check_size(rows, "rows")
@@ -121,7 +121,7 @@ class Table:
         return join(pieces, self.names if columns is None else list(columns))
 
     def check(self, columns: Sequence[str] | None) -> None:
-        """Refuse columns that are not there, naming the first."""
+        """Refuse columns that the table does not have, naming the first."""
         for name in columns or ():
             if name not in self.kinds:
                 raise ValueError(f"column {name!r} is missing: {self.label} has "
@@ -133,7 +133,7 @@ class Table:
 
 
 def join(pieces: Sequence[Columns], names: Sequence[str]) -> Columns:
-    """Pieces, one below the other."""
+    """The rows of all pieces, in order."""
     if pieces and all(isinstance(piece, Matrix) for piece in pieces):
         matrices: list[Any] = list(pieces)
         return Matrix(matrices[0].names, np.concatenate([m.X for m in matrices]),
@@ -164,12 +164,12 @@ def kind_of(values: Array) -> str:
     if all(issubclass(kind, (int, float, np.number, Decimal)) for kind in kinds):
         return "numeric"
     if all(issubclass(kind, (date, time, timedelta)) for kind in kinds):
-        return "datetime"  # as pandas has dates alone, and times with a zone
+        return "datetime"  # pandas holds dates without time, and times with a zone, as objects
     return "categorical" if kinds <= {str, np.str_} else "other"
 
 
 class Arrays(Table):
-    """Columns in memory.
+    """A table in memory.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ class Arrays(Table):
 
 
 def bundled(name: str) -> Arrays:
-    """A data set that comes inside a package, as a table whose target is "target".
+    """A bundled data set as a table whose target is "target".
 
     Raises
     ------
@@ -220,26 +220,26 @@ def bundled(name: str) -> Arrays:
 
 def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
                na_values: str | Collection[str] = ()) -> Table:
-    """The table at a path, of a bundled name, or in memory.
+    """Open a table: a file, a bundled data set, or columns in memory.
 
     Parameters
     ----------
     source : str, path, Table or mapping of columns
         .csv, .tsv, .txt (also compressed: .csv.gz), .parquet, .pq, .arrow, .feather, .ipc,
-        .npy, .npz; a name in ``datasets.DATASETS``; a dict, a DataFrame of pandas.
+        .npy, .npz; a name in ``datasets.DATASETS``; a dict, a pandas DataFrame.
     delimiter : str, optional
         One character between the fields of a text file; by default tab in .tsv, else comma, or
         semicolon where ``decimal`` is a comma.
     decimal : {".", ","}
-        What numbers in a text file have before their fractions.
+        Decimal separator of numbers in a text file.
     na_values : str or collection of str
-        Words that stand for missing values in a text file, such as "?", beside those that always
-        do. What ``learn`` makes of the table knows them too.
+        Words that stand for missing values in a text file, such as "?", in addition to the usual
+        ones. The preprocessor that ``learn`` makes from the table keeps them.
 
     Raises
     ------
     ValueError, TypeError
-        For what is none of these, or a damaged or empty file.
+        For any other source, or a damaged or empty file.
     OSError
         If a file cannot be read.
     ImportError
@@ -288,9 +288,9 @@ def _opened(source: Any, delimiter: str | None, decimal: str) -> Table:
 
 _TEXT = (".csv", ".tsv", ".txt")
 _PARQUET, _ARROW = ("arrow", "ParquetFile"), ("arrow", "ArrowFile")
-#: Of other files the module beside this one, and what there makes a table of a path.
+#: For other endings, the module beside this one, and what in it makes a table of a path.
 _READERS = {".parquet": _PARQUET, ".pq": _PARQUET, ".arrow": _ARROW, ".feather": _ARROW,
             ".ipc": _ARROW, ".npy": ("npy", "NumpyFile"), ".npz": ("npy", "archive")}
-#: Of packed files, with pyarrow's names, and all that a table's name may end with.
+#: Endings of compressed files, with pyarrow's names for them; and all endings of tables.
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 ENDINGS = (*_TEXT, *_READERS, *PACKED)

@@ -34,28 +34,28 @@ def check_present(values: Array, name: str, first_row: int) -> None:
 
 
 class Target:
-    """What is predicted.
+    """The column to predict.
 
     Parameters
     ----------
     name : str
-        Of the column.
+        Name of the column.
     task : {"classification", "regression"}
     classes : sequence of str, int, float or bool
-        In the order of the outputs; two or more, for classification alone.
+        In the order of the outputs; two or more, only for classification.
     mean, scale : float
-        Of a number to predict: trained as (value - mean) / scale.
+        For regression: a network is trained on (value - mean) / scale.
 
     Raises
     ------
     ValueError, TypeError
-        For classes that do not go with the task or together, or a scale not above 0.
+        For classes that do not fit the task or each other, or a scale that is not above 0.
     """
 
     def __init__(self, name: str, task: str, classes: Sequence[Class] | None = None,
                  mean: float = 0.0, scale: float = 1.0) -> None:
         self.name, self.task = name, check_choice(task, "task", TASKS)
-        self.classes = None if classes is None else [  # plain ones, for the model file
+        self.classes = None if classes is None else [  # Python's own types, for the model file
             value.item() if isinstance(value, np.generic) else value for value in classes]
         self.mean, self.scale = float(mean), float(scale)
         if (self.classes is None) != (task == "regression"):
@@ -76,7 +76,7 @@ class Target:
 
     @property
     def n_outputs(self) -> int:
-        """Outputs of a network with one for each class, or one for a number."""
+        """Number of outputs of a network: one for each class, or one for regression."""
         return 1 if self.classes is None else len(self.classes)
 
     @property
@@ -84,7 +84,7 @@ class Target:
         return self.classes is not None and all(isinstance(c, str) for c in self.classes)
 
     def typed(self, table: Table) -> Table:
-        """``table``, whose column is read as words where the classes are words."""
+        """``table`` with this column read as words if the classes are words."""
         return table.typed([self.name] if self._words else [])
 
     def encode(self, values: Any, *, first_row: int = 0) -> Array:
@@ -132,7 +132,7 @@ class Target:
             own = [places.get(v, -1) for v in different.tolist()]
             codes = np.array(own, np.int64)[inverse.reshape(-1)]
         new = codes < 0
-        if new.any():  # files write 1.0, True for 1, true; words for all beside one odd word
+        if new.any():  # files may have 1.0 or True; and a column with one odd word is all words
             alike = {plain(str(name)): i for i, name in enumerate(self.classes)}
             codes[new] = [alike.get(plain(str(v)), -1) for v in values[new].tolist()]
             new = codes < 0
@@ -145,7 +145,7 @@ class Target:
         return codes
 
     def decode(self, outputs: Any, threshold: float = 0.5) -> Array:
-        """What a network says, in the words or numbers of the column.
+        """Outputs of a network in the words or numbers of the column.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class Target:
             Probabilities (n, classes), or of the second class alone (n, 1); class indices
             (n,), integers; or standardised numbers (n, 1).
         threshold : float
-            Where the second class begins, of a single output.
+            A single output above it means the second class.
 
         Returns
         -------
@@ -168,18 +168,18 @@ class Target:
         classes: list[Any] = self.classes
         found = np.array(classes)
         if found.dtype.kind == "f" and all(isinstance(value, int) for value in classes):
-            # From 2**63 on beside smaller ones: as floats, some would be others.
+            # NumPy makes floats of integers from 2**63 on beside smaller ones: some become equal.
             found = np.array(classes, np.uint64 if min(classes) >= 0 else object)
         return found[outputs]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Description in types of JSON."""
         return {"format": FORMAT, "name": self.name, "task": self.task, "classes": self.classes,
                 "mean": self.mean, "scale": self.scale}
 
     @classmethod
     def from_dict(cls, described: dict[str, Any]) -> Target:
-        """What ``to_dict`` gave.
+        """The target described by ``to_dict``.
 
         Raises
         ------

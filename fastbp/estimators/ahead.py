@@ -1,8 +1,8 @@
-"""Epochs run ahead, in compiled calls of many; scikit-learn's rule looks at them afterwards.
+"""Many epochs in each compiled call; scikit-learn's rule is applied to them afterwards.
 
 The engine watches the loss and ends a call with the epoch after which scikit-learn would
-stop; orders of rows drawn for epochs that never come are given back to the generator, where
-nobody else has drawn from it since.
+stop. Row orders drawn for epochs that never run are given back to the random generator, unless
+something else has drawn from it since.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .solvers import Follow
 
 
 def descend(job: Job, follow: Follow) -> None:
-    """Train; ahead, where nobody but ``follow`` looks at each epoch."""
+    """Train; many epochs in each call if only ``follow`` looks at each epoch."""
     if len(job.hooks) > 1 or job.validation or not (job.run.compiled and follow.by_loss):
         train(job)
         return
@@ -37,13 +37,13 @@ class _Ahead:
     def __init__(self, job: Job, follow: Follow) -> None:
         self.run, self.follow, self.own = job.run, follow, follow.estimator
         self.last, self.seen = job.run.first_epoch + job.run.epochs, 0
-        # Orders of the epoch under way and of later ones; the generator before ``drawn`` of
-        # them were.
+        # Row orders of the current epoch and of later ones; the generator's state before the
+        # last ``drawn`` of them.
         self.orders, self.latest = [job.run.order], job.run.order
         self.state, self.drawn = None, 0
 
     def stopped(self) -> bool:
-        """Catch up with what has run; unless that was the end, make ready for what is next."""
+        """Take note of the epochs that have run; True to stop, else prepare the next call."""
         if self.look():
             return True
         run, own = self.run, self.own
@@ -55,7 +55,7 @@ class _Ahead:
         return False
 
     def look(self) -> bool:
-        """Tell the estimator of the epochs that have ended; whether it has seen enough."""
+        """Report ended epochs to the estimator; whether training is over by its rule."""
         losses = self.run.history.get("loss", [])[self.seen:]
         for loss in losses:
             self.follow.note(loss)
@@ -67,8 +67,8 @@ class _Ahead:
         return self.follow.ended
 
     def draw(self, count: int) -> None:
-        """Draw orders of epochs to come, until there are ``count``."""
-        if len(self.orders) < min(count, 2):  # every earlier one is for an epoch that comes
+        """Draw row orders of coming epochs, until there are ``count``."""
+        if len(self.orders) < min(count, 2):  # all drawn so far are for epochs that do run
             self.state, self.drawn = self.own._random_state.get_state(legacy=False), 0
         while len(self.orders) < count:
             self.latest = self.follow.mixed(self.latest)
@@ -77,9 +77,9 @@ class _Ahead:
         self.run.order = self.orders[0] if len(self.orders) == 1 else np.concatenate(self.orders)
 
     def give_back(self) -> None:
-        """Leave the generator as if orders of epochs that never came had not been drawn.
+        """Leave the generator as if orders of epochs that never ran had not been drawn.
 
-        Unless others have drawn from it meanwhile, who would be given the same numbers again.
+        Not if others have drawn from it since: they would get the same numbers again.
         """
         if not self.orders or not self.drawn:
             return

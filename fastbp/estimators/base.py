@@ -1,8 +1,8 @@
 """What both estimators share: checks, building the network, fit.
 
-Parameters, attributes and their meaning are scikit-learn's (its MLP of release 1.9), and
-from one ``random_state`` so are initial weights, the order of the rows and the steps, to
-rounding. The code is fastbp's.
+Parameters, attributes and their meaning are those of scikit-learn's MLP (release 1.9). For the
+same ``random_state`` so are initial weights, the order of the rows and the steps, to
+rounding. The code is fastbp's own.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return (np.float64, np.float32) if self.dtype == "auto" else np.dtype(self.dtype)
 
     def _check_X(self, X: Any) -> Array:
-        """X to predict from; sparse becomes dense."""
+        """Checked X to predict from; sparse becomes dense."""
         check_is_fitted(self)
         return _dense(validate_data(self, X, accept_sparse=("csr", "csc"), reset=False,
                                     dtype=self.network_.dtype))
@@ -64,7 +64,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     # -- the network ------------------------------------------------------------------
 
     def _plan(self) -> tuple[Any, ...]:
-        """What the network is built from: another cannot go on with it."""
+        """What the network is built from: training goes on only with the same."""
         return (sizes_of(self), self.activation, self.dropout, self.batch_norm, repr(self.loss))
 
     def _build(self, n_in: int, n_out: int, dtype: np.dtype[Any], loss: Loss,
@@ -89,7 +89,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _start(self, X: Array, n_out: int, loss: Loss, head: list[Layer],
                out_activation: str) -> None:
-        """Everything of a first fit."""
+        """Build the network and reset all results, for a first fit."""
         self.network_ = self._build(X.shape[1], n_out, X.dtype, loss, head)
         self._built = self._plan()
         self.n_layers_, self.n_outputs_ = len(sizes_of(self)) + 2, n_out
@@ -101,9 +101,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def coefs_(self) -> list[Array]:
-        """Weights of each dense layer, (n_in, n_out), as copies that cannot be written to.
+        """Weights of each dense layer, (n_in, n_out), as read-only copies.
 
-        To change the weights set the attribute, or use ``network_``.
+        To change the weights assign a list to the attribute, or use ``network_``.
         """
         return [_frozen(layer.weight.T) for layer in _dense_layers(self.network_)]
 
@@ -137,18 +137,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array_like or sparse matrix, shape (n, n_features)
-            Sparse is converted to dense, so the dense array must fit in memory.
+            A sparse matrix is converted to a dense array, which must fit in memory.
         y : array_like, shape (n,) or (n, n_outputs)
         sample_weight : array_like, shape (n,), optional
             At least 0 and not all 0.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch (``history_``), and what early stopping goes by,
-            instead of rows held out.
+            Evaluated after each epoch (``history_``); early stopping uses it instead of
+            holding out rows.
 
         Raises
         ------
         ValueError, TypeError
-            For unfit data or parameters, or weights that grew beyond all bounds.
+            For invalid data or parameters, or if weights are not finite after training.
         """
         self._fit(X, y, sample_weight, validation_data)
         return self
@@ -291,7 +291,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _split(self, X: Array, T: Array, weights: Array | None
                ) -> tuple[tuple[Array, Array, Array | None], Validation]:
-        """Rows to train on, and a share to score on, with like classes where that can be."""
+        """Rows to train on, and rows held out for the score, stratified by class if possible."""
         rows, options = np.arange(len(X)), {"random_state": self._random_state,
                                             "test_size": self.validation_fraction}
         labels = self._strata(T)
@@ -323,7 +323,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
 @contextmanager
 def _as_before_on_error(estimator: Any) -> Iterator[None]:
-    """What was fitted stays, all of it, where a check fails."""
+    """If the block raises, all attributes are as before."""
     before = vars(estimator).copy()
     try:
         yield

@@ -1,7 +1,7 @@
-"""scikit-learn's callbacks (its API since 1.9), told of each epoch of a fit.
+"""Support of scikit-learn's callbacks (its API since 1.9), called for each epoch of a fit.
 
-``set_callbacks`` takes them; older releases have none, and the estimators then no such
-method. fastbp's own callbacks go in the parameter ``callbacks``.
+They are set by ``set_callbacks``, a method that the estimators lack with older releases.
+fastbp's own callbacks go in the parameter ``callbacks``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # before 1.9
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in for what this release does not have."""
+        """Placeholder for the class, which this release does not have."""
 
     def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
         """The method itself."""
@@ -27,12 +27,12 @@ except ImportError:  # before 1.9
 
 
 class Relay(Callback):
-    """Tells scikit-learn's callbacks of each epoch as a task of ``context``.
+    """Reports each epoch to scikit-learn's callbacks, as a task of ``context``.
 
     Parameters
     ----------
     context : sklearn.callback.CallbackContext
-        Of the fit.
+        Context of the fit.
     estimator : estimator
     given : dict
         X, y and metadata of the fit, for the hooks that ask for them.
@@ -48,7 +48,7 @@ class Relay(Callback):
                                           reconstruction_attributes=self._fitted)
 
     def _fitted(self) -> dict[str, Any]:
-        """What makes an estimator that is fitted so far; its network is a copy."""
+        """Attributes of the estimator as fitted so far, with a copy of the network."""
         own = {name: value for name, value in vars(self.estimator).items()
                if name not in self.estimator.get_params(deep=False)
                and "callback" not in name and name != "network_"}
@@ -60,7 +60,7 @@ class Relay(Callback):
         self._begin()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
-        """An epoch ends, and the next begins; whether a callback wants to stop."""
+        """An epoch ends, and the next begins; True if a callback asks to stop."""
         stop = bool(self._task.call_on_fit_task_end(
             estimator=self.estimator, **self.given, reconstruction_attributes=self._fitted))
         if not stop and epoch + 1 < self.run.epochs:
@@ -73,7 +73,7 @@ class Relay(Callback):
 
 
 def begin_fit(estimator: Any, epochs: int, X: Any, y: Any, sample_weight: Any) -> Relay | None:
-    """Tell the callbacks, where there are any, that a fit of ``epochs`` begins."""
+    """Tell the callbacks, if there are any, that a fit of ``epochs`` begins."""
     if not hasattr(estimator, "_init_callback_context"):
         return None
     context = estimator._init_callback_context(max_subtasks=epochs)
@@ -84,6 +84,6 @@ def begin_fit(estimator: Any, epochs: int, X: Any, y: Any, sample_weight: Any) -
 
 
 def end_fit(estimator: Any, relay: Relay | None, X: Any, y: Any) -> None:
-    """Tell them that it has ended."""
+    """Tell the callbacks that the fit has ended."""
     if relay is not None:
         estimator._callback_fit_ctx.call_on_fit_task_end(estimator=estimator, X=X, y=y)

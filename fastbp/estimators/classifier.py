@@ -22,7 +22,7 @@ from .parameters import stochastic
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
-    """scikit-learn's ``MLPClassifier`` on fastbp's engine, and more.
+    """scikit-learn's ``MLPClassifier`` on fastbp's engine, with further options.
 
     Parameters from ``dropout`` on are fastbp's own; their defaults change nothing.
 
@@ -34,80 +34,80 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         After each hidden layer.
     solver : {"adam", "sgd", "lbfgs"}
     alpha : float
-        L2 penalty alpha / 2 sum w^2 over the weights, divided by the rows of the batch (by
-        the sum of their weights).
+        L2 penalty alpha / 2 sum w^2 over the weights, divided by the number of rows of the
+        batch (by the sum of their sample weights, if any).
     batch_size : int or "auto"
         "auto" is min(200, rows). Not for lbfgs.
     learning_rate : {"constant", "invscaling", "adaptive"}
-        With sgd: as it is, learning_rate_init / (samples seen + 1)^power_t, or divided by 5
-        whenever training would stop, down to 1e-6.
+        With sgd: unchanged; learning_rate_init / (samples seen + 1)^power_t; or divided by 5
+        whenever training would stop, until it is at most 1e-6.
     learning_rate_init, power_t : float
     max_iter : int
-        Epochs, or iterations of lbfgs.
+        Most epochs, or iterations of lbfgs.
     shuffle : bool
-        A new order of the rows each epoch.
+        A new order of the rows in each epoch.
     random_state : int, RandomState or None
-        Of initial weights, held-out rows and orders; the draws are scikit-learn's.
+        For initial weights, held-out rows and row orders; the draws are scikit-learn's.
     tol, n_iter_no_change : float, int
-        Training stops when loss or held-out score have not improved by ``tol`` for more than
-        ``n_iter_no_change`` epochs in a row. lbfgs: largest gradient is ``tol``.
+        Training stops when the loss, or the score with early stopping, has not improved by
+        ``tol`` for more than ``n_iter_no_change`` epochs in a row. With lbfgs ``tol`` bounds the
+        largest component of the gradient.
     verbose : bool
         Print loss and score of each epoch.
     warm_start : bool
-        ``fit`` goes on from the weights that are there.
+        ``fit`` goes on from the present weights.
     momentum, nesterovs_momentum : float, bool
         Of sgd.
     early_stopping : bool
         Hold out rows, stop by the accuracy on them, keep the best weights.
     validation_fraction : float
-        Share of the rows to hold out, with like shares of the classes where there
-        are enough of each.
+        Fraction of the rows to hold out, stratified by class if there are enough of each.
     beta_1, beta_2, epsilon : float
         Of adam.
     max_fun : int
-        Most evaluations of lbfgs.
+        Most evaluations of the loss by lbfgs.
     dropout : float
-        Share of the hidden units to drop in each step.
+        Fraction of the hidden units to drop in each step.
     batch_norm : bool
         Normalise each hidden layer before its activation, over the batch.
     loss : Loss or str, optional
-        A cross-entropy of ``fastbp.losses`` instead of the log loss. One over classes makes
-        two outputs of a binary problem.
+        A cross-entropy of ``fastbp.losses`` instead of the log loss. With one over classes, a
+        binary problem has two outputs.
     class_weight : dict or "balanced", optional
         Weight of each class, 1 for those not named, times ``sample_weight``; "balanced" is
-        n / (classes * count). A dict that names all classes of y may name others. Not for
+        n / (classes * count). A dict with all classes of y may name further ones. Not for
         multi-label y.
     callbacks : sequence of fastbp.Callback
         Called after each epoch; see ``fastbp.callbacks``.
     n_threads : int, optional
-        At most so many; the result does not depend on it.
+        Most threads to use; the result does not depend on it.
     dtype : {"auto", "float32", "float64"}
-        "auto" keeps float32 and takes float64 for all else.
+        "auto" is float32 for X of float32, else float64.
     clip_norm : float
-        Largest norm of the gradient, 0 for none.
+        Largest norm of the gradient, 0 for no limit.
     average : float
-        Decay of a moving average of the parameters, which is what is scored and kept; 0 for
-        none.
+        Decay of a moving average of the parameters, which is scored and kept in their place;
+        0 for none.
 
     Attributes
     ----------
     classes_ : ndarray
         Labels, sorted; indices of the columns of multi-label y.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer: read-only copies; they can
-        be set.
+        Weights (n_in, n_out) and biases (n_out,) of each layer: read-only copies; new lists
+        can be assigned.
     loss_, loss_curve_, best_loss_ : float, list, float or None
         Mean over the batches of an epoch as they were trained, penalty included; the best is
-        None with early stopping. Of adam and sgd but the first.
+        None with early stopping. With lbfgs there is only ``loss_``.
     validation_scores_, best_validation_score_ : list, float; or None
         With early stopping.
     n_iter_, t_ : int
         Epochs or iterations of the last fit; samples seen.
     n_layers_, n_outputs_, out_activation_ : int, int, str
     n_features_in_, feature_names_in_ : int, ndarray
-        The names where X had some.
+        The names only if X had some.
     network_ : fastbp.Network
-        What was trained: for ``save``, ``summary``, ``jacobian``, ...
+        The trained network: for ``save``, ``summary``, ``jacobian``, ...
     history_ : fastbp.History
         Figures of each epoch of the last fit.
 
@@ -148,12 +148,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         X, y, sample_weight
             As in ``fit``.
         classes : array_like, shape (n_classes,), optional
-            All labels that will come; needed in the first call.
+            All labels that may come; required in the first call.
 
         Raises
         ------
         ValueError, TypeError
-            As ``fit``; for classes that are missing in the first call or others later, and for
+            As ``fit``; for classes that are missing in the first call or differ later, and for
             ``class_weight="balanced"``.
         """
         if classes is not None:
@@ -216,7 +216,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return index if self._head()[0] > 1 else index[:, None].astype(np.float32)
 
     def _head(self, T: Any = None) -> tuple[int, Loss, list[Layer], str]:
-        """Outputs, loss, layers below it, and what they make of the outputs."""
+        """(number of outputs, loss, layers below it, name of the output's activation)."""
         loss = None if self.loss is None else get_loss(self.loss)
         apart = self._kind == "multilabel" or (
             self._kind == "binary" and (loss is None or not loss.labels))
@@ -242,7 +242,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if isinstance(by_class, Mapping):
             classes = self.classes_.tolist()
             unknown = [label for label in by_class if label not in classes]
-            # As scikit-learn has it: names beside those of all classes are of rows elsewhere.
+            # As in scikit-learn: beside all classes of y, further names are for other data.
             if unknown and not all(label in by_class for label in classes):
                 raise ValueError(f"class_weight names {unknown}, not in y's {self.classes_}, of "
                                  "which it does not name all")
@@ -260,14 +260,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self.network_.predict_proba(X)
 
     def _score(self, T: Array, P: Array, weights: Array | None) -> float:
-        """Accuracy; of multi-label rows those count that are right throughout."""
+        """Accuracy; a multi-label row counts if all its labels are right."""
         if len(self.classes_) == 1 and self._kind != "multilabel":
-            return 1.0  # it is all that there is to predict
+            return 1.0  # there is nothing else to predict
         hits = P.argmax(axis=1) == T if T.ndim == 1 else ((P > 0.5) == (T > 0.5)).all(axis=1)
         return float(np.average(hits, weights=weights))
 
     def predict(self, X: Any) -> Array:
-        """Labels (n,), or indicators (n, n_outputs) of a multi-label problem."""
+        """Labels (n,), or indicators (n, n_outputs) for a multi-label problem."""
         P = self._output(self._check_X(X))
         if self._kind == "multilabel":
             Y = (P > 0.5).astype(np.int64)
@@ -285,7 +285,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return np.concatenate([1 - P, P], axis=1) if self.n_outputs_ == 1 else P
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Their logarithms."""
+        """Logarithms of ``predict_proba``."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
@@ -296,5 +296,5 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
 
 def kind_of(classes: Array) -> str:
-    """What classes that exclude each other are, by their number."""
+    """Kind of problem with these mutually exclusive classes."""
     return "binary" if len(classes) <= 2 else "multiclass"

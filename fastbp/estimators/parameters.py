@@ -1,4 +1,4 @@
-"""Parameters that both estimators have: what each may be."""
+"""Checks of the parameters that both estimators have."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ACTIVATIONS: dict[str, type[Layer] | None] = {
 
 
 def check_parameters(own: Any) -> None:
-    """Refuse what does not fit, by name.
+    """Refuse invalid parameters.
 
     Raises
     ------
     ValueError, TypeError
-        For the first that does not.
+        Names the first one.
     """
     check_choice(own.activation, "activation", ACTIVATIONS)
     check_choice(own.solver, "solver", ("adam", "lbfgs", "sgd"))
@@ -38,7 +38,7 @@ def check_parameters(own: Any) -> None:
     for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping",
                  "batch_norm"):
         check_bool(getattr(own, name), name)
-    if not isinstance(own.verbose, (bool, np.bool_)):  # numbers, too, as in scikit-learn
+    if not isinstance(own.verbose, (bool, np.bool_)):  # numbers are allowed, as in scikit-learn
         check_size(own.verbose, "verbose", 0)
     for name in ("max_iter", "max_fun"):
         check_size(getattr(own, name), name)
@@ -67,7 +67,7 @@ def check_parameters(own: Any) -> None:
 
 
 def stochastic(estimator: Any) -> bool:
-    """Whether there is a ``partial_fit``.
+    """Whether the estimator has ``partial_fit``.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def sizes_of(own: Any) -> list[int]:
     Raises
     ------
     ValueError, TypeError
-        For sizes that are no integers of at least 1.
+        For sizes that are not integers of at least 1.
     """
     sizes = own.hidden_layer_sizes
     sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
@@ -95,12 +95,12 @@ def sizes_of(own: Any) -> list[int]:
 
 def check_arrays(values: Any, name: str, shapes: list[tuple[int, ...]],
                  dtype: np.dtype[Any]) -> list[Array]:
-    """``values`` as finite arrays of these shapes: all are looked at before one is taken.
+    """``values`` as finite arrays of these shapes.
 
     Raises
     ------
     ValueError, TypeError
-        For the first that does not fit, or another number of them.
+        For the first that does not fit, or a wrong number of arrays.
     """
     given = list(values)
     if len(given) != len(shapes):

@@ -20,7 +20,7 @@ from .parameters import stochastic
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
-    """scikit-learn's ``MLPRegressor`` on fastbp's engine, and more.
+    """scikit-learn's ``MLPRegressor`` on fastbp's engine, with further options.
 
     Parameters from ``dropout`` on are fastbp's own; their defaults change nothing.
 
@@ -28,78 +28,79 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     ----------
     loss : {"squared_error", "poisson"}, or Loss or str
         Half the squared error, half the Poisson deviance (outputs are e^z), or a loss of
-        ``fastbp.losses`` for regression. The squared error of several outputs is reported as
-        their mean, and descended as their sum.
+        ``fastbp.losses`` for regression. For several outputs the sum of their squared errors
+        is minimised, and the mean reported.
     hidden_layer_sizes : int or sequence of int
         Units of each hidden layer; empty for none.
     activation : {"identity", "logistic", "tanh", "relu"}
         After each hidden layer.
     solver : {"adam", "sgd", "lbfgs"}
     alpha : float
-        L2 penalty alpha / 2 sum w^2 over the weights, divided by the rows of the batch (by
-        the sum of their weights).
+        L2 penalty alpha / 2 sum w^2 over the weights, divided by the number of rows of the
+        batch (by the sum of their sample weights, if any).
     batch_size : int or "auto"
         "auto" is min(200, rows). Not for lbfgs.
     learning_rate : {"constant", "invscaling", "adaptive"}
-        With sgd: as it is, learning_rate_init / (samples seen + 1)^power_t, or divided by 5
-        whenever training would stop, down to 1e-6.
+        With sgd: unchanged; learning_rate_init / (samples seen + 1)^power_t; or divided by 5
+        whenever training would stop, until it is at most 1e-6.
     learning_rate_init, power_t : float
     max_iter : int
-        Epochs, or iterations of lbfgs.
+        Most epochs, or iterations of lbfgs.
     shuffle : bool
-        A new order of the rows each epoch.
+        A new order of the rows in each epoch.
     random_state : int, RandomState or None
-        Of initial weights, held-out rows and orders; the draws are scikit-learn's.
+        For initial weights, held-out rows and row orders; the draws are scikit-learn's.
     tol, n_iter_no_change : float, int
-        Training stops when loss or held-out score have not improved by ``tol`` for more than
-        ``n_iter_no_change`` epochs in a row. lbfgs: largest gradient is ``tol``.
+        Training stops when the loss, or the score with early stopping, has not improved by
+        ``tol`` for more than ``n_iter_no_change`` epochs in a row. With lbfgs ``tol`` bounds the
+        largest component of the gradient.
     verbose : bool
         Print loss and score of each epoch.
     warm_start : bool
-        ``fit`` goes on from the weights that are there.
+        ``fit`` goes on from the present weights.
     momentum, nesterovs_momentum : float, bool
         Of sgd.
     early_stopping : bool
         Hold out rows, stop by the R^2 on them, keep the best weights.
     validation_fraction : float
-        Share of the rows to hold out.
+        Fraction of the rows to hold out.
     beta_1, beta_2, epsilon : float
         Of adam.
     max_fun : int
-        Most evaluations of lbfgs.
+        Most evaluations of the loss by lbfgs.
     dropout : float
-        Share of the hidden units to drop in each step.
+        Fraction of the hidden units to drop in each step.
     batch_norm : bool
         Normalise each hidden layer before its activation, over the batch.
     callbacks : sequence of fastbp.Callback
         Called after each epoch; see ``fastbp.callbacks``.
     n_threads : int, optional
-        At most so many; the result does not depend on it.
+        Most threads to use; the result does not depend on it.
     dtype : {"auto", "float32", "float64"}
-        "auto" keeps float32 and takes float64 for all else.
+        "auto" is float32 for X of float32, else float64.
     clip_norm : float
-        Largest norm of the gradient, 0 for none.
+        Largest norm of the gradient, 0 for no limit.
     average : float
-        Decay of a moving average of the parameters, which is what is scored and kept; 0 for
-        none.
+        Decay of a moving average of the parameters, which is scored and kept in their place;
+        0 for none.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer: read-only copies; they can
-        be set.
+        Weights (n_in, n_out) and biases (n_out,) of each layer: read-only copies; new lists
+        can be assigned.
     loss_, loss_curve_, best_loss_ : float, list, float or None
         Mean over the batches of an epoch as they were trained, penalty included; the best is
-        None with early stopping. Of adam and sgd but the first.
+        None with early stopping. With lbfgs there is only ``loss_``.
     validation_scores_, best_validation_score_ : list, float; or None
         With early stopping.
     n_iter_, t_ : int
         Epochs or iterations of the last fit; samples seen.
     n_layers_, n_outputs_, out_activation_ : int, int, str
     n_features_in_, feature_names_in_ : int, ndarray
-        The names where X had some.
+        The names only if X had some.
     network_ : fastbp.Network
-        What was trained: for ``save``, ``summary``, ``jacobian``, ...
+        The trained network: for ``save``, ``summary``, ``jacobian``, ...
     history_ : fastbp.History
         Figures of each epoch of the last fit.
 
@@ -184,7 +185,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return self.network_.loss_function.expected(self.network_.predict(X))
 
     def _score(self, T: Array, Y: Array, weights: Array | None) -> float:
-        """R^2, the mean over the outputs; an output that never varies counts 1 or 0."""
+        """R^2, the mean over the outputs; a constant target counts 1 if met exactly, else 0."""
         T = T.astype(np.float64)
         error = np.average(np.square(T - Y), axis=0, weights=weights)
         spread = np.average(np.square(T - np.average(T, axis=0, weights=weights)), axis=0,
@@ -193,7 +194,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return float(np.where(spread > 0, varied, error == 0).mean())
 
     def predict(self, X: Any) -> Array:
-        """Values (n,), or (n, n_outputs) where there are several."""
+        """Values (n,), or (n, n_outputs) if there are several outputs."""
         Y = self._output(self._check_X(X))
         return Y[:, 0] if Y.shape[1] == 1 else Y
 

@@ -1,6 +1,6 @@
-"""scikit-learn's solvers over fastbp's engine: its update rules, its rule of when to stop.
+"""scikit-learn's solvers on fastbp's engine: its update rules and its stopping rule.
 
-From the same ``random_state`` they take the steps that scikit-learn takes, to rounding.
+For the same ``random_state`` they take the same steps as scikit-learn, to rounding.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ..losses import L2Loss
 from ..network import Network
 from ..optimizers import SGD, Adam, Optimizer
 
-#: An epoch of less work than this (multiply-adds) is done before another thread is awake.
+#: An epoch of less work than this (multiply-adds) is done before another thread has woken up.
 EPOCH_WORK = 8_000_000
-#: Plans of networks that report a share, for the next ``partial_fit``.
+#: Plans of networks with ``ShareOfL2``, kept for the next ``partial_fit``.
 _PLANS: WeakKeyDictionary[Network, dict[Any, Any]] = WeakKeyDictionary()
 
 
 class SkAdam(Adam):
-    """Adam with epsilon where scikit-learn has it: beside the raw second moment."""
+    """Adam with epsilon as in scikit-learn: added to the root of the uncorrected second moment."""
 
     @property
     def family(self) -> type[Optimizer]:
-        """Its moments are Adam's: ``network_`` goes on from them, and back."""
+        """Its moments are Adam's: training of ``network_`` can go on from them, and back."""
         return Adam
 
     def sizes(self, rates: Array, steps: Array) -> Array:
@@ -39,7 +39,7 @@ class SkAdam(Adam):
 
 
 class SkSGD(SGD):
-    """SGD that takes a momentum of 1 and Nesterov without momentum, which is plain."""
+    """SGD that allows a momentum of 1, and Nesterov without momentum, which is plain SGD."""
 
     def __init__(self, learning_rate: float, momentum: float, nesterov: bool) -> None:
         super().__init__(learning_rate, momentum=min(momentum, 0.5),
@@ -53,22 +53,22 @@ class SkSGD(SGD):
 
 
 class ShareOfL2(L2Loss):
-    """A share of ``L2Loss``, with its whole gradient."""
+    """A fraction of ``L2Loss``, with its full gradient."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
 
     def constants(self) -> tuple[float, float]:
-        """What the sum of squares is times."""
+        """Factor of the sum of squares."""
         return 0.5 * self.share, 0.0
 
 
 @contextmanager
 def reporting(network: Network, share: float) -> Iterator[None]:
-    """``network`` reports this share of its squared error, and descends the whole.
+    """``network`` reports this share of its squared error, but minimises all of it.
 
-    That is what scikit-learn does of several outputs: the mean, beside the whole penalty.
+    So does scikit-learn for several outputs: it reports their mean, plus the whole penalty.
     """
     kept = network._head_loss, network._plans
     if share != 1:
@@ -80,7 +80,7 @@ def reporting(network: Network, share: float) -> Iterator[None]:
 
 
 class Follow(Callback):
-    """What scikit-learn does at the end of an epoch, written down in the estimator.
+    """What scikit-learn does at the end of an epoch, recorded in the estimator.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Follow(Callback):
         self.estimator, self.score = estimator, score
         self.ended = False
         self._best: Array | None = None
-        # A rate that changes with each epoch, or a score, is waited for after each.
+        # Not with a rate that changes in each epoch, or a score: these need each epoch's end.
         self.by_loss = score is None and (estimator.solver, estimator.learning_rate) != (
             "sgd", "invscaling")
 
@@ -109,19 +109,19 @@ class Follow(Callback):
             self.run.order = self.mixed(self.run.order)
 
     def mixed(self, order: Array) -> Array:
-        """The order of the rows shuffled, with the draws of scikit-learn."""
+        """``order`` shuffled, with the draws of scikit-learn."""
         places = np.arange(order.size)
         self.estimator._random_state.shuffle(places)
         return order[places]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
-        """Note the epoch, shuffle for the next; whether to stop."""
+        """Record the epoch, shuffle for the next; True to stop."""
         if not self.note(logs["loss"]) and self.estimator.n_iter_ < self._epochs:
             self._mix()
         return self.ended
 
     def note(self, loss: float) -> bool:
-        """Loss, score, learning rate; whether to stop."""
+        """Record loss and score, adapt the learning rate; True to stop."""
         own = self.estimator
         own.n_iter_ += 1
         own.t_ += self._n
@@ -172,18 +172,18 @@ class Follow(Callback):
         return stop
 
     def _rate(self, scale: float) -> None:
-        """Another rate; scikit-learn's velocities hold the rates of their time."""
+        """Change the rate; velocities are scaled, as scikit-learn's include past rates."""
         if scale > 0:
             self.run.slots *= self.run.network.dtype.type(self.run.rate_scale / scale)
         self.run.rate_scale = scale
 
     def on_train_end(self) -> None:
-        """Go back to the best weights, and let go of the estimator."""
+        """Restore the best weights, if kept, and release the estimator."""
         if self._best is not None:
             self.run.network.params[...] = self._best
         self.estimator = self.score = None
 
 
 def threads_for(network: Network, rows: int, n_threads: int | None) -> int | None:
-    """One thread where all rows together are less work than handing it to others."""
+    """One thread if an epoch is less work than waking others takes, else ``n_threads``."""
     return 1 if n_threads is None and 3 * rows * network.n_params < EPOCH_WORK else n_threads
