@@ -1,8 +1,8 @@
 """Networks as one C99 file without dependencies: for microcontrollers, and for services.
 
-Numbers of the network's dtype, weights as hexadecimal literals, which lose nothing. Static
-buffers, no allocation, math.h and string.h alone. Element-wise formulas are those of
-``layers``; a product takes four inputs at a time, which compilers turn into vectors.
+Numbers have the network's dtype, weights are hexadecimal literals, which are exact. Buffers are
+static, nothing is allocated, only math.h and string.h are used. Element-wise formulas are those
+of ``layers``; a product takes four inputs at a time, which compilers vectorise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .safetensors import version
 
 def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "model", *,
          classes: Sequence[Any] | None = None, dtype: Any = None) -> str:
-    """A trained model as one C99 file that needs no other.
+    """Export a trained model as one self-contained C99 file.
 
     Parameters
     ----------
@@ -35,22 +35,22 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
     path : str or path, optional
         Where to write it, whole or not at all.
     name : str
-        Prefix of all that is declared; what C does not allow in names becomes "_".
+        Prefix of all declared names; characters that C does not allow there become "_".
     classes : sequence of str, int, float or bool, optional
         Labels of the outputs by index, in place of the model's own.
     dtype : {"float32", "float64"}, optional
-        Of the arithmetic; the network's own by default.
+        Of the arithmetic; by default the network's.
 
     Returns
     -------
     str
-        The source. Compile with ``cc -O2 -std=c99 -c model.c``, link with ``-lm``; a
-        compiler of C++17 takes it too.
+        The source. Compile with ``cc -O2 -std=c99 -c model.c``, link with ``-lm``; it is
+        valid C++17 too.
 
     Raises
     ------
     TypeError
-        For no model, or a layer of the user's own: names it.
+        If ``model`` is something else, or has a layer of the user's own: names it.
     ValueError
         For a name without letters or digits, classes that do not fit the outputs,
         parameters that are not finite, or an epsilon that rounds to 0.
@@ -64,17 +64,17 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
     - ``MODEL_N_IN`` and ``MODEL_N_OUT``, sizes of a row of input and of output
     - ``void model_predict(const float *x, float *y)``: what ``predict`` gives, in the units of
       the target column
-    - for losses that make probabilities ``MODEL_N_PROBABILITIES`` and ``void
-      model_predict_proba(const float *x, float *p)``; unless each output is a yes or no by
-      itself also ``int model_predict_class(const float *x)``, an index into
-      ``model_classes[]``, which is there if the classes are known
-    - for a model with a preprocessor x is a row of the raw columns, NaN for missing; words go
-      in by their place, which ``int model_category(int column, const char *word)`` tells (-1
-      for unknown ones). Missing values and unknown words that ``predict`` refuses give NaN,
-      of which the class is -1.
+    - for losses that give probabilities ``MODEL_N_PROBABILITIES`` and ``void
+      model_predict_proba(const float *x, float *p)``; unless each output is a label of its
+      own also ``int model_predict_class(const float *x)``, an index into
+      ``model_classes[]``, which exists if the classes are known
+    - for a model with a preprocessor x is a row of the raw columns, with NaN for missing
+      values and for a word its index, as given by ``int model_category(int column, const
+      char *word)`` (-1 for unknown ones). Missing values and unknown words that ``predict``
+      refuses make the outputs NaN and the class -1.
 
-    The buffers are static, so two threads must not run one model at a time; compiled with
-    ``-DMODEL_STORAGE=`` they are on the stack, and threads may.
+    The buffers are static, so only one thread at a time may run a model; compiled with
+    ``-DMODEL_STORAGE=`` they are on the stack, and several may.
     """
     parts = take_apart(model, classes, CALLS, "C")
     prefix = identifier(name)
@@ -86,12 +86,12 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
 
 
 def identifier(name: Any) -> str:
-    """A name that C allows.
+    """``name`` as an identifier of C.
 
     Raises
     ------
     TypeError, ValueError
-        For no string, or one without letters or digits of ASCII.
+        If it is not a string, or has no ASCII letters or digits.
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
@@ -135,7 +135,7 @@ def _source(parts: Parts, name: str, dtype: np.dtype[Any]) -> str:
 
 def _layers(network: Network, dtype: np.dtype[Any]
             ) -> tuple[list[str], list[str], list[str], str]:
-    """Tables, calls, functions called, and the buffer where the last output is."""
+    """(tables, calls, functions called, buffer with the last output)."""
     tables: list[str] = []
     steps: list[str] = []
     helpers: list[str] = []

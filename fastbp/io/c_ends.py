@@ -1,4 +1,4 @@
-"""The two ends of a model in C: raw columns to features, outputs to what they mean."""
+"""The two ends of a model in C: raw columns to features, outputs to predictions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ static void ${name}_ordinal($real x, $real *a, int count, int fill, int lowest)
 
 @dataclass
 class End:
-    """Pieces of source, and what a reader should know."""
+    """Pieces of source; ``about`` is for the comment at its top."""
 
     about: list[str] = field(default_factory=list)
     defines: dict[str, int] = field(default_factory=dict)

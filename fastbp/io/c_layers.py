@@ -1,6 +1,6 @@
-"""Each layer as a C function over one row, and the call of it.
+"""Each layer as a C function on one row, and its call.
 
-In the texts $real is float or double, $f the suffix of its functions and literals, $name
+In the templates $real is float or double, $f the suffix of its functions and literals, $name
 the prefix of the model.
 """
 
@@ -26,9 +26,9 @@ class Call:
     helper : str
         Key of ``HELPERS``.
     sizes : tuple of int
-        Lengths of input and output, or of the row where it is changed in place.
+        Lengths of input and output, or of a row that is changed in place.
     tensors : dict
-        Tables that the function reads, in order; None for one that is not there.
+        Tables that the function reads, in order; None for one that the layer lacks.
     numbers : tuple of float
         Constants, after the tables.
     moves : bool
@@ -141,7 +141,7 @@ _EACH = {
     "gelu_tanh": _each("v / (1 + exp$f(-v * (first + third * (v * v))))",
                        ", $real first, $real third", _CUT),
 }
-#: Functions by name, each alone.
+#: Functions by name; none calls another.
 HELPERS: dict[str, str] = {
     "dense": _DENSE, "softmax": _SOFTMAX, "log_softmax": _LOG_SOFTMAX,
     "layer_norm": _LAYER_NORM, "batch_norm": _BATCH_NORM,
@@ -179,8 +179,8 @@ def _nothing(layer: Any) -> None:
     return None
 
 
-#: How each layer is called, None for those that change nothing; all of ``LAYERS``, which a
-#: test holds.
+#: How each layer is called, None for those that change nothing; a test checks that all of
+#: ``LAYERS`` are here.
 CALLS: dict[type[Layer], Callable[[Any], Call | None]] = {
     L.Dense: _dense, L.Sigmoid: _plain("sigmoid"), L.Tanh: _plain("tanh"),
     L.ReLU: _plain("relu"), L.Softmax: _plain("softmax"),

@@ -1,6 +1,6 @@
 """Numbers, words and comments as C99 source, whatever they hold.
 
-The source is a ``string.Template``, so a $ that is none of its names must not come up.
+The source is a ``string.Template``, so any $ that is not for a name of it must be escaped.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _PER_LINE = 6
 
 
 def to_dtype(values: Any, dtype: np.dtype[Any]) -> Array:
-    """Rounded to ``dtype``, to infinity where it is too large."""
+    """Rounded to ``dtype``, to infinity if too large."""
     with np.errstate(over="ignore"):
         return np.asarray(values).astype(dtype)
 
 
 def literally(text: str) -> str:
-    """A text in which $ is itself."""
+    """``text`` with each $ escaped."""
     return text.replace("$", "$$")
 
 
 def number(value: Any) -> str:
-    """A hexadecimal literal of a NumPy float, to the last bit.
+    """An exact hexadecimal literal of a NumPy float.
 
     Raises
     ------
@@ -42,12 +42,12 @@ def number(value: Any) -> str:
 
 
 def word(text: str) -> str:
-    """A string literal of UTF-8, no trigraph in it.
+    """A string literal in UTF-8, without trigraphs.
 
     Raises
     ------
     ValueError
-        For what no string of C holds: NUL, and half of a surrogate pair.
+        For characters that it cannot hold: NUL, and half of a surrogate pair.
     """
     if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
         raise ValueError(f"C has no string of {text!r}")
@@ -57,7 +57,7 @@ def word(text: str) -> str:
 
 
 def plain(value: Any) -> str:
-    """A class as C writes it."""
+    """A class as a C literal."""
     if isinstance(value, str):
         return word(value)
     if isinstance(value, (bool, np.bool_)):
@@ -66,7 +66,7 @@ def plain(value: Any) -> str:
 
 
 def comment(text: str) -> str:
-    """A comment of ASCII that ends where it should."""
+    """An ASCII comment, in which ``text`` cannot end it."""
     safe = text.encode("ascii", "backslashreplace").decode()
     safe = safe.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
     lines = [line.rstrip(" \\\r") for line in safe.replace("\r", "\n").split("\n")]

@@ -1,4 +1,4 @@
-"""A training run as a file: the network's, with the run's arrays and description beside it."""
+"""A training run as a file: that of its network, plus the run's arrays and description."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORMAT = "fastbp-run-1"
 
 
 def _states(hooks: Sequence[Callback]) -> dict[str, dict[str, Any]]:
-    """State of each callback that has any, by type and count of its kind."""
+    """State of each callback that has any, by its type and its number among that type."""
     states = {name: hook.state() for name, hook in _named(hooks)}
     return {name: state for name, state in states.items() if state}
 
@@ -37,7 +37,7 @@ def save_run(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) 
     Raises
     ------
     TypeError
-        If a layer or loss is not one of fastbp's own, or a callback's state no plain values.
+        If a layer or loss is not one of fastbp's own, or a callback's state not plain values.
     ValueError
         If the loss is a ``CustomLoss``.
     OSError
@@ -61,13 +61,13 @@ def _plain(value: Any) -> Any:
 
 
 def restore(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -> None:
-    """Stand where the run in ``path`` stood: parameters, state, history, callbacks.
+    """Put ``run`` into the state saved in ``path``: parameters, state, history, callbacks.
 
     Raises
     ------
     ValueError
-        If the file is no checkpoint, damaged, or of a run with other data, sizes or optimizer;
-        the network is unchanged then.
+        If the file is not a checkpoint, is damaged, or is of a run with other data, sizes or
+        optimizer; the network is unchanged then.
     OSError
         If it cannot be read.
     """
@@ -86,7 +86,7 @@ def restore(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -
 def _restore(run: Run, hooks: Sequence[Callback], tensors: dict[str, Any],
              described: dict[str, Any], network: str) -> None:
     own, found = json.loads(describe(run.network)), json.loads(network)
-    # A callback may have changed it since the run began: it goes on as it stood.
+    # A callback may have changed ``trainable`` during the run: the saved state counts.
     trainable = [layer.pop("trainable", True) for layer in found["layers"]]
     for layer in own["layers"]:
         layer.pop("trainable", None)

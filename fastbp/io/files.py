@@ -12,39 +12,39 @@ from .._validation import as_path
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write beside ``path``, then move over it: no moment without a whole file.
+    """Write a file beside ``path``, then move it there: the file is whole at any moment.
 
-    An earlier file's permissions stay, and a link goes on pointing to the file. A pipe or a
-    device takes the data as it is.
+    An earlier file's permissions stay, and a link goes on pointing to the file. To a pipe or a
+    device the data are written directly.
 
     Raises
     ------
     TypeError, ValueError
-        If ``path`` is none.
+        If ``path`` is not a path.
     OSError
         If the file cannot be written; an earlier one stays as it was.
     """
     path = as_path(path)
     try:
         if is_special(path):
-            with open(path, "wb") as out:  # no file that could be replaced
+            with open(path, "wb") as out:  # it cannot be replaced
                 out.write(data)
             return
         path = os.path.realpath(path)
         _write(Path(path), data)
-    except OSError as error:  # it may name the scratch file, or none
+    except OSError as error:  # it may name the scratch file, or no file
         raise OSError(error.errno, error.strerror or str(error), path) from error
 
 
 def check_place(path: str | os.PathLike[str]) -> None:
-    """Refuse a path that ``write_whole`` could not write, before there is what to write.
+    """Refuse a path that ``write_whole`` could not write, before there is anything to write.
 
     Raises
     ------
     TypeError, ValueError
-        If ``path`` is none.
+        If ``path`` is not a path.
     OSError
-        If there is no such folder, or none that may be written to.
+        If the folder does not exist or may not be written to.
     """
     path = as_path(path)
     try:
@@ -57,7 +57,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
 
 
 def is_special(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a pipe or a device, which takes what is written and is not replaced."""
+    """Whether ``path`` is a pipe or a device, which is written to rather than replaced."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
@@ -65,12 +65,12 @@ def beside(path: Path) -> tuple[int, str]:
     """(handle, name) of a new file that ``put_in_place`` can move to ``path``."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    # Names have a limit: of a long one the beginning.
+    # The length of names is limited: a long one is cut.
     return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
 
 
 def put_in_place(scratch: str, path: Path) -> None:
-    """Move a file to ``path``, with the permissions of one that is there."""
+    """Move a file to ``path``, with the permissions of an earlier one there."""
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
     os.chmod(scratch, mode)
     os.replace(scratch, path)

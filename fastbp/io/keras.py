@@ -1,7 +1,7 @@
 """Dense stacks from Keras 3 and back, over any of its backends.
 
-Kernels stand there as (in, out), the scale and shift of a normalisation as gamma and beta,
-and the momentum of batch norm is the share of the old average, not of the new batch.
+Keras has kernels as (in, out), and calls the scale and shift of a normalisation gamma and beta;
+its momentum of batch norm is the weight of the old average, not of the new batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..losses import Loss
 from ..network import Network
 from .parts import check_known, loss_for
 
-#: Whose classes and functions are Keras' own.
+#: Packages whose classes and functions are Keras' own.
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
 
 
@@ -33,7 +33,7 @@ def _gelu(keras: Any, layer: Any, dtype: str) -> Any:
     return lambda x: keras.ops.gelu(x, approximate=True)  # no layer has this form
 
 
-#: A layer of fastbp in a dtype, as Keras (k) has it.
+#: The Keras layer for each of fastbp's: a function of Keras, layer and dtype.
 MODULES: dict[type[Layer], Callable[[Any, Any, str], Any]] = {
     L.Dense: lambda k, x, dtype: k.layers.Dense(x.n_out, use_bias=x.bias is not None,
                                                 dtype=dtype),
@@ -58,7 +58,7 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 
 
 def to_keras(network: Network) -> Any:
-    """The network as a Keras model with the same numbers.
+    """The network as a Keras model with the same parameters.
 
     Parameters
     ----------
@@ -66,16 +66,16 @@ def to_keras(network: Network) -> Any:
 
     Returns
     -------
-    keras.Sequential, or keras.Model where a GELU has the form "tanh"
-        One layer each, with copies of the parameters in the network's dtype, though most
-        backends compute in float32; the loss stays behind.
+    keras.Sequential, or keras.Model if a GELU has the form "tanh"
+        A layer for each, with copies of the parameters in the network's dtype, though most
+        backends compute in float32; without the loss.
 
     Raises
     ------
     ImportError
         Without Keras 3 and a backend (extra ``keras``).
     TypeError
-        For what is no network, or a layer of the user's own: names it.
+        If ``network`` is something else, or has a layer of the user's own: names it.
     """
     check_known(network, MODULES, "Keras")
     with needs("to_keras needs Keras 3 and one of its backends", "keras"):
@@ -100,7 +100,7 @@ def to_keras(network: Network) -> Any:
 
 
 def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None) -> Network:
-    """A network of a Keras model: a chain of dense layers and what goes with them.
+    """A network from a Keras model: a chain of dense layers and those that go with them.
 
     Parameters
     ----------
@@ -108,13 +108,13 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
         Built. ``Dense``, ``Activation``, ``ReLU``, ``LeakyReLU``, ``ELU``, ``Softmax``,
         ``Dropout``, ``BatchNormalization``, ``LayerNormalization``, ``Flatten``, ``Identity``,
         and ``Normalization`` and ``Rescaling`` as a ``BatchNorm`` that is not trainable, one
-        after the other; models within models too. Rows are flat: images go in as such only
-        where a ``Flatten`` is the first of them.
+        after the other; nested models too. Rows are flat: a model may take images only if a
+        ``Flatten`` comes first.
     loss : Loss or str, optional
         By default the cross-entropy that goes with a last softmax or sigmoid, else
         ``MSELoss``.
     dtype : {"float32", "float64"}, optional
-        By default that of the weights, float32 for shorter ones.
+        By default that of the weights, float32 for narrower ones.
 
     Returns
     -------
@@ -123,9 +123,9 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     Raises
     ------
     TypeError
-        For what is no such model, or a layer that has no equivalent: names it.
+        If ``model`` is something else, or has a layer without equivalent: names it.
     ValueError
-        For a setting that has no equivalent, or a model that is no chain or is not built.
+        For a setting without equivalent, or a model that is not a chain or is not built.
     """
     if not (_from_keras(model) and hasattr(model, "layers")):
         raise TypeError(f"model must be a Sequential or functional model of Keras, got "
@@ -134,7 +134,7 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
         raise ValueError(f"{model.name} is not built: the size of its input is not known")
     layers: list[Layer] = []
     given: list[tuple[Layer, list[Array]]] = []
-    shape = model.inputs[0].shape  # until a Flatten, as far as the number of axes goes
+    shape = model.inputs[0].shape  # valid until a Flatten, for its number of axes only
     wide = False
     for part in _chain(model):
         config, own = part.get_config(), []
@@ -164,21 +164,21 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
 
 
 def _from_keras(part: Any) -> bool:
-    """Whether its class is Keras' own, of one package or another."""
+    """Whether the class of ``part`` is Keras' own, in any of its packages."""
     return type(part).__module__.split(".")[0] in _PACKAGES
 
 
 def _chain(model: Any) -> Iterator[Any]:
-    """Layers and operations in order, those of models within too.
+    """Layers and operations in order, those of nested models too.
 
     Raises
     ------
     ValueError
-        If they are no chain.
+        If they are not a chain.
     """
     described = model.get_config()
     parts = list(getattr(model, "operations", model.layers))
-    if "input_layers" in described:  # functional: who feeds whom stands in the description
+    if "input_layers" in described:  # functional: the description has the connections
         feeds = {}
         for entry in described["layers"]:
             nodes = entry["inbound_nodes"]
@@ -213,7 +213,7 @@ def _sources(node: Any) -> Iterator[str]:
 
 
 def _check_axes(layer: Layer, config: dict[str, Any], shape: Any, values: list[Array]) -> None:
-    """Refuse what does not see a whole row at once, which it does everywhere here."""
+    """Refuse a layer that would not see a whole row at once, as all layers do in fastbp."""
     if len(shape) > 2 and not (values and all(v.ndim == 0 for v in values)):
         if isinstance(layer, (L.Dense, L.Softmax, L.LogSoftmax, L.LayerNorm, L.BatchNorm)):
             raise ValueError(f"inputs of shape {tuple(shape)}, of which it takes one axis, have "
@@ -235,7 +235,7 @@ def _activated(part: Any, config: dict[str, Any]) -> list[Layer]:
     inner, name = part.activation, config["activation"]
     if _from_keras(inner) and not inner.get_weights():
         return _layers(inner, inner.get_config(), [])
-    # A function of the user's may have the name of one of Keras'.
+    # A user's function may have the name of one of Keras'.
     own = getattr(inner, "__module__", "").split(".")[0] in _PACKAGES
     if not own or not isinstance(name, str) or name not in ACTIVATIONS:
         raise TypeError(f"activation {name!r} has no equivalent in fastbp")
@@ -243,7 +243,7 @@ def _activated(part: Any, config: dict[str, Any]) -> list[Layer]:
 
 
 def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
-    """What a layer of Keras is here: a dense one may bring its activation."""
+    """fastbp's layers for one of Keras: a dense one may include its activation."""
     kind = type(part).__name__ if _from_keras(part) else ""
     last = (-1, 1, [-1], [1])
     if kind == "Dense":
@@ -283,7 +283,7 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
         if kind == "Normalization":
             axes = np.ravel([] if config["axis"] is None else config["axis"])
             _need({"axis": tuple(axes.tolist())}, axis=((-1,), (1,), ()))
-        constant = L.BatchNorm(epsilon=1e-14)  # a spread of 0 counts as its root, as in Keras
+        constant = L.BatchNorm(epsilon=1e-14)  # its root is Keras' divisor for variance 0
         constant.trainable = False
         return [constant]
     if kind == "LayerNormalization":
@@ -293,7 +293,7 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
 
 
 def _values(part: Any, config: dict[str, Any], own: list[Array]) -> list[Array]:
-    """Weights in the order of the layer's parameters here."""
+    """Weights in the order of the parameters of fastbp's layer."""
     kind, zero, one = type(part).__name__, np.zeros(()), np.ones(())
     if kind == "Dense":
         return [own[0].T, *own[1:]]

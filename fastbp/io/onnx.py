@@ -1,8 +1,8 @@
-"""Networks as ONNX: what every runtime reads.
+"""Networks as ONNX, the format of many runtimes.
 
-Operations of opset 17; columns of a table also take those of ai.onnx.ml, see
-``onnx_columns``. GELU is none of them and is made of Erf or Tanh. ONNX Runtime has no Erf,
-Elu and Softplus of float64, so there they are made of what it has.
+Operations are those of opset 17; for columns of a table also those of ai.onnx.ml, see
+``onnx_columns``. GELU is not among them and is composed of Erf or Tanh. ONNX Runtime has no
+Erf, Elu and Softplus for float64, so there they are composed of others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .safetensors import version
 
 def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
             classes: Sequence[Any] | None = None) -> bytes:
-    """A trained model as an ONNX file (opset 17, IR version 8), in the network's dtype.
+    """Export a trained model as an ONNX file (opset 17, IR version 8), in the network's dtype.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     Returns
     -------
     bytes
-        What is in the file.
+        The content of the file.
 
     Raises
     ------
     ImportError
         Without the package onnx (extra ``onnx``).
     TypeError
-        For no model, or a layer of the user's own: names it.
+        If ``model`` is something else, or has a layer of the user's own: names it.
     ValueError
         For classes that do not fit the outputs, parameters that are not finite, or more than
         2 GiB of them.
@@ -63,15 +63,15 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     refuses is an error of the runtime too; a missing number that it refuses makes the row's
     outputs NaN.
 
-    Outputs are "Y" (N, n_out), what ``predict`` gives, and for losses that make probabilities
+    Outputs are "Y" (N, n_out), what ``predict`` gives, and for losses that give probabilities
     "probabilities", what ``predict_proba`` gives. With classes they are "label" (N,) and
-    "probabilities" (N, classes), as of sklearn-onnx without its ZipMap; of several yes-or-no
-    outputs "label" holds 0 and 1 (N, n_out). Where a column has the name of an output, the
-    output's ends in an underscore. Names of features and classes and fastbp's version stand
-    in the metadata.
+    "probabilities" (N, classes), as with sklearn-onnx without its ZipMap; if each output is a
+    label of its own, "label" holds 0 and 1 (N, n_out). If a column has the name of an output,
+    the output's name gets an underscore. Names of features and classes and fastbp's version
+    are in the metadata.
 
-    Where a row's probabilities are NaN its "label" is the first class: ONNX has no other way,
-    so look at the probabilities. Runtimes make NaN of a softmax of infinities too, where
+    If a row's probabilities are NaN its "label" is the first class: ONNX allows nothing else,
+    so check the probabilities. Runtimes also give NaN for a softmax of infinities, where
     ``predict_proba`` takes the largest.
     """
     parts = take_apart(model, classes, NODES, "ONNX")
@@ -144,7 +144,7 @@ def _above(g: Graph, x: str) -> str:
 
 
 def _erf(g: Graph, x: str) -> str:
-    """erf; of float64 by the polynomials of ``kernels.erf``."""
+    """erf; for float64 by the polynomials of ``kernels.erf``."""
     if g.dtype == np.float32:
         return g.op("Erf", x)
     a = g.op("Min", g.op("Abs", x), g.number(D_HI))
@@ -172,7 +172,7 @@ def _layer_norm(g: Graph, layer: Any, x: str, prefix: str) -> str:
     if g.dtype == np.float32:
         return g.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=layer.epsilon)
     x = g.op("Sub", x, g.op("ReduceMean", x, axes=[-1]))  # the attribute has 32 bits
-    # epsilon before the mean, by units: ONNX Runtime rounds it to 32 bits elsewhere
+    # epsilon as a vector, added before the mean: elsewhere ONNX Runtime rounds it to 32 bits
     small = g.constant(np.full(layer.n_in, layer.epsilon))
     var = g.op("ReduceMean", g.op("Add", g.op("Mul", x, x), small), axes=[-1])
     return g.op("Add", g.op("Mul", g.op("Div", x, g.op("Sqrt", var)), weight), bias)
@@ -190,7 +190,7 @@ def _batch_norm(g: Graph, layer: Any, x: str, prefix: str) -> str:
     return g.op("BatchNormalization", x, *values, epsilon=layer.epsilon)
 
 
-#: How each layer is written; all of ``LAYERS``, which a test holds.
+#: How each layer is written; a test checks that all of ``LAYERS`` are here.
 NODES: dict[type[Layer], Callable[[Graph, Any, str, str], str]] = {
     L.Dense: _dense, L.Sigmoid: _plain("Sigmoid"), L.Tanh: _plain("Tanh"),
     L.ReLU: _plain("Relu"), L.Softmax: _plain("Softmax", axis=-1),

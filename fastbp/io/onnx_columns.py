@@ -1,11 +1,11 @@
-"""What a preprocessor does, as ONNX: one input a raw column, the features side by side.
+"""A preprocessor as ONNX: an input for each raw column, features concatenated.
 
     numbers     Cast to float64, NaN -> fill, (value - mean) / scale, Cast to the network's
-    words       LabelEncoder to the place among the categories, then Equal with each of them
+    words       LabelEncoder to the index among the categories, then Equal with each of them
                 (one-hot) or Cast (ordinal)
 
-A word that is refused where it is unknown takes a place that Gather does not find: the
-runtime then fails, as ``predict`` does.
+An unknown word that is refused gets an index that is out of range for a Gather: the runtime
+then fails, as ``predict`` does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .onnx_graph import ML, Graph
 
 
 def features_of(g: Graph, columns: Sequence[Any]) -> str:
-    """Inputs for the columns; the matrix of features that the network reads.
+    """Add an input for each column; return the matrix of features that the network reads.
 
     Parameters
     ----------

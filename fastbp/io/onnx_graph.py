@@ -1,4 +1,4 @@
-"""A growing ONNX graph: names that do not clash, constants, one call an operation."""
+"""A growing ONNX graph: names that do not clash, constants, one call per operation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require() -> Any:
     Raises
     ------
     ImportError
-        If it is not installed: says how to.
+        If it is not installed; the message tells how to.
     """
     with needs("to_onnx needs onnx", "onnx"):
         import onnx
@@ -47,20 +47,20 @@ class Graph:
         self._seen = Counter[str]()
 
     def fresh(self, name: str) -> str:
-        """``name``, with an underscore or a number after it where something else has it."""
+        """``name``, with an underscore or a number appended if it is taken."""
         found = name
         while found in self._used:
-            self._seen[name] += 1  # on from the last: of wide tables there are many
+            self._seen[name] += 1  # on from the last one: wide tables have many
             found = f"{name}_{self._seen[name]}" if self._seen[name] > 1 else f"{name}_"
         self._used.add(found)
         return found
 
     def kind(self, like: Any) -> int:
-        """ONNX's number of a dtype."""
+        """ONNX's number for a dtype."""
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(like)))
 
     def constant(self, value: Any, name: str = "constant") -> str:
-        """An array, of the graph's dtype where it holds floats; strings and integers stay."""
+        """Add an array of strings, or of numbers in its own dtype; return its name."""
         name, array = self.fresh(name), np.asarray(value)
         if array.dtype.kind in "UO":
             tensor = self.onnx.helper.make_tensor(
@@ -72,7 +72,7 @@ class Graph:
         return name
 
     def number(self, value: float) -> str:
-        """A scalar of the graph's dtype."""
+        """Add a scalar of the graph's dtype; return its name."""
         return self.constant(self.dtype.type(value), "number")
 
     def op(self, kind: str, *inputs: str, output: str = "", domain: str = "",
@@ -92,21 +92,21 @@ class Graph:
         return self.op("Add", y, self.number(coefficients[-1]))
 
     def take(self, name: str, like: Any, columns: int) -> str:
-        """An input of any number of rows; return its name."""
+        """Add an input with any number of rows; return its name."""
         name = self.fresh(name)
         self.inputs.append(self.onnx.helper.make_tensor_value_info(
             name, self.kind(like), ["N", columns]))
         return name
 
     def give(self, name: str, value: str, like: Any, columns: int | None) -> None:
-        """An output, of one number a row where ``columns`` is None."""
+        """Add an output, with one number for each row if ``columns`` is None."""
         name = self.fresh(name)
         self.op("Identity", value, output=name)
         shape = ["N"] if columns is None else ["N", columns]
         self.outputs.append(self.onnx.helper.make_tensor_value_info(name, self.kind(like), shape))
 
     def model(self, properties: dict[str, str], version: str, text: str) -> bytes:
-        """The whole as bytes, checked.
+        """The whole model as bytes, checked.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Graph:
 
 
 def too_large(params: Array) -> None:
-    """Refuse what no ONNX file can hold.
+    """Refuse parameters that no ONNX file can hold.
 
     Raises
     ------

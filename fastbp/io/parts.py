@@ -16,7 +16,7 @@ COLUMNS = ("Numeric", "Boolean", "Categorical")
 
 
 def check_known(network: Any, known: Container[type], where: str) -> None:
-    """Refuse what is no network, or has layers that are not ``known``.
+    """Refuse an object that is not a network, and layers that are not ``known``.
 
     Raises
     ------
@@ -35,21 +35,21 @@ def check_known(network: Any, known: Container[type], where: str) -> None:
 
 @dataclass(frozen=True)
 class Parts:
-    """What exports write.
+    """A model as exports write it.
 
     Attributes
     ----------
     network : Network
     columns : tuple or None
-        Descriptions of the raw columns; None where the network reads its features.
+        Descriptions of the raw columns; None if the model takes features.
     features : list of str
-        Names of the features; empty where there are none.
+        Names of the features; empty if there are none.
     classes : list or None
         Labels by index; with ``several`` the names of the outputs.
     link : {"softmax", "sigmoid", "identity", None}
-        What makes probabilities of the network's outputs; None for regression.
+        Function from the network's outputs to probabilities; None for regression.
     several : bool
-        Whether each output is a yes or no by itself.
+        Whether each output is a label of its own.
     exponential : bool
         Whether the outputs are logarithms of what is predicted.
     mean, scale : float
@@ -107,7 +107,7 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
             columns, features = tuple(preprocessor.columns), list(preprocessor.feature_names)
         if target is not None:
             own, mean, scale = target.classes, float(target.mean), float(target.scale)
-            one_of = own is not None  # a column has one class a row, whatever the loss
+            one_of = own is not None  # a column has one class in each row, whatever the loss
     if not isinstance(network, Network):
         bare = "an unfitted " * (hasattr(model, "hidden_layer_sizes")
                                  and type(model).__module__.startswith("fastbp."))
@@ -130,7 +130,7 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
 
 def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,
          n_out: int) -> list[Any] | None:
-    """Classes as a list of one plain type, as many as there are outputs to name."""
+    """Classes as a list of one plain type, as many as the outputs distinguish."""
     if classes is None and own is None:
         return None
     if isinstance(classes, (str, bytes, Mapping, Set)) or getattr(classes, "ndim", 1) != 1 or not (
@@ -144,7 +144,7 @@ def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,
     if len(kinds) != 1 or not kinds <= {str, int, float, bool}:
         raise TypeError("classes must be all of one type, str, int, float or bool; got "
                         f"{found[:10]!r}")
-    if classes is None and len(found) == 1:  # an estimator that has seen one class alone
+    if classes is None and len(found) == 1:  # an estimator that has seen only one class
         found = found * max(n_out, 2)
     if len(found) != max(n_out, 2):
         raise ValueError(f"classes must be {max(n_out, 2)} for {n_out} outputs, got "
@@ -160,6 +160,6 @@ def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,
 
 
 def loss_for(layer: Any, loss: Any) -> Any:
-    """``loss``, or where it is None the one that goes with a last layer."""
+    """``loss``, or if it is None the one that goes with the last ``layer``."""
     names = {"Softmax": "CrossEntropyLoss", "Sigmoid": "BinaryCrossEntropyLoss"}
     return LOSSES[names.get(type(layer).__name__, "MSELoss")]() if loss is None else loss

@@ -1,4 +1,4 @@
-"""One safetensors file a model: tensors as (out, in), architecture as JSON metadata.
+"""One safetensors file per model: tensors as (out, in), architecture as JSON metadata.
 
 No pickle, no importable names: layers and losses come from fixed tables.
 """
@@ -66,7 +66,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
 def write(path: str | os.PathLike[str], tensors: dict[str, Any],
           metadata: dict[str, str]) -> None:
-    """One safetensors file, whole or not at all; fastbp's version joins the metadata."""
+    """Write a safetensors file, whole or not at all; the metadata get fastbp's version."""
     from safetensors.numpy import save as encode
 
     # safetensors writes wrong bytes for arrays that are not C-contiguous.
@@ -75,8 +75,8 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Any],
 
 
 def version() -> str:
-    """fastbp's own, which stands in every file that it writes."""
-    from .. import __version__  # when called: this module is imported before it is set
+    """fastbp's version, which is in every file that it writes."""
+    from .. import __version__  # here, as this module may be imported before it is set
 
     return __version__
 
@@ -87,7 +87,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
     Raises
     ------
     TypeError
-        If ``path`` is none.
+        If ``path`` is not a path.
     ValueError
         If it is empty, or the file damaged or not fastbp's.
     OSError
@@ -115,7 +115,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     Raises
     ------
     TypeError
-        If ``path`` is none.
+        If ``path`` is not a path.
     ValueError
         If the file is damaged or not a fastbp model.
     OSError
@@ -151,7 +151,7 @@ def _build(description: dict[str, Any], tensors: dict[str, Any]) -> Network:
         layers.append(_make(LAYERS, arguments))
         layers[-1].trainable = trainable
     width = description["n_in"]
-    for k, layer in enumerate(layers):  # before anything as large as the file claims is made
+    for k, layer in enumerate(layers):  # before anything of the claimed sizes is allocated
         width = layer.connect(width)
         for name, shape in layer.shapes().items():
             found = getattr(tensors.get(f"{k}.{name}"), "shape", None)

@@ -1,9 +1,9 @@
 """Fitted networks from scikit-learn's MLPClassifier and MLPRegressor, and back to them.
 
-Both have dense layers with one activation between, so a network of the same shape is either.
-Biases that are not there become 0, batch norm after a dense layer joins its weights, dropout
-does nothing outside of training, and two outputs of a softmax become one of a sigmoid, as
-scikit-learn has it: softmax of (a, b) is sigmoid of b - a.
+Both consist of dense layers with one kind of activation between them; a network of that form
+can be either. Missing biases become 0, batch norm after a dense layer is merged into its
+weights, dropout is left out, and a softmax of two outputs becomes a sigmoid of one, as in
+scikit-learn: softmax of (a, b) is sigmoid of b - a.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..network import Network
 from .parts import take_apart
 
 _ACTIVATIONS: dict[type[Layer], str] = {L.Sigmoid: "logistic", L.Tanh: "tanh", L.ReLU: "relu"}
-#: What an estimator keeps of its training beside the weights.
+#: What an estimator keeps of its training, besides the weights.
 _HISTORY = ("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_",
             "best_validation_score_", "_no_improvement_count")
 
@@ -33,7 +33,7 @@ def _neural() -> Any:
 
 
 def from_sklearn(estimator: Any) -> Any:
-    """fastbp's estimator for a fitted one of scikit-learn; its ``network_`` is the Network.
+    """fastbp's estimator from a fitted one of scikit-learn; its ``network_`` is the Network.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def from_sklearn(estimator: Any) -> Any:
     Returns
     -------
     fastbp.MLPClassifier or fastbp.MLPRegressor
-        Fitted, with the same parameters, weights and classes; ``partial_fit`` goes on, its
-        optimizer without the moments of the steps before.
+        Fitted, with the same parameters, weights and classes; ``partial_fit`` can go on, but
+        the optimizer starts without the moments of earlier steps.
 
     Raises
     ------
@@ -99,17 +99,17 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
     Returns
     -------
     sklearn.neural_network.MLPClassifier or MLPRegressor
-        A classifier where the loss makes probabilities. ``partial_fit`` goes on with it.
+        A classifier if the loss gives probabilities. ``partial_fit`` can go on with it.
 
     Raises
     ------
     ImportError
         Without scikit-learn (extra ``sklearn``).
     TypeError
-        For no model, or a layer of the user's own.
+        If ``model`` is something else, or has a layer of the user's own.
     ValueError
-        For a network that scikit-learn's cannot be: other layers, or activations that
-        differ; labels that are not in ascending order, or of a loss without probabilities.
+        For a network that scikit-learn's cannot represent: other layers, or activations that
+        differ; labels that are not in ascending order, or for a loss without probabilities.
     """
     neural = _neural()
     from scipy.sparse import csr_matrix
@@ -136,7 +136,7 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
     known = kind().get_params()
     given = {k: v for k, v in own.items() if k in known and v is not None and k != "loss"}
     given["hidden_layer_sizes"] = tuple(b.size for b in biases[:-1])
-    if activation is not None:  # else the estimator's own, by which a later fit starts
+    if activation is not None:  # else the estimator's own, for a later fit
         given["activation"] = activation
     if output == "exp":
         given["loss"] = "poisson"
@@ -147,7 +147,7 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
         if not parts.several and (labels[1:] <= labels[:-1]).any():
             raise ValueError(f"scikit-learn keeps classes in ascending order, got {labels}")
         indicators: Any = np.eye(count, dtype=int)
-        if getattr(model, "_sparse", False):  # then so are its predictions
+        if getattr(model, "_sparse", False):  # predictions are sparse too, then
             indicators = csr_matrix(indicators)
         new._label_binarizer = LabelBinarizer().fit(indicators if parts.several else labels)
         new.classes_ = np.arange(count) if parts.several else new._label_binarizer.classes_
@@ -187,11 +187,11 @@ def _labels(model: Any, classes: list[Any] | None, count: int) -> Any:
 
 def _stack(network: Network, link: str | None
            ) -> tuple[list[Array], list[Array], str | None, str]:
-    """Weights (n_in, n_out), biases, the activation between if any, and that of the output."""
+    """(weights (n_in, n_out), biases, hidden activation or None, that of the output)."""
     weights: list[Array] = []
     biases: list[Array] = []
     between: list[str] = []
-    last = ""  # what came over the last dense layer
+    last = ""  # activation after the last dense layer
     for layer in network.layers:
         if type(layer) in (L.Dropout, L.Flatten, L.Identity):
             continue

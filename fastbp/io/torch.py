@@ -1,6 +1,6 @@
-"""Weights to PyTorch and back: modules, and state dicts as files have them.
+"""Networks to PyTorch and back: modules, and state dicts as files have them.
 
-Every layer of fastbp has an equal there, with the same names and shapes of tensors.
+Every layer of fastbp has an equivalent there, with the same names and shapes of tensors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..losses import Loss
 from ..network import Network
 from .parts import check_known, loss_for
 
-#: A layer of fastbp, as the torch.nn module ``t`` has it.
+#: The PyTorch module for each of fastbp's layers: a function of ``torch.nn`` and the layer.
 MODULES: dict[type[Layer], Callable[[Any, Any], Any]] = {
     L.Dense: lambda t, x: t.Linear(x.n_in, x.n_out, bias=x.bias is not None),
     L.Sigmoid: lambda t, x: t.Sigmoid(),
@@ -47,7 +47,7 @@ def _torch() -> Any:
 
 
 def to_torch(network: Network) -> Any:
-    """The network as a ``torch.nn.Sequential`` with the same numbers, in evaluation mode.
+    """The network as a ``torch.nn.Sequential`` with the same parameters, in evaluation mode.
 
     Parameters
     ----------
@@ -56,15 +56,15 @@ def to_torch(network: Network) -> Any:
     Returns
     -------
     torch.nn.Sequential
-        One module a layer, copies of the parameters, of the network's dtype, without
-        ``requires_grad`` where the layer is not trainable; the loss stays behind.
+        A module for each layer, with copies of the parameters in the network's dtype, without
+        ``requires_grad`` if the layer is not trainable; without the loss.
 
     Raises
     ------
     ImportError
         Without PyTorch (extra ``torch``).
     TypeError
-        For what is no network, or a layer of the user's own: names it.
+        If ``network`` is something else, or has a layer of the user's own: names it.
     """
     check_known(network, MODULES, "PyTorch")
     torch = _torch()
@@ -79,7 +79,7 @@ def to_torch(network: Network) -> Any:
 
 
 def to_torch_state_dict(network: Network) -> dict[str, Any]:
-    """Parameters as ``to_torch(network).state_dict()`` has them: "0.weight" (out, in), ...
+    """The parameters as ``to_torch(network).state_dict()``: "0.weight" (out, in), ...
 
     Raises
     ------
@@ -91,22 +91,22 @@ def to_torch_state_dict(network: Network) -> dict[str, Any]:
 
 def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str | None = None,
                dtype: Any = None) -> Network:
-    """A network of a PyTorch model's layers, or a network filled with its parameters.
+    """A network from a PyTorch model, or one that is filled with its parameters.
 
     Parameters
     ----------
     source : torch.nn.Module or mapping from str to tensor or array
-        A module of fastbp's layers, alone or in ``torch.nn.Sequential``, nested or not; or a
-        state dict, which tells no activations and so needs ``network``. Tensors are taken by
-        name where the names are those of ``named_parameters``, else in order. A last Flatten of
-        what a Linear gives is left out.
+        A module with an equivalent in fastbp, or a ``torch.nn.Sequential`` of such, nested or
+        not; or a state dict, which does not tell activations and so needs ``network``. Tensors
+        are taken by name if the names are those of ``named_parameters``, else in order. A last
+        Flatten after a Linear is left out.
     network : Network, optional
-        To fill; its layers with parameters must be those of ``source``.
+        Network to fill; its layers with parameters must be those of ``source``.
     loss : Loss or str, optional
-        Of a new network. By default the cross-entropy that goes with a last softmax or
+        For a new network. By default the cross-entropy that goes with a last softmax or
         sigmoid, else ``MSELoss``.
     dtype : {"float32", "float64"}, optional
-        Of a new network; by default that of the tensors, float32 for shorter ones.
+        For a new network; by default that of the tensors, float32 for narrower ones.
 
     Returns
     -------
@@ -118,10 +118,10 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
     ImportError
         For a module, without PyTorch (extra ``torch``).
     TypeError
-        For a module that has no equivalent, or options that do not go with ``source``.
+        For a module without equivalent, or options that do not go with ``source``.
     ValueError
-        For a setting of a module that has no equivalent, or tensors that do not fit; ``network``
-        is unchanged then.
+        For a setting of a module without equivalent, or tensors that do not fit; ``network`` is
+        unchanged then.
     """
     if isinstance(source, Mapping):
         if network is None:
@@ -157,7 +157,7 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
             raise ValueError(f"{module!r} does not fit rows of {layer.n_in} numbers")
         own, found = layer.parameters(), module.state_dict()
         found.pop("num_batches_tracked", None)
-        # What a module leaves out, as None, stays 1 or 0.
+        # A tensor that a module has as None stays 1 or 0.
         lost = [name for name in own if name not in found and getattr(module, name) is not None]
         if lost or not found.keys() <= own.keys():
             raise ValueError(f"{module!r} has tensors {sorted(found)}, expected {sorted(own)}")
@@ -175,7 +175,7 @@ def fill(network: Network, tensors: dict[str, Array]) -> Network:
     ----------
     network : Network
     tensors : dict of ndarray
-        "...weight" and the like; counts of batches are left out.
+        By name, as "0.weight"; "num_batches_tracked" is left out.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def fill(network: Network, tensors: dict[str, Array]) -> Network:
 
 
 def _in_order(places: list[str]) -> list[str]:
-    """As they come, but by number where only numbers tell them apart: files sort as text."""
+    """In the given order, but by number if only numbers differ: files sort names as text."""
     parts = [re.split(r"(\d+)", place) for place in places]
     words = {tuple(p[::2]) for p in parts}
     if len(words) > 1:
@@ -224,7 +224,7 @@ def _in_order(places: list[str]) -> list[str]:
 
 
 def _array(value: Any) -> Array:
-    """A tensor or array as NumPy's; bfloat16, which NumPy does not have, as float32."""
+    """A tensor or array as a NumPy array; bfloat16, which NumPy does not have, as float32."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() and value.itemsize < 4 else value
@@ -242,8 +242,8 @@ def _flat(nn: Any, module: Any) -> list[Any]:
 
 
 def _check_rows(pairs: list[tuple[Any, Layer]]) -> None:
-    """Refuse a softmax before the first Flatten: of one axis of several, perhaps. What a Linear
-    gives is flat where rows are flat, and those that are not a network of it refuses."""
+    """Refuse a softmax before the first Flatten, which may be over one axis of several. After a
+    Linear it is allowed: a network with one refuses rows that are not flat."""
     kinds = [type(layer) for _, layer in pairs]
     until = kinds.index(L.Flatten) if L.Flatten in kinds else 0
     until = kinds.index(L.Dense) if L.Dense in kinds[:until] else until
@@ -261,7 +261,7 @@ def _need(module: Any, **wanted: Any) -> None:
 
 
 def _layer(nn: Any, module: Any) -> Layer:
-    """The layer that a module is."""
+    """The layer for a module."""
     kind = type(module)
     simple = {nn.Sigmoid: L.Sigmoid, nn.Tanh: L.Tanh, nn.ReLU: L.ReLU, nn.SiLU: L.SiLU,
               nn.Identity: L.Identity}

@@ -1,6 +1,6 @@
 """Plots of training and its outcome, by matplotlib (extra ``plot``).
 
-Each draws on ``ax`` and returns it, or makes a figure of its own; pyplot's state is left alone.
+Each draws on ``ax`` and returns it, or makes a figure of its own; pyplot's state is not touched.
 
     from fastbp import plot
 

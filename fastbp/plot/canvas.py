@@ -1,4 +1,4 @@
-"""What all plots share: axes to draw on, and curves and texts that fit on them."""
+"""What all plots share: axes, and curves and labels that fit on them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .._validation import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Inches: readable on a phone, several beside each other on a desk.
+#: Inches: readable on a phone, and several side by side on a large screen.
 SIZE = (4.5, 3.0)
-#: Points that a curve keeps; longer ones keep the least and greatest of each stretch.
+#: Most points of a curve; a longer one keeps the minimum and maximum of each stretch.
 MAX_POINTS = 600
-#: Characters that a label on an axis keeps.
+#: Most characters of a label on an axis.
 MAX_LABEL = 16
 
 
@@ -31,7 +31,7 @@ def axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
         If ``ax`` is something else.
     """
     if ax is not None:
-        if not hasattr(ax, "set_title"):  # as matplotlib's, and what wraps them, have
+        if not hasattr(ax, "set_title"):  # matplotlib's axes have it, and wrappers of them
             raise TypeError(f"ax must be axes of matplotlib, got {ax!r}")
         return ax
     with needs("plots need matplotlib", "plot"):
@@ -40,7 +40,7 @@ def axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
 
 
 def finish(ax: Axes, title: str, xlabel: str, ylabel: str) -> Axes:
-    """Title and names of the axes, as plain text: a dollar is a dollar."""
+    """Set title and labels of the axes, as plain text: "$" is not mathematics."""
     ax.set_title(short(title, 32), parse_math=False)
     ax.set_xlabel(short(xlabel, 40), parse_math=False)
     ax.set_ylabel(short(ylabel, 28), parse_math=False)
@@ -48,7 +48,7 @@ def finish(ax: Axes, title: str, xlabel: str, ylabel: str) -> Axes:
 
 
 def legend(ax: Axes, **options: Any) -> None:
-    """A legend in plain text, if anything has a label."""
+    """Add a legend in plain text, if anything has a label."""
     handles, names = ax.get_legend_handles_labels()
     if handles:
         for text in ax.legend(handles, names, **options).get_texts():
@@ -56,7 +56,7 @@ def legend(ax: Axes, **options: Any) -> None:
 
 
 def say(ax: Axes, text: str) -> None:
-    """Words in the middle of axes that have nothing else to show."""
+    """Write ``text`` in the middle of axes that have nothing else to show."""
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", parse_math=False)
     ax.set(xticks=[], yticks=[])
 
@@ -76,7 +76,7 @@ def log_axis(ax: Axes, which: str) -> None:
 
 
 def plain(text: Any) -> str:
-    """``text`` on one line, without what no page or drawing can show."""
+    """``text`` on one line, without characters that a page or drawing cannot show."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" if not c.isspace()
                    else " " for c in str(text))
 
@@ -88,15 +88,15 @@ def short(text: Any, length: int = MAX_LABEL) -> str:
 
 
 def few(count: int, most: int) -> range:
-    """At most ``most`` of ``count`` places, evenly apart, the first among them."""
+    """At most ``most`` of ``count`` places, evenly spaced, from the first on."""
     return range(0, count, max(1, -(-count // most)))
 
 
 def thin(x: Array, y: Array) -> tuple[Array, Array]:
     """A curve of at most ``MAX_POINTS`` points that looks the same.
 
-    Of each stretch the least and the greatest stay, in their order; a stretch without any
-    number stays a gap.
+    Of each stretch its minimum and maximum are kept, in their order; a stretch without any
+    number remains a gap.
     """
     if len(x) <= MAX_POINTS:
         return x, y

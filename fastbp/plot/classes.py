@@ -1,4 +1,4 @@
-"""How well classes are told apart."""
+"""Plots for classifiers: confusion matrix, calibration, ROC curves."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .targets import are_probabilities, check_names, labels, loose, metrics, nam
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Up to so many classes each cell of a confusion matrix has its number.
+#: Most classes for which each cell of a confusion matrix has its number.
 ANNOTATED = 12
-#: Up to so many classes it needs no more room than other plots.
+#: Most classes for which it needs no more room than other plots.
 _SMALL = 4
-#: Labels of classes along an axis.
+#: Most labels of classes along an axis.
 _TICKS = 12
 #: Bins of a calibration curve.
 BINS = 10
-#: Classes of a confusion matrix.
+#: Most classes of a confusion matrix.
 _MOST = 10_000
-#: Curves that a plot can bear, and points of each.
+#: Most curves of a plot, and most points of each.
 _CURVES, _POINTS = 10, 200
 
 
 def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Array:
-    """How many rows of each class (down) are predicted as each (across).
+    """Number of rows of each class (down) that are predicted as each class (across).
 
-    ``predicted`` is class indices or outputs, one column a class.
+    ``predicted`` is class indices, or outputs with a column for each class.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     """
     given = loose(predicted, "predicted")
     check_names(classes)
-    # Floats of one axis: scores of class 1, unless they can but be indices of more than two.
+    # 1-D floats are scores of class 1, unless they can only be indices of more than two classes.
     if given.ndim == 2 or (given.dtype.kind == "f" and not (
             ((given >= 0) & (given == np.floor(given))).all() and (given > 1).any())):
         own, Y = pair(T, predicted, classes)
@@ -50,7 +50,7 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
         own, found = labels(T, n, classes), labels(predicted, n, classes, "predicted")
         same_length(own, found, "T", "predicted")
         k = n or int(max(own.max(initial=0), found.max(initial=0))) + 1
-        if k > _MOST:  # numbers that are no classes would ask for a table of any size
+        if k > _MOST:  # numbers that are not classes could need a table of any size
             raise ValueError(f"a confusion matrix of at most {_MOST} classes, got label {k - 1}")
     if not len(own):
         raise ValueError(f"a confusion matrix needs rows, T has shape {np.shape(T)}")
@@ -116,7 +116,7 @@ def _compact(count: int) -> str:
 
 
 def tint(colour: str, least: float = 0.0) -> Any:
-    """A colour map from clear, or what is ``least`` opaque, to ``colour``: right on any ground."""
+    """A colour map from opacity ``least`` to full ``colour``: fits any background."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     rgb = to_rgb(colour)
@@ -125,10 +125,10 @@ def tint(colour: str, least: float = 0.0) -> Any:
 
 def confidence(T: Any, output: Any, classes: Sequence[Any] | None = None
                ) -> tuple[Array, Array, str]:
-    """(hits, probabilities, meaning): what a calibration curve sets against each other.
+    """(hits, probabilities, meaning): what a calibration curve compares.
 
-    Of two classes whether the row is of the second, and its probability; of more whether the
-    likeliest class is right, and its probability; of yes-or-no outputs each on its own.
+    For two classes, whether the row is of the second, and its probability; for more, whether
+    the likeliest class is right, and its probability; for labels of their own, each output.
 
     Raises
     ------
@@ -150,27 +150,27 @@ def confidence(T: Any, output: Any, classes: Sequence[Any] | None = None
 
 
 def _bins(P: Array) -> Array:
-    """The bin of each probability, as scikit-learn's calibration_curve has it."""
+    """The bin of each probability, as in scikit-learn's calibration_curve."""
     return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], P)
 
 
 def calibration_error(hits: Array, P: Array) -> float:
-    """Mean distance of share of hits and mean probability over ``BINS`` bins, by their rows."""
+    """Mean over rows of |share of hits - mean probability| in their bin, of ``BINS`` bins."""
     gaps = np.bincount(_bins(P), hits - P, BINS)
     return float(np.abs(gaps).sum() / len(P))
 
 
 def calibration(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
                 ax: Axes | None = None) -> Axes:
-    """How often predictions of each probability are right; on the diagonal, as often as told.
+    """How often predictions of each probability are right; on the diagonal, as often as predicted.
 
     Bars, and the sizes of the dots, show the share of the rows in each of ten bins.
 
     Parameters
     ----------
     T : array_like
-        Class indices (n,), rows with one 1 (n, k), or rows of 0 and 1 for outputs that each
-        are a yes or no.
+        Class indices (n,), rows with one 1 (n, k), or rows of 0 and 1 if each output is a
+        label of its own.
     output : array_like
         Probabilities: (n, k), or (n, 1) of class 1.
     classes : sequence, optional
@@ -213,12 +213,12 @@ def roc(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
         ax: Axes | None = None) -> Axes:
     """True against false positives at every threshold, each class against the rest.
 
-    Of many classes the ten that are told apart worst, the last of them by name.
+    Of many classes the ten with the smallest areas are drawn, and the worst of them is named.
 
     Parameters
     ----------
     T, output, classes, ax
-        As in ``calibration``; any scores do, the higher the likelier.
+        As in ``calibration``; ``output`` may be any scores, the higher the likelier.
 
     Returns
     -------
@@ -239,7 +239,7 @@ def roc(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
     if not found:
         raise ValueError("roc needs rows of at least two classes")
     if len(known) == 2 and (yes.sum(axis=1) == 1).all():
-        found = found[-1:] if found[-1][1] == 1 else found[:1]  # the two mirror each other
+        found = found[-1:] if found[-1][1] == 1 else found[:1]  # the two curves are mirrored
     ax = finish(axes(ax), "ROC", "false positive rate", "true positive rate")
     ax.plot([0, 1], [0, 1], "--", color="0.55", linewidth=1)
     for area, i in reversed(found[:_CURVES]):
@@ -257,7 +257,7 @@ def roc(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
 
 def one_against_rest(T: Any, output: Any, classes: Sequence[Any] | None = None
                      ) -> tuple[Array, Array, list[str]]:
-    """(yes or no (n, k), scores (n, k), names): each class as a question of its own.
+    """(0 or 1 (n, k), scores (n, k), names): each class as a problem of its own.
 
     Raises
     ------

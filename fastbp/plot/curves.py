@@ -14,9 +14,9 @@ from .canvas import axes, finish, legend, log_axis, say, thin
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: A loss whose values spread by more than this is drawn on a logarithmic axis.
+#: Ratio of largest to smallest value above which an axis is logarithmic.
 _LOG_SPREAD = 30.0
-#: Up to so many epochs each is marked.
+#: Most epochs for which each has a marker.
 _MARKED = 30
 _WORDS = {"samples_per_s": "rows a second", "roc_auc": "area under ROC", "f1": "F1", "r2": "R²",
           "mse": "mean squared error", "rmse": "root mean squared error",
@@ -29,7 +29,7 @@ def series(history: Any) -> dict[str, Array]:
     Raises
     ------
     TypeError
-        If it is no dict of numbers, and holds none as ``history`` either.
+        If neither it nor its attribute ``history`` is a dict of numbers.
     """
     found = history if isinstance(history, Mapping) else getattr(history, "history", None)
     if not isinstance(found, Mapping):
@@ -51,9 +51,9 @@ def history(history: Any, metric: str = "loss", *, ax: Axes | None = None) -> Ax
     Parameters
     ----------
     history : History or dict of str to list of float
-        What ``fit`` returned; Keras' History is read too.
+        What ``fit`` returned; Keras' History works too.
     metric : str
-        A name in it; "val_" and it is drawn beside it, with a mark where it was best.
+        A name in it; "val_" + ``metric`` is drawn too, with its best epoch marked.
     ax : matplotlib Axes, optional
         Where to draw; a new figure by default.
 
@@ -64,7 +64,7 @@ def history(history: Any, metric: str = "loss", *, ax: Axes | None = None) -> Ax
     Raises
     ------
     ValueError, TypeError
-        If the history has neither ``metric`` nor "val_" and it, or is none.
+        If the history has neither ``metric`` nor "val_" + ``metric``, or is something else.
     ImportError
         Without matplotlib (extra ``plot``).
     """
@@ -130,7 +130,7 @@ def words(name: str) -> str:
 
 
 def best_epoch(known: dict[str, Array], metric: str) -> int | None:
-    """Place of the best validation figure; None without any, or where best means nothing."""
+    """Index of the best validation figure; None without any, or if best is undefined."""
     values = known.get(f"val_{metric}", np.empty(0))
     if not np.isfinite(values).any():
         return None
@@ -148,7 +148,7 @@ def _curve(ax: Axes, values: Array, colour: str, label: str) -> None:
 
 
 def _scale(ax: Axes, curves: list[Array]) -> bool:
-    """Make the axes fit the curves; False, and words, where nothing in them is finite."""
+    """Fit the axes to the curves; if nothing in them is finite, say so and return False."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     finite = np.concatenate(curves)
@@ -159,7 +159,7 @@ def _scale(ax: Axes, curves: list[Array]) -> bool:
     low, high = finite.min(), finite.max()
     if low > 0 and high / low > _LOG_SPREAD:
         log_axis(ax, "y")
-    elif low == high:  # a level line in the middle, from zero
+    elif low == high:  # a constant in the middle, of an axis from zero
         ax.set_ylim(*sorted((0.0, 2.0 * low)) if low else (-1, 1))
     if high >= 1e4:
         ax.yaxis.set_major_formatter(FuncFormatter(_thousands))

@@ -1,4 +1,4 @@
-"""What parameters and gradients look like, tensor by tensor."""
+"""Plots of parameters and gradients, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _Kind = TypeVar("_Kind", WeightStatistics, GradientStatistics)
-#: Tensors that have a line of their own in a plot of the usual height, and names at most.
+#: Lines (tensors) that fit in a plot of the usual height, and most names.
 _LINES, _NAMES = 12, 32
 
 
 def weights(network: Network | Sequence[WeightStatistics], initial_params: Any = None, *,
             ax: Axes | None = None) -> Axes:
-    """Distribution of the parameters, a line a tensor, from the input down.
+    """Distribution of the parameters, a line for each tensor, from the input down.
 
-    The box holds the middle half, the thick line nine tenths, the thin line all; a tick is
+    The box holds the middle half, the thick line nine tenths, the thin line all; the tick is
     the median.
 
     Parameters
@@ -46,7 +46,7 @@ def weights(network: Network | Sequence[WeightStatistics], initial_params: Any =
     Raises
     ------
     ValueError, TypeError
-        If ``initial_params`` are not of this network, or that is none.
+        If ``initial_params`` do not fit the network, or ``network`` is something else.
     ImportError
         Without matplotlib (extra ``plot``).
     """
@@ -73,13 +73,13 @@ def weights(network: Network | Sequence[WeightStatistics], initial_params: Any =
 
 def gradients(network: Network | Sequence[GradientStatistics], X: Any = None, T: Any = None, *,
               ax: Axes | None = None) -> Axes:
-    """Norms of the gradient of each tensor, and over the norm of its weights.
+    """Norm of the gradient of each tensor, and its ratio to the norm of the weights.
 
     Parameters
     ----------
     network : Network, or what ``fastbp.layer_statistics.gradient_statistics`` found
     X, T : array_like
-        Rows and targets of which the gradient is taken, with a network.
+        Rows and targets for the gradient, if ``network`` is a network.
     ax : matplotlib Axes, optional
         Where to draw; a new figure by default.
 
@@ -90,7 +90,7 @@ def gradients(network: Network | Sequence[GradientStatistics], X: Any = None, T:
     Raises
     ------
     ValueError, TypeError
-        For unfit X or T, or what is no network.
+        For invalid X or T, or if ``network`` is something else.
     ImportError
         Without matplotlib (extra ``plot``).
     """
@@ -117,7 +117,7 @@ def gradients(network: Network | Sequence[GradientStatistics], X: Any = None, T:
 
 
 def _given(found: Any, kind: type[_Kind]) -> list[_Kind]:
-    """What is drawn in place of a network: statistics of one kind."""
+    """Statistics of one kind that are given in place of a network, checked."""
     known = list(found) if isinstance(found, Iterable) else [found]
     if not all(isinstance(own, kind) for own in known):
         raise TypeError(f"network must be a Network or a sequence of {kind.__name__}, got "

@@ -1,4 +1,4 @@
-"""How far predicted numbers are from the true ones."""
+"""Plots for regression: predicted against true numbers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .targets import numbers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Rows that are drawn one by one; more are counted in hexagons.
+#: Most rows that are drawn one by one; more are counted in hexagons.
 _DOTS = 600
-#: Opacity of a hexagon with one row: what lies far off must be seen.
+#: Opacity of a hexagon with one row: outliers must be visible.
 _SINGLE = 0.25
 #: Groups of rows, by prediction, whose mean is drawn.
 _GROUPS = 10
 
 
 def residuals(T: Any, output: Any, *, name: str | None = None, ax: Axes | None = None) -> Axes:
-    """True minus predicted, against predicted; of many rows their density.
+    """True minus predicted, against predicted; for many rows their density.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def residuals(T: Any, output: Any, *, name: str | None = None, ax: Axes | None =
     Raises
     ------
     ValueError, TypeError
-        For what is not one column of numbers each, of one length.
+        If they are not a column of numbers each, of the same length.
     ImportError
         Without matplotlib (extra ``plot``).
     """
@@ -56,10 +56,10 @@ def residuals(T: Any, output: Any, *, name: str | None = None, ax: Axes | None =
 
 
 def prediction(T: Any, output: Any, *, name: str | None = None, ax: Axes | None = None) -> Axes:
-    """True against predicted: the calibration of numbers.
+    """True against predicted: calibration of a regression.
 
-    The line joins the mean truth of ten groups of rows, from least predicted to most; on the
-    diagonal, predictions are right on average.
+    The line joins the mean true values of ten groups of rows, from lowest to highest
+    prediction; on the diagonal, predictions are right on average.
 
     Parameters
     ----------

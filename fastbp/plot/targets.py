@@ -1,4 +1,4 @@
-"""Targets and outputs as users have them, as the plots and tables of classes need them."""
+"""Conversion of users' targets and outputs to what plots and tables need."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .._validation import Array, as_array, check_mask, same_length
 
 
 def scores(output: Any, name: str = "output") -> Array:
-    """Outputs of a classifier as one float64 column a class.
+    """Outputs of a classifier as float64, a column for each class.
 
-    One column is that of class 1: of probabilities, class 0 gets what is left; of other
-    numbers, their negative.
+    A single column is that of class 1: class 0 gets the rest to 1 of probabilities, or the
+    negative of other scores.
 
     Raises
     ------
@@ -34,12 +34,12 @@ def scores(output: Any, name: str = "output") -> Array:
 
 
 def loose(A: Any, name: str) -> Array:
-    """``A`` as an array of anything, without masked elements.
+    """``A`` as an array of any type, without masked elements.
 
     Raises
     ------
     ValueError
-        For masked elements, and rows of several lengths.
+        For masked elements, and rows of different lengths.
     """
     check_mask(A, name)
     try:
@@ -61,7 +61,7 @@ def check_names(classes: Sequence[Any] | None) -> None:
 
 
 def are_probabilities(Y: Array) -> bool:
-    """Whether each row of ``Y`` lies in [0, 1] and sums to 1, but for rounding."""
+    """Whether each row of ``Y`` lies in [0, 1] and sums to 1, up to rounding."""
     with np.errstate(invalid="ignore"):
         return bool(len(Y) and (Y >= -1e-6).all() and (np.abs(Y.sum(axis=1) - 1) < 1e-3).all())
 
@@ -70,12 +70,12 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
            name: str = "T") -> Array:
     """Targets as class indices (n,), from indices, one column of them, or rows with one 1.
 
-    What is not numbers is looked up in ``classes``. ``n_classes`` is None where nobody knows.
+    Anything but numbers is looked up in ``classes``. ``n_classes`` is None if unknown.
 
     Raises
     ------
     ValueError, TypeError
-        For what is none of these, or outside the classes.
+        For other targets, or classes out of range.
     """
     array = loose(T, name)
     check_names(classes)
@@ -95,7 +95,7 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
     if array.ndim != 1:
         raise ValueError(f"{name} must be class indices or rows with one 1, got shape "
                          f"{array.shape}")
-    with np.errstate(invalid="ignore"):  # of NaN, and of what is too large
+    with np.errstate(invalid="ignore"):  # from NaN, and from numbers that are too large
         found = array.astype(np.int64)
     most = np.inf if n_classes is None else n_classes
     wrong = (found != array) | (found < 0) | (found >= most)
@@ -112,7 +112,7 @@ def names(classes: Sequence[Any] | None, count: int) -> list[str]:
     Raises
     ------
     ValueError, TypeError
-        If there are more or fewer, or it is no sequence.
+        If there are more or fewer, or ``classes`` is not a sequence.
     """
     check_names(classes)
     if classes is None:
@@ -142,7 +142,7 @@ def numbers(T: Any, output: Any) -> tuple[Array, Array]:
     Raises
     ------
     ValueError, TypeError
-        For what is no matrix of numbers, and shapes that differ.
+        If they are not matrices of numbers, or shapes differ.
     """
     found = [as_array(A, name).astype(np.float64) for A, name in ((T, "T"), (output, "output"))]
     rows, Y = (A[:, None] if A.ndim == 1 else A for A in found)

@@ -12,13 +12,13 @@ from .._validation import check_choice, same_length
 from ..network import Network
 from ..plot import curves, targets
 
-#: Kinds of questions that a network answers.
+#: Kinds of problems that a network solves.
 TASKS = ("classification", "multilabel", "regression")
 
 
 @dataclass
 class Report:
-    """What is known of a training run; what is left out is left out of the page.
+    """What is known about a training run; parts that are not given are left out of the page.
 
     Parameters
     ----------
@@ -26,29 +26,29 @@ class Report:
     history : mapping of str to sequence of float
         Figures by epoch, as ``fit`` returns them: loss, val_loss, learning_rate, ...
     task : {"classification", "multilabel", "regression"}
-        Multilabel: each output is a yes or no of its own.
+        Multilabel: each output is a label of its own, yes or no.
     network : Network, optional
         For sizes, weights and gradients.
     T_true : array_like, optional
         Truth of held-out rows. Classification: class indices (n,), rows with one 1 (n, k), or
-        names out of ``classes``. Multilabel: rows of 0 and 1. Regression: (n,) or (n, k).
+        names from ``classes``. Multilabel: rows of 0 and 1. Regression: (n,) or (n, k).
     output : array_like, optional
-        What was predicted for the same rows: probabilities (n, k), or (n, 1) of class 1, or
-        other scores, the higher the likelier; for a regression numbers, shaped as ``T_true``.
+        Predictions for the same rows: probabilities (n, k), or (n, 1) of class 1, or
+        other scores, the higher the likelier; for regression numbers, shaped as ``T_true``.
     classes : sequence, optional
-        Names of classes, labels or, of a regression, outputs.
+        Names of classes or labels or, for regression, of outputs.
     config : mapping
-        Settings, nested as you like.
+        Settings, nested to any depth.
     timings : mapping of str to float
-        Seconds by name; those of "fit" stand at the top of the page.
+        Seconds by name; those of "fit" are shown at the top of the page.
     peak : mapping, optional
         "gflops", "peak_gflops" and "share", as ``fastbp.peak.share_of_peak`` gives them.
     initial_params : array_like, optional
         A copy of ``network.params`` from before training.
     X, T : array_like, optional
-        Rows and targets, as the network takes them, of which gradients are shown.
+        Rows and targets, as the network takes them, whose gradients are shown.
     notes : sequence of str
-        Sentences to put on top.
+        Sentences to show at the top.
     """
 
     title: str
@@ -72,7 +72,7 @@ class Report:
         return self.T_true is not None and self.output is not None and len(self.output) > 0
 
     def check(self) -> None:
-        """See that all parts fit together.
+        """Check that all parts fit together.
 
         Raises
         ------
@@ -125,8 +125,8 @@ def from_network(network: Network, history: Mapping[str, Sequence[float]], X: An
     classes : sequence, optional
         Names of classes, labels or outputs.
     target : optional
-        What the targets were before encoding: its ``classes`` name the outputs of a classifier,
-        ``mean`` and ``scale`` bring a regression back to its own units.
+        The target before encoding: its ``classes`` name the outputs of a classifier, ``mean``
+        and ``scale`` convert a regression back to its own units.
     **parts
         Further parts of the ``Report``: config, timings, peak, initial_params, notes.
 
@@ -138,7 +138,7 @@ def from_network(network: Network, history: Mapping[str, Sequence[float]], X: An
     Raises
     ------
     ValueError, TypeError
-        For unfit X or T.
+        For invalid X or T.
     """
     loss = network.loss_function
     one_class = loss.labels or network.n_out == 1

@@ -1,4 +1,4 @@
-"""Charts as pieces of a page: SVG that takes its colours and letters from the page."""
+"""Charts as pieces of a page: SVG that takes its colours and fonts from the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from .._extras import needs
 
-#: Colours as drawn, light, and the name under which the page's style sheet has them.
+#: Colours as drawn (light), and their names in the page's style sheet.
 COLOURS = {"#1c2430": "--ink", "#5b6675": "--muted", "#e2e6eb": "--line", "#2f6fde": "--c0",
            "#e0701a": "--c1", "#16916b": "--c2", "#8c8c8c": "--muted"}
 INK, MUTED, LINE, *SERIES = list(COLOURS)[:6]
@@ -39,9 +39,9 @@ def draw(plot: Callable[[], Any], key: str, label: str) -> str:
     plot : function
         Draws on a figure of its own and returns the axes.
     key : str
-        Goes before all ids, which so stay unique on the page.
+        Prefix of all ids, which makes them unique on the page.
     label : str
-        The chart in words, for those who do not see it.
+        The chart in words, for readers who do not see it.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def draw(plot: Callable[[], Any], key: str, label: str) -> str:
     out = io.StringIO()
     style = _STYLE | {"axes.prop_cycle": cycler(color=SERIES)}
     with matplotlib.style.context(["default", style]), warnings.catch_warnings():
-        # The browser has letters that matplotlib's own font, used for measuring, lacks.
+        # The browser has glyphs that matplotlib's own font, used for measuring, lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         plot().figure.savefig(out, format="svg", metadata={
             "Date": None, "Creator": None, "Format": None, "Type": None})

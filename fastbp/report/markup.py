@@ -1,4 +1,4 @@
-"""Pieces of HTML. All text goes through ``text``: nothing that comes from users is markup."""
+"""Pieces of HTML. All text goes through ``text``: nothing from users is taken as markup."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
 def text(value: Any) -> str:
-    """``value`` as text of a page; a space of any width stays one."""
+    """``value`` as text of a page, escaped; spaces of any width are kept."""
     shown = "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else
                     "\N{REPLACEMENT CHARACTER}" for c in str(value))
     return html.escape(shown)
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with ``digits`` digits that count; a dash for none."""
+    """A number with ``digits`` significant digits; a dash if there is none."""
     if value is None:
         return "–"
     if not math.isfinite(value):
@@ -58,14 +58,14 @@ def seconds(value: float) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], label: str,
           foot: Sequence[Sequence[Any]] = ()) -> str:
-    """A table in a box of its own that scrolls; the first column names the row.
+    """A table in a box that scrolls by itself; the first column names the row.
 
     Parameters
     ----------
     head : sequence of str
         Names of the columns; those after the first hold numbers unless they end with a space.
     rows, foot : sequences
-        Cells, strings as they are to be read.
+        Cells, as strings to display.
     label : str
         What the table holds.
     """
@@ -88,7 +88,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], label: str,
 
 
 def facts(entries: Mapping[str, Any], label: str) -> str:
-    """Names and values in two columns; what is nested gets dotted names."""
+    """Names and values in two columns; nested entries have dotted names."""
     width = max((len(name) for name, _ in flat(entries)), default=0) + 1
     lines = "\n".join(f'<tr><th scope="row" class="name">{text(name)}</th>'
                       f"<td>{text(value)}</td></tr>" for name, value in flat(entries))
@@ -114,7 +114,7 @@ def flat(entries: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
 
 
 def tiles(entries: Sequence[tuple[str, str]]) -> str:
-    """The figures that matter most, large."""
+    """The most important figures, large."""
     return '<dl class="tiles">' + "".join(
         f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in entries
     ) + "</dl>"
@@ -126,5 +126,5 @@ def figure(svg: str, caption: str) -> str:
 
 
 def note(sentence: str) -> str:
-    """A sentence that should not be missed."""
+    """A sentence that stands out."""
     return f'<p class="note" role="note">{text(sentence)}</p>'

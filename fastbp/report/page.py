@@ -15,15 +15,15 @@ from .data import Report
 from .markup import compact, note, number, seconds, share, text, tiles
 from .scores import Outcome, judge
 
-#: Nothing is fetched from anywhere, whatever the page says.
+#: Content security policy: nothing is fetched from elsewhere, whatever the page contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
-#: Widths of layers in the line under the title.
+#: Most widths of layers in the line under the title.
 _WIDTHS = 10
 
 
 def html(report: Report) -> str:
-    """The page: no script, nothing from outside, the same text for the same report.
+    """The page: no scripts, nothing fetched, the same text for the same report.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Figures of merit of held-out rows, by scikit-learn."""
+"""Metrics of held-out rows, by scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .._validation import Array
 from ..plot import classes as of_classes
 from ..plot import targets
 
-#: Pairs of classes that the page lists as most often mistaken.
+#: Most pairs of classes that the page lists as confused.
 _PAIRS = 10
 
 
 class Outcome(NamedTuple):
-    """Held-out rows that can be judged, what became of them, and how many cannot."""
+    """Held-out rows that are finite, their metrics, and how many rows are not finite."""
 
     T: Array
     Y: Array
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
 
 class Classes(NamedTuple):
-    """A classifier's figures: over all, by class, and the commonest mistakes."""
+    """A classifier's metrics: overall, by class, and the most common mistakes."""
 
     overall: list[tuple[str, float]]
     rows: list[tuple[str, float, float, float, int, float | None]]
@@ -35,7 +35,7 @@ class Classes(NamedTuple):
 
 
 def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None) -> Outcome:
-    """The figures of all rows whose target and output are finite."""
+    """Metrics of all rows whose target and output are finite."""
     T, Y = np.asarray(T), np.asarray(output)
     finite = np.isfinite(Y.astype(np.float64).reshape(len(Y), -1)).all(axis=1)
     if T.dtype.kind == "f":
@@ -57,14 +57,14 @@ def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None, *,
     T, output, classes
         As in ``Report``.
     several : bool
-        Whether each output is a question of its own.
+        Whether each output is a label of its own.
     """
     metrics = targets.metrics()
     if several:
         truth, Y = targets.numbers(T, output)
         truth = yes = truth.astype(np.int64)
         probable = bool(((Y >= 0) & (Y <= 1)).all())
-        least = 0.5 if probable else 0.0  # of a yes
+        least = 0.5 if probable else 0.0  # an output above it is a yes
         guess = (least < Y).astype(np.int64)
     else:
         truth, Y = targets.pair(T, output, classes)

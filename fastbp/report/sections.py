@@ -1,4 +1,4 @@
-"""The sections of the page, each from what the report has for it; "" where it has nothing."""
+"""The sections of the page, each made of parts of the report; "" if it has none of them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .drawing import draw
 from .markup import facts, figure, note, number, seconds, share, table, text
 from .scores import Classes, Outcome
 
-#: Outputs of a regression that are drawn.
+#: Most outputs of a regression that are drawn.
 DRAWN_OUTPUTS = 3
-#: Figures of a history with a chart in another place, or none.
+#: Figures of a history whose chart is elsewhere, or that have none.
 _NOT_METRICS = ("loss", "learning_rate", "epoch")
 
 
 class Charts:
-    """Draws charts with ids that are unique on one page."""
+    """Draws charts with ids that are unique within a page."""
 
     def __init__(self) -> None:
         self._keys: Iterator[int] = count(1)
@@ -100,7 +100,7 @@ def _troubles(report: Report) -> list[str]:
 
 
 def outcome(report: Report, found: Outcome | None, chart: Charts) -> str:
-    """What the network makes of rows that it has not seen."""
+    """Performance of the network on held-out rows."""
     title = "Held-out data"
     if found is None:
         return _section(title, '<p class="none">No held-out rows were given.</p>')
@@ -217,7 +217,7 @@ def layers(report: Report, chart: Charts) -> str:
 
 
 def running(report: Report) -> str:
-    """Configuration, timings, share of the machine's peak."""
+    """Configuration, timings, fraction of the machine's peak."""
     parts = [facts(report.config, "Configuration")] if report.config else []
     if report.timings:
         parts.append(facts({name: seconds(float(value)) for name, value in
