@@ -1,4 +1,4 @@
-"""``fastbp bench``: this machine, beside what else is installed."""
+"""``fastbp bench``: speed on this machine, compared with other installed libraries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from .kinds import Real, json_option
 
-#: What is trained: the digits' shape.
+#: Default workload: a network for the digits.
 WORK = "64-100-10:32:relu:adam"
 PEERS = ("numpy", "torch", "jax", "jax.scan", "sklearn")
 
@@ -23,7 +23,7 @@ PEERS = ("numpy", "torch", "jax", "jax.scan", "sklearn")
               help="Of each backend and thread setting.")
 @json_option
 def command(work: str, peers: tuple[str, ...], seconds: float, as_json: bool) -> None:
-    """Time of a training step here, beside the machine's peak and other libraries.
+    """Time a training step here, and compare it with the machine's peak and other libraries.
 
     WORK is SIZES:BATCH[:HIDDEN[:OPTIMIZER[:LOSS[:DTYPE]]]], as 784-128-10:64:relu:adam. All start
     from the same weights and must come to the same error; they run in turns, on one thread and on

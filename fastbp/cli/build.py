@@ -1,4 +1,4 @@
-"""From options to a network and to what ``fit`` takes."""
+"""From options to a network and to arguments of ``fit``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..network import Network
 from ..optimizers import OPTIMIZERS, Optimizer
 from .options import LOSSES
 
-#: Activations that keep the spread of their inputs best from He's weights.
+#: Activations that best keep the variance of their inputs with He's initial weights.
 _RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 
 
 def network(settings: Mapping[str, Any], n_in: int, target: Target) -> Network:
-    """Hidden layers as the options say, under a softmax for classes."""
+    """A network with hidden layers as the options say, and a softmax for classes."""
     layers, width = list[Layer](), n_in
     init: Any = {"weight_init": "he_uniform"} if settings["activation"] in _RECTIFIERS else {}
     for hidden in settings["hidden"]:
@@ -45,7 +45,7 @@ def loss(settings: Mapping[str, Any], target: Target) -> Loss:
     Raises
     ------
     ValueError
-        For one that does not go with the target, or label smoothing where there is none.
+        For one that does not fit the target, or label smoothing with a loss that has none.
     """
     known = LOSSES[target.task]
     name = known[0] if settings["loss"] == "auto" else settings["loss"]
@@ -67,7 +67,7 @@ def optimizer(settings: Mapping[str, Any]) -> Optimizer:
     Raises
     ------
     click.UsageError
-        For a momentum where there is none.
+        For a momentum with an optimizer that has none.
     """
     name, rate = settings["optimizer"], settings["lr"]
     if settings["schedule"] != "constant":
@@ -87,7 +87,7 @@ def optimizer(settings: Mapping[str, Any]) -> Optimizer:
 
 
 def fit_options(settings: Mapping[str, Any], held: Any, target: Target) -> dict[str, Any]:
-    """What ``fit`` and ``fit_stream`` take of the options."""
+    """Arguments of ``fit`` and ``fit_stream`` from the options."""
     weight = None if settings["class_weight"] == "none" else settings["class_weight"]
     r2 = target.task == "regression" and held is not None and len(held[0]) > 1
     return {"epochs": settings["epochs"], "batch_size": settings["batch_size"],
@@ -97,7 +97,7 @@ def fit_options(settings: Mapping[str, Any], held: Any, target: Target) -> dict[
 
 
 def monitored(settings: Mapping[str, Any], held: Any) -> str:
-    """The figure that early stopping and the choice of the best go by."""
+    """The figure that decides early stopping and which run is best."""
     monitor: str = settings["monitor"]
     return "loss" if held is None and monitor == "val_loss" else monitor
 
@@ -108,7 +108,7 @@ def callbacks(settings: Mapping[str, Any], held: Any, checkpoint: Any,
     found = list(more)
     if settings["early_stopping"]:
         found.append(EarlyStopping(monitored(settings, held), settings["patience"]))
-    # Epochs are counted by the end of the run: in between only time tells when to write.
+    # ``every`` is beyond the last epoch: checkpoints are written by time only, and at the end.
     found.append(Checkpoint(checkpoint, every=max(settings["epochs"], 1) + 1,
                             seconds=settings["checkpoint_every"]))
     return found

@@ -1,4 +1,4 @@
-"""Options from a TOML file, and the resolved configuration as one."""
+"""Options from a TOML file, and the resolved configuration as a TOML file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from .._extras import needs
 from .options import GRID, OF_THE_CALL, train_options
 
-#: Keys that hold paths; kept absolute, so that the file holds anywhere on the machine.
+#: Keys that hold paths; kept absolute, so that the file works from any folder.
 _PATHS = ("data", "validation")
 
 
@@ -38,7 +38,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_into(ctx: click.Context, option: click.Parameter, path: str | None) -> str | None:
-    """Callback of ``--config``: the file's values stand in for options that are not given."""
+    """Callback of ``--config``: the file's values are defaults of options that are not given."""
     if path is None or ctx.resilient_parsing:
         return path
     known = {opt.lstrip("-").replace("-", "_"): param for param in ctx.command.params
@@ -63,7 +63,7 @@ def read_into(ctx: click.Context, option: click.Parameter, path: str | None) -> 
 
 
 def _checked(ctx: click.Context, path: str, key: str, param: click.Parameter, value: Any) -> Any:
-    """``value`` as the parameter takes it, or a complaint that names file and key."""
+    """``value`` converted by its parameter; an error names file and key."""
     if key == "grid" and isinstance(value, dict):
         value = [f"{name}={','.join(map(as_typed, _as_list(v)))}" for name, v in value.items()]
     try:
@@ -86,7 +86,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def as_typed(value: Any) -> str:
-    """A value of the grid as the command line has it."""
+    """A value of the grid as on the command line."""
     return ":".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -96,9 +96,9 @@ def as_toml(settings: dict[str, Any], title: str) -> bytes:
     Parameters
     ----------
     settings : dict
-        All parameters of the command by name; those of the call are left out, and None.
+        All parameters of the command by name; those of the call and None are left out.
     title : str
-        What the file is, as a comment.
+        Comment at the top.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def as_toml(settings: dict[str, Any], title: str) -> bytes:
 
 
 def resolved(settings: dict[str, Any]) -> dict[str, Any]:
-    """What of the settings makes the result, as TOML has it."""
+    """The settings that determine the result, in types of TOML."""
     from ..datasets import DATASETS
 
     found = {}
@@ -127,7 +127,7 @@ def resolved(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def defaults(names: Collection[str]) -> dict[str, Any]:
-    """Of these options those that have one: what a file of an earlier version went without."""
+    """Defaults of those of these options that have one, for files of earlier versions."""
     return {option.name: option.default for option in train_options()
             if option.name in names and isinstance(option.default, (int, float, str))}
 
@@ -139,7 +139,7 @@ def grid_of(entries: tuple[str, ...], command: click.Command,
     Raises
     ------
     click.UsageError
-        For what is no option, or no value of it.
+        For an unknown option, or an invalid value.
     """
     params = {param.name: param for param in command.params}
     found: dict[str, list[Any]] = {}

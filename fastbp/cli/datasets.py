@@ -1,4 +1,4 @@
-"""``fastbp datasets``: data that comes inside Python packages."""
+"""``fastbp datasets``: data sets that are part of Python packages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .kinds import json_option
 @click.command("datasets")
 @json_option
 def command(as_json: bool) -> None:
-    """The bundled data sets: rows, columns, task.
+    """List the bundled data sets: rows, columns, task.
 
     Nothing is downloaded; a set whose package is missing says what to install.
     """

@@ -1,4 +1,4 @@
-"""``fastbp evaluate``: how good a model is on a table with the truth in it."""
+"""``fastbp evaluate``: scores of a model on a table that has the true values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .kinds import json_option, table_options
 @json_option
 def command(model: str, data: str, target: str | None, delimiter: str | None, decimal: str,
             batch_rows: int, as_json: bool) -> None:
-    """Scores of MODEL on DATA, by scikit-learn's metrics.
+    """Score MODEL on DATA by scikit-learn's metrics.
 
     Classes: accuracy, balanced accuracy, F1, log loss, area under the ROC curve, Brier score.
     Numbers: R², mean absolute and root mean squared error.

@@ -20,11 +20,11 @@ import click
 FAILED, DIVERGED = 1, 3
 #: Statuses of programs stopped by a signal, as shells count them.
 _BY_SIGNAL = 128
-#: That of SIGPIPE, which Windows has no name for.
+#: Status for SIGPIPE, a name that Windows does not have.
 _PIPE_CLOSED = _BY_SIGNAL + 13
-#: Until a signal comes again, seconds.
+#: Seconds until a postponed signal is handled again.
 _MOMENT = 0.01
-#: Arguments that the library's messages name, as in drop=['x'], and the options that they are.
+#: Arguments that the library's messages name, as in drop=['x'], and the options for them.
 _OPTIONS = {"drop": "--ignore", "categorical": "--categorical", "missing": "--missing",
             "unknown": "--unknown", "delimiter": "--delimiter",
             "max_categories": "--max-categories", "na_values": "--na",
@@ -49,7 +49,7 @@ def run(argv: Sequence[str] | None) -> int:
     """One command from arguments to exit status."""
     from .group import fastbp
 
-    if sys.stderr is None:  # closed, as by 2>&-: print would write to stdout, signals to any file
+    if sys.stderr is None:  # closed, as by 2>&-: messages would go to stdout or another file
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     with one_line_warnings(), stop_signals(), any_locale():
         try:
@@ -68,7 +68,7 @@ def run(argv: Sequence[str] | None) -> int:
             return status_of(error)
         except Diverged as error:
             return _fail(error, DIVERGED)
-        except SystemExit:  # so click ends where a pipe closed
+        except SystemExit:  # click's reaction to a closed pipe
             return _PIPE_CLOSED
         except BrokenPipeError:  # of ``fastbp predict ... | head``
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -95,7 +95,7 @@ def _option(found: re.Match[str]) -> str:
 
 
 def of_file(error: OSError) -> str:
-    """What and where, without the number."""
+    """File and error in words, without the error number."""
     if error.errno is None or error.strerror is None:
         return str(error)
     return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
@@ -112,7 +112,7 @@ def status_of(error: BaseException) -> int:
 
 
 def named(error: BaseException) -> str:
-    """What stopped the command."""
+    """What stopped the command, in a word."""
     return "terminated" if status_of(error) == _BY_SIGNAL + signal.SIGTERM else "interrupted"
 
 
@@ -129,9 +129,9 @@ def one_line_warnings() -> Iterator[None]:
 
 @contextmanager
 def any_locale() -> Iterator[None]:
-    """What the locale has no letter for, as the ² of R², is escaped and no error.
+    """Escape characters that the locale cannot encode, as the ² of R², instead of an error.
 
-    Where other than an error was to come of it, as in the C locale, that stays.
+    Another error handler than "strict", as in the C locale, is kept.
     """
     out = sys.stdout
     if not isinstance(out, io.TextIOWrapper) or out.errors != "strict":
@@ -141,16 +141,16 @@ def any_locale() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError, ValueError):  # a pipe that closed, a file that was
+        with suppress(OSError, ValueError):  # a broken pipe, a closed file
             out.reconfigure(errors="strict")
 
 
 class Signals:
-    """Whether SIGINT or SIGTERM came.
+    """Handler of SIGINT and SIGTERM.
 
     Outside of ``gently`` a signal ends the command at once; inside, the first is remembered
-    for training to stop at the next step, and the second ends the command. Amid an import, which
-    would make another error of that, or none, it comes again a moment later.
+    for training to stop at the next step, and the second ends the command. During an import,
+    which could turn the exception into another or swallow it, the signal is postponed.
     """
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ class Signals:
         self.imports, self.late = 0, 0
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
-        """What the process does on a signal."""
+        """Handle a signal."""
         if not self.gentle or self.caught:
             if _imports(frame) > self.imports and hasattr(signal, "setitimer"):
                 self.late = number
@@ -167,11 +167,11 @@ class Signals:
                 return
             raise Stopped(number)
         self.caught = number
-        # Past Python's buffers, which the signal may have come in the middle of.
+        # Not by Python's buffers: the signal may have interrupted their use.
         os.write(2, b"\nfastbp: stopping at the next step; again to stop at once\n")
 
     def again(self, _: int, frame: FrameType | None = None) -> None:
-        """A signal that has waited for an import."""
+        """Handle a signal that was postponed by an import."""
         self.handle(self.late, frame)
 
     @contextmanager
@@ -185,7 +185,7 @@ class Signals:
 
 
 def _imports(frame: FrameType | None) -> int:
-    """How many imports are under way, as frames of their machinery."""
+    """Number of frames of the import system on the stack: 0 outside of imports."""
     count = 0
     while frame is not None:
         count += frame.f_code.co_filename.startswith("<frozen importlib")

@@ -22,7 +22,7 @@ ENDINGS = {".onnx": "onnx", ".c": "c", ".pt": "torch", ".pth": "torch",
 @click.option("--format", "kind", type=click.Choice(sorted(set(ENDINGS.values()))),
               help="By the ending of FILE by default: .onnx, .c, .pt, .safetensors.")
 def command(model: str, output: str, kind: str | None) -> None:
-    """Write MODEL for other programs.
+    """Export MODEL for other programs.
 
     onnx: a file for ONNX Runtime and others. c: one C99 file without dependencies. torch: a state
     dict for torch.load. safetensors: the network's tensors under torch's names.
@@ -39,7 +39,7 @@ def command(model: str, output: str, kind: str | None) -> None:
                                "another")
     try:
         _write(kind, found, output)
-    except OSError as error:  # the name of a temporary file says little
+    except OSError as error:  # it may name a temporary file
         raise OSError(error.errno, error.strerror, output) from error
     click.echo(f"{kind} written to {output}")
 

@@ -14,7 +14,7 @@ from .kinds import json_option
 @click.argument("model", type=click.Path(exists=True))
 @json_option
 def command(model: str, as_json: bool) -> None:
-    """What is in MODEL: layers, columns, sizes, who wrote it and how."""
+    """Show what is in MODEL: layers, columns, sizes, who wrote it and how."""
     from ..model import load_model
     from ..plot.canvas import plain
 

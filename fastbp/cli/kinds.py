@@ -1,5 +1,5 @@
-"""Kinds of option values, as they are typed on a command line or stand in a TOML file, and the
-options that several commands have."""
+"""Types of option values, as typed on a command line or found in a TOML file, and options that
+several commands share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Kind(click.ParamType[Any] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]
-    """Base: ``parse`` makes a value of text or of what TOML gives, or raises ValueError."""
+    """Base: ``parse`` converts text or a value from TOML, or raises ValueError."""
 
     def parse(self, value: Any) -> Any:
         """The value."""
@@ -24,7 +24,7 @@ class Kind(click.ParamType[Any] if TYPE_CHECKING else click.ParamType):  # type:
 
     def convert(self, value: Any, param: click.Parameter | None,
                 ctx: click.Context | None) -> Any:
-        """``parse`` with click's way to complain."""
+        """``parse`` with click's errors."""
         try:
             return self.parse(value)
         except (TypeError, ValueError) as error:
@@ -40,7 +40,7 @@ class Count(Kind):
         self.least, self.most = least, most
 
     def parse(self, value: Any) -> int:
-        """The number; a TOML number with a point is none."""
+        """The number; a TOML number with a point is refused."""
         text = str(value).strip()
         if isinstance(value, (bool, float)) or not re.fullmatch(r"[+-]?\d[\d_]*", text):
             raise ValueError(f"{value!r} is not an integer")
@@ -52,7 +52,7 @@ class Count(Kind):
 
 
 class Real(Kind):
-    """A finite number from ``low`` to ``high``; the ends as the arguments say."""
+    """A finite number from ``low`` (excluded unless ``with_low``) to below ``high``."""
 
     name = "X"
 
@@ -95,7 +95,7 @@ class Seeds(Kind):
     name = "N..M"
 
     def parse(self, value: Any) -> list[int]:
-        """All of them."""
+        """All seeds."""
         if isinstance(value, (list, tuple)):
             found = [Count(0).parse(seed) for seed in value]
         else:

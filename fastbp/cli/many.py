@@ -1,4 +1,4 @@
-"""Several runs in one call: seeds and grids, side by side, and the best of them."""
+"""Several runs in one call, over seeds and grids, and the choice of the best."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .watch import lines
 if TYPE_CHECKING:
     from .run import One
 
-#: What the settings of a run hold that is no option.
+#: Settings of a run that are not options.
 OWN = ("run", "varied")
 
 
@@ -38,12 +38,12 @@ def expand(settings: dict[str, Any], grid: Mapping[str, list[Any]]) -> list[dict
 
 
 def check_monitor(monitor: str, data: Prepared) -> None:
-    """Refuse a figure that there will not be.
+    """Refuse to monitor a figure that the run will not have.
 
     Raises
     ------
     ValueError
-        Naming those that there will be.
+        Names those that it will have.
     """
     known = ["loss"]
     if data.held is not None:
@@ -54,7 +54,7 @@ def check_monitor(monitor: str, data: Prepared) -> None:
 
 
 def rank(one: One, data: Prepared) -> tuple[float, float]:
-    """What runs are compared by, less being better: without a whole epoch, the loss so far."""
+    """Key to compare runs by, less being better; without a whole epoch, the loss so far."""
     name = build.monitored(one.settings, data.held)
     sign = -1 if any(word in name for word in MORE) else 1
     loss = one.figures["loss"]
@@ -62,11 +62,11 @@ def rank(one: One, data: Prepared) -> tuple[float, float]:
 
 
 def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
-    """Train all of them: side by side in memory, one after the other from a stream."""
+    """Train all runs: together on rows in memory, one after the other from a stream."""
     resume = [str(one.checkpoint) if one.checkpoint.exists() else None for one in runs]
     if len(runs) == 1 or data.streamed:
         for one, checkpoint in zip(runs, resume, strict=True):
-            if checkpoint is None and one.watch.limit.over:  # reads nothing either
+            if checkpoint is None and one.watch.limit.over:  # do not even read the data
                 continue
             options = {**one.options, "callbacks": one.hooks, "resume": checkpoint,
                        "n_threads": settings["threads"]}
@@ -94,12 +94,12 @@ def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
 
 
 def _varied(one: One) -> dict[str, str]:
-    """In which settings it differs from the others."""
+    """Settings in which a run differs from the others."""
     return {name: config.as_typed(one.settings[name]) for name in one.settings["varied"]}
 
 
 def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[dict[str, Any]]:
-    """results.csv, the figures of all epochs, and the settings of the best; the rows."""
+    """Write results.csv, figures of all epochs, settings of the best; return the rows."""
     found = []
     for one in runs:
         figures = {k: v for k, v in one.figures.items()
@@ -121,7 +121,7 @@ def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[di
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    """The runs as lines of text, the best marked."""
+    """A table of the runs as lines of text, the best marked."""
     if not rows:
         return []
     # A run that diverged in its first epoch has no figures of held-out rows.

@@ -1,4 +1,4 @@
-"""What a model makes of the tables that commands are given."""
+"""Models applied to the tables that commands are given."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def batches(model: Model, table: Table, rows: int, target: Target | None = None
     Raises
     ------
     ValueError, OSError
-        If the table is unfit: names column and row.
+        If the table does not fit the model: names column and row.
     """
     if target is not None:
         table = target.typed(table)
@@ -47,8 +47,8 @@ def target_of(model: Model, name: str | None, table: Table) -> Target:
     Raises
     ------
     ValueError
-        If nobody says which column holds the truth, or it is one that the model takes in, or
-        the network's outputs are neither.
+        If the column with the truth is not known, or is an input of the model, or the network's
+        outputs are neither classes nor a number.
     """
     network, known = model.network, model.target
     if model.preprocessor is not None and name in model.preprocessor.names:

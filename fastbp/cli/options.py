@@ -9,23 +9,23 @@ import click
 
 from .kinds import Character, Count, Duration, Real, Seeds, Widths
 
-# Names that modules with kernels would tell too, but only after Numba; a test compares.
+# Repeated here, as the modules that define them import Numba; a test compares.
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "softplus",
                "identity")
 LOSSES = {"classification": ("cross_entropy", "focal"), "regression": ("mse", "mae", "huber")}
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "lion")
 SCHEDULES = ("constant", "cosine", "cosine_restarts", "one_cycle", "step", "exponential",
              "inverse_scaling")
-#: Options of which ``--grid`` takes several values.
+#: Options for which ``--grid`` takes several values.
 GRID = ("hidden", "activation", "dropout", "batch_norm", "optimizer", "lr", "momentum", "schedule",
         "warmup", "batch_size", "epochs", "l1", "l2", "weight_decay", "clip_norm", "average",
         "label_smoothing", "patience")
-#: What is about this one call, not about the result: not kept in config.toml.
+#: Options of the call that do not change the result: not kept in config.toml.
 OF_THE_CALL = ("config", "output", "overwrite", "resume", "as_json", "quiet")
 
 
 class Option(click.Option):
-    """An option with the section of the help that it stands in."""
+    """An option with its section of the help."""
 
     section = "Options"
 
@@ -166,7 +166,7 @@ def _output() -> list[Option]:
 
 
 def train_options() -> list[Option]:
-    """All of them, in the order of the help."""
+    """All options, in the order of the help."""
     return [*_data(), *_network(), *_training(), *_many(), *_output()]
 
 

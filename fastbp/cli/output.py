@@ -1,7 +1,7 @@
 """The folder of a run: earlier results stay whole until new ones are complete.
 
 A run works in DIR/unfinished. When all is written its files are moved into DIR, the model
-last; what stops it before leaves DIR as it was, and DIR/unfinished to go on from.
+last; if it is stopped before, DIR is as it was, and the run can go on from DIR/unfinished.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ MODEL, CONFIG, METRICS, REPORT, RESULT = (
 CHECKPOINT, RESULTS, BEST = "checkpoint.safetensors", "results.csv", "best.toml"
 #: Checkpoints of several runs.
 SEVERAL = "checkpoint-*.safetensors"
-#: What an unfinished run has learnt of its data, for one that goes on to compare.
+#: What an unfinished run has learnt of its data, to compare when it is resumed; and its lock.
 LEARNED, LOCK = "learned.json", ".lock"
-#: In the order in which they are moved: until the first is, none is; where the model is, all are.
+#: In the order in which they are moved: none before the first, and with the model all are.
 FILES = (METRICS, CHECKPOINT, REPORT, RESULTS, BEST, CONFIG, RESULT, MODEL)
-#: Settings that an unfinished run may be gone on with changed.
+#: Settings that may differ when a run is resumed.
 FREE = ("threads", "time_limit", "checkpoint_every", "report", "epochs")
 
 
 def learned(preprocessor: Preprocessor | None, target: Target | None, rows: int) -> str:
-    """What a run knows of its data, as JSON: another text, other data."""
+    """What a run knows of its data, as JSON: if the text differs, so do the data."""
     return json.dumps([preprocessor and preprocessor.to_dict(), target and target.to_dict(), rows])
 
 
@@ -85,7 +85,7 @@ class Output:
         ----------
         settings : dict
         alone : bool
-            Whether this is a single run: only that goes on with more epochs.
+            Whether this is a single run: only that can be resumed with more epochs.
 
         Raises
         ------
@@ -113,10 +113,10 @@ class Output:
         if earlier.get("status") in ("early stopping", "divergence") or not more or (
                 not (self.folder / CHECKPOINT).exists()):
             return found
-        return "resume"  # of a run that time stopped, or with more epochs
+        return "resume"  # after the time limit, or with more epochs
 
     def _refuse_strangers(self, settings: dict[str, Any]) -> None:
-        """Refuse what is no run's, where a run would write or remove."""
+        """Refuse files that are not of a run where a run would replace or remove them."""
         for option in ("data", "validation"):
             path = Path(settings.get(option) or "")
             if path.name in FILES and path.exists() and path.resolve() == (
@@ -134,7 +134,7 @@ class Output:
                              "train: move it, or choose another")
 
     def _same(self, settings: dict[str, Any], path: Path, found: str, alone: bool) -> str:
-        """``found`` if the run there has these settings."""
+        """``found`` if the run of the configuration at ``path`` has these settings."""
         own = config.resolved(settings)
         there = config.defaults(own) | {"stream": own["stream"]} | config.load(path)
         for key in [*there, *own]:
@@ -158,7 +158,7 @@ class Output:
                                "--overwrite starts anew")
 
     def _trained(self) -> int:
-        """Epochs that the single run here has behind it, one that was begun included."""
+        """Epochs that the single run here has done, including one that was begun."""
         if not self.begun:
             return int(self.result().get("epochs", 0))
         if not (self.work / CHECKPOINT).exists():
@@ -167,7 +167,7 @@ class Output:
         return int(cursor[EPOCH] + (cursor[POSITION] > 0))
 
     def result(self) -> dict[str, Any]:
-        """What the finished run said of itself; its folder is where it is now."""
+        """The finished run's result file, with the present paths; empty without one."""
         try:
             found = json.loads((self.folder / RESULT).read_text())
             return {**found, "output": str(self.folder), "model": str(self.folder / MODEL)}
@@ -175,14 +175,14 @@ class Output:
             return {}
 
     def complete(self) -> None:
-        """Move what a run that was stopped as it moved its files has left.
+        """Finish moving the files of a run that was stopped while it moved them.
 
         Raises
         ------
         OSError
-            If it cannot be moved.
+            If they cannot be moved.
         ValueError
-            If another process does that.
+            If another process is doing that.
         """
         if self._half_moved:
             self._enter()
@@ -190,19 +190,19 @@ class Output:
 
     @property
     def _half_moved(self) -> bool:
-        """Whether all is written and not all moved."""
+        """Whether all files are written but not all are moved."""
         return (self.work / LEARNED).exists() and (self.work / MODEL).exists()
 
     def begin(self, plan: str, settings: dict[str, Any], version: str, learned: str, *,
               alone: bool = True) -> None:
-        """Make DIR/unfinished, empty unless a run goes on, of data of which the same was learnt.
+        """Make DIR/unfinished; it is empty unless a run is resumed, on the same ``learned``.
 
         Raises
         ------
         OSError
             If it cannot be written.
         ValueError, click.UsageError
-            If another process works in it or has since ``plan``, or the data have changed.
+            If another process works in it or has done so since ``plan``, or the data changed.
         """
         self._new_folder = not self.folder.exists()
         self.work.mkdir(parents=True, exist_ok=True)
@@ -234,7 +234,7 @@ class Output:
             raise
 
     def _learned(self) -> str | None:
-        """What the run to go on with has learnt of its data as JSON, where that is known."""
+        """What the run to resume has learnt of its data, as JSON; None if unknown."""
         try:
             if self.begun:
                 return (self.work / LEARNED).read_text()
@@ -244,7 +244,7 @@ class Output:
             return None
 
     def _enter(self) -> None:
-        """Lock other processes out; move what one of them has left half moved."""
+        """Lock other processes out; finish a move that one of them has left half done."""
         self._take_lock()
         if self._half_moved:
             self._move()
@@ -260,13 +260,13 @@ class Output:
             held = os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.work / LOCK))
         except OSError:
             held = False
-        if not held:  # or of a file that was removed since
+        if not held:  # or held on a file that has been removed since
             self.release()
             raise ValueError(f"another fastbp train is at work in {self.folder}")
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[None]:
-        """Errors of writing name the file or the folder: that of a temporary file says little."""
+        """Let errors of writing name the file or the folder, not a temporary file."""
         try:
             yield
         except OSError as error:
@@ -281,7 +281,7 @@ class Output:
             write_whole(self.work / name, data)
 
     def finish(self, *, whole: bool = True) -> None:
-        """Move the results into place; what several runs go on from stays if they are not."""
+        """Move the results into place; keep checkpoints of several runs if not all are done."""
         if whole:
             for path in self.work.glob(SEVERAL):
                 path.unlink()
@@ -290,10 +290,10 @@ class Output:
 
     def _move(self) -> None:
         more = any(self.work.glob(SEVERAL))
-        if (self.work / FILES[0]).exists():  # else done, and some of them are there
+        if (self.work / FILES[0]).exists():  # else this is done, and some files are moved
             for name in FILES:
                 if self.finished and not (self.work / name).exists():
-                    (self.folder / name).unlink(missing_ok=True)  # of that run, of another kind
+                    (self.folder / name).unlink(missing_ok=True)  # of an earlier run only
         for name in FILES:
             if name == CONFIG and more:
                 write_whole(self.folder / name, (self.work / name).read_bytes())
@@ -310,10 +310,10 @@ class Output:
     def discard(self) -> None:
         """Remove DIR/unfinished, and DIR if this run made it and nothing is in it."""
         with suppress(OSError):
-            self._clear()  # while others are locked out
+            self._clear()  # before the lock is released
         shutil.rmtree(self.work, ignore_errors=True)
         self.release()
-        # NFS keeps a file, and so its folder, as long as it is open.
+        # Again: NFS keeps a file, and so its folder, as long as it is open.
         for folder in (self.work, *([self.folder] if self._new_folder else [])):
             with suppress(OSError):
                 folder.rmdir()
@@ -326,19 +326,19 @@ class Output:
             self.discard()
 
     def _leave(self) -> None:
-        """Let other processes in, whatever of theirs is here."""
+        """Release the lock; remove DIR/unfinished if it holds nothing else."""
         if any(path.name != LOCK for path in self.work.iterdir()):
             self.release()
         else:
             self.discard()
 
     def release(self) -> None:
-        """Let other processes in."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def to_resume(self) -> str:
-        """The command line that goes on."""
+        """The command line that resumes the run."""
         return shlex.join(["fastbp", "train", "--config", str(self.work / CONFIG), "--output",
                            str(self.folder), "--resume"])

@@ -1,4 +1,4 @@
-"""``fastbp predict``: what a model says of each row of a table."""
+"""``fastbp predict``: a model's prediction for each row of a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .kinds import table_options
 @table_options
 def command(model: str, data: str, output: str | None, probabilities: bool,
             delimiter: str | None, decimal: str, batch_rows: int) -> None:
-    """What MODEL says of each row of DATA, in its order.
+    """Predict each row of DATA by MODEL, in the order of the rows.
 
     MODEL is a file, or a folder that fastbp train made; DATA as for train, with the columns that
     the model was trained on. A file is written whole or not at all.
@@ -55,7 +55,7 @@ def _columns(model: Any, X: Any, with_probabilities: bool) -> dict[str, Any]:
         names = ["prediction"] if Y.shape[1] == 1 else [f"y{i}" for i in range(Y.shape[1])]
         return dict(zip(names, Y.T, strict=True))
     if target is None and network.n_out > 1 and not network.loss_function.labels:
-        # a yes or no for each output
+        # each output is a label of its own
         P = network.predict_proba(X)
         return {f"y{i}": P[:, i] for i in range(P.shape[1])}
     P = models.probabilities(model, X)

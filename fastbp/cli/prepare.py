@@ -1,4 +1,4 @@
-"""From a file to what training takes: features, targets, rows held out."""
+"""From a file to the input of training: features, targets, held-out rows."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ..data.features import Numeric
 from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays, Columns
 
-#: Bundled data that is images in [0, 1], which need no standardising.
+#: Bundled data sets of images in [0, 1], which need no standardising.
 IMAGES = ("digits", "mnist")
-#: A file is streamed where its rows would take more than this share of the memory ...
+#: A file is streamed if its rows would take more than this share of the memory ...
 SHARE_OF_MEMORY = 0.25
-#: ... and these formats take so many times their size.
+#: ... where files of these formats take this many times their size.
 _UNPACKED = {".parquet": 6, ".pq": 6, ".npz": 3, ".gz": 8, ".bz2": 8, ".zst": 8, ".csv": 1.5,
              ".tsv": 1.5, ".txt": 1.5}
-#: Most rows that a stream holds out: they stay in memory.
+#: Most rows that are held out from a stream: they stay in memory.
 MOST_HELD = 50_000
 
-#: The rows that are not held out, where none of them has a value.
+#: ``Table.any_row`` of rows that are not held out.
 _TRAINED = "any row to train on"
 
 Rows = tuple[Array, Array]
@@ -54,7 +54,7 @@ class Prepared:
 
 
 def name_of(data: str) -> str:
-    """The bundled name, or the file's without the endings of formats."""
+    """The bundled name, or the file's name without the endings of formats."""
     path = Path(data)
     while data not in datasets.DATASETS and path.suffix.lower() in ENDINGS:
         path = path.with_suffix("")
@@ -67,7 +67,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
     Raises
     ------
     ValueError, OSError, ImportError
-        If the data cannot be read or is unfit: names file, column and row.
+        If the data cannot be read or are invalid: names file, column and row.
     """
     table = _table(settings, settings["data"])
     target = table.target if settings["target"] is None else settings["target"]
@@ -87,14 +87,14 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
 
 
 def _table(settings: Mapping[str, Any], data: str) -> Table:
-    """A table as the settings have it."""
+    """Open a table as the settings say."""
     return opened(data, delimiter=settings["delimiter"], decimal=settings["decimal"],
                   na_values=settings["na"])
 
 
 def opened(data: str, **text: Any) -> Table:
-    """The table of a file or name, text as ``open_table`` is told; a missing one says what else
-    there would be."""
+    """The table of a file or a bundled name, with options of ``open_table``; if missing, the
+    message lists the bundled names."""
     if data not in datasets.DATASETS and not Path(data).exists():
         raise FileNotFoundError(f"{data}: no such file, nor a bundled data set "
                                 f"({', '.join(datasets.DATASETS)})")
@@ -117,8 +117,8 @@ def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
 
 def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target: Target,
            n_rows: int) -> Prepared:
-    """All rows in memory. Means and scales come from the training rows alone; categories and
-    classes from all, so that a rare one on the wrong side of a split is no stranger."""
+    """All rows in memory. Means and scales come from the training rows only; categories and
+    classes from all, so that a rare one that is only in held-out rows is known."""
     columns = table.read([*seen.names, target.name])
     T = target.encode(column(columns, target.name))
     kept, held, test = split_rows(settings, T, target.task)
@@ -138,7 +138,7 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
 
 
 def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> Preprocessor:
-    """The same columns with means and scales of these rows alone."""
+    """``seen`` with means and scales from the rows of ``part`` only."""
     numbers = {entry.name for entry in seen.columns if isinstance(entry, Numeric)}
     if not numbers:
         return seen
@@ -157,7 +157,7 @@ def rows_at(columns: Columns, at: Array) -> Columns:
 
 
 def split_rows(settings: Mapping[str, Any], T: Array, task: str) -> tuple[Array, Array, Array]:
-    """Rows to train on, to validate, to test; the same mix of classes in each, where it goes."""
+    """Rows to train on, to validate, to test; stratified by class if possible."""
     share = 0.0 if settings["validation"] is not None else settings["validation_split"]
     kept, test = _hold_out(np.arange(len(T)), T, settings["test_split"], settings["split_seed"],
                            task, "--test-split")
@@ -169,7 +169,7 @@ def _hold_out(at: Array, T: Array, share: float, seed: int, task: str,
               option: str) -> tuple[Array, Array]:
     if share == 0:
         return at, at[:0]
-    count = -(-len(at) * share // 1)  # scikit-learn's way to round
+    count = -(-len(at) * share // 1)  # rounded as by scikit-learn
     if count >= len(at):
         raise ValueError(f"{option} {share} of {len(at)} rows leaves none to train on")
     with needs("splitting data needs scikit-learn", "cli"):
@@ -191,7 +191,7 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor,
     table = _table(settings, settings["validation"])
     try:
         return features_of(table, preprocessor, target)
-    except ValueError as error:  # a row of which of the two files?
+    except ValueError as error:  # the message must tell which of the two files it is about
         if table.label in str(error):
             raise
         raise ValueError(f"--validation {table.label}: {error}") from error
@@ -207,7 +207,7 @@ def features_of(table: Table, preprocessor: Preprocessor, target: Target) -> Row
 
 
 def memory() -> int:
-    """Bytes of memory that this process may hope for: of the machine, or of its container."""
+    """Bytes of memory that this process may get: of the machine, or of its container."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(
         os, "sysconf") else 1 << 33
     try:
@@ -218,7 +218,7 @@ def memory() -> int:
 
 
 def is_large(data: str) -> bool:
-    """Whether a file's rows would fill a good part of the memory."""
+    """Whether a file's rows would take more than SHARE_OF_MEMORY."""
     path = Path(data)
     if not path.is_file():
         return False
@@ -228,9 +228,9 @@ def is_large(data: str) -> bool:
 
 
 class Share(Table):
-    """The rows of a table that fall into an interval of a draw in [0, 1).
+    """The rows of a table whose random number in [0, 1) is in an interval.
 
-    What is drawn for a row depends on the seed, its part and its place there alone.
+    A row's number depends only on the seed, its part and its position there.
     """
 
     def __init__(self, table: Table, low: float, high: float, seed: int) -> None:
@@ -241,12 +241,12 @@ class Share(Table):
 
     def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = (),
               na_values: Sequence[str] = ()) -> Table:
-        """The same of the table typed so."""
+        """The same rows of the table typed so."""
         return Share(self.table.typed(text, numbers, na_values), self.low, self.high, self.seed)
 
     def part(self, index: int, columns: Sequence[str] | None = None,
              rows: int = ROWS) -> Iterator[Columns]:
-        """The rows of a part that are drawn."""
+        """The rows of a part whose number is in the interval."""
         draw = np.random.default_rng([self.seed, index])
         for piece in self.table.part(index, columns, rows):
             chance = draw.random(rows_of(piece))

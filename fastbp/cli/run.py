@@ -28,7 +28,7 @@ from .watch import Limit, Metrics, Watch, shown
 
 @dataclass
 class One:
-    """A network with its own settings, on its way."""
+    """A network in training, with its settings."""
 
     settings: dict[str, Any]
     network: Network
@@ -41,12 +41,12 @@ class One:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """Its settings that are options."""
+        """Those of its settings that are options."""
         return {k: v for k, v in self.settings.items() if k not in many.OWN}
 
     @property
     def diverged(self) -> bool:
-        """Whether what it has learnt is of no use."""
+        """Whether its training went to infinity and no usable epoch was kept."""
         kept = self.early is not None and self.early.best_epoch >= 0
         losses = self.history.get("loss", [])
         return not np.isfinite(self.network.params).all() or (
@@ -59,8 +59,8 @@ class One:
 
     @property
     def figures(self) -> dict[str, float]:
-        """Those of the epoch that is kept: the best of early stopping, else the last whole one;
-        before there is one, and of what diverged, the last there are."""
+        """Figures of the epoch that is kept: the best of early stopping, else the last whole one;
+        the last figures if there is none yet, or if it diverged."""
         at = -1
         if self.early is not None:
             at = self.early.best_epoch
@@ -70,13 +70,13 @@ class One:
 
     @property
     def counts(self) -> dict[str, int | None]:
-        """Epochs that it has seen; with early stopping also the one that it has kept, from 1."""
+        """Number of epochs; with early stopping also the one that is kept, counted from 1."""
         kept = {} if self.early is None else {"best_epoch": self.early.best_epoch + 1 or None}
         return {"epochs": self.epochs, **kept}
 
     @property
     def epochs(self) -> int:
-        """Whole epochs that it has seen."""
+        """Number of whole epochs trained."""
         return int(self.network.last_run.cursor[EPOCH]) if self.network.last_run else 0
 
     @property
@@ -90,14 +90,14 @@ class One:
 
 
 def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
-    """Train as the settings say; exit status.
+    """Train as the settings say; return the exit status.
 
     Raises
     ------
     Diverged
         If training went to infinity.
     ValueError, TypeError, OSError, ImportError
-        For what is wrong, in one line.
+        For any other error, with a message of one line.
     """
     if settings["output"] == "":  # a variable of a script that is not set, say
         raise ValueError("--output '' names no folder")
@@ -126,7 +126,7 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
             many.fit(runs, data, settings)
         if SIGNALS.caught:
             raise Stopped(SIGNALS.caught)
-        trained = [one for one in runs if one.history]  # before time was over
+        trained = [one for one in runs if one.history]  # not those after the time limit
         good = [one for one in trained if not one.diverged]
         if not good:
             raise Diverged(f"training diverged (loss {trained[0].history['loss'][-1]}), nothing "
@@ -146,8 +146,8 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
 
 
 def _streamed(settings: dict[str, Any], output: Output) -> bool:
-    """Whether to read block by block: it is kept with the settings, as other rows are held out
-    then, and another start may find more or less memory."""
+    """Whether to read block by block. It is kept with the settings, as the rows held out depend
+    on it and a later start may find more or less memory."""
     path = (output.work if output.begun else output.folder) / CONFIG
     goes_on = settings["resume"] and not settings["overwrite"] and path.exists()
     there = config.load(path) if goes_on else {}
@@ -185,7 +185,7 @@ def _interrupted(output: Output, error: BaseException, as_json: bool) -> int:
 
 def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: dict[str, Any],
           seconds: float) -> None:
-    """Scores, report, result and model, then all into place."""
+    """Write scores, report, result and model, then move all into place."""
     from ..model import Model
 
     where, (X, T) = next(
@@ -208,19 +208,19 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
         "config": config.resolved(best.chosen), "scores": scores.as_json(found),
         "scores_on": where, "rows": data.n_train, "epochs": best.epochs})
     model.save(output.work / MODEL)
-    with SIGNALS.gently():  # all is done but the moving: no half of it
+    with SIGNALS.gently():  # the move is not to be left half done
         output.finish(whole=all(one.status != "time limit" for one in runs))
 
 
 def _some(data: Prepared) -> Any:
-    """Rows that were trained on, where no others are left to judge by."""
+    """Rows that were trained on, to be scored as there are no others."""
     if not data.streamed:
         return data.train
     return next(iter(data.train.blocks(0, 0, False)))[:2]  # type: ignore[union-attr]
 
 
 def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[str, Any]) -> None:
-    """report.html, or a line that says what it needs."""
+    """Write report.html, or say what it needs."""
     if find_spec("matplotlib") is None:
         say(f'no {REPORT}: it needs matplotlib: pip install "fastbp[plot]"')
         return
@@ -239,7 +239,7 @@ def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[s
 
 
 def _tell(result: dict[str, Any], as_json: bool) -> None:
-    """The end of a run on stdout."""
+    """Print the outcome of a run to stdout."""
     if as_json:
         print(json.dumps(result), flush=True)
         return

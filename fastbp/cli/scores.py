@@ -1,4 +1,4 @@
-"""How good predictions are, by scikit-learn's metrics."""
+"""Scores of predictions, by scikit-learn's metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._validation import Array
 from ..data import Target
 from ..network import Network
 
-#: How the command line calls the figures, and how it prints them.
+#: Names of the figures on the command line, and how they are printed.
 TITLES = {"accuracy": ("accuracy", "{:.2%}"), "balanced_accuracy": ("balanced accuracy", "{:.2%}"),
           "f1": ("F1 (macro)", "{:.4f}"), "log_loss": ("log loss", "{:.4f}"),
           "roc_auc": ("ROC AUC", "{:.4f}"), "brier": ("Brier score", "{:.4f}"),
@@ -20,7 +20,7 @@ TITLES = {"accuracy": ("accuracy", "{:.2%}"), "balanced_accuracy": ("balanced ac
 
 
 def scores(target: Target, truth: Array, output: Array) -> dict[str, float | None]:
-    """Figures by name; None for one that these rows do not define.
+    """Figures by name; None for one that is undefined for these rows.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def scores(target: Target, truth: Array, output: Array) -> dict[str, float | Non
     present = np.unique(truth)
     found: dict[str, float | None] = {
         "accuracy": float(metrics.accuracy_score(truth, classes)),
-        # Recalls of the classes that there are: others have none.
+        # Only of classes that occur: others have no recall.
         "balanced_accuracy": float(metrics.recall_score(truth, classes, labels=present,
                                                         average="macro", zero_division=0)),
         "f1": float(metrics.f1_score(truth, classes, average="macro", zero_division=0)),
@@ -64,7 +64,7 @@ def scores(target: Target, truth: Array, output: Array) -> dict[str, float | Non
 
 
 def of_network(network: Network, target: Target, X: Array, T: Array) -> dict[str, float | None]:
-    """Scores of a network on rows as it takes them."""
+    """Scores of a network on rows of features and encoded targets."""
     if target.task == "regression":
         return scores(target, target.decode(T), target.decode(network.predict(X)))
     return scores(target, T, network.predict_proba(X))
@@ -80,6 +80,6 @@ def lines(found: dict[str, float | None], where: str = "") -> list[str]:
 
 
 def as_json(found: dict[str, Any]) -> dict[str, Any]:
-    """The same without what JSON cannot hold."""
+    """The same with None for numbers that are not finite, which JSON cannot hold."""
     return {k: None if isinstance(v, float) and not np.isfinite(v) else v
             for k, v in found.items()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: Roles of a layer's kernels in the op table, by their names in ``Kernels``.
 _ROLES = {"forward": "forward", "row": "forward", "backward": "backward", "gradient": "gradient",
           "couple_forward": "couple", "couple_backward": "couple"}
-#: And of large dense layers.
+#: The same for kernels that only large dense layers have.
 _LARGE = {"columns_forward": "couple", "columns_backward": "couple", "first_forward": "first",
           "first_gradient": "first_gradient"}
 
@@ -59,7 +59,7 @@ def _files(folder: Any) -> set[str]:
 
 
 def _compile(dtype: np.dtype[Any]) -> None:
-    """All kernels of one dtype, and what calls them."""
+    """Compile all kernels of one dtype, and the code that calls them."""
     import warnings
 
     import numpy as np

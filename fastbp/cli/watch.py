@@ -1,4 +1,4 @@
-"""What looks on while a run trains: signals, time, divergence, figures, progress."""
+"""Callbacks of a run: signals, time limit, divergence, figures, progress."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class Limit:
-    """When time is over for all runs of a call.
+    """Time limit of all runs of a call.
 
     Parameters
     ----------
     seconds : float, optional
-        From when the first of them begins.
+        Counted from the beginning of the first run.
     """
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds, self._end = math.inf if seconds is None else seconds, math.inf
 
     def begin(self) -> bool:
-        """A run begins; whether that is too late: never for the first."""
+        """Begin a run; True if time is over, which it never is for the first."""
         if self._end == math.inf:
             self._end = time.monotonic() + self.seconds
             return False
@@ -40,12 +40,12 @@ class Limit:
 
     @property
     def over(self) -> bool:
-        """Whether it is."""
+        """Whether time is over."""
         return time.monotonic() >= self._end
 
 
 class Watch(Callback):
-    """Stops at the next step after a signal, when time is over, and when the loss is no number.
+    """Stops at the next step after a signal, when time is over, or when the loss is not finite.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Watch(Callback):
     Attributes
     ----------
     seconds : float
-        That training took.
+        Time that training took.
     """
 
     seconds = 0.0
@@ -81,7 +81,7 @@ class Watch(Callback):
 
 
 class Metrics(Callback):
-    """The figures of each epoch as a line of JSON; a run that goes on has each epoch once.
+    """Writes each epoch's figures as a line of JSON; a resumed run has each epoch only once.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Metrics(Callback):
         self.path = path
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
-        """Write the epochs that a checkpoint brought along."""
+        """Write the epochs from a checkpoint."""
         self.path.write_text("".join(lines(self.run.history)), encoding="utf-8")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:

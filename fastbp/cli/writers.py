@@ -19,8 +19,8 @@ from ..io.files import beside, is_special, put_in_place
 
 
 class Writer:
-    """Base: a file beside its place until the end of the ``with`` block; it keeps the permissions
-    of one that is there. A pipe or a device takes the rows as they come.
+    """Base: writes a file beside ``path`` that is moved there at the end of the ``with`` block,
+    with the permissions of an earlier one. A pipe or a device gets the rows directly.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Writer:
             if kind is None:
                 raise OSError(failed.errno, failed.strerror, str(self.path)) from failed
         finally:
-            with suppress(OSError):  # what it still holds: why it could not is told already
+            with suppress(OSError):  # from its buffer: the error has been raised already
                 self.file.close()
             if self.scratch:
                 Path(self.scratch).unlink(missing_ok=True)
@@ -67,7 +67,7 @@ class Writer:
         Raises
         ------
         OSError
-            If the disk is full or the like: names the file.
+            If the disk is full, for example: names the file.
         """
         try:
             self.put(columns)
@@ -79,7 +79,7 @@ class Writer:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Write what is held back."""
+        """Write what is still buffered."""
 
 
 class Text:
@@ -115,7 +115,7 @@ class TextWriter(Writer):
 def _named_stdout() -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:  # ended by who reads: no error
+    except BrokenPipeError:  # the reader has ended it: not an error
         raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, "stdout") from error
@@ -128,7 +128,7 @@ class Stdout:
         if sys.stdout is None:  # as by >&-
             raise OSError("stdout is closed")
         if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "backslashreplace":
-            sys.stdout.reconfigure(errors="strict")  # data are right or not there
+            sys.stdout.reconfigure(errors="strict")  # data must not be escaped
         self.rows = Text(sys.stdout)
         return self
 
