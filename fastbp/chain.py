@@ -31,7 +31,7 @@ def check_layers(layers: Any) -> tuple[Layer, ...]:
     if width is None:
         raise ValueError(f"layers[0], {layers[0]!r}, and those above it must tell the number of "
                          "inputs; put in a Dense layer")
-    for i, layer in enumerate(layers):  # before any layer is connected: copies are
+    for i, layer in enumerate(layers):  # on copies, so that no layer is changed unless all fit
         if layer.n_in is not None and layer.n_in != width:
             raise ValueError(f"layers[{i}], {layer!r}, takes {layer.n_in} inputs, "
                              f"the layer below gives {width}")

@@ -71,7 +71,7 @@ class Portable:
 
     def __getstate__(self) -> dict[str, Any]:
         if (run := self.__dict__.get("last_run")) is not None:
-            run.given = None  # copy.copy shares it: it stays as it is
+            run.given = None  # copy.copy shares the run: no ``partial_fit`` may change it now
         state = {name: value for name, value in self.__dict__.items()
                  if name not in ("grads", "_plans", "_row_plan")}
         bare = tuple(copy.copy(layer) for layer in self.layers)

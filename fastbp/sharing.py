@@ -1,7 +1,7 @@
 """How a step is shared among threads: the planner's cost model.
 
 A batch is cut into row blocks that the threads of a team take in turn, or into shards, each
-with a partial gradient of its own; layers with larger weights than the batch has activations are
+with a partial gradient of its own; layers whose weights are large relative to the batch are
 shared by columns instead. The constants were measured; ``bench.constants`` measures them anew.
 """
 
@@ -66,7 +66,7 @@ COPIED_BYTES = 32 * 1024
 #: gain does not pay for compiling the kernels.
 PICK_BYTES, _PAGE = 512, 4096
 #: Most bytes of a thread's part of a row of outputs with which it does so, as X is read again for
-#: each panel of columns: PICK_FAR if the batch exceeds _NEAR bytes and has left the L2 cache.
+#: each panel of columns: PICK_FAR if the batch, over _NEAR bytes, has left the L2 cache by then.
 PICK_COLUMNS, PICK_FAR, _NEAR = 512, 256, 1024 * 1024
 #: Bytes of X from which its rows are prefetched while others are computed: the L2 cache would not
 #: keep them from one epoch to the next.

@@ -258,7 +258,7 @@ class TextFile(Table):
              rows: int = ROWS) -> Iterator[Columns]:
         """All rows in order."""
         names, last, found, end = list(columns or self.names), self.names[-1], 0, ""
-        # The last column shows an open quote; if read only for that, as bytes, it may hold any.
+        # The last column shows an open quote; if read only for that it is bytes, never refused.
         types = self._types if last in names else self._types | {last: _pyarrow().binary()}
         with _reading(self.path, "CSV", lambda words: self._explain(words, found)), self._open(
                 types, dict.fromkeys([*names, last])) as reader:

@@ -68,7 +68,7 @@ class Relay(Callback):
         return stop
 
     def on_train_end(self) -> None:
-        """Let go of the estimator."""
+        """Release the estimator."""
         self.estimator = self.context = None
 
 

@@ -181,7 +181,7 @@ def _history(estimator: Any) -> Any:
 def _labels(model: Any, classes: list[Any] | None, count: int) -> Any:
     if classes is None:
         return range(count)
-    own = getattr(model, "classes_", None)  # of their own dtype; one, if it has seen no other
+    own = getattr(model, "classes_", None)  # with its dtype; ``classes`` repeats a single one
     return own if own is not None and [*own] * (len(classes) // len(own)) == classes else classes
 
 

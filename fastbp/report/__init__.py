@@ -1,4 +1,4 @@
-"""One page on a training run, in one file that opens without a network (extra ``plot``)."""
+"""One page on a training run, in one file that can be read offline (extra ``plot``)."""
 
 from .data import Report, from_network
 from .page import html, write
