@@ -59,7 +59,7 @@ class Textbook:
         return delta
 
     def _of_own(self, layer: Layer, call: str, made: Any, n_rows: int, n_columns: Any) -> Array:
-        """What a layer made; one of the user's own may return anything, and is named."""
+        """The result of a layer; what a user's own layer returned is checked, and named if bad."""
         if layer.kernels is not None:
             return made
         made = as_matrix(made, f"{layer!r}.{call}", self.dtype, n_columns, allow_nonfinite=True)

@@ -50,9 +50,19 @@ class Here:
         return lines[0]
 
 
-def process(*argv: object, folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A process of its own."""
-    return subprocess.run([sys.executable, "-m", "fastbp", *map(str, argv)], cwd=folder,
+#: Runs the command where no file may become larger.
+_SMALL_FILES = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+runpy.run_module("fastbp", run_name="__main__", alter_sys=True)
+"""
+
+
+def process(*argv: object, folder: Path, file_bytes: int | None = None,
+            **options: Any) -> subprocess.CompletedProcess[str]:
+    """A process of its own, in which no file may become larger than ``file_bytes``."""
+    start = ["-m", "fastbp"] if file_bytes is None else ["-c", _SMALL_FILES.format(file_bytes)]
+    return subprocess.run([sys.executable, *start, *map(str, argv)], cwd=folder,
                           capture_output=True, text=True, **options)
 
 

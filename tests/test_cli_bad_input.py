@@ -301,12 +301,12 @@ def test_a_full_disk_under_stdout(run: Here) -> None:
 
 
 def test_predictions_on_a_full_disk(run: Here) -> None:
-    resource = pytest.importorskip("resource")
+    pytest.importorskip("resource")
     assert run("train", "iris", "-q", "--no-report", "--epochs", "1").status == 0
     for name in ("p.csv", "p.parquet"):
         Path(name).write_text("as it was")
         done = process("predict", "fastbp-iris", "iris", "-o", name, folder=run.folder,
-                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999)))
+                       file_bytes=999)
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
         assert name in done.stderr and "too large" in done.stderr
         assert Path(name).read_text() == "as it was"

@@ -247,17 +247,12 @@ def test_earlier_results_stay_until_new_ones_are_complete(run: Here,
 
 
 def test_a_full_disk_is_one_line_and_earlier_results_stay(tmp_path: Path) -> None:
-    import resource
-
     assert process("train", "iris", "--epochs", "2", "-q", "--no-report",
                    folder=tmp_path).returncode == 0
     before = params(tmp_path / "fastbp-iris")
 
-    def no_room() -> None:  # as large as files may become
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-
     done = process("train", "iris", "--epochs", "3", "-q", "--no-report", "--overwrite",
-                   "--hidden", "300", folder=tmp_path, preexec_fn=no_room,
+                   "--hidden", "300", folder=tmp_path, file_bytes=2000,
                    env={**os.environ, "FASTBP_CACHE_DIR": os.environ.get("FASTBP_CACHE_DIR", "")})
     assert done.returncode == 1 and not done.stdout
     assert len(done.stderr.splitlines()) == 1 and "fastbp: error:" in done.stderr
