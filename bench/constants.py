@@ -4,8 +4,8 @@
 
 Each sweep times steps or calls both ways, in turns, and prints the ratio of the times against
 the quantity by which the planner decides (constants of ``sharing``). ``LAUNCH_WORK``,
-``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``ASK_BYTES`` and ``layers.dense.WIDE`` are where the ratio
-passes 1 for good, ``OWN_ROWS``, ``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``,
+``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``PREFETCH_BYTES`` and ``layers.dense.WIDE`` are where the
+ratio passes 1 for good, ``OWN_ROWS``, ``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``,
 ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where it is worth a
 second or two of compilation, once. For threads this point depends on the machine: the ratio has
 passed 1 at 200,000 and at 4,000,000, with shards below 100,000 and, where cores share no cache,
@@ -218,32 +218,32 @@ def picks() -> None:
     print(f"\nPICK_COLUMNS = {sharing.PICK_COLUMNS}, PICK_FAR = {sharing.PICK_FAR}\n")
 
 
-class Asking(FastbpBackend):
-    """Training on one thread with the given ``sharing.ASK_BYTES``."""
+class Prefetching(FastbpBackend):
+    """Training on one thread with the given ``sharing.PREFETCH_BYTES``."""
 
-    def __init__(self, work: Workload, ask_bytes: int) -> None:
+    def __init__(self, work: Workload, prefetch_bytes: int) -> None:
         super().__init__(work, 1)
-        self.ask_bytes = ask_bytes
+        self.prefetch_bytes = prefetch_bytes
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
         """As ``FastbpBackend``."""
-        with constants(ASK_BYTES=self.ask_bytes):
+        with constants(PREFETCH_BYTES=self.prefetch_bytes):
             super().epochs(n, shuffle)
 
 
 def asks() -> None:
     """The bytes of X from which it is better to prefetch rows."""
-    print("| bytes of X | rows of 32 bytes: as they come / asked for | of 256 bytes |\n"
+    print("| bytes of X | rows of 32 bytes: not prefetched / prefetched | of 256 bytes |\n"
           "|---:|---:|---:|")
     for size in (1 << k for k in range(16, 26)):
         found = []
         for m in (8, 64):
             work = Workload("", (m, 64, 10), 32, "relu", "sgd")
             with constants(workload, BATCHES=size // (4 * m * work.batch)):
-                found.append(ratio(work, lambda w=work: Asking(w, 1 << 60),  # type: ignore[misc]
-                                   lambda w=work: Asking(w, 0)))  # type: ignore[misc]
+                found.append(ratio(work, lambda w=work: Prefetching(w, 1 << 60),  # type: ignore[misc]
+                                   lambda w=work: Prefetching(w, 0)))  # type: ignore[misc]
         print(f"| {size:,} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
-    print(f"\nASK_BYTES = {sharing.ASK_BYTES:,}\n")
+    print(f"\nPREFETCH_BYTES = {sharing.PREFETCH_BYTES:,}\n")
 
 
 def mirrors() -> None:

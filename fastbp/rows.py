@@ -13,7 +13,7 @@ import numpy as np
 from ._jit import kernel
 from .kernels.arrays import address_of, array_at, span
 from .kernels.columns import ONE, TWO, ZERO
-from .kernels.copy import ask_row, clear_row, copy_row
+from .kernels.copy import clear_row, copy_row, prefetch_row
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import ADD, WRITE
 from .table import (
@@ -63,20 +63,20 @@ def load_targets(h, ws, at, source, given, scale):
 
 
 @kernel
-def ask_rows(h, zero, given, later, asked, count):
-    """Prefetch ``count`` more of the rows ``later``, of which ``asked`` have been; returns the new
-    ``asked``. Long rows of X are left to the hardware."""
+def prefetch_rows(h, zero, given, later, fetched, count):
+    """Prefetch ``count`` more of the rows ``later``, after the first ``fetched``; returns the new
+    ``fetched``. Long rows of X are left to the hardware."""
     m, n = h["n_features"], h["n"]
     X, T = array_at(given[_X], zero), array_at(given[_T], zero)
     labels = array_at(given[_LABELS], ONE)
-    for i in range(asked, min(asked + count, later.size)):
+    for i in range(fetched, min(fetched + count, later.size)):
         if m * X.itemsize < _LONG:
-            ask_row(X, later[i] * m, m)
+            prefetch_row(X, later[i] * m, m)
         if given[_N_LABELS] > 0:
-            ask_row(labels, later[i], ONE)
+            prefetch_row(labels, later[i], ONE)
         else:
-            ask_row(T, later[i] * n, n)
-    return asked + count
+            prefetch_row(T, later[i] * n, n)
+    return fetched + count
 
 
 @kernel(inline=True)
@@ -120,7 +120,7 @@ def pass_block(mode, part, now, ops, h, params, ws, given, rows, first, last, co
     """
     source, later = (span(array_at(rows, ONE), first, last),
                      span(array_at(coming, ONE), after, until))
-    lo, hi, asked, some = at, at + source.size, ZERO, ZERO
+    lo, hi, fetched, some = at, at + source.size, ZERO, ZERO
     zero, error = ws.dtype.type(0), rows_of(ws, h["error"], ONE, first, last)
     if later.size > 0:
         turns = part["last"] - part["first"] + part["top"] - part["bottom"] + 1
@@ -132,8 +132,8 @@ def pass_block(mode, part, now, ops, h, params, ws, given, rows, first, last, co
             call_first(ops[0]["first"], (ops[0], params, ws, given[_X], address_of(source),
                                          source.size, at, ZERO, ops[0]["n_out"]))
     for k in range(part["first"], ops.size if mode == PREDICT else part["last"]):
-        if asked < later.size:
-            asked = ask_rows(h, zero, given, later, asked, some)
+        if fetched < later.size:
+            fetched = prefetch_rows(h, zero, given, later, fetched, some)
         forward(ops[k], now, params, ws, lo, hi)
     if mode == PREDICT:
         return
@@ -146,8 +146,8 @@ def pass_block(mode, part, now, ops, h, params, ws, given, rows, first, last, co
     if mode == ERROR:
         return
     for k in range(part["top"], part["bottom"] - 1, -1):
-        if asked < later.size:
-            asked = ask_rows(h, zero, given, later, asked, some)
+        if fetched < later.size:
+            fetched = prefetch_rows(h, zero, given, later, fetched, some)
         backward(ops[k], now, params, ws, lo, hi)
 
 

@@ -24,7 +24,7 @@ from .network import Network
 from .optimizers import Optimizer
 from .plan import Plan
 from .rules import Rules
-from .sharing import asks_ahead
+from .sharing import prefetches
 from .step_sizes import StepSizes
 from .table import address, has_kernels
 
@@ -199,7 +199,7 @@ class Run:
                                       self.rate_scale, self.rates)
         first, update, last = self._lasts(plan, hyper)
         launch(engine.run_steps, plan.n_threads, *first, self.X, *net.split_target(self.T),
-               self.weights, self.order, asks_ahead(self.X), self.batch_size, self.mean,
+               self.weights, self.order, prefetches(self.X), self.batch_size, self.mean,
                update, sizes, *last, self.watch, self.cursor, errors)
         return errors, sizes
 

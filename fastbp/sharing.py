@@ -70,12 +70,12 @@ PICK_BYTES, _PAGE = 512, 4096
 PICK_COLUMNS, PICK_FAR, _NEAR = 512, 256, 1024 * 1024
 #: Bytes of X from which its rows are prefetched while others are computed: the L2 cache would not
 #: keep them from one epoch to the next.
-ASK_BYTES = 2 * 1024 * 1024
+PREFETCH_BYTES = 2 * 1024 * 1024
 
 
-def asks_ahead(X: Array) -> bool:
+def prefetches(X: Array) -> bool:
     """Whether training prefetches the rows of X."""
-    return X.nbytes >= ASK_BYTES
+    return X.nbytes >= PREFETCH_BYTES
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Rows asked for before they are read: those that come, and no others."""
+"""Rows that are prefetched: those that will be read, and no others."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def copy(to, at, source, place, count):
     asked.discard((place, count))
     copy_row(to, at, source, place, count)
 
-rows.ask_row, rows.copy_row = ask, copy
-sharing.ASK_BYTES, sharing._ROWS_LARGE = 0, 16
+rows.prefetch_row, rows.copy_row = ask, copy
+sharing.PREFETCH_BYTES, sharing._ROWS_LARGE = 0, 16
 rng = np.random.default_rng(0)
 X = rng.normal(size=(100, 3)).astype("f4")
 layers = [fastbp.Dense(3, 4), fastbp.{norm}, fastbp.Tanh(), fastbp.Dense(4, 2)]
@@ -45,7 +45,7 @@ print(len(asked), *map(int, found))
 
 @pytest.mark.parametrize("norm", ["Identity()", "BatchNorm()"])
 @pytest.mark.parametrize("loss", ["L2Loss", "SoftmaxCrossEntropyLoss"])
-def test_all_but_the_first_rows_of_an_epoch_are_asked_for(norm: str, loss: str) -> None:
+def test_all_but_the_first_rows_of_an_epoch_are_prefetched(norm: str, loss: str) -> None:
     code = _ASKED.format(norm=norm, loss=loss)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                           timeout=300)
@@ -74,7 +74,7 @@ def first_gradient(at, args):
 
 updates.call_first_gradient = first_gradient
 X, T = np.ones((130, 130), "f4"), np.arange(130) % 3
-for sharing.ASK_BYTES in 0, X.nbytes + 1:
+for sharing.PREFETCH_BYTES in 0, X.nbytes + 1:
     net = fastbp.Network([fastbp.Dense(130, 16), fastbp.Dense(16, 3)], "SoftmaxCrossEntropyLoss")
     net.fit(X, T, epochs=2, batch_size=40, shuffle=False)
     assert not net.plan(40, None, training=True, carried=3).ops["coming"].any()
@@ -83,7 +83,7 @@ for sharing.ASK_BYTES in 0, X.nbytes + 1:
 """
 
 
-def test_rows_read_in_place_are_asked_for_where_a_whole_batch_follows() -> None:
+def test_rows_read_in_place_are_prefetched_where_a_whole_batch_follows() -> None:
     done = subprocess.run([sys.executable, "-c", _COMING], capture_output=True, text=True,
                           timeout=300)
     assert done.returncode == 0, done.stderr
@@ -95,15 +95,15 @@ def test_rows_read_in_place_are_asked_for_where_a_whole_batch_follows() -> None:
 @pytest.mark.usefixtures("teams")
 @pytest.mark.parametrize("loss", ["L2Loss", "SoftmaxCrossEntropyLoss"])
 @pytest.mark.parametrize("batch", [64, 1000, 1100])
-def test_what_is_asked_for_changes_no_bit(loss: str, batch: int,
+def test_prefetching_changes_no_bit(loss: str, batch: int,
                                           monkeypatch: pytest.MonkeyPatch) -> None:
     """In batches, blocks, shards and epochs whose ends meet anyhow, on any number of threads."""
     rng, found = np.random.default_rng(0), set()
     X = rng.normal(size=(22999, 24)).astype("f4")
-    assert sharing.asks_ahead(X) and not sharing.asks_ahead(X[:100])
+    assert sharing.prefetches(X) and not sharing.prefetches(X[:100])
     T = rng.integers(0, 3, len(X)) if loss != "L2Loss" else rng.normal(size=(len(X), 3))
     for threads, least in (1, X.nbytes + 1), (1, 0), (2, 0), (3, 0):
-        monkeypatch.setattr(sharing, "ASK_BYTES", least)
+        monkeypatch.setattr(sharing, "PREFETCH_BYTES", least)
         net = fastbp.Network([fastbp.Dense(24, 16), fastbp.Tanh(), fastbp.Dense(16, 3)], loss)
         net.fit(X, T, epochs=3, batch_size=batch, n_threads=threads)
         found.add(net.params.tobytes())

@@ -79,7 +79,7 @@ def _clear_row(typingctx, to, at, count):
     return types.void(to, types.int64, types.int64), codegen
 
 
-def _ask_row(typingctx, source, place, count):
+def _prefetch_row(typingctx, source, place, count):
     """Prefetch source[place:place + count] into the L2 cache; ``count`` is at least 1."""
 
     def codegen(context, builder, signature, args):
@@ -96,7 +96,7 @@ def _ask_row(typingctx, source, place, count):
 
 copy_row: Any = intrinsic(_copy_row)
 clear_row: Any = intrinsic(_clear_row)
-ask_row: Any = intrinsic(_ask_row)
+prefetch_row: Any = intrinsic(_prefetch_row)
 
 if DISABLED:
     def copy_row(to, at, source, place, count):  # noqa: F811
@@ -107,5 +107,5 @@ if DISABLED:
         """The same in NumPy."""
         to[at:at + count] = 0
 
-    def ask_row(source, place, count):  # noqa: F811
+    def prefetch_row(source, place, count):  # noqa: F811
         """Nothing: NumPy has no prefetch."""
