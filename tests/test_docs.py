@@ -1,8 +1,9 @@
-"""The pages of docs/ do what they say: code runs, cuttings exist, translations keep up."""
+"""Pages of docs/ and docstrings do what they say: code runs, cuttings exist, texts keep up."""
 
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib.util
 import os
 import re
@@ -20,6 +21,7 @@ import pytest
 import fastbp
 
 DOCS = Path(__file__).parent.parent / "docs"
+SOURCE = Path(fastbp.__file__).parent
 PAGES = sorted(p for p in DOCS.rglob("*.md")
                if not {"_build", "_generated", "reference"} & {*p.relative_to(DOCS).parts})
 #: A fence, with the mark above it: "run", "needs: packages" or "not run: reason".
@@ -182,3 +184,16 @@ def test_every_page_is_in_a_table_of_contents() -> None:
                 listed |= {name(page.parent / f"{line.split('<')[-1].rstrip('>')}.md")
                            for line in fence["body"].splitlines() if line and line[0] != ":"}
     assert {name(page) for page in PAGES} <= listed
+
+
+#: Modules with examples, and the package that some need.
+EXAMPLES = {".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): needed
+            for path in sorted(SOURCE.rglob("*.py")) if ">>> " in path.read_text()
+            for needed in ["sklearn" if "estimators" in path.parts else "scipy"]}
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_examples_in_docstrings_give_what_they_show(module: str) -> None:
+    pytest.importorskip(EXAMPLES[module])
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted and not found.failed

@@ -21,6 +21,18 @@ class Callback:
     ----------
     run : Run
         The training run; set before ``on_train_begin``.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> class GoodEnough(fastbp.Callback):
+    ...     def on_epoch_end(self, epoch, logs):
+    ...         return logs["loss"] < 0.01
+    >>> net = fastbp.Network([fastbp.Dense(1, 1)], "L2Loss")
+    >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=1000, optimizer=fastbp.SGD(0.3),
+    ...                   callbacks=[GoodEnough()])
+    >>> history["loss"][-1] < 0.01 < history["loss"][-2]
+    True
     """
 
     run: Run

@@ -17,17 +17,17 @@ PEERS = ("numpy", "torch", "jax", "jax.scan", "sklearn")
 @click.command("bench")
 @click.argument("work", default=WORK)
 @click.option("--peer", "peers", multiple=True, type=click.Choice([*PEERS, "torch.compile"]),
-              help="Beside this; can be given again. By default all but torch.compile, where "
-                   "installed.")
+              help="Library to compare with; repeatable. Default: those that are installed, "
+                   "without torch.compile.")
 @click.option("--seconds", type=Real(with_low=False), default=1.0, show_default=True,
-              help="Of each backend and thread setting.")
+              help="Time for each library and number of threads.")
 @json_option
 def command(work: str, peers: tuple[str, ...], seconds: float, as_json: bool) -> None:
     """Time a training step here, and compare it with the machine's peak and other libraries.
 
-    WORK is SIZES:BATCH[:HIDDEN[:OPTIMIZER[:LOSS[:DTYPE]]]], as 784-128-10:64:relu:adam. All start
-    from the same weights and must come to the same error; they run in turns, on one thread and on
-    all, and the better counts.
+    WORK is SIZES:BATCH[:HIDDEN[:OPTIMIZER[:LOSS[:DTYPE]]]], such as 784-128-10:64:relu:adam. All
+    libraries start from the same weights and must reach the same error. They run in turns, on one
+    thread and on all, and the better time counts.
     """
     from ..peers.measure import best, compare
     from ..peers.workload import row_of

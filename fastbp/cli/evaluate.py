@@ -12,7 +12,8 @@ from .kinds import json_option, table_options
 @click.command("evaluate")
 @click.argument("model", type=click.Path(exists=True))
 @click.argument("data")
-@click.option("--target", metavar="COL", help="Column with the truth; the model's own by default.")
+@click.option("--target", metavar="COL",
+              help="Column with the true values; default: the model's target.")
 @table_options
 @json_option
 def command(model: str, data: str, target: str | None, delimiter: str | None, decimal: str,

@@ -18,9 +18,9 @@ ENDINGS = {".onnx": "onnx", ".c": "c", ".pt": "torch", ".pth": "torch",
 @click.command("export")
 @click.argument("model", type=click.Path(exists=True))
 @click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), metavar="FILE",
-              help="Where to; written whole or not at all.")
+              help="File to write; a failure leaves an earlier one as it was.")
 @click.option("--format", "kind", type=click.Choice(sorted(set(ENDINGS.values()))),
-              help="By the ending of FILE by default: .onnx, .c, .pt, .safetensors.")
+              help="Default: by the ending of FILE, .onnx, .c, .pt or .safetensors.")
 def command(model: str, output: str, kind: str | None) -> None:
     """Export MODEL for other programs.
 

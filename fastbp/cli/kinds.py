@@ -145,7 +145,7 @@ class Duration(Kind):
         return seconds
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,8 +154,8 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--batch-rows", type=Count(), default=65536, show_default=True,
                          help="Rows in memory at a time."),
             click.option("--decimal", type=click.Choice([".", ","]), default=".",
-                         show_default=True, help="Before the fractions of numbers there."),
+                         show_default=True, help="Decimal mark of a text file."),
             click.option("--delimiter", type=Character(),
-                         help="Between the fields of a text file read.")):
+                         help="Field separator of a text file.")):
         command = option(command)
     return command

@@ -43,39 +43,39 @@ def _data() -> list[Option]:
     return [
         _option("Data", "--target", metavar="COL", help="Column to predict."),
         _option("Data", "--task", type=click.Choice(["auto", "classification", "regression"]),
-                default="auto", help="What the target is."),
+                default="auto", help="Kind of target; auto goes by its values."),
         _option("Data", "--ignore", metavar="COL", multiple=True,
-                help="Column to leave out; can be given again."),
+                help="Column to leave out; repeatable."),
         _option("Data", "--categorical", metavar="COL", multiple=True,
-                help="Column of numbers that are names; can be given again."),
+                help="Numeric column to treat as categories; repeatable."),
         _option("Data", "--encoding", type=click.Choice(["onehot", "ordinal"]),
-                default="onehot", help="Of categorical columns."),
+                default="onehot", help="Encoding of categorical columns."),
         _option("Data", "--max-categories", type=Count(), default=100,
-                help="Most different values of a column of words."),
+                help="Most categories that a column may have."),
         _option("Data", "--unknown", type=click.Choice(["error", "ignore"]), default="error",
-                help="Categories that predict meets first."),
+                help="Categories that training has not seen."),
         _option("Data", "--missing", type=click.Choice(["refuse", "impute"]), default="refuse",
-                help="Missing values; impute: mean or commonest."),
+                help="Missing values; impute: the mean, or the most frequent category."),
         _option("Data", "--na", metavar="WORD", multiple=True,
-                help="Word of a text file that stands for a missing value, such as '?'; can be "
-                     "given again."),
+                help="Marker of missing values in a text file, such as '?'; repeatable."),
         _option("Data", "--standardise/--no-standardise", default=None,
-                help="Numbers to mean 0, spread 1; by default except for bundled images."),
+                help="Scale numbers to mean 0 and standard deviation 1; default: all but bundled "
+                     "images."),
         _option("Data", "--delimiter", type=Character(),
-                help="Between the fields of a text file."),
+                help="Field separator of a text file."),
         _option("Data", "--decimal", type=click.Choice([".", ","]), default=".",
-                help="Before the fractions of numbers there; with a comma fields are parted by "
-                     "semicolons, unless --delimiter says otherwise."),
+                help="Decimal mark of a text file; with a comma the default separator is a "
+                     "semicolon."),
         _option("Data", "--validation", type=file, metavar="FILE",
-                help="Held-out rows, in a file of their own."),
+                help="File with the rows to validate on."),
         _option("Data", "--validation-split", type=Real(0, 1), default=0.2,
-                help="Else this share of the rows that --test-split leaves; 0 for none."),
+                help="Fraction to validate on, of the rows left by --test-split; 0 for none."),
         _option("Data", "--test-split", type=Real(0, 1), default=0.0,
-                help="Share of the rows for the final scores alone."),
+                help="Fraction of the rows kept for the final scores."),
         _option("Data", "--split-seed", type=Count(0, 2**32 - 1), default=0,
-                help="Draws the rows held out; not touched by --seeds."),
+                help="Seed of both splits; --seeds does not change it."),
         _option("Data", "--stream/--no-stream", default=None,
-                help="Read batch by batch; by default when the file is large beside the memory."),
+                help="Read the file block by block; default: if it is large for the memory."),
     ]
 
 
@@ -84,13 +84,13 @@ def _network() -> list[Option]:
         _option("Network", "--hidden", type=Widths(), default="128,64",
                 help="Widths of the hidden layers; '' for none."),
         _option("Network", "--activation", type=click.Choice(ACTIVATIONS), default="relu",
-                help="After each hidden layer."),
+                help="Activation of the hidden layers."),
         _option("Network", "--batch-norm/--no-batch-norm", default=False,
                 help="Batch normalisation after each hidden layer."),
         _option("Network", "--dropout", type=Real(0, 1), default=0.0,
-                help="Share of hidden units left out in training."),
+                help="Fraction of hidden units dropped in training."),
         _option("Network", "--dtype", type=click.Choice(["float32", "float64"]),
-                default="float32", help="Of all numbers in the network."),
+                default="float32", help="Precision of the network."),
     ]
 
 
@@ -98,49 +98,52 @@ def _training() -> list[Option]:
     part = "Training"
     return [
         _option(part, "--epochs", type=Count(), default=40, help="Passes over the data."),
-        _option(part, "--batch-size", type=Count(), default=32, help="Rows a step."),
+        _option(part, "--batch-size", type=Count(), default=32, help="Rows per step."),
         _option(part, "--loss", type=click.Choice(["auto", *chain(*LOSSES.values())]),
                 default="auto", help="Auto: cross_entropy for classes, mse for numbers."),
         _option(part, "--optimizer", type=click.Choice(OPTIMIZERS), default="adam",
-                help="Rule that corrects the weights."),
+                help="Update rule."),
         _option(part, "--lr", "--learning-rate", "lr", type=Real(with_low=False), default=1e-3,
-                help="Step size."),
-        _option(part, "--momentum", type=Real(0, 1), default=0.0, help="Of sgd and rmsprop."),
+                help="Learning rate."),
+        _option(part, "--momentum", type=Real(0, 1), default=0.0,
+                help="Momentum of sgd and rmsprop."),
         _option(part, "--schedule", type=click.Choice(SCHEDULES), default="constant",
-                help="Of the learning rate."),
+                help="Schedule of the learning rate."),
         _option(part, "--warmup", type=Real(), default=0.0,
-                help="Epochs in which the rate rises from 0."),
-        _option(part, "--l1", type=Real(), default=0.0, help="Penalty on weights."),
+                help="Epochs in which the learning rate rises from 0."),
+        _option(part, "--l1", type=Real(), default=0.0, help="Penalty on absolute weights."),
         _option(part, "--l2", type=Real(), default=0.0, help="Penalty on squared weights."),
         _option(part, "--weight-decay", type=Real(),
-                help="Of the optimizer; its own default where not given."),
+                help="Weight decay of the optimizer; default: the optimizer's own."),
         _option(part, "--clip-norm", type=Real(), default=0.0,
-                help="Largest norm of the gradient; 0 for any."),
+                help="Clip the gradient to this norm; 0 for no limit."),
         _option(part, "--average", type=Real(0, 1), default=0.0,
                 help="Decay of a moving average of the weights; 0 for none."),
         _option(part, "--label-smoothing", type=Real(0, 1), default=0.0,
-                help="Share of a class given to all classes."),
+                help="Probability spread over all classes in the targets."),
         _option(part, "--class-weight", type=click.Choice(["none", "balanced"]), default="none",
                 help="Balanced: rare classes count as much as common ones."),
         _option(part, "--early-stopping/--no-early-stopping", default=False,
                 help="Stop when --monitor no longer improves; keep the best epoch."),
         _option(part, "--patience", type=Count(0), default=10,
-                help="Epochs without improvement that are tolerated; for --early-stopping."),
+                help="Epochs without improvement before early stopping."),
         _option(part, "--monitor", metavar="FIGURE", default="val_loss",
-                help="What early stopping and the choice among several runs go by."),
-        _option(part, "--seed", type=Count(0), default=0, help="Of weights and shuffling."),
-        _option(part, "--threads", type=Count(), help="At most so many; all by default."),
+                help="Figure that decides on early stopping and the best of several runs."),
+        _option(part, "--seed", type=Count(0), default=0,
+                help="Seed of the initial weights and of shuffling."),
+        _option(part, "--threads", type=Count(), help="Most threads to use; default: all."),
         _option(part, "--time-limit", type=Duration(),
-                help="Stop after 90s, 10m, 1h30m, all runs together, and keep what is learnt."),
+                help="Stop all runs after this time, such as 90s, 10m or 1h30m, but keep the "
+                     "result."),
     ]
 
 
 def _many() -> list[Option]:
     return [
         _option("Several runs at once", "--seeds", type=Seeds(),
-                help="A run for each seed, side by side; the best is kept."),
+                help="One run per seed; the best is kept."),
         _option("Several runs at once", "--grid", multiple=True, metavar="NAME=V,V,...",
-                help="A run for each value: lr=1e-3,1e-2 or hidden=64,128:64. Given again: "
+                help="One run per value, such as lr=1e-3,1e-2 or hidden=64,128:64. Repeated: "
                      "every combination."),
     ]
 
@@ -149,19 +152,19 @@ def _output() -> list[Option]:
     part = "Output"
     return [
         _option(part, "--output", "-o", type=click.Path(file_okay=False), metavar="DIR",
-                help="Folder of the results; fastbp-NAME by default."),
+                help="Folder for the results; default: fastbp-NAME."),
         _option(part, "--overwrite", is_flag=True,
-                help="Replace a finished run, once the new one is complete; start an unfinished "
-                     "one anew."),
+                help="Replace a finished run once the new one is complete; restart an unfinished "
+                     "one."),
         _option(part, "--resume", is_flag=True,
-                help="Go on with an unfinished run, if there is one; leave a finished one, but "
-                     "for more --epochs of a single run."),
+                help="Continue an unfinished run, if there is one. A finished one stays as it is, "
+                     "unless it is a single run and --epochs asks for more."),
         _option(part, "--checkpoint-every", type=Duration(), default=30.0,
-                help="Seconds between two checkpoints."),
+                help="Time between checkpoints."),
         _option(part, "--report/--no-report", default=True, help="Write report.html."),
         _option(part, "--json", "as_json", is_flag=True,
-                help="One line of JSON as the only output on stdout."),
-        _option(part, "--quiet", "-q", is_flag=True, help="No progress."),
+                help="Print nothing but one line of JSON on stdout."),
+        _option(part, "--quiet", "-q", is_flag=True, help="Show no progress."),
     ]
 
 

@@ -14,9 +14,9 @@ from .kinds import table_options
 @click.argument("model", type=click.Path(exists=True))
 @click.argument("data")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE",
-              help="A .csv, .tsv or .parquet file; CSV on stdout by default.")
+              help="File to write, .csv, .tsv or .parquet; default: CSV on stdout.")
 @click.option("--probabilities/--no-probabilities", default=True, show_default=True,
-              help="A column for each class beside the prediction.")
+              help="Also write a probability column per class.")
 @table_options
 def command(model: str, data: str, output: str | None, probabilities: bool,
             delimiter: str | None, decimal: str, batch_rows: int) -> None:

@@ -24,10 +24,10 @@ def command(ctx: click.Context, /, **settings: Any) -> int:
     repeats the run: fastbp train --config), metrics.jsonl, report.html, result.json and a
     checkpoint.
 
-    A finished run is not replaced without --overwrite, and then only by a complete one. An
-    unfinished one waits in DIR/unfinished: --resume goes on with it, to the same bits as if
-    nothing had happened. For schedulers that start a job again: --resume on every start. For
-    cron and make, which want new results: --overwrite.
+    A finished run is only replaced with --overwrite, and only by a complete one. An unfinished one
+    is kept in DIR/unfinished: --resume continues it and ends with the same bits as a run that was
+    never interrupted. Use --resume on every start with schedulers that restart jobs, --overwrite
+    with cron and make, which want new results.
     """
     from .run import train
 

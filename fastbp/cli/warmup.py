@@ -23,7 +23,7 @@ _LARGE = {"columns_forward": "couple", "columns_backward": "couple", "first_forw
 
 @click.command("warmup")
 @click.option("--dtype", "dtypes", multiple=True, type=click.Choice(["float32", "float64"]),
-              help="Only of this dtype; both by default.")
+              help="Only this dtype; default: both.")
 @json_option
 def command(dtypes: tuple[str, ...], as_json: bool) -> None:
     """Fill the kernel cache: every layer, loss, optimizer and rule.

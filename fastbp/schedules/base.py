@@ -13,7 +13,22 @@ NEAR = 1e-10
 
 
 class Schedule:
-    """Base of all schedules: override ``rates`` and ``config``."""
+    """Base of all schedules: override ``rates`` and ``config``.
+
+    Examples
+    --------
+    >>> import fastbp, numpy
+    >>> class Hyperbola(fastbp.schedules.Schedule):
+    ...     def __init__(self, initial):
+    ...         self.initial = initial
+    ...     def rates(self, epoch, epochs):
+    ...         return self.initial / (1 + epoch)
+    ...     def config(self):
+    ...         return {"initial": self.initial}
+    >>> optimizer = fastbp.SGD(Hyperbola(0.1))
+    >>> optimizer.learning_rate.rates(numpy.array([0.0, 1.0, 3.0]), epochs=4).tolist()
+    [0.1, 0.05, 0.025]
+    """
 
     def rates(self, epoch: Array, epochs: float) -> Array:
         """Learning rates of steps.
