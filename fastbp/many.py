@@ -169,6 +169,11 @@ class _Data:
             list(own) if isinstance(own, tuple) else own for own in rows]
         self.lists = isinstance(X, list) and isinstance(T, list) and len(X) == len(T) == len(
             nets) and all(map(_is_data, X, T))
+        if not self.lists and isinstance(X, list) and isinstance(T, list) and X and all(
+                np.ndim(x) == 2 and np.ndim(t) > 0 and len(x) == len(t)
+                for x, t in zip(X, T, strict=False)):
+            raise ValueError(f"X is a list of {len(X)} arrays and T of {len(T)}, for {len(nets)} "
+                             "networks: give one to each, or one array to all")
         self.X, self.T = X, T
         self._lock, self._checked = threading.Lock(), dict[Any, tuple[Array, Array]]()
 

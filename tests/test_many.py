@@ -253,6 +253,16 @@ def images(shape: tuple[int, ...], seed: int = 0) -> fastbp.Network:
     return fastbp.Network([fastbp.Flatten(shape), fastbp.Dense(6, 2)], "l2", seed=seed)
 
 
+@pytest.mark.parametrize("counts", [(1, 1), (3, 3), (2, 1)])
+def test_lists_of_other_numbers_of_data_are_told_as_such(counts: tuple[int, int]) -> None:
+    X, T = np.zeros((5, 6)), np.zeros(5, int)
+    nets = [classifier(seed=k) for k in range(2)]
+    with pytest.raises(ValueError, match=f"X is a list of {counts[0]} .* {counts[1]}, for 2 netw"):
+        fastbp.fit_many(nets, [X] * counts[0], [T] * counts[1])
+    rows = fastbp.fit_many(nets, X.tolist(), T.tolist(), epochs=1)  # of lists of rows no word
+    assert len(rows) == 2
+
+
 def test_lists_of_rows_of_more_than_one_axis() -> None:
     rng = np.random.default_rng(0)
     X, T = rng.normal(size=(2, 20, 2, 3)), rng.normal(size=(2, 20, 2))
