@@ -85,7 +85,7 @@ def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
 def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
            inline: bool = False, forceinline: bool = False, cold: bool = False,
            interleave: bool = False) -> Any:
-    """Compile a serial kernel: no exceptions, no allocation, no bounds checks.
+    """Compile a serial kernel: no exceptions, no allocation, only valid indices (unchecked).
 
     ``inline`` copies the body into each caller before LLVM sees it: for thin functions
     between kernels, which then compile faster, and for those that return a view of an array.

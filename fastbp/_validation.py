@@ -41,7 +41,7 @@ def check_size(value: Any, name: str, minimum: int = 1) -> int:
 
 
 def check_threads(value: Any) -> int | None:
-    """A number of threads, or None."""
+    """A number of threads, or None for as many as pay."""
     return None if value is None else check_size(value, "n_threads")
 
 

@@ -47,8 +47,8 @@ def check_network(network: Any, name: str = "network") -> None:
 
 
 def check_outputs(network: Network, stacklevel: int = 5) -> None:
-    """Refuse to train a network that cannot learn; warn, ``stacklevel`` calls further out, of one
-    that learns slowly because its loss takes probabilities for logits.
+    """Refuse to train a network that cannot learn; warn, with this ``stacklevel``, of one that
+    learns slowly because its loss takes probabilities for logits.
 
     Raises
     ------

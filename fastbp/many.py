@@ -41,7 +41,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
         Data for all of them, or a list of data for each.
     rows : sequence of index arrays, optional
         Rows of X and T that each network learns from: folds, segments, bootstraps.
-        A common ``sample_weight`` has weights for all rows of X, one in ``options`` for these.
+        A common ``sample_weight`` has weights for all rows of X, one in ``options`` for ``rows``.
     options : sequence of dict, optional
         Options of ``fit`` for each network; override ``common``.
     n_threads : int, optional

@@ -2,7 +2,7 @@
 
 A batch is cut into row blocks that the threads of a team take in turn, or into shards, each
 with a partial gradient of its own; layers whose weights are large relative to the batch are
-shared by columns instead. The constants were measured; ``bench.constants`` measures them anew.
+shared by columns instead. The constants were measured; ``bench.constants`` measures many anew.
 """
 
 from __future__ import annotations
@@ -40,16 +40,18 @@ _ROWS_SMALL, _ROWS_LARGE, _LARGE_WEIGHT = 64, 256, 512 * 1024
 #: shards whose gradients are computed on matrix tiles (AMX) are a multiple of STRETCH rows, as
 #: those sum STRETCH terms at a time.
 _ROWS_STEP = 8
-#: Shards of a batch whose workspace exceeds SHARD_ACTIVATIONS bytes, the L2 cache, while its
-#: parameters are at most SHARD_WEIGHTS bytes, so that all partial gradients fit in that cache.
+#: Shards of a batch, the same for any number of threads, if its workspace exceeds
+#: SHARD_ACTIVATIONS bytes, the L2 cache, while its parameters are at most SHARD_WEIGHTS bytes, so
+#: that all partial gradients fit in that cache.
 SHARDS, SHARD_ACTIVATIONS, SHARD_WEIGHTS = 16, 1024 * 1024, 32 * 1024
-#: Shards of other batches (more if there are many rows), if parameters are at most FEW_WEIGHTS
+#: Shards of other batches (more or fewer by their rows), if parameters are at most FEW_WEIGHTS
 #: bytes and a team gains by exchanging weights and half of the partial gradients in place of
 #: activations.
 FEW_SHARDS, FEW_WEIGHTS = 4, 2 * 1024 * 1024
 #: Least rows of a shard, and most rows of a block of one. With parameters up to SHARD_WEIGHTS
-#: the activations of _SHARD_BLOCK rows stay in the L1 cache. With more, blocks are as large as
-#: possible, as each costs calls and reads the weights again.
+#: the activations of _SHARD_BLOCK rows stay in the L1 cache. With more, blocks have up to
+#: _HEAVY_BLOCK rows, as each costs calls and reads the weights again; so they have if the
+#: accumulation by blocks might change bits (see ``Outline.in_order``).
 _SHARD_ROWS, _SHARD_BLOCK, _HEAVY_BLOCK = 64, 64, 256
 #: Most rows per thread with which a team shares layers by columns.
 OWN_ROWS = 256
@@ -66,7 +68,8 @@ COPIED_BYTES = 32 * 1024
 #: gain does not pay for compiling the kernels.
 PICK_BYTES, _PAGE = 512, 4096
 #: Most bytes of a thread's part of a row of outputs with which it does so, as X is read again for
-#: each panel of columns: PICK_FAR if the batch, over _NEAR bytes, has left the L2 cache by then.
+#: each panel of columns: PICK_FAR if gradients read a batch of over _NEAR bytes again, which has
+#: left the L2 cache by then.
 PICK_COLUMNS, PICK_FAR, _NEAR = 512, 256, 1024 * 1024
 #: Bytes of X from which its rows are prefetched while others are computed: the L2 cache would not
 #: keep them from one epoch to the next.
@@ -265,7 +268,7 @@ def _shard_block(net: Outline, n_threads: int, shards: int, light: bool) -> int:
 def reads_in_place(net: Outline, cut: Cut, columns: int) -> bool:
     """Whether the first layer reads X in place, if a thread computes ``columns`` of its outputs.
 
-    Not with shards, which only training has, and not on matrix tiles (AMX): both sum in an order
+    Not with shards, which only training uses, and not on matrix tiles (AMX): both sum in an order
     of their own, which must not depend on the team.
     """
     first, itemsize, length = net.kernels[0], net.dtype.itemsize, (

@@ -69,7 +69,7 @@ class CheckedBlocks:
     Raises
     ------
     ValueError, TypeError
-        If the first block, or ``class_weight``, is invalid.
+        If the source has no rows, or the first block or ``class_weight`` is invalid.
     """
 
     def __init__(self, network: Network, source: Source, class_weight: Any) -> None:
@@ -87,7 +87,7 @@ class CheckedBlocks:
         if self.weighted:
             check_weighs(network._head_loss, "weights of a block" if class_weight is None
                          else "class_weight")
-        if class_weight is not None:
+        if class_weight is not None:  # one row's class may have no weight: not by ``prepare``
             class_weights(T[:1], class_weight, network.n_out, None, network.dtype)
             every = np.arange(max(network.n_out, 2))
             if not class_weights(every, class_weight, len(every), None, network.dtype).any():

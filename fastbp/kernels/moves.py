@@ -86,7 +86,7 @@ class Lines:
         return self._builder.load(self._moved)
 
     def move_at_times(self, left: Any, sums: Iterable[Any], register: str) -> None:
-        """Copy one more, if any, in every ``_TURNS``-th iteration, of which ``left`` remain. It
+        """Copy one more, if any, in every ``_TURNS``-th iteration; ``left`` iterations remain. It
         comes after all ``sums``, or LLVM would defer multiply-adds and spill their operands."""
         builder = self._builder
         first = [builder.extract_element(one, ir.IntType(32)(0)) for one in sums if register]

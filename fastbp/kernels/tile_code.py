@@ -145,7 +145,7 @@ class TileCode:
                 bld.store(vector, self.vector_at(place, v), align=self.size)
 
     def loop(self, times: Any, count: int, a_rows: list[Any], at: Any, acc: _Rows) -> Any:
-        """``terms`` of ``count``, ``times`` times but at least once; returns what it does."""
+        """``terms`` of ``count``, ``times`` times but at least once; returns what it returns."""
         bld, entry, body = self.bld, self.bld.block, self.bld.append_basic_block()
         bld.branch(body)
         bld.position_at_end(body)

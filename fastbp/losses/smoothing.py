@@ -37,7 +37,7 @@ class Smoothed(Loss):
 
     @property
     def changes_target(self) -> bool:
-        """If there is smoothing, or a subclass has set it."""
+        """Whether there is smoothing, or a subclass has set this."""
         return self.label_smoothing != 0 or bool(self.__dict__.get("_changes"))
 
     @changes_target.setter
