@@ -32,7 +32,7 @@ class EarlyStopping(Monitor):
     Attributes
     ----------
     best_epoch : int
-        Counted from 0; -1 before the first epoch.
+        Counted from 0; -1 if no epoch has been the best yet.
     stopped : bool
 
     Raises

@@ -69,7 +69,8 @@ def _data() -> list[Option]:
         _option("Data", "--validation", type=file, metavar="FILE",
                 help="File with the rows to validate on."),
         _option("Data", "--validation-split", type=Real(0, 1), default=0.2,
-                help="Fraction to validate on, of the rows left by --test-split; 0 for none."),
+                help="Without --validation: fraction to validate on, of the rows left by "
+                     "--test-split; 0 for none."),
         _option("Data", "--test-split", type=Real(0, 1), default=0.0,
                 help="Fraction of the rows kept for the final scores."),
         _option("Data", "--split-seed", type=Count(0, 2**32 - 1), default=0,
@@ -126,7 +127,7 @@ def _training() -> list[Option]:
         _option(part, "--early-stopping/--no-early-stopping", default=False,
                 help="Stop when --monitor no longer improves; keep the best epoch."),
         _option(part, "--patience", type=Count(0), default=10,
-                help="Epochs without improvement before early stopping."),
+                help="Epochs without improvement that early stopping tolerates."),
         _option(part, "--monitor", metavar="FIGURE", default="val_loss",
                 help="Figure that decides on early stopping and the best of several runs."),
         _option(part, "--seed", type=Count(0), default=0,
@@ -160,7 +161,7 @@ def _output() -> list[Option]:
                 help="Continue an unfinished run, if there is one. A finished one stays as it is, "
                      "unless it is a single run and --epochs asks for more."),
         _option(part, "--checkpoint-every", type=Duration(), default=30.0,
-                help="Time between checkpoints."),
+                help="Seconds between checkpoints, or a time such as 5m."),
         _option(part, "--report/--no-report", default=True, help="Write report.html."),
         _option(part, "--json", "as_json", is_flag=True,
                 help="Print nothing but one line of JSON on stdout."),

@@ -26,7 +26,7 @@ SHARE_OF_MEMORY = 0.25
 #: ... where files of these formats take this many times their size.
 _UNPACKED = {".parquet": 6, ".pq": 6, ".npz": 3, ".gz": 8, ".bz2": 8, ".zst": 8, ".csv": 1.5,
              ".tsv": 1.5, ".txt": 1.5}
-#: Most rows that are held out from a stream: they stay in memory.
+#: Most rows of a stream to validate on, and most to test on, about: they stay in memory.
 MOST_HELD = 50_000
 
 #: ``Table.any_row`` of rows that are not held out.
@@ -257,7 +257,8 @@ class Share(Table):
 
 def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocessor,
             target: Target, n_rows: int) -> Prepared:
-    """Rows to train on stay in the file; of those held out at most MOST_HELD are in memory."""
+    """Rows to train on stay in the file; held-out rows are in memory, about MOST_HELD at most to
+    validate on, and as many to test on."""
     most, seed = MOST_HELD / n_rows, settings["split_seed"]
     split = 0.0 if settings["validation"] is not None else settings["validation_split"]
     tested = min(settings["test_split"], most)

@@ -175,7 +175,8 @@ def fill(network: Network, tensors: dict[str, Array]) -> Network:
     ----------
     network : Network
     tensors : dict of ndarray
-        By name, as "0.weight"; "num_batches_tracked" is left out.
+        By names that end in the parameter's, as "0.weight" and "fc.weight"; any
+        "num_batches_tracked" is ignored.
 
     Raises
     ------
