@@ -19,7 +19,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from fastbp.peers.measure import PEERS, best
+from fastbp.peers.measure import PEERS, best, lead
 
 from .command import measured
 
@@ -40,9 +40,8 @@ def report(results: dict[str, Any]) -> str:
     ratios, numpy_ratios = [], []
     for row, own in table.items():
         ours = own["fastbp"]
-        others = [own[n]["us"] for n in names if n != "fastbp" and n in own]
-        ratio = min(others) / ours["us"] if others else float("nan")
-        ratios += [ratio] * bool(others)
+        ratio = lead(own)
+        ratios += [ratio] * (len(own) > 1)
         least = min(r["us"] * r["share_of_peak"] for r in own_records if r["row"] == row)
         if "numpy" in own:
             numpy_ratios.append(own["numpy"]["us"] / ours["us"])

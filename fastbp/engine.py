@@ -159,7 +159,7 @@ def run_steps(worker, size, sync, passes, tables, heads, tasks, moves, home, hom
     first_epoch, meeting, base = epoch, ZERO, ZERO
     for there, here in ((home, params), (home_slots, slots), (home_average, average)):
         carry(worker, size, moves, there, home.size, here, params.size, ZERO)
-    if worker == 0 or copies > 1:
+    if worker == 0 or copies > 1:  # no barrier: what has a mirror is never cut for other threads
         refresh_mirrors(ops, heads, params, ws)
     for s in range(rates.shape[0]):
         if position == 0 and cursor[SHUFFLE] != 0:

@@ -49,7 +49,7 @@ from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.peak import peak_flops
 from fastbp.peers.fastbp import BACKENDS
-from fastbp.peers.measure import AGREEMENT, CALLS, PEERS, _apart, best
+from fastbp.peers.measure import AGREEMENT, CALLS, PEERS, _apart, best, lead
 from fastbp.peers.workload import Workload, read, row_of
 
 ROOT = Path(__file__).parent.parent
@@ -332,8 +332,7 @@ def test_tables_show_the_figures_of_their_runs(page: str, mark: str, results: Pa
 
 
 def test_the_readme_opens_with_the_range_of_its_table() -> None:
-    of = [min(own[n]["us"] for n in own if n != "fastbp") / own["fastbp"]["us"]
-          for own in best(json.loads(RESULTS.read_text())["records"]).values()]
+    of = [lead(own) for own in best(json.loads(RESULTS.read_text())["records"]).values()]
     first = (ROOT / "README.md").read_text().split("```")[0]
     assert f"On the {len(of)} networks" in first
     assert f"{min(of):.1f} to {max(of):.1f} times" in first

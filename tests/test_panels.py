@@ -112,6 +112,12 @@ def test_sums_have_the_same_places_however_tasks_are_cut(dtype: str, cut_all: No
     assert all(other == found[0] for other in found)
 
 
+def test_what_is_cut_has_no_mirror(cut_all: None) -> None:
+    """``run_steps`` refreshes mirrors before the other threads have copied their panels."""
+    ops = network((40, 96, 96, 10), "float32").plan(16, 2, training=True, carried=1).ops
+    assert ops["width"][3] > 0 and (ops["mirror"][ops["width"] > 0] < 0).all()
+
+
 def test_what_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
 

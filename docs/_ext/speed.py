@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.peers import RESULTS, best, plot, report
+from bench.peers import RESULTS, plot, report
+from fastbp.peers.measure import best, lead
 
 
 def write(folder: Path) -> None:
@@ -15,8 +16,7 @@ def write(folder: Path) -> None:
     results = json.loads(RESULTS.read_text())
     (folder / "peers.md").write_text(report(results) + "\n")
     plot(results, folder / "peers.svg")
-    ratio = {row: min(own[n]["us"] for n in own if n != "fastbp") / own["fastbp"]["us"]
-             for row, own in best(results["records"]).items()}
+    ratio = {row: lead(own) for row, own in best(results["records"]).items()}
     most, least = max(ratio, key=ratio.__getitem__), min(ratio, key=ratio.__getitem__)
     behind = [row for row, r in ratio.items() if r < 1]
     (folder / "range.md").write_text(
