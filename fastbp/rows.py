@@ -50,16 +50,23 @@ def load_targets(h, ws, at, source, given, scale):
     """Write the targets of the rows ``source`` (labels one-hot) and their weights into the
     workspace, from row ``at`` on."""
     n, ld, zero = h["n"], h["ld"], ws.dtype.type(0)
-    T, weights = array_at(given[_T], zero), array_at(given[_WEIGHTS], zero)
-    labels = array_at(given[_LABELS], ONE)
-    for r in range(source.size):
-        row = h["target"] + (at + r) * ld
-        if given[_N_LABELS] > 0:
-            clear_row(ws, row, n)
-            ws[row + labels[source[r]]] = 1
-        else:
-            copy_row(ws, row, T, source[r] * n, n)
-        ws[h["weight"] + at + r] = scale * weights[source[r]] if given[_N_WEIGHTS] > 0 else scale
+    first, own = h["target"] + at * ld, h["weight"] + at
+    if given[_N_LABELS] > 0:
+        labels = array_at(given[_LABELS], ONE)
+        clear_row(ws, first, source.size * ld)
+        for r in range(source.size):
+            ws[first + r * ld + labels[source[r]]] = 1
+    else:
+        T = array_at(given[_T], zero)
+        for r in range(source.size):
+            copy_row(ws, first + r * ld, T, source[r] * n, n)
+    if given[_N_WEIGHTS] > 0:
+        weights = array_at(given[_WEIGHTS], zero)
+        for r in range(source.size):
+            ws[own + r] = scale * weights[source[r]]
+    else:
+        for r in range(source.size):
+            ws[own + r] = scale
 
 
 @kernel

@@ -21,10 +21,9 @@ import numpy as np
 
 from ._jit import kernel
 from ._validation import Array, check_real
-from .kernels.arrays import span
+from .kernels.arrays import lanes_of, span
 from .kernels.columns import ONE, ZERO
 from .kernels.reduce import block_magnitudes
-from .kernels.vectors import VECTOR_BYTES
 from .table import RULES, address, place
 from .updates import refresh_mirror
 
@@ -58,7 +57,7 @@ def rule_block(p, ld, g, step, rows, columns, run, decayed, rule, share, sums, t
 
     With ``run`` the rows are contiguous and are treated as one, padding included.
     """
-    l1, l2, lanes = rule["l1"] * share, rule["l2"] * share, VECTOR_BYTES // p.itemsize
+    l1, l2, lanes = rule["l1"] * share, rule["l2"] * share, lanes_of(p)
     length, count = columns, rows
     if run and decayed == rows:
         length, count = columns + (rows - 1) * ld, ONE

@@ -13,13 +13,12 @@ import math
 import numpy as np
 
 from ._jit import kernel
-from .kernels.arrays import address_of, span
+from .kernels.arrays import address_of, lanes_of, span
 from .kernels.columns import ONE, ZERO
 from .kernels.matmul import SCALED
 from .kernels.team import barrier, claim, claims
 from .kernels.tile import SCALE, WRITE
 from .kernels.transpose import transpose
-from .kernels.vectors import VECTOR_BYTES
 from .table import (
     call_first_gradient,
     call_gradient,
@@ -102,9 +101,8 @@ def gradient_of(at, worker, head, grads, ws, whole):
 
 
 @kernel(inline=True)
-def gradient_step(op, columns, whole, itemsize):
+def gradient_step(op, columns, whole, lanes):
     """Stride of the gradient of a tile, in elements: whole vectors, as products write these."""
-    lanes = VECTOR_BYTES // itemsize
     return op["ld_param"] if whole or columns == op["n_out"] else (
         (columns + lanes - 1) // lanes * lanes)
 
@@ -167,11 +165,11 @@ def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimi
     ld, at = op["ld_param"], place(op, task["first"], task["left"])
     run, whole = columns == op["n_out"] or columns == ld, rule["clip_norm"] > 0
     grad = gradient_of(at, worker, head, grads, ws, whole)
-    step = gradient_step(op, columns, whole, params.itemsize)
+    step = gradient_step(op, columns, whole, lanes_of(params))
     share = (1.0 / weight if weight > 0 else 0.0) if rule["by_rows"] != 0 else 1.0
     ruled = prepares > 0 and (whole or rule["l1"] != 0 or rule["l2"] != 0
                               or rule["clip_value"] > 0)
-    height = VECTOR_BYTES // params.itemsize
+    height = lanes_of(params)
     if not (ruled or rule["weight_decay"] != 0 or shrink < 1):
         height = count
     for i in range(0, count, height):
@@ -255,7 +253,7 @@ def parameter_phase(worker, size, sync, base, meeting, now, ops, tasks, head, pa
             columns, at = task["right"] - task["left"], place(op, task["first"], task["left"])
             tile_gradient(op, task, now, head, params, ws, X, source, shards,
                           gradient_of(at, worker, head, grads, ws, most > 0),
-                          gradient_step(op, columns, most > 0, params.itemsize))
+                          gradient_step(op, columns, most > 0, lanes_of(params)))
             finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimizer, rates,
                         hyper, rules, sums, shrink, ONE, ZERO if most > 0 else ONE)
         if averages and task["op"] >= 0 and most == 0:

@@ -173,11 +173,23 @@ print(*x)
 
 def test_a_pickled_kernel_can_be_called_elsewhere(tmp_path: Path) -> None:
     file, load = tmp_path / "kernel", "import numpy as np; from numba import cloudpickle as p\n"
-    run(f"{load}from fastbp.kernels.add import add_rows; open({str(file)!r}, 'wb').write("
-        "p.dumps(add_rows))")
+    run(f"{load}from fastbp.kernels.add import add_scaled; open({str(file)!r}, 'wb')"
+        ".write(p.dumps(add_scaled))")
     out = run(f"{load}x = np.ones(2); f = p.loads(open({str(file)!r}, 'rb').read())\n"
-              "f(np.arange(4.0), 2, 2, x); print(*x)")
+              "f(x, 2.0, np.arange(1.0, 3.0)); print(*x)")
     assert out.split() == ["3.0", "5.0"]
+
+
+def test_no_index_is_out_of_bounds_where_numba_checks_them() -> None:
+    code = """
+import numpy as np
+from fastbp import Dense, Network, ReLU, Softmax, CrossEntropyLoss
+net = Network([Dense(5, 20), ReLU(), Dense(20, 3), Softmax()], CrossEntropyLoss())
+X, T = np.random.default_rng(0).normal(size=(50, 5)), np.arange(50) % 3
+losses = net.fit(X, T, epochs=3, batch_size=16, sample_weight=np.ones(50))["loss"]
+print(losses[-1] < losses[0], net.predict(X).shape)
+"""
+    assert run(code, FASTBP_CACHE_DIR="", NUMBA_BOUNDSCHECK="1").split() == ["True", "(50,", "3)"]
 
 
 def test_no_full_collections_while_a_kernel_is_compiled() -> None:

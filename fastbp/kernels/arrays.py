@@ -57,21 +57,33 @@ def _address(typingctx, array):
 
 
 def _array_at(typingctx, address, like):
-    """An array of the type of the scalar ``like`` at ``address``, of unknown size (0)."""
+    """An array of the type of the scalar ``like`` at ``address``. Its size is unknown: that given
+    is none that ``NUMBA_BOUNDSCHECK`` would find an index to exceed."""
     array = types.Array(like, 1, "C")
 
     def codegen(context, builder, signature, args):
         element = context.get_data_type(like)
         return array_of(context, builder, array, builder.inttoptr(args[0], element.as_pointer()),
-                        [context.get_constant(types.intp, 0)])
+                        [context.get_constant(types.intp, types.intp.maxval)])
 
     return array(address, like), codegen
+
+
+def _lanes_of(typingctx, array):
+    """Number of elements of ``array`` in a vector: a constant, while ``itemsize`` is a variable,
+    by which to divide takes longer than to transpose a small block."""
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, VECTOR_BYTES * 8 // array.dtype.bitwidth)
+
+    return types.intp(array), codegen
 
 
 span: Any = intrinsic(_span)
 address_of: Any = intrinsic(_address)
 array_at: Any = intrinsic(_array_at)
 stack_array: Any = intrinsic(prefer_literal=True)(_stack_array)
+lanes_of: Any = intrinsic(_lanes_of)
 
 if DISABLED:
     def span(array, start, stop):  # noqa: F811
@@ -89,6 +101,10 @@ if DISABLED:
     def stack_array(like, size):  # noqa: F811
         """The same in NumPy."""
         return np.empty(size // like.itemsize, like.dtype)
+
+    def lanes_of(array):  # noqa: F811
+        """The same in NumPy."""
+        return VECTOR_BYTES // array.itemsize
 
 
 @kernel(inline=True)

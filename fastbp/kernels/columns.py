@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
+from .arrays import lanes_of
 from .tile import TILE_ROWS, TILE_VECTORS, few_1, few_2, tile_1, tile_2, tile_3, tile_4
-from .vectors import VECTOR_BYTES
 
 #: Typed int64: for Numba a literal has a type of its own, and what it is passed to is compiled
 #: once more.
@@ -40,7 +40,7 @@ def widest_tile(rows, cols, lanes):
 @kernel
 def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode, scale):  # noqa: E741,E501
     """A product with a K small enough for the cache, tile by tile, down the columns of C."""
-    lanes, j = VECTOR_BYTES // A.itemsize, ZERO
+    lanes, j = lanes_of(A), ZERO
     widest = widest_tile(rows, cols, lanes)
     while j < cols:
         vectors = next_tile((cols - j + lanes - 1) // lanes, widest)
@@ -62,7 +62,7 @@ def columns(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row
 @kernel
 def few_rows(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, mode, scale):
     """A product of few rows, where I is C; slow for more than ``tile.FEW`` rows."""
-    lanes, j = VECTOR_BYTES // A.itemsize, ZERO
+    lanes, j = lanes_of(A), ZERO
     while j < cols:
         if TILE_VECTORS > 1 and cols - j > lanes:
             few_2(rows, K, A, ZERO, a_row, a_k, B, j, b_k, C, j, c_row, C, j, c_row, mode, scale)

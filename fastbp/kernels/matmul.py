@@ -19,11 +19,11 @@ import numpy as np
 
 from .._jit import kernel
 from ..table import call_product
-from .arrays import address_of, array_at, stack_array
+from .arrays import address_of, array_at, lanes_of, stack_array
 from .columns import ONE, ZERO, columns
 from .packed import DEPTH, PANELS_SIZE, STRIP_DEPTH, STRIPS_SIZE, by_panels, by_strips
 from .tile import ADD, CLIP, FEW, SCALE, few_1, row_tile_1, row_tile_4, row_tile_8, tile_1
-from .vectors import VECTOR_BYTES, row_length
+from .vectors import row_length
 
 #: Largest number of terms k per pass over C: so much of A and B stays in the L2 cache.
 _DEPTH = 256
@@ -104,7 +104,7 @@ def small_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode
     """``product`` without packing, which compiles in half the time."""
     A, B, C, I = (array_at(A, scale), array_at(B, scale), array_at(C, scale),  # noqa: E741
                   array_at(I, scale))
-    if K <= _DEPTH and cols * A.itemsize <= VECTOR_BYTES:
+    if K <= _DEPTH and cols <= lanes_of(A):
         # Two calls fewer, and no surplus rows: a third of a step of a network with few units.
         if rows <= FEW:
             few_1(rows, K, A, ZERO, a_row, a_k, B, ZERO, b_k, C, ZERO, c_row, I, ZERO, i_row,
@@ -140,7 +140,7 @@ def row_product(K, x, B, b_k, y, I):  # noqa: E741
     Order and rounding are those of the tiles of many rows, which would compute all of theirs. If
     columns are left over, the last tile overlaps the one before.
     """
-    lanes, n, zero = VECTOR_BYTES // x.itemsize, y.size, x.dtype.type(0)
+    lanes, n, zero = lanes_of(x), y.size, x.dtype.type(0)
     if n >= 8 * lanes:
         for j in range(0, n, 8 * lanes):
             at = min(j, n - 8 * lanes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._jit import kernel
-from .arrays import span, stack_array
+from .arrays import lanes_of, span, stack_array
 from .columns import ONE, ZERO, columns
 from .copy import copy_row
 from .tile import ADD, SCALE, TILE_VECTORS, copying_tile, transposing_tile
@@ -37,7 +37,7 @@ def columns_meanwhile(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I
                       scale, to, t, t_row, source, s, s_row, count, lines):
     """``columns`` of one panel, while ``lines`` lines of ``count`` elements are copied: as many as
     there is time for, the others afterwards. The rest of a line's last vector is unspecified."""
-    lanes, moved = VECTOR_BYTES // A.itemsize, ZERO
+    lanes, moved = lanes_of(A), ZERO
     if cols == TILE_VECTORS * lanes:
         # Not the last line, whose whole vectors may reach beyond the end of the source.
         moved = copying_tile(rows, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I, i, i_row, mode,
@@ -52,7 +52,7 @@ def columns_meanwhile(rows, cols, K, A, a, a_row, a_k, B, b, b_k, C, c, c_row, I
 def by_panels(rows, cols, K, A, a_row, B, b_k, C, c_row, I, i_row, mode, clip, scale, panels):  # noqa: E741,E501
     """The product with B packed, a panel at a time: the next panel is copied while the present
     one is multiplied."""
-    lanes, width, k, now = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, ZERO, ZERO
+    lanes, width, k, now = lanes_of(A), _PANEL // A.itemsize, ZERO, ZERO
     cols = (cols + lanes - 1) // lanes * lanes
     copy_lines(panels, ZERO, width, B, ZERO, b_k, min(width, cols), ZERO, min(K, DEPTH))
     while k < K:
@@ -76,7 +76,7 @@ def by_strips(rows, cols, K, A, a_k, B, b_k, C, c_row, I, i_row, mode, clip, sca
     """The same with A read down its columns: A is packed too, a strip at a time, and a group of
     panels is kept for all strips. The next panel is copied while the first strip is multiplied
     by the present one, the next strip while the present one is multiplied by the last panel."""
-    lanes, width, across = VECTOR_BYTES // A.itemsize, _PANEL // A.itemsize, _STRIP // A.itemsize
+    lanes, width, across = lanes_of(A), _PANEL // A.itemsize, _STRIP // A.itemsize
     cols, depth, group = (cols + lanes - 1) // lanes * lanes, STRIP_DEPTH, _PANELS * width
     if mode == SCALE and depth < K:
         depth, group = DEPTH, _PANELS // 2 * width
@@ -120,7 +120,7 @@ def turn_meanwhile(rows, cols, K, A, a, a_row, B, b, C, c, c_row, mode, to, t, s
                    count, lines):
     """``columns`` of one panel, while ``count`` rows of ``lines`` terms are transposed into the
     next panel."""
-    lanes, few, width = VECTOR_BYTES // A.itemsize, 16 // A.itemsize, _PANEL // A.itemsize
+    lanes, few, width = lanes_of(A), 16 // A.itemsize, _PANEL // A.itemsize
     done, zero = ZERO, A.dtype.type(0)
     if cols == TILE_VECTORS * lanes:
         parts = lines // few  # blocks of 16 bytes

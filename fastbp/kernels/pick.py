@@ -11,11 +11,10 @@ gathered rows.
 from __future__ import annotations
 
 from .._jit import kernel
-from .arrays import span
+from .arrays import lanes_of, span
 from .columns import ZERO, next_tile, widest_tile
 from .matmul import SCALED, WHOLE
 from .tile import ADD, SCALE, picked_rows, picked_terms
-from .vectors import VECTOR_BYTES
 
 rows_1, rows_2, rows_3, rows_4 = picked_rows
 terms_1, terms_2, terms_3, terms_4 = picked_terms
@@ -27,7 +26,7 @@ def multiply_rows(lines, line, cols, K, A, B, b_k, C, c_row, I, i_row, mode):  #
 
     Everything else is as in ``matmul``; no SCALE or MASK.
     """
-    rows, lanes, j, scale = lines.size, VECTOR_BYTES // A.itemsize, ZERO, A.dtype.type(0)
+    rows, lanes, j, scale = lines.size, lanes_of(A), ZERO, A.dtype.type(0)
     widest = widest_tile(rows, cols, lanes)
     while j < cols:
         vectors = next_tile((cols - j + lanes - 1) // lanes, widest)
@@ -49,7 +48,7 @@ def multiply_terms(rows, cols, lines, coming, line, A, a, B, b_k, C, c_row, mode
     Everything else is as in ``matmul`` with C as I; SCALE for up to ``SCALED`` lines. Meanwhile as
     many lines are prefetched, whose indices are stored ``coming`` places after ``lines``.
     """
-    lanes = VECTOR_BYTES // A.itemsize
+    lanes = lanes_of(A)
     most = SCALED if mode == SCALE else WHOLE
     for k in range(0, lines.size, most):
         now, b, j = span(lines, k, min(k + most, lines.size)), k * b_k, ZERO

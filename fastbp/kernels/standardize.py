@@ -11,8 +11,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from .._jit import DISABLED, kernel
+from .arrays import lanes_of
 from .transpose import transpose
-from .vectors import VECTOR_BYTES
 
 
 @kernel
@@ -49,7 +49,7 @@ def standardize_columns(like, addresses, mean, scale, turned, ld, X, columns):
     Columns are contiguous, of the dtype of ``like``, at ``addresses``. ``turned`` is scratch for
     ``ld`` rows of each, a whole number of vectors that fits the cache.
     """
-    lanes = VECTOR_BYTES // X.itemsize
+    lanes = lanes_of(X)
     whole, n = columns // lanes * lanes, X.size // columns
     for at in range(0, n, ld):
         rows = min(ld, n - at)

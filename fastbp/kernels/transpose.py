@@ -13,9 +13,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from .._jit import DISABLED, kernel
+from .arrays import lanes_of
 from .moves import side_by_side, turned
 from .parts import Rows, alone
-from .vectors import VECTOR_BYTES
 
 
 def _build(few_columns: bool = False, few_rows: bool = False) -> Any:
@@ -53,7 +53,7 @@ def _build(few_columns: bool = False, few_rows: bool = False) -> Any:
 
 def _block_python(rows, cols, A, a, a_row, B, b, b_row):
     """The same contract in plain Python, for ``NUMBA_DISABLE_JIT=1``."""
-    lanes = VECTOR_BYTES // A.itemsize
+    lanes = lanes_of(A)
     for j in range(cols):
         B[b + j * b_row:b + j * b_row + lanes] = 0
         for i in range(rows):
@@ -71,7 +71,7 @@ def transpose(rows, cols, A, a_row, B, b_row):
 
     The rest of the last vector in each row of B becomes zero.
     """
-    lanes = VECTOR_BYTES // A.itemsize
+    lanes = lanes_of(A)
     if 0 < 4 * cols <= lanes:
         for i in range(0, rows, lanes):
             transpose_columns(min(lanes, rows - i), cols, A, i * a_row, a_row, B, i, b_row)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._jit import kernel
 from ..kernels.add import add_scaled
-from ..kernels.arrays import span, stack_array
+from ..kernels.arrays import lanes_of, span, stack_array
 from ..kernels.columns import ONE, few_rows
 from ..kernels.few import few_columns
 from ..kernels.tile import ADD, SCALE, WRITE
@@ -42,7 +42,7 @@ def narrow_gradient(op, now, params, ws, x, dy, rows, first, last, left, right, 
     Rows of x have room for whole vectors, those of grad are one vector long.
     """
     ldx, ldy, columns = op["ld_in"], op["ld_out"], op["n_out"]
-    lanes = VECTOR_BYTES // x.itemsize
+    lanes = lanes_of(x)
     inputs, zero = min(last, op["n_in"]) - first, x.dtype.type(0)
     wide, high = stack_array(x, _NARROW_WIDE), stack_array(x, _NARROW_HIGH)
     for lo in range(0, inputs, _CHUNK):

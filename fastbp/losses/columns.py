@@ -4,11 +4,10 @@ across them. Never chosen by the number of rows, as the two ways may add in diff
 from __future__ import annotations
 
 from .._jit import kernel
-from ..kernels.arrays import span
+from ..kernels.arrays import lanes_of, span
 from ..kernels.columns import ZERO
 from ..kernels.copy import copy_row
 from ..kernels.transpose import transpose
-from ..kernels.vectors import VECTOR_BYTES
 
 #: Rows at a time, and bytes for one number of each.
 LANES, COLUMN = 64, 64 * 8
@@ -22,7 +21,7 @@ def to_columns(x, t, weight, lo, n, ld, table, targets, w, total):
     The stride ``ld`` is whole vectors. Returns the number of rows, and of lanes: those beyond the
     rows hold zeros.
     """
-    lanes, count = VECTOR_BYTES // x.itemsize, min(LANES, weight.size - lo)
+    lanes, count = lanes_of(x), min(LANES, weight.size - lo)
     m = (count + lanes - 1) // lanes * lanes
     transpose(count, n, span(x, lo * ld, x.size), ld, table, m)
     transpose(count, n, span(t, lo * ld, t.size), ld, targets, m)

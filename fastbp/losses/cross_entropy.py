@@ -19,10 +19,9 @@ import math
 import numpy as np
 
 from .._jit import kernel
-from ..kernels.arrays import row_of, stack_array
+from ..kernels.arrays import lanes_of, row_of, stack_array
 from ..kernels.passes import down_columns, if_equal, rounded_product
 from ..kernels.reduce import entropy_terms, row_max
-from ..kernels.vectors import VECTOR_BYTES
 from ..kernels.vmath import exp, log1p, select, sigmoid, softplus
 from ..layers.activations import Sigmoid
 from ..layers.base import Layer
@@ -108,7 +107,7 @@ def softmax_cross_entropy(h, x, t, weight, error, dx):
     n, ld = h["n"], h["ld"]
     zero, one = x.dtype.type(0), x.dtype.type(1)
     smooth_targets(h, t, n)
-    if n <= _FEW and ld % (VECTOR_BYTES // x.itemsize) == 0:
+    if n <= _FEW and ld % lanes_of(x) == 0:
         across(x, t, n, ld, weight, error, dx)
         return
     exp_rows(x, dx, n, ld)
@@ -177,7 +176,7 @@ def sigmoid_binary_cross_entropy(h, x, t, weight, error, dx):
     """One block on logits."""
     n, ld, zero, one = h["n"], h["ld"], x.dtype.type(0), x.dtype.type(1)
     smooth_targets(h, t, YES_OR_NO)
-    if n <= _FEW and ld % (VECTOR_BYTES // x.itemsize) == 0:
+    if n <= _FEW and ld % lanes_of(x) == 0:
         binary_across(x, t, n, ld, weight, error, dx)
         return
     for r in range(weight.size):

@@ -9,7 +9,7 @@ per row of n outputs. Source: seed text, section "Loss layer for continuous valu
 from __future__ import annotations
 
 from .._jit import kernel
-from ..kernels.arrays import row_of, stack_array
+from ..kernels.arrays import lanes_of, row_of, stack_array
 from ..kernels.copy import clear_row
 from ..kernels.reduce import squares
 from ..kernels.vectors import VECTOR_BYTES
@@ -43,7 +43,7 @@ def across(x, t, n, ld, weight, error, dx, part, slope):
 def squared(h, x, t, weight, error, dx, part, slope):
     """One block: error[r] = weight[r] * part * sum (x - t)^2, dx = weight[r] * slope * (x - t),
     padding of dx 0."""
-    n, ld, zero, lanes = h["n"], h["ld"], x.dtype.type(0), VECTOR_BYTES // x.itemsize
+    n, ld, zero, lanes = h["n"], h["ld"], x.dtype.type(0), lanes_of(x)
     if n == 1:
         for r in range(weight.size):
             gap = x[r * ld] - t[r * ld]
