@@ -303,14 +303,15 @@ def test_a_full_disk_under_stdout(run: Here) -> None:
 def test_predictions_on_a_full_disk(run: Here) -> None:
     pytest.importorskip("resource")
     assert run("train", "iris", "-q", "--no-report", "--epochs", "1").status == 0
-    for name in ("p.csv", "p.parquet"):
+    names = ("p.csv", "p.csv.gz", "p.parquet", "p.arrow")
+    for name in names:
         Path(name).write_text("as it was")
         done = process("predict", "fastbp-iris", "iris", "-o", name, folder=run.folder,
                        file_bytes=999)
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
         assert name in done.stderr and "too large" in done.stderr
         assert Path(name).read_text() == "as it was"
-    assert {p.name for p in run.folder.iterdir()} == {"fastbp-iris", "p.csv", "p.parquet"}
+    assert {p.name for p in run.folder.iterdir()} == {"fastbp-iris", *names}
 
 
 def test_divergence_saves_nothing(run: Here) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import gzip
 import io
 import json
 import os
@@ -50,9 +51,10 @@ def test_held_out_rows_may_lack_the_class_that_is_a_word(classes: tuple[str, ...
     assert run("evaluate", "m", "held.csv", "--json").json["rows"] == 2
 
 
-@pytest.mark.parametrize("end", ["csv", "tsv", "parquet", "-"])
+@pytest.mark.parametrize("end", ["csv", "tsv", "csv.gz", "tsv.gz", "parquet", "feather", "arrow",
+                                 "-"])
 def test_predictions_are_the_models(end: str, trained: Here) -> None:
-    from pyarrow import parquet
+    from pyarrow import ipc, parquet
 
     model = fastbp.load_model("kind/model.safetensors")
     proba = model.predict_proba("d.csv")
@@ -62,9 +64,15 @@ def test_predictions_are_the_models(end: str, trained: Here) -> None:
     if end == "parquet":
         rows: Any = parquet.read_table(out).to_pylist()
         assert parquet.ParquetFile(out).num_row_groups == 4
+    elif end in ("feather", "arrow"):
+        with ipc.open_file(out) as file:
+            rows, groups = file.read_all().to_pylist(), file.num_record_batches
+        assert groups == 4
     else:
-        text = done.out if end == "-" else Path(out).read_text()
-        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t" if end == "tsv" else ","))
+        text = done.out if end == "-" else (
+            gzip.decompress(Path(out).read_bytes()).decode() if end.endswith("gz")
+            else Path(out).read_text())
+        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t" if "tsv" in end else ","))
     assert list(rows[0]) == ["prediction", "probability=no", "probability=yes"]
     assert [r["prediction"] for r in rows] == list(model.predict("d.csv"))
     np.testing.assert_allclose([float(r["probability=yes"]) for r in rows], proba[:, 1],

@@ -14,7 +14,8 @@ from .kinds import table_options
 @click.argument("model", type=click.Path(exists=True))
 @click.argument("data")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE",
-              help="File to write, .csv, .tsv or .parquet; default: CSV on stdout.")
+              help="File to write: .csv, .tsv, .csv.gz, .parquet, .feather or .arrow; default: "
+                   "CSV on stdout.")
 @click.option("--probabilities/--no-probabilities", default=True, show_default=True,
               help="Also write a probability column per class.")
 @table_options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
 import sys
@@ -16,6 +17,9 @@ import click
 from .._extras import needs
 from .._validation import Array
 from ..io.files import beside, is_special, put_in_place
+
+#: Endings of the files that pyarrow writes.
+_PARQUET, _ARROW = (".parquet", ".pq"), (".feather", ".arrow", ".ipc")
 
 
 class Writer:
@@ -98,17 +102,27 @@ class Text:
 
 
 class TextWriter(Writer):
-    """A .csv or .tsv file."""
+    """A .csv or .tsv file, compressed if its name ends with .gz."""
 
     def __init__(self, path: str | os.PathLike[str], delimiter: str) -> None:
         super().__init__(path)
-        self.text = io.TextIOWrapper(self.file, encoding="utf-8", newline="", write_through=True)
+        self.packed = self.path.suffix.lower() == ".gz"
+        file: Any = self.file
+        if self.packed:  # neither name nor time in the header: equal rows give equal files
+            file = gzip.GzipFile("", "wb", fileobj=self.file, mtime=0)
+        self.text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         self.rows = Text(self.text, delimiter)
 
     def put(self, columns: dict[str, Array]) -> None:
         """Add rows."""
         self.rows.put(columns)
-        self.text.flush()
+        if not self.packed:  # would end a compressed block
+            self.text.flush()
+
+    def close(self) -> None:
+        """End the compressed data."""
+        if self.packed:
+            self.text.close()
 
 
 @contextmanager
@@ -142,11 +156,11 @@ class Stdout:
             self.rows.put(columns)
 
 
-class ParquetWriter(Writer):
-    """A .parquet file, a row group for each batch."""
+class ArrowWriter(Writer):
+    """A .parquet, .feather or .arrow file, a group of rows for each batch."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        with needs("writing Parquet needs pyarrow", "cli"):
+        with needs("writing Parquet or Arrow needs pyarrow", "cli"):
             import pyarrow  # noqa: F401
         super().__init__(path)
         self.writer: Any = None
@@ -154,13 +168,14 @@ class ParquetWriter(Writer):
     def put(self, columns: dict[str, Array]) -> None:
         """Add rows."""
         import pyarrow
-        from pyarrow import parquet
+        from pyarrow import ipc, parquet
 
         table = pyarrow.table({name: pyarrow.array(values.tolist() if values.dtype == object
                                                    else values)
                                for name, values in columns.items()})
         if self.writer is None:
-            self.writer = parquet.ParquetWriter(self.file, table.schema)
+            make = parquet.ParquetWriter if self.path.suffix.lower() in _PARQUET else ipc.new_file
+            self.writer = make(self.file, table.schema)
         self.writer.write_table(table)
 
     def close(self) -> None:
@@ -179,10 +194,11 @@ def open_writer(path: str | None) -> Any:
     """
     if path is None or path == "-":
         return Stdout()
-    end = Path(path).suffix.lower()
-    if end not in (".csv", ".tsv", ".parquet", ".pq"):
-        raise click.UsageError(f"--output {path}: {end or 'no ending'} is none of .csv, .tsv, "
-                               ".parquet")
-    if end in (".parquet", ".pq"):
-        return ParquetWriter(path)
-    return TextWriter(path, "\t" if end == ".tsv" else ",")
+    ends = [end.lower() for end in Path(path).suffixes] or [""]
+    end = ends[-2] if ends[-1] == ".gz" and len(ends) > 1 else ends[-1]
+    if end in (".csv", ".tsv"):
+        return TextWriter(path, "\t" if end == ".tsv" else ",")
+    if ends[-1] in (*_PARQUET, *_ARROW):
+        return ArrowWriter(path)
+    raise click.UsageError(f"--output {path}: {ends[-1] or 'no ending'} is none of .csv, .tsv, "
+                           ".csv.gz, .parquet, .feather, .arrow")
