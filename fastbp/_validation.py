@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import numbers
 import os
@@ -77,6 +78,19 @@ def check_choice(value: Any, name: str, choices: Any) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}")
     return value
+
+
+def check_charset(charset: Any) -> str:
+    """Python's name of an encoding of text."""
+    if not isinstance(charset, str):
+        raise TypeError(f"charset must be the name of an encoding of text, got {charset!r}")
+    try:
+        found = codecs.lookup(charset)
+        "".encode(charset)  # refuses codecs that are not for text
+    except (LookupError, ValueError):
+        raise ValueError(f"charset must be an encoding of text that Python knows, such as "
+                         f"'cp1252' or 'gbk', got {charset!r}") from None
+    return found.name
 
 
 def as_path(path: Any, name: str = "path") -> str:

@@ -130,7 +130,7 @@ def test_bad_data_is_one_line_and_nothing_is_left(case: str, run: Here) -> None:
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
 def test_words_after_numbers_are_categories_where_that_is_said(
         run: Here, monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
-    monkeypatch.setattr("fastbp.data.arrow._BLOCK_BYTES", 200)
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 200)
     Path("d.csv").write_text("x,a code,y\n" + "1,0x10,3\n2,0x11,4\n" * 40 + "2,0x11,none\n" * 9)
     argv = ["train", "d.csv", "--target", "y", stream, "--epochs", "1", "-q", "--no-report"]
     for name in ("a code", "y"):

@@ -168,6 +168,27 @@ def test_files_with_commas_before_fractions(run: Here) -> None:
     np.testing.assert_array_equal(params(run.folder / "e"), params(run.folder / "fastbp-d"))
 
 
+def test_files_of_other_encodings(run: Here) -> None:
+    rows = table(run.folder / "d.csv").read_text().replace("z,", "größe,", 1)
+    Path("d.csv").write_text(rows, encoding="utf-8")
+    Path("e.csv").write_text(rows, encoding="cp1252")
+    assert run("train", "d.csv", "--target", "y", *QUICK).status == 0
+    plain = run("predict", "fastbp-d", "d.csv").out, run("evaluate", "fastbp-d", "d.csv").out
+    assert "(--charset cp1252)" in run.fails("train", "e.csv", "--target", "y", *QUICK)
+    assert run("train", "e.csv", "--charset", "nope", "--target", "y").status == 2
+    for stream in ("--stream", "--no-stream"):
+        assert run("train", "e.csv", "--charset", "cp1252", "--target", "y", *QUICK,
+                   "--validation", "e.csv", "-o", "v", "--overwrite", stream).status == 0
+    said = ("fastbp-d", "e.csv", "--charset", "latin-1")
+    assert (run("predict", *said).out, run("evaluate", *said).out) == plain
+    assert run("train", "e.csv", "--charset", "cp1252", "--target", "y", *QUICK, "-o", "e"
+               ).status == 0
+    assert run("train", "--config", "e/config.toml", "-o", "again", "-q").status == 0
+    for folder in ("e", "again"):
+        np.testing.assert_array_equal(params(run.folder / folder),
+                                      params(run.folder / "fastbp-d"))
+
+
 def test_statistics_come_from_training_rows_alone(run: Here) -> None:
     data = table(run.folder / "d.csv", 100)
     assert run("train", data, "--target", "kind", *QUICK).status == 0

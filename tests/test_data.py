@@ -56,7 +56,7 @@ FILES = [".csv", ".csv.gz", ".tsv", ".parquet", ".feather", ".arrow"]
 @pytest.mark.parametrize("kind", FILES)
 def test_files_are_what_pandas_wrote(tmp_path: Path, kind: str,
                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 2048)  # several blocks of text
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 2048)  # several blocks of text
     df = frame()
     found = data.open_table(written(tmp_path, df, kind))
     assert found.kinds == {"age": "numeric", "income": "numeric", "colour": "categorical",
@@ -181,7 +181,7 @@ def test_decimals_of_a_frame_are_numbers_as_those_of_its_file(tmp_path: Path) ->
 
 def test_whole_numbers_at_the_top_bind_nothing_below(tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 64)
     path = tmp_path / "a.csv"
     path.write_text("x,y\n" + "1,2\n" * 40 + "0.5,3\n" + "1,\n")
     x = data.open_table(path).read(["x", "y"])
@@ -254,13 +254,48 @@ def test_names_of_columns_may_be_an_array(names: Any) -> None:
         data.open_table("iris").read(["target"]))
 
 
+@pytest.mark.parametrize("end", [".csv", ".csv.gz"])
+@pytest.mark.parametrize(("charset", "words"), [
+    ("latin-1", "größe Zürich Genève"), ("cp1252", "größe 9€ –"), ("gbk", "尺寸 北京 上海"),
+    ("shift_jis", "大きさ 東京 表"), ("utf-16", "größe 北京 😀"), ("utf-8-sig", "größe 北京 😀"),
+    ("UTF8", "größe 北京 😀")])
+def test_text_of_other_encodings(tmp_path: Path, charset: str, words: str, end: str,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 2048)  # characters across blocks
+    name, *values = words.split()
+    df = pd.DataFrame({name: np.resize(np.array(values, object), 999), "y": np.arange(999.0)})
+    path = tmp_path / f"a{end}"
+    df.to_csv(path, index=False, encoding=charset)
+    found = data.open_table(path, charset=charset)
+    assert found.kinds == {name: "categorical", "y": "numeric"}
+    for table in (found, found.typed([name]), found.typed(na_values=["?"])):
+        rows = table.read()
+        assert rows[name].tolist() == df[name].tolist() and rows["y"].tolist() == list(df["y"])
+
+
+def test_what_is_not_of_the_encoding_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("x,y\n1,größe\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a\.csv is not ascii: byte 0xf6 is no character"):
+        data.open_table(path, charset="ascii")
+    path.write_bytes(("x,y\n" + "1,2\n" * 2_000_000).encode() + b"1,\x81\n")
+    with pytest.raises(ValueError, match=r"a\.csv is not cp1252: byte 0x81 is no character"):
+        data.open_table(path, charset="cp1252").read()
+    for wrong in ("nope", "base64", "rot13", ""):
+        with pytest.raises(ValueError, match=f"charset must be .* got '{wrong}'"):
+            data.open_table(path, charset=wrong)
+    with pytest.raises(TypeError, match="charset must be .* got None"):
+        data.open_table("iris", charset=None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("a.csv", b"", "is an empty file"), ("a.parquet", b"", "is an empty file"),
     ("a.csv", b"x,y\n", "has a header but no rows"),
     ("a.csv", b"x;y;z\n1;2;3\n", r"one column found, 'x;y;z', with delimiter ','.*delimiter=';'"),
     ("a.tsv", b"x,y\n1,2\n", r"one column found.*delimiter=','"),
     ("a.csv", "\ufeffx;größe\r\n1,5;2\r\n".encode(), r"one column found, 'x;größe',.*='\;'"),
-    ("a.csv", "x,größe\n1,2\n".encode("latin-1"), "the header is not UTF-8: save the file as"),
+    ("a.csv", "x,größe\n1,2\n".encode("latin-1"),
+     "the header is not UTF-8: save the file as UTF-8, or .*charset='cp1252'"),
     ("a.csv", "x,y\n1,café\n".encode("latin-1"), "is not UTF-8, save it as UTF-8.*'y'"),
     ("a.csv", "\ufeffx\ty\n1\t2\n".encode("utf-16-le"), "is UTF-16, save it as UTF-8"),
     ("a.csv", "\ufeffx,y\n1,2\n".encode("utf-16-be"), "is UTF-16, save it as UTF-8"),
@@ -301,10 +336,10 @@ class Counting:
 
 def test_a_wide_file_is_not_searched_for_each_of_its_names() -> None:
     schema = Counting([f"x{i}" for i in range(100)])
-    assert list(arrow._kinds(schema, Path("a"))) == schema.schema.names
+    assert list(arrow.kinds_of(schema, Path("a"))) == schema.schema.names
     assert schema.asked <= 1
     with pytest.raises(ValueError, match="two columns named 'x2'"):
-        arrow._kinds(Counting(["x1", "x2", "x3", "x2"]), Path("a"))
+        arrow.kinds_of(Counting(["x1", "x2", "x3", "x2"]), Path("a"))
 
 
 def packed(path: Path, content: bytes) -> Path:
@@ -330,7 +365,7 @@ def test_endings_are_read_whatever_their_case(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("block", [48, 1000, 2**22])
 def test_quotes_that_never_close_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                              name: str, values: str, block: int) -> None:
-    monkeypatch.setattr(arrow, "_BLOCK_BYTES", block)
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", block)
     u, v = values
     for top, end in ((40, 1), (40, 60), (0, 9), (0, 60)):
         text = "x,z,y\n" + f"1,2,{u}\n" * top + f',,"{v}\n' + f"1,2,{u}\n" * end
@@ -349,7 +384,7 @@ def test_quotes_that_never_close_are_refused(tmp_path: Path, monkeypatch: pytest
     ('"u"', "u"), ('"u\nv"w"', 'u\nvw"'), ('"u\nv"" "', 'u\nv" '), ("", None), (r"u\n", r"u\n")])
 def test_quotes_that_close_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
                                 end: str, value: str | None) -> None:
-    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 40)
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 40)
     for tail in ("", "\n", "\r\n", "\n\n\n"):
         content = "x,y\n" + '1,"u"\n' * 12 + "2," + end + tail
         for many in range(12):  # ends of blocks at any place
@@ -470,7 +505,7 @@ def test_moments_hold_where_sums_of_squares_do_not() -> None:
 @pytest.mark.parametrize("kind", [".csv", ".parquet", ".feather"])
 def test_features_are_scikit_learns(tmp_path: Path, kind: str,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 2048)
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 2048)
     monkeypatch.setattr("fastbp.data.preprocess._ROWS", 64)
     df = frame()
     path = written(tmp_path, df, kind)
@@ -851,7 +886,7 @@ def test_columns_that_begin_late_are_not_called_empty(tmp_path: Path,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match=r"target must be the name of a column, got \['y'\]"):
         data.learn({"x": X3, "y": X3}, ["y"])  # type: ignore[arg-type]
-    monkeypatch.setattr(arrow, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 64)
     path = tmp_path / "late.csv"
     path.write_text("s,y\n" + ",1\n" * 60 + "a,2\nb,3\n")
     with pytest.raises(ValueError, match=r"'s' has no value in the first 4 MiB: drop .*, or say"):

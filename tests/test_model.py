@@ -59,7 +59,7 @@ def test_predict_takes_the_raw_file(tmp_path: Path, n_out: int,
     np.testing.assert_array_equal(np.array(["down", "up"])[P.argmax(axis=1)], labels)
     model.save(tmp_path / "m")
     again = load_model(tmp_path / "m")
-    monkeypatch.setattr("fastbp.data.arrow._BLOCK_BYTES", 1024)
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 1024)
     new.drop(columns=["group"]).to_csv(tmp_path / "new.csv", index=False)
     np.testing.assert_array_equal(again.predict(tmp_path / "new.csv"), labels)
     np.testing.assert_allclose(again.predict_proba(str(tmp_path / "new.csv")), P, rtol=1e-5)
@@ -108,7 +108,7 @@ def test_a_network_alone_is_a_model_too(tmp_path: Path) -> None:
 def test_rows_in_messages_count_through_the_file(tmp_path: Path,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastbp.data.table.ROWS", 16)
-    monkeypatch.setattr("fastbp.data.arrow._BLOCK_BYTES", 512)
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 512)
     new = table(100, seed=1)
     new.loc[83, "colour"] = "green"
     new.to_csv(tmp_path / "new.csv", index=False)

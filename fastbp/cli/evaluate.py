@@ -16,8 +16,8 @@ from .kinds import json_option, table_options
               help="Column with the true values; default: the model's target.")
 @table_options
 @json_option
-def command(model: str, data: str, target: str | None, delimiter: str | None, decimal: str,
-            batch_rows: int, as_json: bool) -> None:
+def command(model: str, data: str, target: str | None, charset: str, delimiter: str | None,
+            decimal: str, batch_rows: int, as_json: bool) -> None:
     """Score MODEL on DATA by scikit-learn's metrics.
 
     Classes: accuracy, balanced accuracy, F1, log loss, area under the ROC curve, Brier score.
@@ -30,7 +30,7 @@ def command(model: str, data: str, target: str | None, delimiter: str | None, de
     from .prepare import opened
 
     found = load_model(model)
-    table = opened(data, delimiter=delimiter, decimal=decimal)
+    table = opened(data, delimiter=delimiter, decimal=decimal, charset=charset)
     own = models.target_of(found, target, table)
     truth, output = [], []
     for X, T in models.batches(found, table, batch_rows, own):

@@ -28,7 +28,7 @@ _MOMENT = 0.01
 _OPTIONS = {"drop": "--ignore", "categorical": "--categorical", "missing": "--missing",
             "unknown": "--unknown", "delimiter": "--delimiter",
             "max_categories": "--max-categories", "na_values": "--na",
-            "decimal": "--decimal"}
+            "decimal": "--decimal", "charset": "--charset"}
 _WORD = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(\d+|{_WORD}|\[{_WORD}(?:, {_WORD})*\])")
 

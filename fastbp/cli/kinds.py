@@ -127,6 +127,18 @@ class Character(Kind):
         return value
 
 
+class Charset(Kind):
+    """The name of an encoding of text."""
+
+    name = "NAME"
+
+    def parse(self, value: Any) -> str:
+        """Python's name of it."""
+        from .._validation import check_charset
+
+        return check_charset(value)
+
+
 class Duration(Kind):
     """90, 90s, 10m, 1h30m, 2d; kept in seconds."""
 
@@ -149,13 +161,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one li
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How a table is read: the options ``delimiter``, ``decimal`` and ``batch_rows``."""
+    """How a table is read: ``charset``, ``delimiter``, ``decimal`` and ``batch_rows``."""
     for option in (
             click.option("--batch-rows", type=Count(), default=65536, show_default=True,
                          help="Rows in memory at a time."),
             click.option("--decimal", type=click.Choice([".", ","]), default=".",
                          show_default=True, help="Decimal mark of a text file."),
             click.option("--delimiter", type=Character(),
-                         help="Field separator of a text file.")):
+                         help="Field separator of a text file."),
+            click.option("--charset", type=Charset(), default="utf-8", show_default=True,
+                         help="Encoding of a text file, such as cp1252 or gbk.")):
         command = option(command)
     return command

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .kinds import Character, Count, Duration, Real, Seeds, Widths
+from .kinds import Character, Charset, Count, Duration, Real, Seeds, Widths
 
 # Repeated here, as the modules that define them import Numba; a test compares.
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "softplus",
@@ -66,6 +66,8 @@ def _data() -> list[Option]:
         _option("Data", "--decimal", type=click.Choice([".", ","]), default=".",
                 help="Decimal mark of a text file; with a comma the default separator is a "
                      "semicolon."),
+        _option("Data", "--charset", type=Charset(), default="utf-8",
+                help="Encoding of a text file, such as cp1252 or gbk."),
         _option("Data", "--validation", type=file, metavar="FILE",
                 help="File with the rows to validate on."),
         _option("Data", "--validation-split", type=Real(0, 1), default=0.2,

@@ -20,7 +20,7 @@ from .kinds import table_options
               help="Also write a probability column per class.")
 @table_options
 def command(model: str, data: str, output: str | None, probabilities: bool,
-            delimiter: str | None, decimal: str, batch_rows: int) -> None:
+            charset: str, delimiter: str | None, decimal: str, batch_rows: int) -> None:
     """Predict each row of DATA by MODEL, in the order of the rows.
 
     MODEL is a file, or a folder that fastbp train made; DATA as for train, with the columns that
@@ -34,7 +34,7 @@ def command(model: str, data: str, output: str | None, probabilities: bool,
             Path(output).samefile(data)):
         raise click.UsageError(f"--output {output} would replace DATA: choose another")
     found = load_model(model)
-    table = opened(data, delimiter=delimiter, decimal=decimal)
+    table = opened(data, delimiter=delimiter, decimal=decimal, charset=charset)
     with writers.open_writer(output) as writer:
         at = 0
         for X, _ in models.batches(found, table, batch_rows):

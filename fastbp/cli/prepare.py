@@ -89,7 +89,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
 def _table(settings: Mapping[str, Any], data: str) -> Table:
     """Open a table as the settings say."""
     return opened(data, delimiter=settings["delimiter"], decimal=settings["decimal"],
-                  na_values=settings["na"])
+                  na_values=settings["na"], charset=settings["charset"])
 
 
 def opened(data: str, **text: Any) -> Table:

@@ -278,7 +278,8 @@ def _check_kinds(table: Table, target: str | None, kinds: dict[str, str]) -> Non
         raise ValueError(f"{table.label} leaves no columns to learn from beside the target{one}")
     own = {} if target is None else {target: table.kinds[target]}
     for name in _first(kinds | own, "undecoded"):
-        raise ValueError(f"{table.label}: column {name!r} is not UTF-8: save the file as UTF-8")
+        raise ValueError(f"{table.label}: column {name!r} is not UTF-8: save the file as UTF-8, "
+                         "or name its encoding (charset='cp1252')")
     for name in _first(kinds, "datetime"):
         raise ValueError(f"column {name!r} holds dates or times: turn them into numbers (year, "
                          f"hour, days since ...) or drop it (drop=[{name!r}])")

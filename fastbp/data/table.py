@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import datasets
-from .._validation import Array, check_choice, check_size
+from .._validation import Array, check_charset, check_choice, check_size
 from ..io.files import is_special
 from .columns import Matrix, missing, one, rows_of, some, ways_of
 
@@ -219,7 +219,7 @@ def bundled(name: str) -> Arrays:
 
 
 def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
-               na_values: str | Collection[str] = ()) -> Table:
+               na_values: str | Collection[str] = (), charset: str = "utf-8") -> Table:
     """Open a table: a file, a bundled data set, or columns in memory.
 
     Parameters
@@ -235,6 +235,8 @@ def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
     na_values : str or collection of str
         Words that stand for missing values in a text file, such as "?", in addition to the usual
         ones. The preprocessor that ``learn`` makes from the table keeps them.
+    charset : str
+        Encoding of a text file, by any name that Python knows: "cp1252", "gbk", "utf-16".
 
     Raises
     ------
@@ -249,7 +251,8 @@ def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
     if not isinstance(words, Collection) or not all(isinstance(word, str) for word in words):
         raise TypeError(f"na_values must be words, got {na_values!r}")
     check_choice(decimal, "decimal", (".", ","))
-    table = source if isinstance(source, Table) else _opened(source, delimiter, decimal)
+    table = source if isinstance(source, Table) else _opened(
+        source, delimiter=delimiter, decimal=decimal, charset=check_charset(charset))
     if words:
         table = table.typed(na_values=list(words))
         if not table.na_values:
@@ -258,7 +261,7 @@ def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
     return table
 
 
-def _opened(source: Any, delimiter: str | None, decimal: str) -> Table:
+def _opened(source: Any, **text: Any) -> Table:
     if isinstance(source, Mapping) or (hasattr(source, "keys") and hasattr(source, "columns")):
         return Arrays(source)
     if not isinstance(source, (str, os.PathLike)):
@@ -281,9 +284,9 @@ def _opened(source: Any, delimiter: str | None, decimal: str) -> Table:
     if kind in _READERS:
         module, name = _READERS[kind]
         return getattr(importlib.import_module(f".{module}", __package__), name)(path)
-    from .arrow import TextFile
+    from .text import TextFile
 
-    return TextFile(path, delimiter, decimal)
+    return TextFile(path, **text)
 
 
 _TEXT = (".csv", ".tsv", ".txt")
