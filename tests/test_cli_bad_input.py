@@ -66,7 +66,22 @@ BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
     "missing value": ("d.csv", lambda p: p.write_text("x,y\n" + "1,2.5\n" * 9 + ",3\n"),
                       ["--target", "y"], ["'x'", "row 9", "train with --missing impute"]),
     "missing target": ("d.csv", lambda p: p.write_text("x,y\n1,2\n2,\n"), ["--target", "y"],
-                       ["'y'", "row 1"]),
+                       ["'y'", "row 1", "drop such rows (--missing-target drop)"]),
+    "no target at all": ("d.csv", lambda p: p.write_text("x,y\n1,\n2,\n"),
+                         ["--target", "y", "--missing-target", "drop"],
+                         ["target 'y' has no value in any row"]),
+    "no target but words for none": (
+        "d.csv", lambda p: p.write_text("x,y\n1,?\n2,?\n"),
+        ["--target", "y", "--categorical", "y", "--na", "?", "--missing-target", "drop"],
+        ["d.csv has no row with a value in 'y'"]),
+    "a row after those dropped": (
+        "d.csv", lambda p: p.write_text("x,y\n1,\n2,3.5\n4,\n,1.5\n"),
+        ["--target", "y", "--missing-target", "drop"], ["'x' has no value in row 3"]),
+    "a row of the validation file after those dropped": (
+        "d.csv", lambda p: (table(p), p.with_name("v.csv").write_text(
+            "x,z,colour,kind,y\n1,2,red,yes,\n1,2,pink,yes,3\n")),
+        ["--target", "y", "--validation", "v.csv", "--missing-target", "drop"],
+        ["--validation v.csv: column 'colour' holds 'pink' in row 1"]),
     "infinity": ("d.csv", lambda p: p.write_text("x,y\n1,2.5\ninf,3\n1,4\n"), ["--target", "y"],
                  ["'x'", "infinity", "row 1"]),
     "words to predict as numbers": ("d.csv", table, ["--target", "kind", "--task", "regression"],

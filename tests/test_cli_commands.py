@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,29 @@ def test_held_out_rows_may_lack_the_class_that_is_a_word(classes: tuple[str, ...
         assert run("train", "d.csv", "--target", "g", "--validation", "held.csv", "--epochs", "1",
                    "--no-report", "-q", "-o", "m", "--overwrite", stream).status == 0
     assert run("evaluate", "m", "held.csv", "--json").json["rows"] == 2
+
+
+@pytest.mark.parametrize("target", ["kind", "y"])
+def test_rows_without_the_truth_are_not_scored_where_that_is_said(target: str,
+                                                                  trained: Here) -> None:
+    lines = Path("d.csv").read_text().splitlines()
+    at, full = lines[0].split(",").index(target), lines[:80]
+    cells = lines[5].split(",")
+    cells[at] = ""
+    Path("held.csv").write_text("\n".join([*full[:5], ",".join(cells), *full[5:]]) + "\n")
+    Path("clean.csv").write_text("\n".join(full) + "\n")
+    line = trained.fails("evaluate", target, "held.csv")
+    assert "row 4 " in line and "(--missing-target drop)" in line
+    done = trained("evaluate", target, "held.csv", "--missing-target", "drop", "--json",
+                   "--batch-rows", "30")
+    clean = trained("evaluate", target, "clean.csv", "--json", "--batch-rows", "30")
+    assert done.err == "fastbp: held.csv: 1 rows without a target dropped\n"
+    assert done.json == clean.json | {"data": "held.csv", "dropped": 1}
+    lines = Path("held.csv").read_text().splitlines()
+    lines[60] = re.sub("red|green|blue", "pink", lines[60])
+    Path("held.csv").write_text("\n".join(lines) + "\n")
+    line = trained.fails("evaluate", target, "held.csv", "--missing-target", "drop")
+    assert "'pink'" in line and "row 59 " in line
 
 
 @pytest.mark.parametrize("end", ["csv", "tsv", "csv.gz", "tsv.gz", "parquet", "feather", "arrow",

@@ -236,6 +236,45 @@ def test_a_stream_learns_and_repeats(run: Here, monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(params(run.folder / "a"), params(run.folder / "c"))
 
 
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+@pytest.mark.parametrize("target", ["kind", "y"])
+def test_rows_without_a_target_are_dropped_where_that_is_said(target: str, stream: str,
+                                                              run: Here) -> None:
+    gone = ~(np.arange(300) % 7).astype(bool)
+    for name, rows in (("d", 300), ("v", 90)):
+        lines = table(run.folder / f"{name}.csv", rows).read_text().splitlines()
+        cells = [line.split(",") for line in lines[1:]]
+        own = gone[:rows]
+        for row in np.flatnonzero(own):
+            cells[row][lines[0].split(",").index(target)] = ""
+        text = [",".join(row) for row in cells]
+        Path(f"{name}.csv").write_text("\n".join([lines[0], *text]) + "\n")
+        Path(f"{name}-clean.csv").write_text("\n".join(
+            [lines[0], *(t for t, g in zip(text, own, strict=True) if not g)]) + "\n")
+    other = "y" if target == "kind" else "kind"
+    options = ("--target", target, "--ignore", other, "--epochs", "3", "--no-report", stream)
+    assert "drop such rows (--missing-target drop)" in run.fails("train", "d.csv", *options)
+    drop = (*options, "--missing-target", "drop")
+    for more in (("--test-split", "0.2"), ("--validation", "v")):
+        held = [] if more[1] != "v" else ["--validation", "v-clean.csv"]
+        done = run("train", "d.csv", *drop, *(["--validation", "v.csv"] if held else more), "-o",
+                   "a", "--json", "--overwrite")
+        assert done.status == 0, done.err
+        clean = run("train", "d-clean.csv", *options, *(held or more), "-o", "b", "--json",
+                    "--overwrite")
+        assert done.err.count("43 without a target dropped") == 1
+        assert done.json["dropped"] == {"data": 43} | ({"validation": 13} if held else {})
+        assert "dropped" not in clean.json
+        same = ("rows", "loss", "scores", "scores_on")
+        assert [done.json[k] for k in same] == [clean.json[k] for k in same]
+        np.testing.assert_array_equal(params(Path("a")), params(Path("b")))
+        models = [fastbp.load_model(name) for name in "ab"]
+        assert models[0].preprocessor == models[1].preprocessor
+        again = run("train", "--config", "a/config.toml", "-o", "c", "-q", "--overwrite")
+        assert again.status == 0
+        np.testing.assert_array_equal(params(Path("a")), params(Path("c")))
+
+
 @pytest.mark.parametrize("first", [1, 1000])
 def test_other_memory_changes_no_run_that_is_repeated_or_gone_on_with(
         first: int, run: Here, monkeypatch: pytest.MonkeyPatch) -> None:

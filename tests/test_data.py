@@ -22,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from fastbp import data, datasets
 from fastbp.data import Numeric, Preprocessor, arrow, columns, npy
+from fastbp.data import table as tables
 from fastbp.data.moments import Moments
 from fastbp.data.stream import ArrayStream, TableStream
 
@@ -965,6 +966,104 @@ def test_columns_that_do_not_fit() -> None:
             own.encode(np.array([*words, "x"], object))  # the odd one, for which all are words
     with pytest.raises(ValueError, match="out must be"):
         p.transform(good, out=np.empty((2, 4), "f4"))
+
+
+# -- rows without a target ------------------------------------------------------------------
+
+
+def _in_groups(path: Path, df: pd.DataFrame, kept: np.ndarray) -> Any:
+    """A table of these rows, whose groups would have 70 with the others."""
+    if path.suffix == "":
+        return df[kept]
+    if path.suffix == ".csv":
+        df[kept].to_csv(path, index=False)
+        return path
+    schema = pa.Table.from_pandas(df, preserve_index=False).schema
+    with (pa.parquet.ParquetWriter(path, schema) if path.suffix == ".parquet" else
+          pa.ipc.new_file(path, schema)) as file:
+        for i in range(0, len(df), 70):
+            own = df[i:i + 70][kept[i:i + 70]]
+            file.write_table(pa.Table.from_pandas(own, schema, preserve_index=False))
+    return path
+
+
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ".feather", ""])
+@pytest.mark.parametrize("target", ["kind", "income"])
+def test_rows_without_a_target_are_as_if_not_there(tmp_path: Path, kind: str, target: str,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 2048)
+    monkeypatch.setattr(tables, "ROWS", 300)
+    df, lacks = frame(1000), np.random.default_rng(1).random(1000) < 0.2
+    df.loc[lacks, target] = None
+    df.loc[lacks, "colour"] = "of none of the others"
+    df.loc[lacks, "age"] = 10**6
+    clean = data.open_table(_in_groups(tmp_path / f"clean{kind}", df, ~lacks))
+    source = _in_groups(tmp_path / f"all{kind}", df, np.ones(1000, bool))
+    with pytest.raises(ValueError, match=rf"no value in row {np.argmax(lacks)} .*drop such rows "
+                                         rf"\(drop_missing=\['{target}'\]\)"):
+        data.learn(source, target)
+    table = data.open_table(source, drop_missing=target)
+    learned, expected = data.learn(table, target), data.learn(clean, target)
+    assert learned.preprocessor == expected.preprocessor and table.dropped == lacks.sum()
+    assert learned.n_rows == expected.n_rows == 1000 - lacks.sum()
+    assert learned.target is not None and expected.target is not None
+    assert learned.target.to_dict() == expected.target.to_dict()
+    pre = learned.preprocessor
+    rows, own = pre.typed(table).read(), pre.typed(clean).read()
+    for name in df:
+        np.testing.assert_array_equal(rows[name], own[name])
+    assert set(table.read(["age"])) == {"age"}
+    for given_rows in (None, learned.n_rows):
+        streams = [TableStream(one, pre, learned.target, n_rows=given_rows, block_rows=256)
+                   for one in (table, clean)]
+        assert streams[0].n_rows == streams[1].n_rows
+        for shuffle in (False, True):
+            for a, b in zip(*(s.blocks(1, 7, shuffle) for s in streams), strict=True):
+                np.testing.assert_array_equal(a[0], b[0])
+                np.testing.assert_array_equal(a[1], b[1])
+
+
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ""])
+def test_rows_are_counted_with_those_that_were_dropped(tmp_path: Path, kind: str) -> None:
+    df = frame(300)
+    df.loc[[3, 80, 150], "kind"] = None
+    learned = data.learn(df, drop=["kind"])
+    df.loc[200, "income"] = np.nan
+    table = data.open_table(_in_groups(tmp_path / f"d{kind}", df, np.ones(300, bool)),
+                            drop_missing=["kind"])
+    with pytest.raises(ValueError, match="'income' has no value in row 200 "):
+        data.learn(table, "kind", missing="error")
+    df.loc[200, "income"] = np.inf
+    table = data.open_table(_in_groups(tmp_path / f"d{kind}", df, np.ones(300, bool)),
+                            drop_missing=["kind"])
+    with pytest.raises(ValueError, match="'income' holds infinity in row 200 "):
+        data.learn(table, "kind")
+    target = data.Target("kind", "classification", ["no", "yes"])
+    stream = TableStream(table, learned.preprocessor, target)
+    row = "part 2: .*row 60 " if kind == ".parquet" else "row 200 "
+    with pytest.raises(ValueError, match=row):
+        list(stream.blocks(0, 0, False))
+    df.loc[200, "kind"] = "odd"
+    odd = TableStream(data.open_table(_in_groups(tmp_path / f"d{kind}", df, np.ones(300, bool)),
+                                      drop_missing="kind"), learned.preprocessor, target)
+    with pytest.raises(ValueError, match="'odd' in row 200 "):
+        list(odd.targets())
+
+
+def test_rows_that_cannot_be_dropped() -> None:
+    good = {"x": np.arange(4.0), "y": [None, 1, None, 2], "z": ["a", None, "b", None]}
+    for unfit in (3, None):
+        with pytest.raises(TypeError, match=f"drop_missing must be names of columns, got {unfit}"):
+            data.open_table(good, drop_missing=unfit)
+    with pytest.raises(ValueError, match="column 'w' is missing: the table has 'x', 'y', 'z'"):
+        data.open_table(good, drop_missing="w")
+    table = data.open_table(good, drop_missing=["y", "z"])
+    with pytest.raises(ValueError, match="the table has no row with a value in 'y', 'z'"):
+        data.learn(table, "y")
+    twice = data.open_table(data.open_table(good, drop_missing="y"), drop_missing=["x"])
+    assert twice.read()["x"].tolist() == [1, 3]
+    with pytest.raises(ValueError, match="'z' has no value in any row that has one in 'y'"):
+        data.learn(data.open_table(good, drop_missing="y"), "y")
 
 
 # -- streams --------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from .kinds import json_option, table_options
+from .kinds import json_option, missing_target_option, table_options
 
 
 @click.command("evaluate")
@@ -14,10 +14,11 @@ from .kinds import json_option, table_options
 @click.argument("data")
 @click.option("--target", metavar="COL",
               help="Column with the true values; default: the model's target.")
+@missing_target_option
 @table_options
 @json_option
-def command(model: str, data: str, target: str | None, charset: str, delimiter: str | None,
-            decimal: str, batch_rows: int, as_json: bool) -> None:
+def command(model: str, data: str, target: str | None, missing_target: str, charset: str,
+            delimiter: str | None, decimal: str, batch_rows: int, as_json: bool) -> None:
     """Score MODEL on DATA by scikit-learn's metrics.
 
     Classes: accuracy, balanced accuracy, F1, log loss, area under the ROC curve, Brier score.
@@ -25,13 +26,17 @@ def command(model: str, data: str, target: str | None, charset: str, delimiter: 
     """
     import numpy as np
 
+    from ..data import open_table
     from ..model import load_model
     from . import models, scores
+    from .exits import say
     from .prepare import opened
 
     found = load_model(model)
     table = opened(data, delimiter=delimiter, decimal=decimal, charset=charset)
     own = models.target_of(found, target, table)
+    if missing_target == "drop":
+        table = open_table(table, drop_missing=[own.name])
     truth, output = [], []
     for X, T in models.batches(found, table, batch_rows, own):
         assert T is not None
@@ -42,10 +47,13 @@ def command(model: str, data: str, target: str | None, charset: str, delimiter: 
     if not truth:
         raise ValueError(f"{data} has no rows")
     figures = scores.scores(own, np.concatenate(truth), np.concatenate(output))
-    rows = sum(map(len, truth))
+    rows, gone = sum(map(len, truth)), {}
+    if missing_target == "drop":
+        gone = {"dropped": table.dropped}
+        say(f"{data}: {table.dropped:,} rows without a target dropped")
     if as_json:
         click.echo(json.dumps({"model": model, "data": data, "task": own.task, "rows": rows,
-                               "scores": scores.as_json(figures)}))
+                               **gone, "scores": scores.as_json(figures)}))
         return
     click.echo(f"{rows:,} rows")
     for line in scores.lines(figures):

@@ -28,7 +28,8 @@ _MOMENT = 0.01
 _OPTIONS = {"drop": "--ignore", "categorical": "--categorical", "missing": "--missing",
             "unknown": "--unknown", "delimiter": "--delimiter",
             "max_categories": "--max-categories", "na_values": "--na",
-            "decimal": "--decimal", "charset": "--charset"}
+            "decimal": "--decimal", "charset": "--charset",
+            "drop_missing": "--missing-target drop"}
 _WORD = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(\d+|{_WORD}|\[{_WORD}(?:, {_WORD})*\])")
 
@@ -89,6 +90,8 @@ def _fail(error: Any, status: int = FAILED) -> int:
 
 
 def _option(found: re.Match[str]) -> str:
+    if " " in _OPTIONS[found[1]]:  # with its value, whatever the argument has
+        return _OPTIONS[found[1]]
     given = ast.literal_eval(found[2])
     return " ".join(f"{_OPTIONS[found[1]]} {shlex.quote(str(value))}" for value in (
         given if isinstance(given, list) else [given]))

@@ -158,6 +158,9 @@ class Duration(Kind):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+missing_target_option = click.option(
+    "--missing-target", type=click.Choice(["error", "drop"]), default="error", show_default=True,
+    help="Rows whose true value is missing; drop: as if the file did not have them.")
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:

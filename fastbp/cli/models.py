@@ -33,9 +33,11 @@ def batches(model: Model, table: Table, rows: int, target: Target | None = None
     at = 0
     for piece in table.batches(wanted, rows):
         n = rows_of(piece)
-        X = model.features({name: column(piece, name) for name in names}
-                           if model.preprocessor is None else piece, first_row=at)
-        T = None if target is None else target.encode(column(piece, target.name), first_row=at)
+        with table.counted():
+            X = model.features({name: column(piece, name) for name in names}
+                               if model.preprocessor is None else piece, first_row=at)
+            T = None if target is None else target.encode(column(piece, target.name),
+                                                          first_row=at)
         if n:
             yield X, T
         at += n

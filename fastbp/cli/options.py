@@ -56,6 +56,8 @@ def _data() -> list[Option]:
                 help="Categories that training has not seen."),
         _option("Data", "--missing", type=click.Choice(["refuse", "impute"]), default="refuse",
                 help="Missing values; impute: the mean, or the most frequent category."),
+        _option("Data", "--missing-target", type=click.Choice(["error", "drop"]), default="error",
+                help="Rows whose target is missing; drop: as if the files did not have them."),
         _option("Data", "--na", metavar="WORD", multiple=True,
                 help="Marker of missing values in a text file, such as '?'; repeatable."),
         _option("Data", "--standardise/--no-standardise", default=None,

@@ -14,10 +14,10 @@ from .. import datasets
 from .._extras import needs
 from .._validation import Array
 from ..data import Preprocessor, Table, Target, learn, open_table
-from ..data.columns import Matrix, column, rows_of, some
+from ..data.columns import column, rows_of, some
 from ..data.features import Numeric
 from ..data.stream import TableStream
-from ..data.table import ENDINGS, ROWS, Arrays, Columns
+from ..data.table import ENDINGS, ROWS, Arrays, Columns, rows_at
 
 #: Bundled data sets of images in [0, 1], which need no standardising.
 IMAGES = ("digits", "mnist")
@@ -37,7 +37,11 @@ Rows = tuple[Array, Array]
 
 @dataclass
 class Prepared:
-    """What a run trains on; ``train`` is a pair of arrays, or a stream of blocks."""
+    """What a run trains on; ``train`` is a pair of arrays, or a stream of blocks.
+
+    ``dropped`` has the number of rows without a target that were left out, by option: "data",
+    "validation".
+    """
 
     name: str
     preprocessor: Preprocessor
@@ -46,6 +50,7 @@ class Prepared:
     train: Rows | TableStream
     held: Rows | None
     test: Rows | None
+    dropped: dict[str, int]
 
     @property
     def streamed(self) -> bool:
@@ -75,6 +80,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
         raise ValueError(f"--target is needed: {table.label} has {some(table.names)}")
     if settings["validation"] is not None and not Path(settings["validation"]).is_file():
         raise FileNotFoundError(f"--validation {settings['validation']}: no such file")
+    table = _targeted(settings, table, target)
     learned = learn(table, target, **_learning(settings, table))
     own = learned.target
     assert own is not None
@@ -82,8 +88,9 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
         raise ValueError(f"--class-weight {settings['class_weight']}: target {target!r} holds "
                          "numbers, not classes")
     make = _stream if settings["stream"] else _whole
+    dropped = {"data": table.dropped} if settings["missing_target"] == "drop" else {}
     table = own.typed(learned.preprocessor.typed(table))
-    return make(settings, table, learned.preprocessor, own, learned.n_rows)
+    return make(settings, table, learned.preprocessor, own, learned.n_rows, dropped)
 
 
 def _table(settings: Mapping[str, Any], data: str) -> Table:
@@ -92,13 +99,19 @@ def _table(settings: Mapping[str, Any], data: str) -> Table:
                   na_values=settings["na"], charset=settings["charset"])
 
 
-def opened(data: str, **text: Any) -> Table:
+def _targeted(settings: Mapping[str, Any], table: Table, target: str) -> Table:
+    """The table, if the settings say so without the rows that have no target."""
+    return open_table(table, drop_missing=[target]) if settings["missing_target"] == "drop" else (
+        table)
+
+
+def opened(data: str, **options: Any) -> Table:
     """The table of a file or a bundled name, with options of ``open_table``; if missing, the
     message lists the bundled names."""
     if data not in datasets.DATASETS and not Path(data).exists():
         raise FileNotFoundError(f"{data}: no such file, nor a bundled data set "
                                 f"({', '.join(datasets.DATASETS)})")
-    return open_table(data, **text)
+    return open_table(data, **options)
 
 
 def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
@@ -116,7 +129,7 @@ def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
 
 
 def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target: Target,
-           n_rows: int) -> Prepared:
+           n_rows: int, dropped: dict[str, int]) -> Prepared:
     """All rows in memory. Means and scales come from the training rows only; categories and
     classes from all, so that a rare one that is only in held-out rows is known."""
     columns = table.read([*seen.names, target.name])
@@ -127,14 +140,16 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
         part = Arrays(rows_at(columns, kept), table.label)
         part.any_row = _TRAINED
         preprocessor = _measured(settings, part, seen)
-    X = preprocessor.transform(columns)
+    with table.counted():
+        X = preprocessor.transform(columns)
 
     def pick(at: Array) -> Rows | None:
         return (X[at], T[at]) if len(at) else None
 
     return Prepared(name_of(settings["data"]), preprocessor, target, len(kept),
                     (X[kept], T[kept]) if len(kept) < n_rows else (X, T),
-                    _from_file(settings, preprocessor, target) or pick(held), pick(test))
+                    _from_file(settings, preprocessor, target, dropped) or pick(held),
+                    pick(test), dropped)
 
 
 def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> Preprocessor:
@@ -147,13 +162,6 @@ def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> P
     by_name = {entry.name: entry for entry in again.preprocessor.columns}
     return Preprocessor([by_name.get(entry.name, entry) for entry in seen.columns],
                         seen.na_values)
-
-
-def rows_at(columns: Columns, at: Array) -> Columns:
-    """Some of the rows."""
-    if isinstance(columns, Matrix):
-        return columns.rows(at)
-    return {name: columns[name][at] for name in columns}
 
 
 def split_rows(settings: Mapping[str, Any], T: Array, task: str) -> tuple[Array, Array, Array]:
@@ -183,14 +191,18 @@ def _hold_out(at: Array, T: Array, share: float, seed: int, task: str,
     return kept, held
 
 
-def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor,
-               target: Target) -> Rows | None:
-    """The rows of ``--validation``."""
+def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor, target: Target,
+               dropped: dict[str, int]) -> Rows | None:
+    """The rows of ``--validation``; the number of those left out goes to ``dropped``."""
     if settings["validation"] is None:
         return None
     table = _table(settings, settings["validation"])
     try:
-        return features_of(table, preprocessor, target)
+        table = _targeted(settings, table, target.name)
+        found = features_of(table, preprocessor, target)
+        if dropped:
+            dropped["validation"] = table.dropped
+        return found
     except ValueError as error:  # the message must tell which of the two files it is about
         if table.label in str(error):
             raise
@@ -200,7 +212,8 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor,
 def features_of(table: Table, preprocessor: Preprocessor, target: Target) -> Rows:
     """Features and targets of all rows of a table."""
     columns = target.typed(preprocessor.typed(table)).read([*preprocessor.names, target.name])
-    return preprocessor.transform(columns), target.encode(column(columns, target.name))
+    with table.counted():
+        return preprocessor.transform(columns), target.encode(column(columns, target.name))
 
 
 # -- block by block -------------------------------------------------------------------
@@ -256,7 +269,7 @@ class Share(Table):
 
 
 def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocessor,
-            target: Target, n_rows: int) -> Prepared:
+            target: Target, n_rows: int, dropped: dict[str, int]) -> Prepared:
     """Rows to train on stay in the file; held-out rows are in memory, about MOST_HELD at most to
     validate on, and as many to test on."""
     most, seed = MOST_HELD / n_rows, settings["split_seed"]
@@ -266,7 +279,7 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     if tested + held == 0:
         source = TableStream(table, preprocessor, target, n_rows=n_rows)
         return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source,
-                        _from_file(settings, preprocessor, target), None)
+                        _from_file(settings, preprocessor, target, dropped), None, dropped)
 
     rest = Share(table, tested + held, 1.0, seed)
     n_train = sum(rows_of(piece) for piece in rest.batches([target.name]))
@@ -283,5 +296,5 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
 
     source = TableStream(rest, preprocessor, target, n_rows=n_train)
     return Prepared(name_of(settings["data"]), preprocessor, target, n_train, source,
-                    _from_file(settings, preprocessor, target) or part(tested, tested + held),
-                    part(0.0, tested))
+                    _from_file(settings, preprocessor, target, dropped)
+                    or part(tested, tested + held), part(0.0, tested), dropped)

@@ -114,7 +114,9 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
     runs = [_one(own, data, output, limit, alone=len(found) == 1) for own in found]
     if not settings["quiet"]:
         held = f", {len(data.held[0]):,} held out" if data.held is not None else ""
-        print(f"{data.name}: {data.n_train:,} rows to learn from{held}"
+        gone = "".join(f", {n:,} {'of --validation ' * (key == 'validation')}without a target "
+                       "dropped" for key, n in data.dropped.items())
+        print(f"{data.name}: {data.n_train:,} rows to learn from{held}{gone}"
               f"{', read block by block' if data.streamed else ''}\n{runs[0].network.summary()}",
               file=sys.stderr, flush=True)
     output.begin(plan, settings, __version__,
@@ -195,7 +197,8 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
     result = {
         "status": best.status, "output": str(output.folder), "model": str(output.folder / MODEL),
         "data": settings["data"], "task": data.target.task, "target": data.target.name,
-        "rows": data.n_train, "features": data.preprocessor.n_features,
+        "rows": data.n_train, **({"dropped": data.dropped} if data.dropped else {}),
+        "features": data.preprocessor.n_features,
         "parameters": best.network.n_params, **best.counts,
         "loss": best.figures["loss"], "seconds": round(seconds, 3), "scores_on": where,
         "scores": found, "fastbp": __version__}

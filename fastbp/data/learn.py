@@ -255,9 +255,10 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     wanted = None if target is None else _Target(target, task)
     rows, columns = 0, [*kinds, *([] if target is None else [target])]
     for piece in table.batches(columns):
-        features.add(piece, rows)
-        if wanted:
-            wanted.add(column(piece, wanted.name), rows)
+        with table.counted():
+            features.add(piece, rows)
+            if wanted:
+                wanted.add(column(piece, wanted.name), rows)
         rows += rows_of(piece)
     found: dict[str, Collection[Any]] = {n: own.counts for n, own in features.words.items()}
     if wanted and wanted.values and wanted.words and guessed:
@@ -266,8 +267,9 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
         if name not in categorical and (odd := among_numbers(words)):
             warnings.warn(f"column {name!r} is taken for {len(words)} categories{odd}",
                           stacklevel=2)
-    learned = features.done(standardize=standardize, impute=impute, encoding=by_column,
-                            unknown=unknown)
+    with table.counted():
+        learned = features.done(standardize=standardize, impute=impute, encoding=by_column,
+                                unknown=unknown)
     return Learned(Preprocessor(learned, table.na_values),
                    wanted.done(rows) if wanted else None, rows)
 

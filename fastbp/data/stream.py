@@ -123,7 +123,8 @@ class TableStream:
                 own = self._told(piece, row)
             except ValueError as error:
                 part = f", part {index}" if self.table.n_parts > 1 else ""
-                raise ValueError(f"{self.table.label}{part}: {error}") from error
+                message = self.table.told(str(error), index)
+                raise ValueError(f"{self.table.label}{part}: {message}") from error
             T.append(own[0])
             weights.extend(own[1:])
             at += n
@@ -158,7 +159,8 @@ class TableStream:
             try:
                 own = self._told(piece, row)
             except ValueError as error:
-                raise ValueError(f"{self.table.label}: {error}") from error
+                message = self.table.told(str(error))
+                raise ValueError(f"{self.table.label}: {message}") from error
             yield own
             row += rows_of(piece)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -53,6 +54,8 @@ class Table:
         Which rows the table has, for messages.
     na_values : tuple of str
         Words that stand for missing values in text, in addition to the usual ones.
+    dropped : int
+        Rows left out, of the parts that have been read so far.
     """
 
     label: str = "table"
@@ -64,6 +67,7 @@ class Table:
     looked_at: str = ""
     any_row: str = "any row"
     na_values: tuple[str, ...] = ()
+    dropped: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -115,10 +119,7 @@ class Table:
         ValueError, OSError
             As ``batches``.
         """
-        pieces = list(self.batches(columns))
-        if len(pieces) == 1:
-            return pieces[0]
-        return join(pieces, self.names if columns is None else list(columns))
+        return join(list(self.batches(columns)), self.names if columns is None else list(columns))
 
     def check(self, columns: Sequence[str] | None) -> None:
         """Refuse columns that the table does not have, naming the first."""
@@ -127,6 +128,20 @@ class Table:
                 raise ValueError(f"column {name!r} is missing: {self.label} has "
                                  f"{some(self.kinds)}")
 
+    def told(self, message: str, part: int | None = None) -> str:
+        """A message about a row, of a part or of all, with its number in the source."""
+        return message
+
+    @contextmanager
+    def counted(self, part: int | None = None) -> Iterator[None]:
+        """Let errors name rows, of a part or of all, by their numbers in the source."""
+        try:
+            yield
+        except ValueError as error:
+            if (message := self.told(str(error), part)) == str(error):
+                raise
+            raise ValueError(message) from None
+
     def __repr__(self) -> str:
         rows = "" if self.n_rows is None else f"{self.n_rows:,} rows, "
         return f"Table({self.label!r}, {rows}{len(self.kinds)} columns)"
@@ -134,6 +149,8 @@ class Table:
 
 def join(pieces: Sequence[Columns], names: Sequence[str]) -> Columns:
     """The rows of all pieces, in order."""
+    if len(pieces) == 1:
+        return pieces[0]
     if pieces and all(isinstance(piece, Matrix) for piece in pieces):
         matrices: list[Any] = list(pieces)
         return Matrix(matrices[0].names, np.concatenate([m.X for m in matrices]),
@@ -141,6 +158,33 @@ def join(pieces: Sequence[Columns], names: Sequence[str]) -> Columns:
                        for name in matrices[0].others})
     return {name: np.concatenate([piece[name] for piece in pieces]) if pieces else np.empty(0)
             for name in names}
+
+
+def rows_at(columns: Columns, at: slice | Array) -> Columns:
+    """Some of the rows; those of a slice are not copied."""
+    if isinstance(columns, Matrix):
+        return columns.rows(at)
+    return {name: columns[name][at] for name in columns}
+
+
+def packed(pieces: Iterable[Columns], names: Sequence[str], rows: int) -> Iterator[Columns]:
+    """The same rows in pieces of ``rows``, the last one smaller, whatever those given are.
+
+    What is summed or mixed piece by piece then has the same bits however a file is cut.
+    """
+    waiting, n = list[Columns](), 0
+    for piece in pieces:
+        waiting.append(piece)
+        n += rows_of(piece)
+        if n < rows:
+            continue
+        whole, at = join(waiting, names), 0
+        while n - at >= rows:
+            yield rows_at(whole, slice(at, at + rows))
+            at += rows
+        waiting, n = [rows_at(whole, slice(at, None))], n - at
+    if n:
+        yield join(waiting, names)
 
 
 def kind_of(values: Array) -> str:
@@ -219,7 +263,8 @@ def bundled(name: str) -> Arrays:
 
 
 def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
-               na_values: str | Collection[str] = (), charset: str = "utf-8") -> Table:
+               na_values: str | Collection[str] = (), charset: str = "utf-8",
+               drop_missing: str | Collection[Any] = ()) -> Table:
     """Open a table: a file, a bundled data set, or columns in memory.
 
     Parameters
@@ -237,11 +282,16 @@ def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
         ones. The preprocessor that ``learn`` makes from the table keeps them.
     charset : str
         Encoding of a text file, by any name that Python knows: "cp1252", "gbk", "utf-16".
+    drop_missing : str or collection of names
+        Columns: rows without a value in any of them are left out, as if the source did not have
+        them; after reading, the table's ``dropped`` is their number. Give the target here if
+        some of its values are missing.
 
     Raises
     ------
     ValueError, TypeError
-        For any other source, or a damaged or empty file.
+        For any other source, a damaged or empty file, or a column to drop rows by that the
+        table does not have.
     OSError
         If a file cannot be read.
     ImportError
@@ -251,6 +301,9 @@ def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
     if not isinstance(words, Collection) or not all(isinstance(word, str) for word in words):
         raise TypeError(f"na_values must be words, got {na_values!r}")
     check_choice(decimal, "decimal", (".", ","))
+    needed = [drop_missing] if isinstance(drop_missing, str) else drop_missing
+    if not isinstance(needed, Collection):
+        raise TypeError(f"drop_missing must be names of columns, got {drop_missing!r}")
     table = source if isinstance(source, Table) else _opened(
         source, delimiter=delimiter, decimal=decimal, charset=check_charset(charset))
     if words:
@@ -258,6 +311,10 @@ def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
         if not table.na_values:
             raise ValueError(f"na_values are words of text files, got {na_values!r} for "
                              f"{table.label}: make the values None or NaN there")
+    if len(needed):
+        from .present import Present
+
+        return Present(table, list(needed))
     return table
 
 

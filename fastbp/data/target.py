@@ -30,7 +30,8 @@ def check_present(values: Array, name: str, first_row: int) -> None:
     """Refuse a target without a value, naming its first row."""
     gone = missing(values)
     if gone.any():
-        raise ValueError(f"target {name!r} has no value in {first(gone, first_row)}: drop the row")
+        raise ValueError(f"target {name!r} has no value in {first(gone, first_row)}: drop such "
+                         f"rows (drop_missing=[{name!r}])")
 
 
 class Target:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .arrow import BUFFER_BYTES, OTHER, arrow_kind, columns_of, get_pyarrow, kinds_of, reading
-from .table import PACKED, ROWS, Columns, Table
+from .table import NUMBERS, PACKED, ROWS, Columns, Table, packed
 
 #: Bytes of text that are parsed at once; types are inferred from the first of them.
 _BLOCK_BYTES = 4 * 1024 * 1024
@@ -186,7 +186,12 @@ class TextFile(Table):
     def part(self, index: int, columns: Sequence[str] | None = None,
              rows: int = ROWS) -> Iterator[Columns]:
         """All rows in order."""
-        names, last, found, end = list(columns or self.names), self.names[-1], 0, ""
+        names = list(columns or self.names)
+        rows = max(1, min(rows, NUMBERS // len(names)))
+        yield from packed(self._blocks(names, rows), names, rows)
+
+    def _blocks(self, names: Sequence[str], rows: int) -> Iterator[Columns]:
+        last, found, end = self.names[-1], 0, ""
         # The last column shows an open quote; if read only for that it is bytes, never refused.
         types = self._types if last in names else self._types | {last: get_pyarrow().binary()}
         with self._reading(lambda words: self._explain(words, found)), self._open(
