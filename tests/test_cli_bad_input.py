@@ -89,6 +89,31 @@ BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
     "unknown ending": ("d.xls", lambda p: p.write_text("x"), ["--target", "y"], [".xls"]),
     "all ignored": ("d.csv", lambda p: p.write_text("x,y\n1,2\n2,3\n"),
                     ["--target", "y", "--ignore", "x"], ["no columns"]),
+    "no such weights": ("d.csv", table, ["--target", "y", "--weight", "w"], ["'w'", "d.csv"]),
+    "weights without a name": ("d.csv", table, ["--target", "y", "--weight", ""], ["column ''"]),
+    "weights that are the target": ("d.csv", table, ["--target", "y", "--weight", "y"],
+                                    ["weight 'y' is the target too"]),
+    "a row without a weight": (
+        "d.csv", lambda p: p.write_text("x,y,w\n1,2.5,1\n1,3,\n"),
+        ["--target", "y", "--weight", "w"], ["column 'w' has no value in row 1"]),
+    "a negative weight": (
+        "d.csv", lambda p: p.write_text("x,y,w\n1,2.5,1\n1,3,-2\n"),
+        ["--target", "y", "--weight", "w"], ["'w' must hold weights of", "got -2 in row 1"]),
+    "weights of zero": ("d.csv", lambda p: table(p, w=np.zeros(200)),
+                        ["--target", "y", "--weight", "w"], ["'w' is zero in every row"]),
+    "words for weights": ("d.csv", table, ["--target", "y", "--weight", "colour"],
+                          ["'colour' must hold numbers, got"]),
+    "no weight to validate on": (
+        "d.csv", lambda p: (table(p, w=np.ones(200)),
+                            table(p.with_name("v.csv"), w=np.zeros(200))),
+        ["--target", "y", "--weight", "w", "--validation", "v.csv"],
+        ["--validation v.csv: column 'w' is zero in every row to validate on"]),
+    "no weight among the rows to train on": (
+        "d.csv", lambda p: table(p, 20, w=(np.arange(20) == 18).astype(int)),
+        ["--target", "y", "--weight", "w"], ["'w' is zero in every row to"]),
+    "no weight in the validation file": (
+        "d.csv", lambda p: (table(p, w=np.ones(200)), table(p.with_name("v.csv"))),
+        ["--target", "y", "--weight", "w", "--validation", "v.csv"], ["'w' is missing", "v.csv"]),
     "weights of numbers": ("d.csv", table, ["--target", "y", "--class-weight", "balanced"],
                            ["--class-weight"]),
     "smooth numbers": ("d.csv", table, ["--target", "y", "--label-smoothing", "0.1"],

@@ -52,6 +52,28 @@ def test_held_out_rows_may_lack_the_class_that_is_a_word(classes: tuple[str, ...
     assert run("evaluate", "m", "held.csv", "--json").json["rows"] == 2
 
 
+@pytest.mark.parametrize("target", ["kind", "y", "colour"])
+def test_scores_with_weights_are_those_of_repeated_rows(target: str, trained: Here) -> None:
+    if target == "colour":
+        assert trained("train", "d.csv", "--target", "colour", "--epochs", "3", "--no-report",
+                       "-q", "-o", "colour").status == 0
+    head, *lines = Path("d.csv").read_text().splitlines()
+    times = np.arange(len(lines)) % 4
+    for name, rows in (("weighed", [f"{x},{n}" for x, n in zip(lines, times, strict=True)]),
+                       ("repeated", [f"{x},1" for x, n in zip(lines, times, strict=True)
+                                     for _ in range(n)])):
+        Path(f"{name}.csv").write_text("\n".join([head + ",w", *rows]) + "\n")
+    found = trained("evaluate", target, "weighed.csv", "--weight", "w", "--json", "--batch-rows",
+                    "33").json["scores"]
+    expected = trained("evaluate", target, "repeated.csv", "--json").json["scores"]
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found != pytest.approx(trained("evaluate", target, "d.csv", "--json").json["scores"])
+    Path("weighed.csv").write_text("\n".join([head + ",w", *(f"{x},0" for x in lines)]) + "\n")
+    for name, words in (("w", "'w' is zero in every row"), ("v", "'v' is missing"),
+                        ("kind", "'kind' must hold numbers")):
+        assert words in trained.fails("evaluate", target, "weighed.csv", "--weight", name)
+
+
 @pytest.mark.parametrize("target", ["kind", "y"])
 def test_rows_without_the_truth_are_not_scored_where_that_is_said(target: str,
                                                                   trained: Here) -> None:
@@ -265,6 +287,10 @@ def test_scores_that_rows_do_not_define_are_none() -> None:
     assert "ROC AUC undefined" in scores.lines(found)
     one = scores.scores(Target("t", "regression"), np.array([1.0]), np.array([2.0]))
     assert one == {"r2": None, "mae": 1.0, "rmse": 1.0}
+    truth, more = np.array([0, 1, 2]), np.vstack([P, [1, 0, 0]])  # a row that weighs nothing
+    assert scores.scores(three, truth, more, np.array([1.0, 1.0, 0.0])) == pytest.approx(found)
+    assert scores.scores(Target("t", "regression"), np.array([1.0, 3.0]), np.array([2.0, 2.0]),
+                         np.array([4.0, 0.0])) == one
 
 
 def test_info_tells_what_is_in_the_file(trained: Here) -> None:

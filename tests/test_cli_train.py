@@ -23,7 +23,7 @@ from fastbp import datasets
 from fastbp.callbacks.progress import ProgressBar, progress
 from fastbp.cli import options, prepare
 from fastbp.cli.watch import Limit
-from fastbp.data import learn
+from fastbp.data import TableStream, learn, open_table
 from fastbp.layers import ACTIVATIONS
 from fastbp.losses import SHORT_NAMES
 from fastbp.optimizers import OPTIMIZERS
@@ -234,6 +234,78 @@ def test_a_stream_learns_and_repeats(run: Here, monkeypatch: pytest.MonkeyPatch)
     assert prepare.is_large(str(data)) and not prepare.is_large("digits")
     done = run(*argv, "-o", "c")
     np.testing.assert_array_equal(params(run.folder / "a"), params(run.folder / "c"))
+
+
+@pytest.mark.parametrize("target", ["kind", "y"])
+def test_weights_of_rows_are_those_of_fit(target: str, run: Here) -> None:
+    w = np.random.default_rng(2).integers(0, 4, 200) / 2
+    table(run.folder / "d.csv", w=w)
+    table(run.folder / "v.csv", 50, seed=1, w=w[:50])
+    other = "y" if target == "kind" else "kind"
+    argv = ("train", "d.csv", "--target", target, "--ignore", other, "--weight", "w",
+            "--validation", "v.csv", "--epochs", "3", "--hidden", "8", "--no-report", "--json")
+    balance = ("--class-weight", "balanced") if target == "kind" else ()
+    done = run(*argv, *balance, "-o", "a")
+    assert done.status == 0, done.err
+    learned = learn("d.csv", target, weight="w", drop=[other])
+    pre, own = learned.preprocessor, learned.target
+    assert own is not None and "w" not in pre.names
+    rows, held = (pre.typed(open_table(f"{name}.csv")).read() for name in "dv")
+    X, T = pre.transform(rows), own.encode(rows[target])
+    validation = pre.transform(held), own.encode(held[target]), held["w"]
+
+    net = fastbp.load("a/model.safetensors")
+    again = fastbp.Network([fastbp.Dense(pre.n_features, 8, weight_init="he_uniform"),
+                            fastbp.ReLU(), fastbp.Dense(8, own.n_outputs),
+                            *([fastbp.Softmax()] if target == "kind" else [])],
+                           net.loss_function)
+    history = again.fit(X, T, epochs=3, sample_weight=rows["w"], validation_data=validation,
+                        class_weight="balanced" if balance else None)
+    np.testing.assert_array_equal(params(Path("a")), again.params)
+    lines = [json.loads(line) for line in Path("a/metrics.jsonl").read_text().splitlines()]
+    for name in ("loss", "val_loss", "val_accuracy" if balance else "val_r2"):
+        if name in history:
+            assert [line[name] for line in lines] == pytest.approx(history[name], rel=1e-9)
+    # the same from the configuration, as one of several runs, and in the scores
+    assert run("train", "--config", "a/config.toml", "-o", "b", "-q").status == 0
+    np.testing.assert_array_equal(params(Path("a")), params(Path("b")))
+    several = run(*argv, *balance, "--seeds", "0,1", "--grid", "lr=1e-3,1e-9", "-o", "c")
+    first = next(row for row in several.json["runs"] if row["seed"] == "0" and (
+        row["lr"] == "0.001"))
+    assert first["val_loss"] == pytest.approx(history["val_loss"][-1])
+    scored = run("evaluate", "a", "v.csv", "--weight", "w", "--json").json["scores"]
+    assert scored == pytest.approx(done.json["scores"])
+    assert scored != pytest.approx(run("evaluate", "a", "v.csv", "--json").json["scores"])
+    streamed = run(*argv, *balance, "--stream", "-o", "s")
+    assert streamed.status == 0, streamed.err
+    stream = TableStream("d.csv", pre, own, weight="w")
+    again = fastbp.Network([fastbp.Dense(pre.n_features, 8, weight_init="he_uniform"),
+                            fastbp.ReLU(), fastbp.Dense(8, own.n_outputs),
+                            *([fastbp.Softmax()] if target == "kind" else [])],
+                           net.loss_function)
+    fastbp.fit_stream(again, stream, epochs=3, validation_data=validation,
+                      class_weight="balanced" if balance else None)
+    np.testing.assert_array_equal(params(Path("s")), again.params)
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_weights_of_rows_held_out_go_with_them(stream: str, run: Here,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.round(np.random.default_rng(3).uniform(1, 9, 200), 3)
+    table(run.folder / "d.csv", x=x, w=x)
+    kept = list[prepare.Prepared]()
+    monkeypatch.setattr("fastbp.cli.run.prepare", lambda settings: kept.append(
+        prepare.prepare(settings)) or kept[0])
+    done = run("train", "d.csv", "--target", "kind", "--ignore", "y", "--weight", "w",
+               "--test-split", "0.2", *QUICK, stream, "--json")
+    assert done.status == 0, done.err
+    data, rows = kept[0], 0
+    column = data.preprocessor.columns[0]
+    train = data.train.blocks(0, 0, True) if isinstance(data.train, TableStream) else [data.train]
+    for X, _, w in (*train, data.held, data.test):  # type: ignore[misc]
+        np.testing.assert_allclose(X[:, 0] * column.scale + column.mean, w, rtol=1e-5)
+        rows += len(X)
+    assert rows == 200
 
 
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
@@ -480,6 +552,11 @@ def test_the_report_is_written_or_its_package_named(run: Here,
     assert run("train", "iris", "--epochs", "2", "-q").status == 0
     page = Path("fastbp-iris/report.html").read_text()
     assert "fastbp train iris" in page and "setosa" in page and "<dt>fit</dt>" in page
+    assert "whatever its weight" not in page
+    table(run.folder / "d.csv")
+    assert run("train", "d.csv", "--target", "kind", "--weight", "y", "--epochs", "1", "-q",
+               "-o", "weighed").status == 0
+    assert "whatever its weight" in Path("weighed/report.html").read_text()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for name in [n for n in sys.modules if n.startswith("matplotlib.")]:
         monkeypatch.setitem(sys.modules, name, None)

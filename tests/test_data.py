@@ -1086,6 +1086,51 @@ def test_targets_and_weights_of_streams_name_the_row_of_the_table() -> None:
                 list(read())
 
 
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ""])
+def test_a_column_of_weights_is_no_feature(tmp_path: Path, kind: str) -> None:
+    df = frame()
+    source = _in_groups(tmp_path / f"d{kind}", df, np.ones(len(df), bool))
+    learned = data.learn(source, "kind", weight="age")
+    assert learned.preprocessor == data.learn(source, "kind", drop=["age"]).preprocessor
+    assert learned.target is not None
+    stream = TableStream(source, learned.preprocessor, learned.target, weight="age")
+    np.testing.assert_array_equal(np.concatenate([b[2] for b in stream.blocks(0, 0, False)]),
+                                  df["age"])
+    numbered = df.rename(columns={"age": 0})  # a name that counts as false
+    learned = data.learn(numbered, "kind", weight=0)  # type: ignore[arg-type]
+    assert 0 not in learned.preprocessor.names and learned.target is not None
+    stream = TableStream(numbered, learned.preprocessor, learned.target,
+                         weight=0)  # type: ignore[arg-type]
+    assert [len(block) for block in stream.blocks(0, 0, False)] == [3]
+    assert [len(told) for told in stream.targets()] == [2]
+
+
+@pytest.mark.parametrize(("weights", "message"), [
+    ([1, None, 2], "column 'w' has no value in row 1 .*, where a weight is needed"),
+    ([1, 2, -0.5], r"column 'w' must hold weights of at least 0, got -0\.5 in row 2 "),
+    ([1, np.inf, 2], "column 'w' holds infinity in row 1 "),
+    ([1, 2, "much"], "column 'w' must hold numbers, got 'much' in row 2 "),
+    ([0, 0, 0], "column 'w' is zero in every row: no row would have a weight")])
+def test_weights_that_are_none_are_refused_by_row(weights: list[Any], message: str) -> None:
+    good = {"x": np.arange(3.0), "y": ["a", "b", "a"]}
+    with pytest.raises(ValueError, match=message):
+        data.learn(good | {"w": weights}, "y", weight="w")
+    learned = data.learn(good, "y")
+    assert learned.target is not None
+    if any(weights):
+        stream = TableStream(good | {"w": weights}, learned.preprocessor, learned.target,
+                             weight="w")
+        with pytest.raises(ValueError, match=message):
+            list(stream.blocks(0, 0, False))
+    for options, words in (({"weight": "y"}, "weight 'y' is the target too"),
+                           ({"weight": "v"}, "column 'v' is missing"),
+                           ({"weight": "x", "categorical": ["x"]}, "weight 'x' is among")):
+        with pytest.raises(ValueError, match=words):
+            data.learn(good, "y", **options)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"weight must be the name of a column, got \['x'\]"):
+        data.learn(good, "y", weight=["x"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", [".csv", ".parquet", ".feather"])
 def test_streams_give_each_row_once(tmp_path: Path, kind: str) -> None:
     df = frame(1000)

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from .kinds import json_option, missing_target_option, table_options
+from .kinds import json_option, missing_target_option, table_options, weight_option
 
 
 @click.command("evaluate")
@@ -14,11 +14,13 @@ from .kinds import json_option, missing_target_option, table_options
 @click.argument("data")
 @click.option("--target", metavar="COL",
               help="Column with the true values; default: the model's target.")
+@weight_option
 @missing_target_option
 @table_options
 @json_option
-def command(model: str, data: str, target: str | None, missing_target: str, charset: str,
-            delimiter: str | None, decimal: str, batch_rows: int, as_json: bool) -> None:
+def command(model: str, data: str, target: str | None, weight: str | None, missing_target: str,
+            charset: str, delimiter: str | None, decimal: str, batch_rows: int,
+            as_json: bool) -> None:
     """Score MODEL on DATA by scikit-learn's metrics.
 
     Classes: accuracy, balanced accuracy, F1, log loss, area under the ROC curve, Brier score.
@@ -27,6 +29,7 @@ def command(model: str, data: str, target: str | None, missing_target: str, char
     import numpy as np
 
     from ..data import open_table
+    from ..data.weights import check_any
     from ..model import load_model
     from . import models, scores
     from .exits import say
@@ -37,16 +40,21 @@ def command(model: str, data: str, target: str | None, missing_target: str, char
     own = models.target_of(found, target, table)
     if missing_target == "drop":
         table = open_table(table, drop_missing=[own.name])
-    truth, output = [], []
-    for X, T in models.batches(found, table, batch_rows, own):
+    truth, output, weights = [], [], []
+    for X, T, weighs in models.batches(found, table, batch_rows, own, weight):
         assert T is not None
+        if weighs is not None:
+            weights.append(weighs)
         numbers = own.task == "regression"
         truth.append(own.decode(T) if numbers else T)
         output.append(own.decode(found.network.predict(X)) if numbers
                       else models.probabilities(found, X))
     if not truth:
         raise ValueError(f"{data} has no rows")
-    figures = scores.scores(own, np.concatenate(truth), np.concatenate(output))
+    whole = None if weight is None else np.concatenate(weights)
+    if weight is not None and whole is not None:
+        check_any(whole, weight, "")
+    figures = scores.scores(own, np.concatenate(truth), np.concatenate(output), whole)
     rows, gone = sum(map(len, truth)), {}
     if missing_target == "drop":
         gone = {"dropped": table.dropped}

@@ -158,6 +158,8 @@ class Duration(Kind):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+weight_option = click.option("--weight", metavar="COL",
+                             help="Column with the weights of the rows.")
 missing_target_option = click.option(
     "--missing-target", type=click.Choice(["error", "drop"]), default="error", show_default=True,
     help="Rows whose true value is missing; drop: as if the file did not have them.")

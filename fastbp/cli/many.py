@@ -71,7 +71,9 @@ def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
             options = {**one.options, "callbacks": one.hooks, "resume": checkpoint,
                        "n_threads": settings["threads"]}
             if isinstance(data.train, tuple):
-                one.history = one.network.fit(*data.train, **options)
+                X, T, *own = data.train
+                one.history = one.network.fit(X, T, sample_weight=own[0] if own else None,
+                                              **options)
             else:
                 one.history = fit_stream(one.network, data.train, **options)
             if SIGNALS.caught:
@@ -86,9 +88,10 @@ def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
                 + " ".join(f"{k}={v}" for k, v in _varied(one).items()) + "  "
                 + ("  ".join(f"{k} {v:.4g}" for k, v in one.figures.items()) or one.status))
 
-    X, T = data.train  # type: ignore[misc]
+    assert isinstance(data.train, tuple)
+    X, T, *own = data.train
     fit_many([one.network for one in runs], X, T, on_done=done,
-             n_threads=settings["threads"],
+             n_threads=settings["threads"], sample_weight=own[0] if own else None,
              options=[{**one.options, "callbacks": one.hooks, "resume": checkpoint}
                       for one, checkpoint in zip(runs, resume, strict=True)])
 

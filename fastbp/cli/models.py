@@ -10,12 +10,13 @@ import numpy as np
 from .._validation import Array
 from ..data import Table, Target
 from ..data.columns import column, rows_of
+from ..data.weights import row_weights
 from ..model import Model
 
 
-def batches(model: Model, table: Table, rows: int, target: Target | None = None
-            ) -> Iterator[tuple[Array, Array | None]]:
-    """(features, encoded targets or None) block by block.
+def batches(model: Model, table: Table, rows: int, target: Target | None = None,
+            weight: str | None = None) -> Iterator[tuple[Array, Array | None, Array | None]]:
+    """(features, encoded targets or None, weights or None) block by block.
 
     Raises
     ------
@@ -28,8 +29,10 @@ def batches(model: Model, table: Table, rows: int, target: Target | None = None
         table = model.preprocessor.typed(table)
         names = model.preprocessor.names
     else:
-        names = [n for n in table.names if n not in (table.target, target and target.name)]
-    wanted = [*names, *([target.name] if target is not None else [])]
+        names = [n for n in table.names
+                 if n not in (table.target, target and target.name, weight)]
+    wanted = [*names, *([target.name] if target is not None else []),
+              *([weight] if weight is not None else [])]
     at = 0
     for piece in table.batches(wanted, rows):
         n = rows_of(piece)
@@ -38,8 +41,10 @@ def batches(model: Model, table: Table, rows: int, target: Target | None = None
                                if model.preprocessor is None else piece, first_row=at)
             T = None if target is None else target.encode(column(piece, target.name),
                                                           first_row=at)
+            own = None if weight is None else row_weights(column(piece, weight), weight,
+                                                          first_row=at)
         if n:
-            yield X, T
+            yield X, T, own
         at += n
 
 

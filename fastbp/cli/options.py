@@ -42,6 +42,9 @@ def _data() -> list[Option]:
     file = click.Path(dir_okay=False)
     return [
         _option("Data", "--target", metavar="COL", help="Column to predict."),
+        _option("Data", "--weight", metavar="COL",
+                help="Column with the weights of the rows, in training and scores; not a "
+                     "feature."),
         _option("Data", "--task", type=click.Choice(["auto", "classification", "regression"]),
                 default="auto", help="Kind of target; auto goes by its values."),
         _option("Data", "--ignore", metavar="COL", multiple=True,

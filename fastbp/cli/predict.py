@@ -37,7 +37,7 @@ def command(model: str, data: str, output: str | None, probabilities: bool,
     table = opened(data, delimiter=delimiter, decimal=decimal, charset=charset)
     with writers.open_writer(output) as writer:
         at = 0
-        for X, _ in models.batches(found, table, batch_rows):
+        for X, *_ in models.batches(found, table, batch_rows):
             writer.write(_columns(found, X, probabilities))
             at += len(X)
         if not at:

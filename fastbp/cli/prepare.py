@@ -14,10 +14,11 @@ from .. import datasets
 from .._extras import needs
 from .._validation import Array
 from ..data import Preprocessor, Table, Target, learn, open_table
-from ..data.columns import column, rows_of, some
+from ..data.columns import Columns, column, rows_at, rows_of, some
 from ..data.features import Numeric
 from ..data.stream import TableStream
-from ..data.table import ENDINGS, ROWS, Arrays, Columns, rows_at
+from ..data.table import ENDINGS, ROWS, Arrays
+from ..data.weights import check_any, row_weights
 
 #: Bundled data sets of images in [0, 1], which need no standardising.
 IMAGES = ("digits", "mnist")
@@ -32,12 +33,13 @@ MOST_HELD = 50_000
 #: ``Table.any_row`` of rows that are not held out.
 _TRAINED = "any row to train on"
 
-Rows = tuple[Array, Array]
+#: (X, T), or (X, T, weights).
+Rows = tuple[Array, ...]
 
 
 @dataclass
 class Prepared:
-    """What a run trains on; ``train`` is a pair of arrays, or a stream of blocks.
+    """What a run trains on; ``train`` is arrays, or a stream of blocks.
 
     ``dropped`` has the number of rows without a target that were left out, by option: "data",
     "validation".
@@ -119,7 +121,8 @@ def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
     if standardise is None:
         standardise = settings["data"] not in IMAGES
     return {"task": settings["task"], "categorical": tuple(settings["categorical"]),
-            "drop": tuple(settings["ignore"]), "encoding": settings["encoding"],
+            "weight": settings["weight"], "drop": tuple(settings["ignore"]),
+            "encoding": settings["encoding"],
             "missing": "impute" if settings["missing"] == "impute" else "error",
             "unknown": settings["unknown"], "standardize": standardise,
             "max_categories": settings["max_categories"]}
@@ -132,8 +135,10 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
            n_rows: int, dropped: dict[str, int]) -> Prepared:
     """All rows in memory. Means and scales come from the training rows only; categories and
     classes from all, so that a rare one that is only in held-out rows is known."""
-    columns = table.read([*seen.names, target.name])
+    names = [name for name in (settings["weight"],) if name is not None]
+    columns = table.read([*seen.names, target.name, *names])
     T = target.encode(column(columns, target.name))
+    weights = [row_weights(column(columns, name), name) for name in names]
     kept, held, test = split_rows(settings, T, target.task)
     preprocessor = seen
     if len(kept) < n_rows:
@@ -143,11 +148,17 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     with table.counted():
         X = preprocessor.transform(columns)
 
+    whole = X, T, *weights
+    for name, own in zip(names, weights, strict=True):
+        for at, what in ((kept, "train on"), (held, "validate on"), (test, "test on")):
+            if len(at):
+                check_any(own[at], name, f" to {what}")
+
     def pick(at: Array) -> Rows | None:
-        return (X[at], T[at]) if len(at) else None
+        return tuple(array[at] for array in whole) if len(at) else None
 
     return Prepared(name_of(settings["data"]), preprocessor, target, len(kept),
-                    (X[kept], T[kept]) if len(kept) < n_rows else (X, T),
+                    tuple(array[kept] for array in whole) if len(kept) < n_rows else whole,
                     _from_file(settings, preprocessor, target, dropped) or pick(held),
                     pick(test), dropped)
 
@@ -158,7 +169,8 @@ def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> P
     if not numbers:
         return seen
     again = learn(part, None, **_learning(settings, part) | {
-        "task": "auto", "categorical": (), "drop": [n for n in part.names if n not in numbers]})
+        "weight": None, "task": "auto", "categorical": (),
+        "drop": [n for n in part.names if n not in numbers]})
     by_name = {entry.name: entry for entry in again.preprocessor.columns}
     return Preprocessor([by_name.get(entry.name, entry) for entry in seen.columns],
                         seen.na_values)
@@ -199,7 +211,7 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor, target: 
     table = _table(settings, settings["validation"])
     try:
         table = _targeted(settings, table, target.name)
-        found = features_of(table, preprocessor, target)
+        found = features_of(table, preprocessor, target, settings["weight"], " to validate on")
         if dropped:
             dropped["validation"] = table.dropped
         return found
@@ -209,11 +221,19 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor, target: 
         raise ValueError(f"--validation {table.label}: {error}") from error
 
 
-def features_of(table: Table, preprocessor: Preprocessor, target: Target) -> Rows:
-    """Features and targets of all rows of a table."""
-    columns = target.typed(preprocessor.typed(table)).read([*preprocessor.names, target.name])
+def features_of(table: Table, preprocessor: Preprocessor, target: Target,
+                weight: str | None = None, where: str = "") -> Rows:
+    """Features, targets and weights of all rows of a table; ``where`` they are, for messages."""
+    columns = target.typed(preprocessor.typed(table)).read(
+        [*preprocessor.names, target.name, *([] if weight is None else [weight])])
     with table.counted():
-        return preprocessor.transform(columns), target.encode(column(columns, target.name))
+        found = preprocessor.transform(columns), target.encode(column(columns, target.name))
+        if weight is None:
+            return found
+        weights = row_weights(column(columns, weight), weight)
+    if len(weights):
+        check_any(weights, weight, where)
+    return *found, weights
 
 
 # -- block by block -------------------------------------------------------------------
@@ -277,7 +297,8 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     tested = min(settings["test_split"], most)
     held = min(split * (1 - tested), most)  # of the rows left, as in memory
     if tested + held == 0:
-        source = TableStream(table, preprocessor, target, n_rows=n_rows)
+        source = TableStream(table, preprocessor, target, weight=settings["weight"],
+                             n_rows=n_rows)
         return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source,
                         _from_file(settings, preprocessor, target, dropped), None, dropped)
 
@@ -288,13 +309,15 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
                          f"of {n_rows} rows leave none to train on")
     preprocessor = _measured(settings, rest, preprocessor)
 
-    def part(low: float, high: float) -> Rows | None:
+    def part(low: float, high: float, what: str) -> Rows | None:
         if low == high:
             return None
-        found = features_of(Share(table, low, high, seed), preprocessor, target)
+        found = features_of(Share(table, low, high, seed), preprocessor, target,
+                            settings["weight"], f" to {what}")
         return found if len(found[0]) else None
 
-    source = TableStream(rest, preprocessor, target, n_rows=n_train)
+    source = TableStream(rest, preprocessor, target, weight=settings["weight"], n_rows=n_train)
     return Prepared(name_of(settings["data"]), preprocessor, target, n_train, source,
                     _from_file(settings, preprocessor, target, dropped)
-                    or part(tested, tested + held), part(0.0, tested), dropped)
+                    or part(tested, tested + held, "validate on"),
+                    part(0.0, tested, "test on"), dropped)

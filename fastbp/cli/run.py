@@ -190,10 +190,10 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
     """Write scores, report, result and model, then move all into place."""
     from ..model import Model
 
-    where, (X, T) = next(
+    where, rows = next(
         (name, rows) for name, rows in (("test", data.test), ("held-out", data.held),
                                         ("training", _some(data))) if rows is not None)
-    found = scores.of_network(best.network, data.target, X, T)
+    found = scores.of_network(best.network, data.target, *rows)
     result = {
         "status": best.status, "output": str(output.folder), "model": str(output.folder / MODEL),
         "data": settings["data"], "task": data.target.task, "target": data.target.name,
@@ -205,7 +205,7 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
     if len(runs) > 1:
         result |= {"best": best.settings["run"], "runs": many.write(output, runs, best, data)}
     if settings["report"]:
-        _report(output, data, best, (X, T) if where != "training" else None, result)
+        _report(output, data, best, rows if where != "training" else None, result)
     output.write(RESULT, (json.dumps(scores.as_json(result)) + "\n").encode())
     model = Model(best.network, data.preprocessor, data.target, {
         "config": config.resolved(best.chosen), "scores": scores.as_json(found),
@@ -219,7 +219,7 @@ def _some(data: Prepared) -> Any:
     """Rows that were trained on, to be scored as there are no others."""
     if not data.streamed:
         return data.train
-    return next(iter(data.train.blocks(0, 0, False)))[:2]  # type: ignore[union-attr]
+    return next(iter(data.train.blocks(0, 0, False)))  # type: ignore[union-attr]
 
 
 def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[str, Any]) -> None:
@@ -232,11 +232,13 @@ def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[s
 
     speeds = best.history.get("samples_per_s") or [0.0]
     peak = share_of_peak(best.network, float(np.median(speeds)), best.settings["threads"])
-    X, T = rows if rows is not None else (None, None)
+    X, T, *weights = rows if rows is not None else (None, None)
+    notes = ["Each row counts once on this page, whatever its weight."] if weights else []
     page = report.from_network(
         best.network, best.history, X, T, title=f"fastbp train {data.name}", target=data.target,
         config=config.resolved(best.chosen),
-        timings={"fit": result["seconds"]}, peak=peak, initial_params=best.initial)
+        timings={"fit": result["seconds"]}, peak=peak, initial_params=best.initial,
+        notes=notes)
     with output.writing(REPORT):
         report.write(output.work / REPORT, page)
 

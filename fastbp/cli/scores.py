@@ -19,7 +19,8 @@ TITLES = {"accuracy": ("accuracy", "{:.2%}"), "balanced_accuracy": ("balanced ac
           "rmse": ("root mean squared error", "{:.6g}")}
 
 
-def scores(target: Target, truth: Array, output: Array) -> dict[str, float | None]:
+def scores(target: Target, truth: Array, output: Array,
+           weights: Array | None = None) -> dict[str, float | None]:
     """Figures by name; None for one that is undefined for these rows.
 
     Parameters
@@ -29,6 +30,8 @@ def scores(target: Target, truth: Array, output: Array) -> dict[str, float | Non
         Class indices (n,), or numbers (n,) in the units of the column.
     output : ndarray
         Probabilities (n, classes), or numbers (n,).
+    weights : ndarray, shape (n,), optional
+        Not all zero.
 
     Raises
     ------
@@ -37,37 +40,43 @@ def scores(target: Target, truth: Array, output: Array) -> dict[str, float | Non
     """
     with needs("scores need scikit-learn", "cli"):
         from sklearn import metrics
+    if weights is not None:  # a row without weight is as none: its class does not occur
+        truth, output, weights = (array[weights > 0] for array in (truth, output, weights))
+    own = {"sample_weight": weights}
     if target.task == "regression":
         several = len(truth) > 1 and bool(np.ptp(truth) > 0)
-        return {"r2": float(metrics.r2_score(truth, output)) if several else None,
-                "mae": float(metrics.mean_absolute_error(truth, output)),
-                "rmse": float(metrics.root_mean_squared_error(truth, output))}
+        return {"r2": float(metrics.r2_score(truth, output, **own)) if several else None,
+                "mae": float(metrics.mean_absolute_error(truth, output, **own)),
+                "rmse": float(metrics.root_mean_squared_error(truth, output, **own))}
     P = output.astype(np.float64)
     P /= P.sum(axis=1, keepdims=True)
     classes, k = P.argmax(axis=1), P.shape[1]
     present = np.unique(truth)
     found: dict[str, float | None] = {
-        "accuracy": float(metrics.accuracy_score(truth, classes)),
+        "accuracy": float(metrics.accuracy_score(truth, classes, **own)),
         # Only of classes that occur: others have no recall.
         "balanced_accuracy": float(metrics.recall_score(truth, classes, labels=present,
-                                                        average="macro", zero_division=0)),
-        "f1": float(metrics.f1_score(truth, classes, average="macro", zero_division=0)),
-        "log_loss": float(metrics.log_loss(truth, P, labels=np.arange(k))), "roc_auc": None}
+                                                        average="macro", zero_division=0, **own)),
+        "f1": float(metrics.f1_score(truth, classes, average="macro", zero_division=0, **own)),
+        "log_loss": float(metrics.log_loss(truth, P, labels=np.arange(k), **own)),
+        "roc_auc": None}
     if len(present) == k:
-        found["roc_auc"] = float(metrics.roc_auc_score(truth, P[:, 1]) if k == 2 else
-                                 metrics.roc_auc_score(truth, P, multi_class="ovr"))
+        found["roc_auc"] = float(metrics.roc_auc_score(truth, P[:, 1], **own) if k == 2 else
+                                 metrics.roc_auc_score(truth, P, multi_class="ovr", **own))
     if k == 2:
-        found["brier"] = float(metrics.brier_score_loss(truth, P[:, 1], pos_label=1))
+        found["brier"] = float(metrics.brier_score_loss(truth, P[:, 1], pos_label=1, **own))
     else:
-        found["brier"] = float(np.square(P - np.eye(k)[truth]).sum(axis=1).mean())
+        found["brier"] = float(np.average(np.square(P - np.eye(k)[truth]).sum(axis=1),
+                                          weights=weights))
     return found
 
 
-def of_network(network: Network, target: Target, X: Array, T: Array) -> dict[str, float | None]:
-    """Scores of a network on rows of features and encoded targets."""
+def of_network(network: Network, target: Target, X: Array, T: Array,
+               weights: Array | None = None) -> dict[str, float | None]:
+    """Scores of a network on rows of features and encoded targets, with their weights."""
     if target.task == "regression":
-        return scores(target, target.decode(T), target.decode(network.predict(X)))
-    return scores(target, T, network.predict_proba(X))
+        return scores(target, target.decode(T), target.decode(network.predict(X)), weights)
+    return scores(target, T, network.predict_proba(X), weights)
 
 
 def lines(found: dict[str, float | None], where: str = "") -> list[str]:

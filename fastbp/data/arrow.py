@@ -13,7 +13,8 @@ import numpy as np
 
 from .._extras import needs
 from .._validation import Array
-from .table import ROWS, WORDS, Columns, Table
+from .columns import Columns
+from .table import ROWS, WORDS, Table
 
 #: What else to do with a file that is not UTF-8.
 OTHER = ", or name its encoding (charset='cp1252')"

@@ -10,6 +10,9 @@ import numpy as np
 
 from .._validation import Array
 
+#: Arrays of one length by the names of their columns.
+Columns = Mapping[str, Array]
+
 
 class Matrix(Mapping[str, Array]):
     """The columns of a matrix by name. Code that knows it uses the whole matrix, which is faster.
@@ -69,6 +72,46 @@ def rows_of(table: Mapping[str, Any]) -> int:
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the columns of the table have different lengths: {lengths}")
     return next(iter(lengths.values()))
+
+
+def join(pieces: Sequence[Columns], names: Sequence[str]) -> Columns:
+    """The rows of all pieces, in order."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if pieces and all(isinstance(piece, Matrix) for piece in pieces):
+        matrices: list[Any] = list(pieces)
+        return Matrix(matrices[0].names, np.concatenate([m.X for m in matrices]),
+                      {name: np.concatenate([m.others[name] for m in matrices])
+                       for name in matrices[0].others})
+    return {name: np.concatenate([piece[name] for piece in pieces]) if pieces else np.empty(0)
+            for name in names}
+
+
+def rows_at(columns: Columns, at: slice | Array) -> Columns:
+    """Some of the rows; those of a slice are not copied."""
+    if isinstance(columns, Matrix):
+        return columns.rows(at)
+    return {name: columns[name][at] for name in columns}
+
+
+def packed(pieces: Iterable[Columns], names: Sequence[str], rows: int) -> Iterator[Columns]:
+    """The same rows in pieces of ``rows``, the last one smaller, whatever those given are.
+
+    What is summed or mixed piece by piece then has the same bits however a file is cut.
+    """
+    waiting, n = list[Columns](), 0
+    for piece in pieces:
+        waiting.append(piece)
+        n += rows_of(piece)
+        if n < rows:
+            continue
+        whole, at = join(waiting, names), 0
+        while n - at >= rows:
+            yield rows_at(whole, slice(at, at + rows))
+            at += rows
+        waiting, n = [rows_at(whole, slice(at, None))], n - at
+    if n:
+        yield join(waiting, names)
 
 
 def array(values: Any) -> Array:

@@ -20,6 +20,7 @@ from .moments import Moments
 from .preprocess import Preprocessor
 from .table import Table, open_table
 from .target import TASKS, Target, check_present
+from .weights import check_any, row_weights
 
 #: Most distinct whole numbers of a target that are taken as classes, and most classes at all.
 FEW_CLASSES, MOST_CLASSES = 20, 1000
@@ -165,9 +166,9 @@ class _Features:
         return found
 
 
-def learn(source: Any, target: str | None = None, *, task: str = "auto",
-          categorical: Sequence[str] = (), numeric: Sequence[str] = (),
-          drop: Sequence[str] = (), missing: str = "impute",
+def learn(source: Any, target: str | None = None, *, weight: str | None = None,
+          task: str = "auto", categorical: Sequence[str] = (),
+          numeric: Sequence[str] = (), drop: Sequence[str] = (), missing: str = "impute",
           encoding: str | Mapping[str, str] = "onehot", unknown: str = "error",
           standardize: bool = True, max_categories: int = 100) -> Learned:
     """Learn from one pass over a table how to make features of it.
@@ -177,6 +178,9 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     source : Table, or what ``open_table`` takes
     target : str, optional
         Column to predict; without one all columns become features.
+    weight : str, optional
+        Column with the weights of the rows, for ``fit(sample_weight=)`` and ``TableStream``: it
+        becomes no feature, and its values are checked. Nothing that is learnt is weighted.
     task : {"auto", "classification", "regression"}
         "auto" is classification for words, booleans, few distinct whole numbers (at most 20,
         and at most half the rows), and a column that is categorical, here or in pandas.
@@ -205,7 +209,8 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     ------
     ValueError, TypeError
         For invalid arguments, missing columns, dates, columns without a value or with too many
-        categories, a target with one class or with missing values.
+        categories, a target with one class or with missing values, weights that are missing,
+        negative, not finite or all zero.
     OSError
         If the table cannot be read.
     """
@@ -216,8 +221,9 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     most = check_size(max_categories, "max_categories")
     if not isinstance(encoding, (str, Mapping)):
         raise TypeError(f"encoding must be a string, or a dict by column, got {encoding!r}")
-    if not isinstance(target, Hashable):
-        raise TypeError(f"target must be the name of a column, got {target!r}")
+    for option, name in (("target", target), ("weight", weight)):
+        if not isinstance(name, Hashable):
+            raise TypeError(f"{option} must be the name of a column, got {name!r}")
     by_column = {"": encoding} if isinstance(encoding, str) else {"": "onehot", **encoding}
     for value in by_column.values():
         check_choice(value, "encoding", ENCODINGS)
@@ -228,20 +234,24 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
     categorical, numeric, drop = map(list, lists.values())  # from an Index or a Series too
     table = open_table(source)
     for names in (categorical, numeric, drop, [n for n in by_column if n],
-                  [] if target is None else [target]):
+                  [name for name in (target, weight) if name is not None]):
         table.check(names)
     for name in table.kinds:
         if name not in drop and not isinstance(name, (str, int)):  # a model file holds no others
             raise TypeError(f"names of columns must be strings or integers, got {name!r}")
     if target in drop:
         raise ValueError(f"target {target!r} is among the columns to drop")
+    if weight is not None and (weight == target or weight in categorical):
+        raise ValueError(f"weight {weight!r} is the target too" if weight == target else
+                         f"weight {weight!r} is among the categorical columns")
     for name in set(categorical) & set(numeric):
         raise ValueError(f"column {name!r} is in both categorical and numeric")
     stand_ins = [n for n in categorical if table.kinds[n] in ("numeric", "boolean")]
     table = table.typed(categorical, numeric)
     kinds = {name: "categorical" if name in categorical else
              "numeric" if name in numeric else kind
-             for name, kind in table.kinds.items() if name != target and name not in drop}
+             for name, kind in table.kinds.items()
+             if name not in (target, weight) and name not in drop}
     _check_kinds(table, target, kinds)
     for name in by_column:
         if name and kinds.get(name) != "categorical":
@@ -253,14 +263,20 @@ def learn(source: Any, target: str | None = None, *, task: str = "auto",
             target in categorical or table.kinds[target] == "categorical"):
         task = "classification"  # numbers too, if the user calls them categorical
     wanted = None if target is None else _Target(target, task)
-    rows, columns = 0, [*kinds, *([] if target is None else [target])]
+    rows, weighs = 0, np.zeros(0, bool)
+    columns = [*kinds, *(name for name in (target, weight) if name is not None)]
     for piece in table.batches(columns):
         with table.counted():
             features.add(piece, rows)
             if wanted:
                 wanted.add(column(piece, wanted.name), rows)
+            if weight is not None:
+                own = row_weights(column(piece, weight), weight, first_row=rows)
+                weighs = np.append(weighs, own.any())
         rows += rows_of(piece)
-    found: dict[str, Collection[Any]] = {n: own.counts for n, own in features.words.items()}
+    if weight is not None:
+        check_any(weighs, weight, "")
+    found: dict[str, Collection[Any]] = {n: w.counts for n, w in features.words.items()}
     if wanted and wanted.values and wanted.words and guessed:
         found[wanted.name] = wanted.values
     for name, words in found.items():

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Matrix
-from .table import ROWS, Arrays, Columns, Table, kind_of
+from .columns import Columns, Matrix
+from .table import ROWS, Arrays, Table, kind_of
 
 #: Bytes of a part of a .npy file.
 _PART_BYTES = 2 * 1024 * 1024

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .._validation import Array
-from .columns import Matrix, column, missing, rows_of, some
-from .table import ROWS, Columns, Table, packed, rows_at
+from .columns import Columns, Matrix, column, missing, packed, rows_at, rows_of, some
+from .table import ROWS, Table
 
 
 class Present(Table):

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_array, as_weights, check_size
+from .._validation import Array, as_array, check_size
 from ..kernels.random import shuffle as shuffle_rows
-from .columns import column, first, numbers, rows_of
+from .columns import Columns, column, rows_of
 from .npy import map_of
 from .preprocess import Preprocessor
-from .table import Columns, open_table
+from .table import open_table
 from .target import Target
+from .weights import row_weights
 
 #: Bytes of features in a block; of the parts that are open at a time; of a part of an array.
 BLOCK_BYTES, OPEN_BYTES, PART_BYTES = 8 * 1024 * 1024, 72 * 1024 * 1024, 1024 * 1024
@@ -68,7 +69,7 @@ class TableStream:
         table = open_table(source)
         self.table = table = target.typed(preprocessor.typed(table))
         self.columns = list(dict.fromkeys([*preprocessor.names, target.name,
-                                           *([weight] if weight else [])]))
+                                           *([] if weight is None else [weight])]))
         table.check(self.columns)
         known = table.n_rows
         if known is None and n_rows is None:
@@ -134,17 +135,13 @@ class TableStream:
     def _told(self, piece: Columns, row: int) -> tuple[Array, ...]:
         """(T,) or (T, weights) of a piece that begins with ``row``."""
         T = self.target.encode(column(piece, self.target.name), first_row=row)
-        if not self.weight:
+        if self.weight is None:
             return (T,)
-        given = numbers(column(piece, self.weight), self.weight, row)
-        if (gone := np.isnan(given)).any():
-            raise ValueError(f"column {self.weight!r} has no value in {first(gone, row)}")
-        return T, np.asarray(as_weights(given, len(T), np.dtype("f4"), f"column {self.weight!r}",
-                                        zeros=True))
+        return T, row_weights(column(piece, self.weight), self.weight, first_row=row)
 
     def _block(self, X: Array, T: Sequence[Array], weights: Sequence[Array]) -> tuple[Any, ...]:
         joined = X, np.concatenate(T)
-        return (*joined, np.concatenate(weights)) if self.weight else joined
+        return joined if self.weight is None else (*joined, np.concatenate(weights))
 
     def targets(self) -> Iterator[tuple[Any, ...]]:
         """(T,) or (T, weights) of all rows, in order, without the features.
@@ -154,7 +151,7 @@ class TableStream:
         ValueError
             As ``blocks``.
         """
-        names, row = [self.target.name, *([self.weight] if self.weight else [])], 0
+        names, row = [self.target.name, *([] if self.weight is None else [self.weight])], 0
         for piece in self.table.batches(names):
             try:
                 own = self._told(piece, row)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -21,11 +21,10 @@ import numpy as np
 from .. import datasets
 from .._validation import Array, check_charset, check_choice, check_size
 from ..io.files import is_special
-from .columns import Matrix, missing, one, rows_of, some, ways_of
+from .columns import Columns, Matrix, join, missing, one, rows_of, some, ways_of
 
 #: Most rows, and most numbers, of a piece by default.
 ROWS, NUMBERS = 65_536, 1024 * 1024
-Columns = Mapping[str, Array]
 #: Kinds of values that pandas and pyarrow may hold as categories, which makes them categorical.
 WORDS = ("categorical", "numeric", "boolean")
 
@@ -145,46 +144,6 @@ class Table:
     def __repr__(self) -> str:
         rows = "" if self.n_rows is None else f"{self.n_rows:,} rows, "
         return f"Table({self.label!r}, {rows}{len(self.kinds)} columns)"
-
-
-def join(pieces: Sequence[Columns], names: Sequence[str]) -> Columns:
-    """The rows of all pieces, in order."""
-    if len(pieces) == 1:
-        return pieces[0]
-    if pieces and all(isinstance(piece, Matrix) for piece in pieces):
-        matrices: list[Any] = list(pieces)
-        return Matrix(matrices[0].names, np.concatenate([m.X for m in matrices]),
-                      {name: np.concatenate([m.others[name] for m in matrices])
-                       for name in matrices[0].others})
-    return {name: np.concatenate([piece[name] for piece in pieces]) if pieces else np.empty(0)
-            for name in names}
-
-
-def rows_at(columns: Columns, at: slice | Array) -> Columns:
-    """Some of the rows; those of a slice are not copied."""
-    if isinstance(columns, Matrix):
-        return columns.rows(at)
-    return {name: columns[name][at] for name in columns}
-
-
-def packed(pieces: Iterable[Columns], names: Sequence[str], rows: int) -> Iterator[Columns]:
-    """The same rows in pieces of ``rows``, the last one smaller, whatever those given are.
-
-    What is summed or mixed piece by piece then has the same bits however a file is cut.
-    """
-    waiting, n = list[Columns](), 0
-    for piece in pieces:
-        waiting.append(piece)
-        n += rows_of(piece)
-        if n < rows:
-            continue
-        whole, at = join(waiting, names), 0
-        while n - at >= rows:
-            yield rows_at(whole, slice(at, at + rows))
-            at += rows
-        waiting, n = [rows_at(whole, slice(at, None))], n - at
-    if n:
-        yield join(waiting, names)
 
 
 def kind_of(values: Array) -> str:
