@@ -141,7 +141,7 @@ def test_every_option_is_in_the_file_or_about_the_call(run: Here) -> None:
     assert run("train", "iris", "--epochs", "1", "-q", "--no-report", "--threads", "1",
                "--time-limit", "1h", "--weight-decay", "0.1", "--target", "target", "--seeds",
                "1", "--delimiter", ",", "--standardise", "--no-stream", "--validation",
-               _iris(run.folder)).status == 0
+               _iris(run.folder), "--weight", "petal width (cm)").status == 0
     found = config.load("fastbp-iris/config.toml")
     names = {p.name for p in command.params} - {"config", "output", "overwrite", "resume",
                                                 "as_json", "quiet"}
