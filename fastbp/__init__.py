@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .io.c import to_c
     from .io.keras import from_keras, to_keras
     from .io.onnx import to_onnx
+    from .io.onnx_pipeline import register_skl2onnx
     from .io.sklearn import from_sklearn, to_sklearn
     from .io.torch import from_torch, to_torch, to_torch_state_dict
     from .layers import (
@@ -85,8 +86,8 @@ __all__ = [
     "Schedule", "SiLU", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss",
     "Softmax", "SoftmaxCrossEntropyLoss", "Softplus", "StopOnNaN", "Tanh", "TensorBoard",
     "TimeLimit", "data", "fit_lbfgs", "fit_many", "fit_stream", "from_keras", "from_sklearn",
-    "from_torch", "gradcheck", "load", "load_model", "schedules", "to_c", "to_keras",
-    "to_onnx", "to_sklearn", "to_torch", "to_torch_state_dict",
+    "from_torch", "gradcheck", "load", "load_model", "register_skl2onnx", "schedules", "to_c",
+    "to_keras", "to_onnx", "to_sklearn", "to_torch", "to_torch_state_dict",
 ]
 
 #: Modules of the public names.
@@ -100,6 +101,7 @@ _HOMES = {
     "io.c": ("to_c",),
     "io.keras": ("from_keras", "to_keras"),
     "io.onnx": ("to_onnx",),
+    "io.onnx_pipeline": ("register_skl2onnx",),
     "io.sklearn": ("from_sklearn", "to_sklearn"),
     "io.torch": ("from_torch", "to_torch", "to_torch_state_dict"),
     "layers": ("BatchNorm", "Dense", "Dropout", "ELU", "Flatten", "GELU", "Identity", "Layer",

@@ -27,16 +27,20 @@ from .safetensors import version
 
 
 def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
-            classes: Sequence[Any] | None = None) -> bytes:
+            classes: Sequence[Any] | None = None, X: Any = None) -> bytes:
     """Export a trained model as an ONNX file (opset 17, IR version 8), in the network's dtype.
 
     Parameters
     ----------
-    model : Network, Model, or fitted MLPClassifier or MLPRegressor of fastbp
+    model : Network, Model, fitted MLPClassifier or MLPRegressor of fastbp, or fitted Pipeline
+        A pipeline of scikit-learn ends with an estimator of fastbp.
     path : str or path, optional
         Where to write it, whole or not at all.
     classes : sequence of str, int, float or bool, optional
-        Labels of the outputs by index, in place of the model's own.
+        Labels of the outputs by index, in place of the model's own; not for pipelines.
+    X : DataFrame or array_like, optional
+        Only for pipelines: some rows of what it reads, for the types. Needed if the pipeline
+        begins with a ColumnTransformer or an encoder that was fitted on a DataFrame.
 
     Returns
     -------
@@ -46,12 +50,12 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     Raises
     ------
     ImportError
-        Without the package onnx (extra ``onnx``).
+        Without the package onnx, for pipelines skl2onnx (extras ``onnx``, ``skl2onnx``).
     TypeError
         If ``model`` is something else, or has a layer of the user's own: names it.
     ValueError
         For classes that do not fit the outputs, parameters that are not finite, or more than
-        2 GiB of them.
+        2 GiB of them; for ``X`` that does not fit the pipeline.
     OSError
         If the file cannot be written; an earlier one stays as it was.
 
@@ -73,8 +77,47 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     If a row's probabilities are NaN its "label" is the first class: ONNX allows nothing else,
     so check the probabilities. Runtimes also give NaN for a softmax of infinities, where
     ``predict_proba`` takes the largest.
+
+    The steps of a pipeline before its last are converted by skl2onnx, which computes in
+    float32 and raises errors of its own for those that it does not know. A pipeline reads "X"
+    (N, n_features) of float32. If it was fitted on a DataFrame and begins with a
+    ColumnTransformer, a OneHotEncoder or an OrdinalEncoder, each column that it uses is an
+    input (N, 1) by its own name: numbers and booleans as float32 with NaN for missing, words
+    as strings. ONNX has no missing words: fit with "" in their place, and with
+    ``SimpleImputer(missing_values="")``. Outputs are "label" (strings or int64) and
+    "probabilities", or "Y", of float32. For other estimators that fastbp's are inside of, and
+    for steps that need a later opset, see ``register_skl2onnx``.
     """
-    parts = take_apart(model, classes, NODES, "ONNX")
+    if hasattr(model, "named_steps"):
+        from .onnx_pipeline import pipeline_to_onnx
+
+        if classes is not None:
+            raise ValueError("classes are not for pipelines, whose last step has its own; got "
+                             f"{classes!r}")
+        data = pipeline_to_onnx(model, X)
+    else:
+        if X is not None:
+            raise ValueError(f"X is only for pipelines, not for {type(model).__name__}")
+        parts = take_apart(model, classes, NODES, "ONNX")
+        properties = {"fastbp": version(), "fastbp.features": json.dumps(parts.features)}
+        if parts.classes is not None:
+            properties["fastbp.classes"] = json.dumps(parts.classes)
+        data = graph_of(parts).model(properties, version(), repr(parts.network))
+    if path is not None:
+        write_whole(path, data)
+    return data
+
+
+def graph_of(parts: Parts) -> Graph:
+    """The graph of a model: its inputs, nodes and outputs.
+
+    Raises
+    ------
+    ImportError
+        Without the package onnx.
+    ValueError
+        For more than 2 GiB of parameters.
+    """
     network = parts.network
     too_large(network.params)
     graph = Graph(network.dtype)
@@ -85,13 +128,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     for k, layer in enumerate(network.layers):
         x = NODES[type(layer)](graph, layer, x, f"{k}.")
     _outputs(graph, parts, x)
-    properties = {"fastbp": version(), "fastbp.features": json.dumps(parts.features)}
-    if parts.classes is not None:
-        properties["fastbp.classes"] = json.dumps(parts.classes)
-    data = graph.model(properties, version(), repr(network))
-    if path is not None:
-        write_whole(path, data)
-    return data
+    return graph
 
 
 # -- layers: (graph, layer, input, prefix of the names of the parameters) -> output ---------
