@@ -51,8 +51,9 @@ def command(model: str, data: str, target: str | None, weight: str | None, missi
                       else models.probabilities(found, X))
     if not truth:
         raise ValueError(f"{data} has no rows")
-    whole = None if weight is None else np.concatenate(weights)
-    if weight is not None and whole is not None:
+    whole = None
+    if weight is not None:
+        whole = np.concatenate(weights)
         check_any(whole, weight, "")
     figures = scores.scores(own, np.concatenate(truth), np.concatenate(output), whole)
     rows, gone = sum(map(len, truth)), {}

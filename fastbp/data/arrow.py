@@ -14,10 +14,8 @@ import numpy as np
 from .._extras import needs
 from .._validation import Array
 from .columns import Columns
-from .table import ROWS, WORDS, Table
+from .table import OTHER, ROWS, WORDS, Table
 
-#: What else to do with a file that is not UTF-8.
-OTHER = ", or name its encoding (charset='cp1252')"
 #: Bytes of a Parquet column that are read at once, and of a page.
 BUFFER_BYTES, _PAGE_BYTES = 64 * 1024, 1024 * 1024
 #: Pieces decoded at a time: fewer, larger decodes cost less.

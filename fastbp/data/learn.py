@@ -18,7 +18,7 @@ from .columns import Matrix, among_numbers, column, numbers, plain, rows_of, tex
 from .features import ENCODINGS, UNKNOWN, Boolean, Categorical, Column, Numeric, refuse_missing
 from .moments import Moments
 from .preprocess import Preprocessor
-from .table import Table, open_table
+from .table import OTHER, Table, open_table
 from .target import TASKS, Target, check_present
 from .weights import check_any, row_weights
 
@@ -296,8 +296,8 @@ def _check_kinds(table: Table, target: str | None, kinds: dict[str, str]) -> Non
         raise ValueError(f"{table.label} leaves no columns to learn from beside the target{one}")
     own = {} if target is None else {target: table.kinds[target]}
     for name in _first(kinds | own, "undecoded"):
-        raise ValueError(f"{table.label}: column {name!r} is not UTF-8: save the file as UTF-8, "
-                         "or name its encoding (charset='cp1252')")
+        raise ValueError(f"{table.label}: column {name!r} is not UTF-8: save the file as UTF-8"
+                         f"{OTHER}")
     for name in _first(kinds, "datetime"):
         raise ValueError(f"column {name!r} holds dates or times: turn them into numbers (year, "
                          f"hour, days since ...) or drop it (drop=[{name!r}])")

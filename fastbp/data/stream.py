@@ -120,12 +120,12 @@ class TableStream:
                 yield self._block(X[:at], T, weights)
                 X, T, weights, at = np.empty(shape, np.float32), [], [], 0
             try:
-                self.preprocessor.transform(piece, first_row=row, out=X[at:at + n])
-                own = self._told(piece, row)
+                with self.table.counted(index):
+                    self.preprocessor.transform(piece, first_row=row, out=X[at:at + n])
+                    own = self._told(piece, row)
             except ValueError as error:
                 part = f", part {index}" if self.table.n_parts > 1 else ""
-                message = self.table.told(str(error), index)
-                raise ValueError(f"{self.table.label}{part}: {message}") from error
+                raise ValueError(f"{self.table.label}{part}: {error}") from error
             T.append(own[0])
             weights.extend(own[1:])
             at += n
@@ -154,10 +154,10 @@ class TableStream:
         names, row = [self.target.name, *([] if self.weight is None else [self.weight])], 0
         for piece in self.table.batches(names):
             try:
-                own = self._told(piece, row)
+                with self.table.counted():
+                    own = self._told(piece, row)
             except ValueError as error:
-                message = self.table.told(str(error))
-                raise ValueError(f"{self.table.label}: {message}") from error
+                raise ValueError(f"{self.table.label}: {error}") from error
             yield own
             row += rows_of(piece)
 

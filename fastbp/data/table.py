@@ -25,6 +25,8 @@ from .columns import Columns, Matrix, join, missing, one, rows_of, some, ways_of
 
 #: Most rows, and most numbers, of a piece by default.
 ROWS, NUMBERS = 65_536, 1024 * 1024
+#: What can be done with text that is not UTF-8, other than to save it as such.
+OTHER = ", or name its encoding (charset='cp1252')"
 #: Kinds of values that pandas and pyarrow may hold as categories, which makes them categorical.
 WORDS = ("categorical", "numeric", "boolean")
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .arrow import BUFFER_BYTES, OTHER, arrow_kind, columns_of, get_pyarrow, kinds_of, reading
+from .arrow import BUFFER_BYTES, arrow_kind, columns_of, get_pyarrow, kinds_of, reading
 from .columns import Columns, packed
-from .table import NUMBERS, PACKED, ROWS, Table
+from .table import NUMBERS, OTHER, PACKED, ROWS, Table
 
 #: Bytes of text that are parsed at once; types are inferred from the first of them.
 _BLOCK_BYTES = 4 * 1024 * 1024
