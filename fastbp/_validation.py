@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+#: Precisions of products, from all of float32 down (see ``Network``).
+PRECISIONS = ("highest", "high", "medium")
 #: Largest size of an array for which one bool per element stays in the caches.
 _CACHED = 1 << 20
 #: Largest sum of weights, so that 1 / sum is not subnormal.

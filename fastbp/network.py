@@ -68,6 +68,10 @@ class Network(Doors, Outputs, Portable, Textbook):
         For initial weights and shuffling, at least 0 and below 2**63.
     allow_nonfinite : bool
         Accept NaN and infinity as input.
+    matmul_precision : {"highest", "high", "medium"}
+        Of large products of float32 in training, on processors with matrix tiles (AMX): "high"
+        rounds their factors to 16 bits, "medium" to the 8 of bfloat16, which is faster. Sums
+        are float32. It can be changed between two fits.
 
     Attributes
     ----------
@@ -87,7 +91,7 @@ class Network(Doors, Outputs, Portable, Textbook):
     ------
     TypeError, ValueError
         For anything but a layer or loss, sizes that do not chain, a layer used twice, or an
-        invalid dtype or seed.
+        invalid dtype, seed or precision.
 
     Examples
     --------
@@ -97,7 +101,8 @@ class Network(Doors, Outputs, Portable, Textbook):
     """
 
     def __init__(self, layers: Sequence[Layer], loss: Loss | str, dtype: Any = "float32",
-                 seed: int = 0, *, allow_nonfinite: bool = False) -> None:
+                 seed: int = 0, *, allow_nonfinite: bool = False,
+                 matmul_precision: str = "highest") -> None:
         self.layers = check_layers(layers)
         self.loss_function = get_loss(loss)
         self.dtype = check_dtype(dtype)
@@ -105,6 +110,7 @@ class Network(Doors, Outputs, Portable, Textbook):
         if self.seed >= 2**63:
             raise ValueError(f"seed must be below 2**63, got {seed!r}")
         self.allow_nonfinite = check_bool(allow_nonfinite, "allow_nonfinite")
+        self.matmul_precision = matmul_precision
         self.n_in = width = next(int(x.n_in) for x in self.layers if x.n_in is not None)
         for layer in self.layers:
             width = layer.connect(width)
@@ -186,7 +192,9 @@ class Network(Doors, Outputs, Portable, Textbook):
 
     def __repr__(self) -> str:
         chain = " -> ".join([str(self.n_in), *map(repr, self.layers)])
-        return f"Network({chain}, loss={self.loss_function!r}, dtype={self.dtype.name!r})"
+        more = self.matmul_precision
+        more = "" if more == "highest" else f", matmul_precision={more!r}"
+        return f"Network({chain}, loss={self.loss_function!r}, dtype={self.dtype.name!r}{more})"
 
     # -- running it -------------------------------------------------------------------
 
@@ -202,7 +210,7 @@ class Network(Doors, Outputs, Portable, Textbook):
         if found is None:
             n = self._n_train if training else len(self.layers)
             found = make_plan(self.layers[:n], self._n_train, self._head_loss, self._offsets[:n],
-                              self.dtype, *key[:4])
+                              self.dtype, *key[:5])
             self._keep_plan(key, found)
         return found
 
@@ -213,7 +221,8 @@ class Network(Doors, Outputs, Portable, Textbook):
 
     def _plan_key(self, capacity: int, n_threads: int, training: bool, carried: int) -> Any:
         """Key of a plan; settings of layers and loss, which may change, are part of the plan."""
-        return (capacity, n_threads, training, carried if n_threads > 1 else 0, get_ident(),
+        return (capacity, n_threads, training, carried if n_threads > 1 else 0,
+                self.matmul_precision, get_ident(),
                 self._head_loss.constants(),
                 *[(x.constants(), not training or x.trainable) for x in self.layers])
 

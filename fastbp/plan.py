@@ -87,7 +87,7 @@ class Plan:
 
 def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequence[int],
               dtype: np.dtype[Any], capacity: int, n_threads: int, training: bool = False,
-              carried: int = 0) -> Plan:
+              carried: int = 0, precision: str = "highest") -> Plan:
     """Plan a network for batches of up to ``capacity`` rows.
 
     Parameters
@@ -109,6 +109,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     carried : int
         Number of arrays in the layout of the parameters, these included, if layers may be stored
         in panels; 0 if they may not.
+    precision : {"highest", "high", "medium"}
+        Of products in training, see ``Network``.
     """
     size = 0
 
@@ -117,7 +119,7 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         start, size = size, size + pad(length, dtype)
         return start
 
-    net = Outline(layers, n_train, dtype, capacity, training)
+    net = Outline(layers, n_train, dtype, capacity, training, precision)
     team = make_team(net, n_threads, carried)
     ops = _lay_out(net, team, offsets, take)
     moves, n_params = np.empty(0, MOVE), offsets[-1] + pad(net.lengths[-1], dtype)
@@ -168,7 +170,7 @@ def _lay_out(net: Outline, team: Team, offsets: Sequence[int],
         if columns:
             _share_columns(net, k, op, columns)
         if net.square[k]:
-            use_squares(op, net.dtype)
+            use_squares(op, net.dtype, net.precision)
     if not row:
         rectify(net.layers, ops, net.n_train, net.dtype)
     return ops

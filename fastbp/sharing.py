@@ -90,6 +90,7 @@ class Outline:
     dtype: np.dtype[Any]
     capacity: int
     training: bool
+    precision: str = "highest"
 
     @cached_property
     def sizes(self) -> list[int]:

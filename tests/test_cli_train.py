@@ -20,6 +20,7 @@ pytest.importorskip("pyarrow")
 
 import fastbp
 from fastbp import datasets
+from fastbp._validation import PRECISIONS
 from fastbp.callbacks.progress import ProgressBar, progress
 from fastbp.cli import options, prepare
 from fastbp.cli.watch import Limit
@@ -92,10 +93,12 @@ def test_options_reach_the_network(run: Here) -> None:
     data = table(run.folder / "d.csv")
     assert run("train", data, "--target", "y", "--ignore", "kind", "--hidden", "7",
                "--activation", "gelu", "--batch-norm", "--dropout", "0.25", "--dtype",
-               "float64", "--epochs", "2", "--no-report", "-q").status == 0
+               "float64", "--matmul-precision", "high", "--epochs", "2", "--no-report",
+               "-q").status == 0
     model = fastbp.load_model("fastbp-d/model.safetensors")
     assert [type(x).__name__ for x in model.network.layers] == [
         "Dense", "BatchNorm", "GELU", "Dropout", "Dense"]
+    assert model.network.matmul_precision == "high"
     assert model.network.dtype == np.float64 and model.target.task == "regression"
     assert model.network.n_in == 5  # x, z and three colours
     assert [c.name for c in model.preprocessor.columns] == ["x", "z", "colour"]
@@ -568,6 +571,7 @@ def test_the_report_is_written_or_its_package_named(run: Here,
 def test_names_of_options_are_those_of_the_library() -> None:
     known = {n for n in ACTIVATIONS if n not in ("softmax", "log_softmax", "logistic", "swish")}
     assert set(options.ACTIVATIONS) == known
+    assert options.PRECISIONS == PRECISIONS
     assert set(options.OPTIMIZERS) == {n.lower() for n in OPTIMIZERS}
     names = {"".join(w.title() for w in n.split("_")) for n in options.SCHEDULES}
     assert names == set(SCHEDULES) - {"Warmup", "Function"}

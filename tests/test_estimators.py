@@ -111,7 +111,7 @@ def test_parameters_are_scikit_learns(name: str) -> None:
     for key, parameter in theirs.items():
         assert ours[key].default == parameter.default and ours[key].kind == parameter.kind, key
     own = {"dropout", "batch_norm", "loss", "class_weight", "callbacks", "n_threads", "dtype",
-           "clip_norm", "average"} - set(theirs) - (
+           "clip_norm", "average", "matmul_precision"} - set(theirs) - (
                {"class_weight"} if name == "MLPRegressor" else set())
     assert set(ours) - set(theirs) == own
     for method in ("fit", "partial_fit", "predict", "score"):

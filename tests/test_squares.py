@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import fastbp
 from fastbp import sharing
 from fastbp._jit import DISABLED
-from fastbp.kernels.by_squares import DEPTH, square_product
-from fastbp.kernels.split import PARTS, SQUARE, STRETCH, TILE, TILES, TURNED_SIZE, lay
+from fastbp._validation import PRECISIONS
+from fastbp.kernels.by_squares import DEPTH, PRODUCTS
+from fastbp.kernels.split import PARTS, SQUARE, STRETCH, TILE, TURNED_SIZE, lay
 from fastbp.kernels.squares import has_squares
 from fastbp.kernels.tile import ADD, CLIP, MASK, SCALE, WRITE
 from fastbp.kernels.vectors import aligned_zeros, row_length
@@ -69,9 +70,10 @@ def test_parts_add_up_to_the_number(across: bool, turned: bool, lines: int, term
     flat = padded(X.T if turned else X)
     steps = (1, flat.shape[1]) if turned else (flat.shape[1], 1)
     lots, stretches = -(-lines // SQUARE), -(-terms // STRETCH)
-    T = aligned_zeros(lots * stretches * TILES, FLOAT)
+    T = aligned_zeros(lots * stretches * PARTS * TILE, FLOAT)
     T[:] = np.nan
-    lay(across, lines, terms, flat.ravel(), 0, *steps, T, aligned_zeros(TURNED_SIZE // 4, FLOAT))
+    lay(PARTS, across, lines, terms, flat.ravel(), 0, *steps, T,
+        aligned_zeros(TURNED_SIZE // 4, FLOAT))
     words = T.view(np.uint32).reshape(lots, stretches, PARTS, SQUARE, SQUARE)
     if across:
         words = words.swapaxes(3, 4)
@@ -92,7 +94,8 @@ def test_parts_add_up_to_the_number(across: bool, turned: bool, lines: int, term
 
 def product(A: np.ndarray, B: np.ndarray, *, turn_a: bool = False, turn_b: bool = False,
             mode: int = int(WRITE), start: np.ndarray | None = None, scale: float = 0.0,
-            cut: tuple[int, int] | None = None, terms: int = 0) -> np.ndarray:
+            cut: tuple[int, int] | None = None, terms: int = 0,
+            precision: str = "highest") -> np.ndarray:
     """A B by ``mode``, ``turn``ed ones lying the other way; rows and columns ``cut`` in two, sums
     after so many ``terms``."""
     rows, K, cols = *A.shape, B.shape[1]
@@ -108,10 +111,10 @@ def product(A: np.ndarray, B: np.ndarray, *, turn_a: bool = False, turn_b: bool 
         def at(array: np.ndarray, place: int) -> int:
             return int(array.reshape(-1)[place:].ctypes.data)
 
-        square_product(last - first, right - left, end - k, at(flat_a, first * a[0] + k * a[1]),
-                       *a, at(flat_b, k * b_k + left * b_col), -b_col if turn_b else b_k,
-                       at(C, first * ld + left), ld, at(C, first * ld + left), ld, how,
-                       FLOAT.type(scale))
+        PRODUCTS[precision](
+            last - first, right - left, end - k, at(flat_a, first * a[0] + k * a[1]), *a,
+            at(flat_b, k * b_k + left * b_col), -b_col if turn_b else b_k,
+            at(C, first * ld + left), ld, at(C, first * ld + left), ld, how, FLOAT.type(scale))
 
     row, col = cut or (rows, cols)
     for k, end, how in [(0, terms or K, mode)] + ([(terms, K, int(ADD))] if terms else []):
@@ -141,6 +144,39 @@ def test_sums_are_as_near_as_those_of_multiply_adds(turn_a: bool, turn_b: bool, 
     assert (np.abs(found - exact) <= (K + 8) * 2.0 ** -24 * size).all()  # a rounding a term
 
 
+def rounded(X: np.ndarray, bits: int) -> np.ndarray:
+    """X to so many bits, halves away from 0, as float64."""
+    fraction, exponent = np.frexp(X.astype(float))
+    return np.ldexp(np.trunc(np.ldexp(fraction, bits) + np.copysign(0.5, X)), exponent - bits)
+
+
+@tiles
+@pytest.mark.parametrize("turn_a", [False, True])
+@pytest.mark.parametrize("turn_b", [False, True])
+@given(rows=SIZES, cols=SIZES, K=st.one_of(SIZES, st.integers(510, 1700)),
+       seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_less_precise_ones_are_those_of_fewer_parts(turn_a: bool, turn_b: bool, rows: int,
+                                                    cols: int, K: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    A, B = numbers(rng, rows, K), numbers(rng, K, cols)
+    (a, a_low), (b, b_low) = ((rounded(X, 8), rounded(X - rounded(X, 8), 8)) for X in (A, B))
+    size = (K + 8) * 2.0 ** -24 * (np.abs(A).astype(float) @ np.abs(B))
+    given = {"turn_a": turn_a, "turn_b": turn_b}
+    assert (np.abs(product(A, B, precision="medium", **given) - a @ b) <= size).all()
+    assert (np.abs(product(A, B, precision="high", **given) - (a @ b + a_low @ b + a @ b_low))
+            <= size).all()
+
+
+@tiles
+def test_each_precision_is_nearer_than_the_next() -> None:
+    rng = np.random.default_rng(0)
+    A, B = numbers(rng, 64, 700), numbers(rng, 700, 64)
+    exact, size = A.astype(float) @ B, np.abs(A).astype(float) @ np.abs(B)
+    errors = [(np.abs(product(A, B, precision=p) - exact) / size).max() for p in PRECISIONS]
+    assert errors[0] < 2.0 ** -20 < errors[1] < 2.0 ** -16 < errors[2] < 2.0 ** -8
+
+
 @tiles
 def test_they_are_nearer_than_those_of_float32() -> None:
     rng = np.random.default_rng(0)
@@ -161,30 +197,32 @@ def test_numbers_from_1e_31_on_lose_nothing() -> None:
 
 
 @tiles
+@pytest.mark.parametrize("precision", PRECISIONS)
 @given(rows=st.integers(1, 300), cols=st.integers(33, 300), K=st.integers(33, 1300),
        data=st.data())
-@settings(max_examples=40, deadline=None)
-def test_however_a_product_is_cut_it_has_the_same_bits(rows: int, cols: int, K: int,
-                                                       data: Any) -> None:
+@settings(max_examples=30, deadline=None)
+def test_however_a_product_is_cut_it_has_the_same_bits(precision: str, rows: int, cols: int,
+                                                       K: int, data: Any) -> None:
     rng = np.random.default_rng(K)
     A, B = numbers(rng, rows, K), numbers(rng, K, cols)
-    whole = product(A, B)
+    whole = product(A, B, precision=precision)
     cut = data.draw(st.integers(0, rows)), 16 * data.draw(st.integers(0, cols // 16))
     terms = STRETCH * data.draw(st.integers(1, (K - 1) // STRETCH))
     turned = product(A, B, cut=cut, terms=terms, turn_a=data.draw(st.booleans()),
-                     turn_b=data.draw(st.booleans()))
+                     turn_b=data.draw(st.booleans()), precision=precision)
     np.testing.assert_array_equal(turned, whole)
 
 
 @tiles
 @pytest.mark.parametrize("rows", [32, 45, 3])
 @pytest.mark.parametrize("K", [40, DEPTH])
-def test_modes_are_those_of_the_register_tile(rows: int, K: int) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_modes_are_those_of_the_register_tile(rows: int, K: int, precision: str) -> None:
     rng, cols = np.random.default_rng(K), 50
     A, B, start = numbers(rng, rows, K), numbers(rng, K, cols), numbers(rng, rows, cols)
     start[::2, ::3] = 0
-    S, scale = product(A, B), np.float32(-0.37)
-    given = {"start": start}
+    S, scale = product(A, B, precision=precision), np.float32(-0.37)
+    given = {"start": start, "precision": precision}
     np.testing.assert_array_equal(product(A, B, mode=int(MASK), **given),
                                   np.where(start == 0, 0, S))
     fused = (start.astype(float) + float(scale) * S.astype(float)).astype(FLOAT)
@@ -198,11 +236,12 @@ def test_modes_are_those_of_the_register_tile(rows: int, K: int) -> None:
 
 @tiles
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_stays_in_its_row(bad: float) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_is_not_finite_stays_in_its_row(bad: float, precision: str) -> None:
     rng = np.random.default_rng(0)
     A, B = numbers(rng, 40, 40), numbers(rng, 40, 40)
     A[7, 9] = bad
-    found = product(A, B)
+    found = product(A, B, precision=precision)
     assert not np.isfinite(found[7]).any()
     assert np.isfinite(np.delete(found, 7, 0)).all()
 

@@ -36,7 +36,8 @@ def network(settings: Mapping[str, Any], n_in: int, target: Target) -> Network:
     error = loss(settings, target)
     if error.probabilities == "identity":
         layers.append(Softmax())
-    return Network(layers, error, settings["dtype"], settings["seed"])
+    return Network(layers, error, settings["dtype"], settings["seed"],
+                   matmul_precision=settings["matmul_precision"])
 
 
 def loss(settings: Mapping[str, Any], target: Target) -> Loss:

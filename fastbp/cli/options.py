@@ -13,6 +13,7 @@ from .kinds import Character, Charset, Count, Duration, Real, Seeds, Widths
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "softplus",
                "identity")
 LOSSES = {"classification": ("cross_entropy", "focal"), "regression": ("mse", "mae", "huber")}
+PRECISIONS = ("highest", "high", "medium")
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adagrad", "lion")
 SCHEDULES = ("constant", "cosine", "cosine_restarts", "one_cycle", "step", "exponential",
              "inverse_scaling")
@@ -99,6 +100,10 @@ def _network() -> list[Option]:
                 help="Fraction of hidden units dropped in training."),
         _option("Network", "--dtype", type=click.Choice(["float32", "float64"]),
                 default="float32", help="Precision of the network."),
+        _option("Network", "--matmul-precision", type=click.Choice(PRECISIONS),
+                default="highest", help="Of large products of float32 in training, on processors "
+                "with matrix tiles (AMX): high rounds their factors to 16 bits, medium to 8 "
+                "(bfloat16), which is faster."),
     ]
 
 

@@ -64,6 +64,7 @@ def _compile(dtype: np.dtype[Any]) -> None:
 
     import numpy as np
 
+    from .._validation import PRECISIONS
     from ..layers import LAYERS, Dense, ReLU
     from ..layers.square import is_square, use_squares
     from ..losses import LOSSES, MSELoss, SoftmaxCrossEntropyLoss
@@ -85,7 +86,8 @@ def _compile(dtype: np.dtype[Any]) -> None:
     op = wide.op(dtype, 1024, 1024)
     if is_square(wide, dtype, 1024, 1024, 1024):
         op["by_columns"] = 1
-        use_squares(op, dtype)
+        for precision in PRECISIONS:
+            use_squares(op, dtype, precision)
     kernels = wide.kernels_for(dtype, 1024, 1024)
     for field, role in _LARGE.items():
         address(role, getattr(kernels, field), dtype)

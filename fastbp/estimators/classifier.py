@@ -88,6 +88,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     average : float
         Decay of a moving average of the parameters, which is scored and kept in their place;
         0 for none.
+    matmul_precision : {"highest", "high", "medium"}
+        As of ``fastbp.Network``.
 
     Attributes
     ----------
@@ -135,7 +137,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                  dropout: float = 0.0, batch_norm: bool = False,
                  loss: Loss | str | None = None, class_weight: Any = None,
                  callbacks: Sequence[Callback] = (), n_threads: int | None = None,
-                 dtype: str = "auto", clip_norm: float = 0.0, average: float = 0.0) -> None:
+                 dtype: str = "auto", clip_norm: float = 0.0, average: float = 0.0,
+                 matmul_precision: str = "highest") -> None:
         super().__init__(**locals())
 
     @available_if(stochastic)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import (
+    PRECISIONS,
     Array,
     as_array,
     check_bool,
@@ -55,6 +56,7 @@ def check_parameters(own: Any) -> None:
         check_size(own.n_iter_no_change, "n_iter_no_change")
     check_threads(own.n_threads)
     check_choice(own.dtype, "dtype", ("auto", "float32", "float64"))
+    check_choice(own.matmul_precision, "matmul_precision", PRECISIONS)
     if not isinstance(own.callbacks, Sequence) or not all(
             isinstance(hook, Callback) for hook in own.callbacks):
         raise TypeError("callbacks must be a sequence of Callback objects, got "

@@ -83,6 +83,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     average : float
         Decay of a moving average of the parameters, which is scored and kept in their place;
         0 for none.
+    matmul_precision : {"highest", "high", "medium"}
+        As of ``fastbp.Network``.
 
     Attributes
     ----------
@@ -128,7 +130,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
                  epsilon: float = 1e-8, n_iter_no_change: int = 10, max_fun: int = 15000,
                  dropout: float = 0.0, batch_norm: bool = False,
                  callbacks: Sequence[Callback] = (), n_threads: int | None = None,
-                 dtype: str = "auto", clip_norm: float = 0.0, average: float = 0.0) -> None:
+                 dtype: str = "auto", clip_norm: float = 0.0, average: float = 0.0,
+                 matmul_precision: str = "highest") -> None:
         super().__init__(**locals())
 
     @available_if(stochastic)

@@ -46,6 +46,8 @@ def describe(network: Network) -> str:
         "loss": {"type": type(network.loss_function).__name__, **network.loss_function.config()},
         "dtype": network.dtype.name, "n_in": network.n_in, "seed": network.seed,
         "allow_nonfinite": network.allow_nonfinite,
+        **({} if network.matmul_precision == "highest"
+           else {"matmul_precision": network.matmul_precision}),
     })
 
 
@@ -158,7 +160,8 @@ def _build(description: dict[str, Any], tensors: dict[str, Any]) -> Network:
             if found != shape:
                 raise ValueError(f"{k}.{name} has shape {found}, expected {shape}")
     network = Network(layers, _make(LOSSES, description["loss"]), description["dtype"],
-                      description["seed"], allow_nonfinite=description["allow_nonfinite"])
+                      description["seed"], allow_nonfinite=description["allow_nonfinite"],
+                      matmul_precision=description.get("matmul_precision", "highest"))
     own = network.named_parameters()
     if own.keys() != tensors.keys():
         raise ValueError(f"tensors {sorted(tensors)}, expected {sorted(own)}")

@@ -14,11 +14,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import kernel
+from .._validation import PRECISIONS
 from .arrays import array_at, stack_array
 from .columns import ONE, ZERO
 from .copy import copy_row
 from .lanes import Lanes
-from .split import PARTS, SQUARE, STRETCH, TILES, TURNED_SIZE, lay
+from .split import PARTS, SQUARE, STRETCH, TILE, TURNED_SIZE, lay
 from .squares import (
     give_tiles_back,
     square_11,
@@ -84,48 +85,46 @@ def finish(tyctx, rows, vectors, S, C, c, c_row, I, i, i_row, mode, scale):  # n
 
 
 @kernel
-def square(stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row):  # noqa: E741,E501
+def square(parts, stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row):  # noqa: E741,E501
     """Up to 32 x 32 sums, in whole tiles."""
     if rows > SQUARE:
         if cols > SQUARE:
-            square_22(stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+            square_22(parts, stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
         else:
-            square_21(stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+            square_21(parts, stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
     elif cols > SQUARE:
-        square_12(stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+        square_12(parts, stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
     else:
-        square_11(stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+        square_11(parts, stretches, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
 
 
 @kernel
-def square_at(stretches, rows, cols, tiles_a, a, tiles_b, b, C, c, c_row, I, i, i_row, mode, scale,  # noqa: E741,E501
-              sums):
+def square_at(parts, stretches, rows, cols, tiles_a, a, tiles_b, b, C, c, c_row, I, i, i_row,  # noqa: E741
+              mode, scale, sums):
     """The same for any number of rows and any ``mode``; ``sums`` is scratch for sums that cannot
     go to C at once."""
     whole, start, line = rows % SQUARE == 0, ONE if mode % CLIP == ADD else ZERO, np.int64(_PAIR)
     vectors = (cols + SQUARE - 1) // SQUARE
     if whole and mode <= ADD:
-        square(stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c, c_row)
+        square(parts, stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, C, c,
+               c_row)
         return
     if whole:
-        square(stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, sums, ZERO, line)
+        square(parts, stretches, rows, cols, tiles_a, a, tiles_b, b, I, i, i_row, start, sums,
+               ZERO, line)
     else:
         if start != 0:
             for r in range(rows):
                 copy_row(sums, r * line, I, i + r * i_row, vectors * SQUARE)
-        square(stretches, rows, cols, tiles_a, a, tiles_b, b, sums, ZERO, line, start, sums, ZERO,
-               line)
+        square(parts, stretches, rows, cols, tiles_a, a, tiles_b, b, sums, ZERO, line, start, sums,
+               ZERO, line)
     finish(rows, vectors, sums, C, c, c_row, I, i, i_row,
            mode - ADD if start != 0 else mode, scale)
 
 
 @kernel
-def square_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
-    """``matmul`` of float32 at these addresses; a negative ``b_k`` means that B is stored by
-    columns, with stride ``-b_k``.
-
-    For K up to ``DEPTH`` ``mode`` may be MASK or SCALE. The padding of C becomes that of I, or 0.
-    """
+def product(parts, rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
+    """``square_product`` of ``parts`` of each number."""
     A, B, C, I = (array_at(A, scale), array_at(B, scale), array_at(C, scale),  # noqa: E741
                   array_at(I, scale))
     tiles_a, tiles_b = stack_array(A, _ROWS_SIZE), stack_array(A, _COLUMNS_SIZE)
@@ -135,28 +134,55 @@ def square_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mod
     b_k = max(b_k, ONE)
     pieces = (K + DEPTH - 1) // DEPTH
     depth = ((K + pieces - 1) // pieces + STRETCH - 1) // STRETCH * STRETCH
-    down, across, k, mode = DEPTH // depth * _ROWS, DEPTH // depth * _COLUMNS, ZERO, mode - clip
+    more = PARTS * DEPTH // (parts * depth)
+    down, across, k, mode = more * _ROWS, more * _COLUMNS, ZERO, mode - clip
     take_tiles()
     while k < K:
         terms = min(K - k, depth)
         stretches = (terms + STRETCH - 1) // STRETCH
-        own = mode + clip if k + terms == K else mode
+        own, lot = mode + clip if k + terms == K else mode, stretches * parts * TILE
         for top in range(0, rows, down):
             height = min(down, rows - top)
-            lay(False, height, terms, A, top * a_row + k * a_k, a_row, a_k, tiles_a, scratch)
+            lay(parts, False, height, terms, A, top * a_row + k * a_k, a_row, a_k, tiles_a,
+                scratch)
             for left in range(0, cols, across):
                 width = min(across, cols - left)
-                lay(True, width, terms, B, k * b_k + left * b_col, b_col, b_k, tiles_b, scratch)
+                lay(parts, True, width, terms, B, k * b_k + left * b_col, b_col, b_k, tiles_b,
+                    scratch)
                 for r in range(0, height, pair):
                     for j in range(0, width, pair):
-                        square_at(stretches, min(height - r, pair), min(width - j, pair), tiles_a,
-                                  r // SQUARE * stretches * TILES, tiles_b,
-                                  j // SQUARE * stretches * TILES, C,
-                                  (top + r) * c_row + left + j, c_row, I,
-                                  (top + r) * i_row + left + j, i_row, own, scale, sums)
+                        square_at(parts, stretches, min(height - r, pair), min(width - j, pair),
+                                  tiles_a, r // SQUARE * lot, tiles_b, j // SQUARE * lot,
+                                  C, (top + r) * c_row + left + j, c_row,
+                                  I, (top + r) * i_row + left + j, i_row, own, scale, sums)
         I, i_row, mode = C, c_row, ADD  # noqa: E741
         k += terms
     give_tiles_back()
 
 
-__all__ = ["DEPTH", "square_product"]
+@kernel
+def square_product(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741
+    """``matmul`` of float32 at these addresses; a negative ``b_k`` means that B is stored by
+    columns, with stride ``-b_k``.
+
+    For K up to ``DEPTH`` ``mode`` may be MASK or SCALE. The padding of C becomes that of I, or 0.
+    """
+    product(np.int64(PARTS), rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale)
+
+
+@kernel
+def square_product_high(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741,E501
+    """The same of numbers rounded to 16 bits."""
+    product(np.int64(2), rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale)
+
+
+@kernel
+def square_product_medium(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale):  # noqa: E741,E501
+    """The same of numbers rounded to 8 bits (bfloat16)."""
+    product(ONE, rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale)
+
+
+PRODUCTS = dict(zip(PRECISIONS, (square_product, square_product_high, square_product_medium),
+                    strict=True))
+
+__all__ = ["DEPTH", "PRODUCTS", "square_product"]

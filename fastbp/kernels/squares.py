@@ -5,7 +5,7 @@
 It multiplies bfloat16 and accumulates in float32. Each operand is split into a sum of three
 bfloat16 parts (``split``). Of the nine products of parts six are added; the others are below the
 precision of float32. Sums are closer to the exact ones than those of FMAs, and computed at up to
-twice the peak speed of FMAs.
+twice the peak speed of FMAs. With two parts three products are added, with one part one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED
-from .split import SQUARE, TILE, TILES
+from .split import PARTS, SQUARE, TILE
 
-#: Parts of A and B to multiply (0 is the high part), the largest product last: each pair shares a
-#: part with the one before, which is not loaded again.
-_ORDER = ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))
+#: Parts of A and B to multiply (0 is the high part), by number of parts. Each pair shares a part
+#: with the one before, which is not loaded again.
+_PAIRS = {1: ((0, 0),), 2: ((0, 1), (0, 0), (1, 0)),
+          PARTS: ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))}
 #: Number of the system call arch_prctl, its code to request a feature, and the feature.
 _ARCH_PRCTL, _PERMIT, _TILE_DATA = 158, 0x1023, 18
 
@@ -80,17 +81,17 @@ def give_tiles_back(tyctx):
 def _build(rows: int, cols: int) -> Any:
     """Make the kernel of ``rows`` x ``cols`` tiles of sums, 1 or 2 each.
 
-    It takes (stretches, A, a, B, b, I, i, i_row, start, C, c, c_row), with A and B packed by
-    ``split.lay``: all tiles of the first 16 lines, then those of the second. Sums start at I if
+    It takes (parts, stretches, A, a, B, b, I, i, i_row, start, C, c, c_row), with A and B packed
+    by ``split.lay``: all tiles of the first 16 lines, then those of the second. Sums start at I if
     ``start`` is not 0, else at 0.
     """
 
     def codegen(context, bld, sig, args):
-        stretches, A, a, B, b, I, i, i_row, start, C, c, c_row = args  # noqa: E741
+        parts, stretches, A, a, B, b, I, i, i_row, start, C, c, c_row = args  # noqa: E741
         int8, int64 = ir.IntType(8), ir.IntType(64)
         a_at, b_at, i_at, c_at = (
             bld.gep(context.make_array(sig.args[p])(context, bld, array).data, [at])
-            for p, array, at in ((1, A, a), (3, B, b), (5, I, i), (9, C, c)))
+            for p, array, at in ((2, A, a), (4, B, b), (6, I, i), (10, C, c)))
         sums = [(r, s) for r in range(rows) for s in range(cols)]
 
         def number(n):
@@ -104,33 +105,39 @@ def _build(rows: int, cols: int) -> Any:
                 place = bld.add(bld.mul(row, int64(r * SQUARE)), int64(s * SQUARE))
                 move(name, 2 * r + s, bld.gep(base, [place]), bld.mul(row, int64(4)))
 
+        def add_products(pairs, size):
+            """Add the products of these pairs of parts, of stretches of this ``size``."""
+            lot = bld.mul(stretches, size)
+            with cgutils.for_range(bld, stretches, intp=int64) as loop:
+                at, held = bld.mul(loop.index, size), (-1, -1)
+                for pair in pairs:
+                    for part, before, base, count, first in zip(
+                            pair, held, (a_at, b_at), (rows, cols), (4, 6), strict=True):
+                        for n in range(count if part != before else 0):
+                            place = bld.add(at, int64(part * TILE))
+                            place = bld.add(place, lot) if n else place
+                            move("tileloadd64", first + n, bld.gep(base, [place]), int64(64))
+                    for r, s in sums:
+                        _call(bld, "tdpbf16ps", number(2 * r + s), number(4 + r), number(6 + s))
+                    held = pair
+
         with bld.if_else(bld.icmp_signed("!=", start, int64(0))) as (then, other):
             with then:
                 move_sums("tileloadd64", i_at, i_row)
             with other:
                 for r, s in sums:
                     _call(bld, "tilezero", number(2 * r + s))
-        lot = bld.mul(stretches, int64(TILES))
-        with cgutils.for_range(bld, stretches, intp=int64) as loop:
-            at, held = bld.mul(loop.index, int64(TILES)), (-1, -1)
-            for pair in _ORDER:
-                for part, before, base, count, first in zip(
-                        pair, held, (a_at, b_at), (rows, cols), (4, 6), strict=True):
-                    for n in range(count if part != before else 0):
-                        place = bld.add(at, int64(part * TILE))
-                        place = bld.add(place, lot) if n else place
-                        move("tileloadd64", first + n, bld.gep(base, [place]), int64(64))
-                for r, s in sums:
-                    _call(bld, "tdpbf16ps", number(2 * r + s), number(4 + r), number(6 + s))
-                held = pair
+        for count, pairs in _PAIRS.items():
+            with bld.if_then(bld.icmp_signed("==", parts, int64(count))):
+                add_products(pairs, int64(count * TILE))
         move_sums("tilestored64", c_at, c_row)
         return context.get_dummy_value()
 
     n = types.intp
 
     @intrinsic
-    def squares(tyctx, stretches, A, a, B, b, I, i, i_row, start, C, c, c_row):  # noqa: E741
-        return types.void(n, A, n, B, n, I, n, n, n, C, n, n), codegen
+    def squares(tyctx, parts, stretches, A, a, B, b, I, i, i_row, start, C, c, c_row):  # noqa: E741
+        return types.void(n, n, A, n, B, n, I, n, n, n, C, n, n), codegen
 
     return squares
 

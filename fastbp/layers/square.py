@@ -12,7 +12,7 @@ import numpy as np
 from .._jit import kernel
 from .._validation import Array
 from ..kernels.arrays import span
-from ..kernels.by_squares import square_product
+from ..kernels.by_squares import PRODUCTS
 from ..kernels.columns import ONE, ZERO
 from ..kernels.matmul import multiply
 from ..kernels.squares import has_squares
@@ -56,9 +56,9 @@ def is_square(layer: Layer, dtype: np.dtype[Any], n_in: int, n_out: int, rows: i
             and type(layer).kernels_for is Dense.kernels_for and has_squares())
 
 
-def use_squares(op: Array, dtype: np.dtype[Any]) -> None:
+def use_squares(op: Array, dtype: np.dtype[Any], precision: str) -> None:
     """Make an op's products use matrix tiles, and no mirror of W."""
-    op["mirror"], op["product"] = ON_TILES, address("product", square_product, dtype)
+    op["mirror"], op["product"] = ON_TILES, address("product", PRODUCTS[precision], dtype)
     if op["backward"]:
         op["backward"] = address("backward", square_backward, dtype)
     if op["by_columns"]:

@@ -27,8 +27,11 @@ class Backend(Protocol):
 class FastbpBackend:
     """fastbp through its public ``fit``, which takes ``options``."""
 
+    precision = "highest"
+
     def __init__(self, work: Workload, n_threads: int | None = None, **options: Any) -> None:
         self.network, self.n_threads, self.options = work.network(), n_threads, options
+        self.network.matmul_precision = self.precision
         self.X, self.T = work.data()
         self.work, self.steps = work, work.batches
 
@@ -42,6 +45,18 @@ class FastbpBackend:
         """Copies, as (m, n) and (n,)."""
         dense = [x for x in self.network.layers if isinstance(x, Dense)]
         return [a for x in dense for a in (x.weight.T.copy(), x.bias.copy())]
+
+
+class HighFastbpBackend(FastbpBackend):
+    """With large products of numbers rounded to 16 bits."""
+
+    precision = "high"
+
+
+class MediumFastbpBackend(FastbpBackend):
+    """With large products of numbers rounded to bfloat16."""
+
+    precision = "medium"
 
 
 class FastbpCalls(FastbpBackend):

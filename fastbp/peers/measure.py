@@ -38,6 +38,13 @@ CALLS = {
     "fastbp.call": ("fastbp", "FastbpCalls"), "numpy.call": ("numpy", "NumpyCalls"),
     "torch.call": ("torch", "TorchCalls"), "jax.call": ("jax", "JaxCalls"),
     "jax.wait": ("jax", "JaxWaits"), "sklearn.call": ("sklearn", "SklearnCalls")}
+#: Backends with products of numbers rounded to fewer bits, beside those without.
+PRECISIONS = {
+    "fastbp": PEERS["fastbp"], "fastbp.high": ("fastbp", "HighFastbpBackend"),
+    "fastbp.medium": ("fastbp", "MediumFastbpBackend"), "torch": PEERS["torch"],
+    "torch.medium": ("torch", "MediumTorchBackend"),
+    "torch.compile": PEERS["torch.compile"],
+    "torch.compile.medium": ("torch", "MediumCompiledTorchBackend")}
 #: Largest relative difference of the error after one epoch. Other orders of summation make results
 #: diverge: after 81 steps of Adam on random labels correct float32 programs differ by 0.3 %.
 AGREEMENT = 1e-2
@@ -64,7 +71,8 @@ def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], b
     threads : int
         Of each backend.
     backends : sequence of str
-        Names in ``PEERS`` or ``CALLS``. The first of fastbp's is the reference for errors.
+        Names in ``PEERS``, ``CALLS`` or ``PRECISIONS``. The first of fastbp's is the reference
+        for errors.
     budget : float
         Seconds for each row and backend.
     repeat : int
@@ -75,7 +83,7 @@ def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], b
         peak = peak_flops(work.dtype, threads)
         running, error = {}, {}
         for name in backends:
-            module, cls = (PEERS | CALLS)[name]
+            module, cls = (PEERS | CALLS | PRECISIONS)[name]
             try:
                 backend = getattr(importlib.import_module(f".{module}", __package__), cls)(
                     work, n_threads=threads)

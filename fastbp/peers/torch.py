@@ -15,7 +15,7 @@ _ACTIVATION = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn
 class TorchBackend:
     """nn.Sequential and an optimizer of torch.optim."""
 
-    compile = False
+    compile, precision = False, "highest"
 
     def __init__(self, work: Workload, n_threads: int) -> None:
         torch.set_num_threads(n_threads)
@@ -49,6 +49,7 @@ class TorchBackend:
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
         """Train ``n`` epochs."""
+        torch.set_float32_matmul_precision(self.precision)  # in the whole process
         rows, b = len(self.X), self.work.batch
         for _ in range(n):
             order = torch.randperm(rows) if shuffle else torch.arange(rows)
@@ -67,6 +68,12 @@ class TorchBackend:
         return [a.detach().numpy().copy() for x in self.linear for a in (x.weight.T, x.bias)]
 
 
+class MediumTorchBackend(TorchBackend):
+    """With products of numbers rounded to bfloat16."""
+
+    precision = "medium"
+
+
 class TorchCalls(TorchBackend):
     """A step for each batch, a NumPy array without shuffling."""
 
@@ -82,3 +89,9 @@ class CompiledTorchBackend(TorchBackend):
     """Forward, loss and backward through torch.compile."""
 
     compile = True
+
+
+class MediumCompiledTorchBackend(CompiledTorchBackend):
+    """The same with products of numbers rounded to bfloat16."""
+
+    precision = "medium"
