@@ -12,6 +12,7 @@ import pytest
 import fastbp
 from fastbp.io.keras import MODULES
 from fastbp.layers import LAYERS
+from fastbp.losses import LOSSES
 
 from . import exports
 from .test_training import Scale
@@ -214,3 +215,101 @@ def test_layers_of_the_users_own_are_refused() -> None:
         fastbp.to_keras(fastbp.Network([fastbp.Dense(2, 2), Scale()], "mse"))
     with pytest.raises(TypeError, match="got list"):
         fastbp.to_keras([])  # type: ignore[arg-type]
+
+
+KL = keras.losses
+#: A loss, the activation of the last layer, its equal, and by how much Keras' is smaller.
+COMPILED: list[tuple[Any, str, fastbp.Loss, int]] = [
+    *((loss, "linear", equal, 1) for equal, *losses in (
+        (fastbp.MSELoss(), "mse", "MSE", "mean_squared_error", "MeanSquaredError", ["mse"],
+         KL.MeanSquaredError, KL.MeanSquaredError(), KL.mean_squared_error),
+        (fastbp.MSELoss("sum"), KL.MeanSquaredError(reduction="sum")),
+        (fastbp.MAELoss(), "mae", "mean_absolute_error", KL.MeanAbsoluteError()),
+        (fastbp.HuberLoss(), "huber", "Huber", KL.huber),
+        (fastbp.HuberLoss(delta=0.3), KL.Huber(0.3), {"last": KL.Huber(0.3)}),
+        (fastbp.HingeLoss(), "hinge", KL.Hinge(reduction="mean_with_sample_weight")),
+        (fastbp.SoftmaxCrossEntropyLoss(), KL.SparseCategoricalCrossentropy(from_logits=True)),
+        (fastbp.SoftmaxCrossEntropyLoss(label_smoothing=0.2),
+         KL.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)))
+      for loss in losses),
+    (KL.BinaryCrossentropy(from_logits=True, label_smoothing=0.2), "linear",
+     fastbp.SigmoidBinaryCrossEntropyLoss(label_smoothing=0.2), 3),
+    *((loss, "softmax", fastbp.CrossEntropyLoss(), 1) for loss in (
+        "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy", "crossentropy",
+        "categorical_crossentropy", KL.CategoricalCrossentropy(axis=1))),
+    ("mse", "softmax", fastbp.MSELoss(), 1),
+    ("BCE", "softmax", fastbp.BinaryCrossEntropyLoss(), 3),
+    (KL.BinaryCrossentropy(label_smoothing=0.4), "sigmoid",
+     fastbp.BinaryCrossEntropyLoss(label_smoothing=0.4), 3)]
+
+
+def compiled(loss: Any, activation: str, units: int = 3) -> Any:
+    last = K.Dense(units, activation, name="last")
+    model = shaken(keras.Sequential([K.Input((5,)), last]))
+    model.compile(loss=loss)
+    return model
+
+
+def same(found: fastbp.Loss, wanted: fastbp.Loss) -> None:
+    assert (type(found), found.config()) == (type(wanted), wanted.config())
+
+
+@pytest.mark.parametrize(("loss", "activation", "equal", "times"), COMPILED,
+                         ids=[str(i) for i in range(len(COMPILED))])
+def test_the_loss_a_model_is_compiled_with(loss: Any, activation: str, equal: fastbp.Loss,
+                                           times: int) -> None:
+    model, X = compiled(loss, activation), np.random.default_rng(0).normal(size=(9, 5)) / 4
+    labels = np.arange(9) % 3
+    network = fastbp.from_keras(model)
+    same(network.loss_function, equal)
+    if not isinstance(loss, (list, dict)):
+        sparse = "sparse" in (loss if isinstance(loss, str) else getattr(loss, "name", "")).lower()
+        own = KL.get("categorical_crossentropy" if loss == "crossentropy" else loss)
+        T = labels if sparse or loss == "SparseCategoricalCrossentropy" else np.eye(3)[labels]
+        # A function's value is one a row: their mean is the loss.
+        theirs = float(np.mean(np.asarray(own(T.astype("float32"), model(X.astype("float32"))))))
+        ours = network.loss(X, T if T.ndim > 1 else labels)
+        assert ours == pytest.approx(times * theirs, rel=1e-5)
+    same(fastbp.from_keras(model, loss="l2").loss_function, fastbp.L2Loss())
+
+
+@pytest.mark.parametrize("loss", ["huber", KL.huber, KL.Huber(), ["huber"]])
+def test_the_loss_of_a_model_file(loss: Any, tmp_path: Path) -> None:
+    model = compiled(loss, "linear")
+    model.optimizer.build(model.trainable_variables)  # else Keras cannot load it
+    model.save(tmp_path / "m.keras")
+    found = fastbp.from_keras(keras.models.load_model(tmp_path / "m.keras"))
+    same(found.loss_function, fastbp.HuberLoss())
+
+
+def test_crossentropy_of_one_output_is_binary() -> None:
+    found = fastbp.from_keras(compiled("CE", "sigmoid", 1)).loss_function
+    same(found, fastbp.BinaryCrossEntropyLoss())
+
+
+def mean_absolute_error(t: Any, y: Any) -> Any:
+    """Not Keras', whatever its name."""
+    return t - y
+
+
+class Huber(KL.Huber):
+    """Nor is this."""
+
+
+@pytest.mark.parametrize(("loss", "activation", "default"), [
+    ("poisson", "linear", "MSELoss"), (None, "softmax", "CrossEntropyLoss"),
+    (mean_absolute_error, "linear", "MSELoss"), (Huber(), "linear", "MSELoss"),
+    ("log_cosh", "sigmoid", "BinaryCrossEntropyLoss"),
+    (KL.MeanAbsoluteError(reduction=None), "linear", "MSELoss"),
+    # Keras scales or cuts off what is not a probability.
+    ("categorical_crossentropy", "sigmoid", "BinaryCrossEntropyLoss"),
+    ("binary_crossentropy", "linear", "MSELoss"),
+    (KL.CategoricalCrossentropy(label_smoothing=1.0), "linear", "MSELoss"),
+    (KL.CategoricalCrossentropy(label_smoothing=1.0), "softmax", "CrossEntropyLoss"),
+    (KL.CategoricalCrossentropy(from_logits=True, axis=0), "linear", "MSELoss"),
+    (KL.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1), "linear", "MSELoss"),
+    (KL.BinaryFocalCrossentropy(from_logits=True), "linear", "MSELoss")])
+def test_a_compiled_loss_without_equal_leaves_the_default(loss: Any, activation: str,
+                                                          default: str) -> None:
+    found = fastbp.from_keras(compiled(loss, activation)).loss_function
+    same(found, LOSSES[default]())

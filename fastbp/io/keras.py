@@ -17,10 +17,9 @@ from .._validation import Array, check_dtype
 from ..layers import Layer
 from ..losses import Loss
 from ..network import Network
+from .keras_loss import PACKAGES, compiled_loss
+from .keras_loss import from_keras as _from_keras
 from .parts import check_known, loss_for
-
-#: Packages whose classes and functions are Keras' own.
-_PACKAGES = ("keras", "tf_keras", "tensorflow")
 
 
 def _activation(name: str) -> Callable[[Any, Any, str], Any]:
@@ -111,8 +110,9 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
         after the other; nested models too. Rows are flat: a model may take images only if a
         ``Flatten`` comes first.
     loss : Loss or str, optional
-        By default the cross-entropy that goes with a last softmax or sigmoid, else
-        ``MSELoss``.
+        By default the one that the model is compiled with, if fastbp has its equal
+        (``BinaryCrossEntropyLoss`` sums over outputs, Keras takes their mean); else the
+        cross-entropy that goes with a last softmax or sigmoid, else ``MSELoss``.
     dtype : {"float32", "float64"}, optional
         By default that of the weights, float32 for narrower ones.
 
@@ -156,16 +156,13 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
         raise ValueError(f"{model.name} has no layers")
     if dtype is None:
         dtype = "float64" if wide else "float32"
+    if loss is None:
+        loss = compiled_loss(model, layers[-1])
     network = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
     for layer, values in given:
         for name, value in zip(layer.parameters(), values, strict=True):
             layer.parameters()[name][...] = value
     return network
-
-
-def _from_keras(part: Any) -> bool:
-    """Whether the class of ``part`` is Keras' own, in any of its packages."""
-    return type(part).__module__.split(".")[0] in _PACKAGES
 
 
 def _chain(model: Any) -> Iterator[Any]:
@@ -236,7 +233,7 @@ def _activated(part: Any, config: dict[str, Any]) -> list[Layer]:
     if _from_keras(inner) and not inner.get_weights():
         return _layers(inner, inner.get_config(), [])
     # A user's function may have the name of one of Keras'.
-    own = getattr(inner, "__module__", "").split(".")[0] in _PACKAGES
+    own = getattr(inner, "__module__", "").split(".")[0] in PACKAGES
     if not own or not isinstance(name, str) or name not in ACTIVATIONS:
         raise TypeError(f"activation {name!r} has no equivalent in fastbp")
     return [ACTIVATIONS[name]()]
