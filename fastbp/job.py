@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -83,6 +84,11 @@ class Job:
             from .io.checkpoint import restore
 
             restore(run, self.hooks, self.resume)
+            done = int(run.cursor[EPOCH]) - run.first_epoch
+            if 0 < run.epochs <= done:  # epochs=0 asks for no more
+                warnings.warn(f"{os.fsdecode(self.resume)} holds a run of {done} "
+                              f"epoch{'s' * (done > 1)} already, epochs={run.epochs} adds none: "
+                              "epochs counts them all", stacklevel=6)
 
     def begin(self) -> bool:
         """Call ``on_train_begin`` of all hooks; True to stop. If one fails, end those before it

@@ -94,7 +94,8 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     warm_start : bool
         Continue with the optimizer state, step and epoch counts of the last fit.
     resume : path, optional
-        A checkpoint of this very run: continue from there, up to ``epochs`` in all.
+        A checkpoint of this very run: continue from there, up to ``epochs`` in all; a warning
+        tells that it has as many already.
     n_threads : int, optional
         Largest number of threads; the result does not depend on it.
 

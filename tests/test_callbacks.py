@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from fastbp.callbacks import (
     TensorBoard,
     TimeLimit,
 )
+from fastbp.engine import EPOCH
+from fastbp.io.safetensors import read
 from fastbp.layers import Layer
 
 from .builders import classifier, clusters
@@ -296,8 +299,30 @@ def test_a_stopped_run_goes_on_with_the_same_bits(chunks: int, average: float,
     assert whole.last_run is not None and resumed.last_run is not None
     assert resumed.last_run.slots.tobytes() == whole.last_run.slots.tobytes()
     again = classifier()  # the checkpoint of a run that is over adds nothing
-    assert fit(again, resume=path)["loss"] == expected["loss"]
+    with pytest.warns(UserWarning, match="holds a run of 4 epochs already, epochs=4 adds none"):
+        found = fit(again, resume=path)
+    assert found["loss"] == expected["loss"]
     assert again.params.tobytes() == whole.params.tobytes()
+
+
+def test_a_checkpoint_with_all_epochs_is_told_of(tmp_path: Path) -> None:
+    (X, T), path = clusters(64), tmp_path / "run.st"
+    classifier().fit(X, T, epochs=3, callbacks=[Checkpoint(path)])
+    net = classifier()
+    more: dict[str, Any] = {"epochs": 2, "resume": path}
+    before = net.params.copy()
+    with pytest.raises(UserWarning, match=r"run\.st holds a run of 3 epochs already, epochs=2"):
+        net.fit(X, T, **more)  # an error by the tests' settings: then all is as it was
+    assert (net.params == before).all() and net.last_run is None
+    with pytest.warns(UserWarning, match="epochs=2") as found:
+        assert len(net.fit(X, T, **more)["loss"]) == 3
+    assert found[0].filename == __file__
+    with pytest.warns(UserWarning, match="3 epochs already, epochs=2"):
+        fastbp.fit_many([classifier()], X, T, **more)
+    with pytest.warns(UserWarning, match="3 epochs already, epochs=2"):
+        fastbp.fit_stream(classifier(), [(X, T)], **more)
+    assert len(classifier().fit(X, T, epochs=0, resume=path)["loss"]) == 3  # asked for as it is
+    assert len(classifier().fit(X, T, epochs=4, resume=path)["loss"]) == 4
 
 
 def test_whatever_was_written_last_a_killed_run_goes_on_with_the_same_bits(
@@ -321,8 +346,9 @@ def test_whatever_was_written_last_a_killed_run_goes_on_with_the_same_bits(
     expected = fit(whole, Kept(tmp_path / "run", every=100, seconds=0.0))
     assert len(copies) >= 3
     for copy in copies:
-        again = classifier()
-        found = fit(again, resume=copy)
+        again, over = classifier(), read(copy)[0]["run/cursor"][EPOCH] == 3
+        with pytest.warns(UserWarning, match="of 3 epochs already") if over else nullcontext():
+            found = fit(again, resume=copy)
         assert again.params.tobytes() == whole.params.tobytes()
         for name in ("loss", "val_loss", "learning_rate"):
             assert found[name] == expected[name]

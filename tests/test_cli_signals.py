@@ -359,6 +359,19 @@ def test_changed_data_are_not_gone_on_with(begun: bool, run: Here) -> None:
     assert json.loads(Path("r/result.json").read_text())["epochs"] == 3
 
 
+@pytest.mark.parametrize("more", [(), ("--seeds", "0..2")])
+def test_a_run_that_stopped_after_its_last_epoch_is_finished(
+        more: tuple[str, ...], run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "iris", "--epochs", "3", "--no-report", "-o", "r", *more)
+    with monkeypatch.context() as patch:
+        _Signalling(patch, 12)  # 120 rows are 4 steps
+        assert run(*argv, "-q").status == 130
+    done = run(*argv, "--resume")
+    assert done.status == 0 and "warning" not in done.err, done.err
+    assert done.err.count("fastbp: all of --epochs 3 are trained") == (not more)
+    assert json.loads(Path("r/result.json").read_text())["epochs"] == 3
+
+
 def test_fewer_epochs_than_trained_are_refused(run: Here,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     argv = ("train", "iris", "-q", "--no-report", "--resume", "-o", "r")

@@ -13,7 +13,7 @@ import numpy as np
 from ..callbacks import Callback
 from ..callbacks.log import json_line
 from ..callbacks.progress import progress
-from .exits import SIGNALS
+from .exits import SIGNALS, say
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -108,6 +108,15 @@ def lines(history: dict[str, list[float]], **more: int) -> list[str]:
             for i in range(len(history.get("loss", ())))]
 
 
+class Over(Callback):
+    """Says of a resumed run that all its epochs are trained, as no progress would show it."""
+
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        """Compare the epochs from a checkpoint with those wanted."""
+        if 0 < epochs <= len(self.run.history.get("loss", ())):
+            say(f"all of --epochs {epochs} are trained: only the results are to be written")
+
+
 def shown(quiet: bool) -> list[Callback]:
     """A bar on a terminal, lines elsewhere, on stderr."""
-    return [] if quiet else [progress(sys.stderr)]
+    return [] if quiet else [Over(), progress(sys.stderr)]
