@@ -677,6 +677,42 @@ def test_categories_are_the_same_from_every_file(tmp_path: Path, values: list[An
     assert all(np.array_equal(x, X[0]) for x in X)
 
 
+class Polars:
+    """A column as polars has it: missing values make floats even of its objects."""
+
+    def __init__(self, values: list[int | None], dtype: str) -> None:
+        self.values, self.dtype = values, dtype
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        found = np.array(self.values, float if None in self.values else int)
+        return found if dtype is None else found.astype(dtype)
+
+    def to_list(self) -> list[int | None]:
+        return self.values
+
+
+@pytest.mark.parametrize("make", [
+    lambda values: Polars(values, "Int64"), lambda values: Polars(values, "UInt64"), pa.array,
+    lambda values: pa.chunked_array([values[:2], values[2:]])])
+def test_whole_numbers_of_others_beyond_floats_stay_apart(make: Any) -> None:
+    columns = {"b": make([2**60, 2**60 + 1, None, 2**60 + 2]), "s": make([1, None, 2, 2]),
+               "y": make([0, 1, 0, 1])}
+    learned = data.learn(columns, "y", categorical=["b", "s"])
+    big, small = (column.categories for column in learned.preprocessor.columns)
+    assert big == (str(2**60), str(2**60 + 1), str(2**60 + 2)) and small == ("1", "2")
+    np.testing.assert_array_equal(learned.preprocessor.transform(columns)[:, :3],
+                                  [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    with pytest.raises(ValueError, match="'b' has no value in row 2"):
+        data.learn(columns, "b")
+    whole = {"b": make([2**60, 2**60 + 1, 2**60]), "y": make([0, 1, 0])}
+    target = data.learn(whole, "b", task="classification").target
+    assert target is not None and target.classes == [2**60, 2**60 + 1]
+    assert data.open_table(columns).read()["s"].dtype == float
+
+
 @pytest.mark.parametrize("kind", ["Int64", "UInt64", "int64[pyarrow]"])
 def test_whole_numbers_of_pandas_beyond_floats_stay_apart(kind: str) -> None:
     df = pd.DataFrame({"b": pd.array([2**60, 2**60 + 1, None, 2**60 + 2], dtype=kind),

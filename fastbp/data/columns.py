@@ -115,7 +115,8 @@ def packed(pieces: Iterable[Columns], names: Sequence[str], rows: int) -> Iterat
 
 
 def array(values: Any) -> Array:
-    """A NumPy array; integers of pandas with missing values as floats, if each is exact as one.
+    """A NumPy array; integers with missing values, of pandas, polars and pyarrow, as floats if
+    each is exact as one.
 
     Masked elements become missing values.
     """
@@ -123,10 +124,12 @@ def array(values: Any) -> Array:
         known: Array = values.data.astype(object)
         known[np.ma.getmaskarray(values)] = None
         return known
-    found, own = np.asarray(values), getattr(values, "dtype", None)
-    if found.dtype.kind == "f" and getattr(own, "kind", "f") in "iu" and (
+    found, own = np.asarray(values), getattr(values, "dtype", getattr(values, "type", None))
+    if found.dtype.kind == "f" and re.match(r"u?int\d", str(own).lower()) and (
             np.abs(found) >= 2**53).any():  # float64 would make some of them equal
-        return np.asarray(values, object)
+        ways = (getattr(values, name, None) for name in ("to_pylist", "to_list"))
+        make = next(filter(None, ways), None)  # polars and pyarrow go through floats to objects
+        return np.asarray(make() if make else values, object)
     return found
 
 
