@@ -359,6 +359,29 @@ def test_changed_data_are_not_gone_on_with(begun: bool, run: Here) -> None:
     assert json.loads(Path("r/result.json").read_text())["epochs"] == 3
 
 
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("more", [(), ("--stream",), ("--stream", "--validation-split", "0"),
+                                  ("--missing-target", "drop")], ids=" ".join)
+def test_other_weights_of_the_rows_are_not_gone_on_with(
+        more: tuple[str, ...], begun: bool, run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "d.csv", "--target", "kind", "--ignore", "y", "--weight", "w", "-q",
+            "--no-report", "-o", "r", *more, "--epochs")
+    w = np.arange(1, 201) / 8
+    table(run.folder / "d.csv", w=w)
+    with monkeypatch.context() as patch:
+        if begun:
+            _Signalling(patch, 3)
+        assert run(*argv, 2).status == (130 if begun else 0)
+    table(run.folder / "d.csv", w=np.roll(w, 1))  # the same sum, mean and spread
+    before = {path: path.read_bytes() for path in Path("r").rglob("*.*")}
+    line = run.fails(*argv, 3, "--resume")
+    assert "--resume: d.csv has changed" in line and "--overwrite" in line
+    assert before == {path: path.read_bytes() for path in Path("r").rglob("*.*")}
+    table(run.folder / "d.csv", w=w)
+    assert run(*argv, 3, "--resume").status == 0
+    assert json.loads(Path("r/result.json").read_text())["epochs"] == 3
+
+
 @pytest.mark.parametrize("more", [(), ("--seeds", "0..2")])
 def test_a_run_that_stopped_after_its_last_epoch_is_finished(
         more: tuple[str, ...], run: Here, monkeypatch: pytest.MonkeyPatch) -> None:

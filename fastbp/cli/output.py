@@ -37,9 +37,11 @@ FILES = (METRICS, CHECKPOINT, REPORT, RESULTS, BEST, CONFIG, RESULT, MODEL)
 FREE = ("threads", "time_limit", "checkpoint_every", "report", "epochs")
 
 
-def learned(preprocessor: Preprocessor | None, target: Target | None, rows: int) -> str:
+def learned(preprocessor: Preprocessor | None, target: Target | None, rows: int,
+            weights: str | None) -> str:
     """What a run knows of its data, as JSON: if the text differs, so do the data."""
-    return json.dumps([preprocessor and preprocessor.to_dict(), target and target.to_dict(), rows])
+    return json.dumps([preprocessor and preprocessor.to_dict(), target and target.to_dict(), rows,
+                       *([] if weights is None else [weights])])
 
 
 class Output:
@@ -239,7 +241,8 @@ class Output:
             if self.begun:
                 return (self.work / LEARNED).read_text()
             model = load_model(self.folder / MODEL)
-            return learned(model.preprocessor, model.target, model.info["rows"])
+            return learned(model.preprocessor, model.target, model.info["rows"],
+                           model.info.get("weights"))
         except (OSError, ValueError, KeyError):
             return None
 

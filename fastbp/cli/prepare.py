@@ -18,7 +18,7 @@ from ..data.columns import Columns, column, rows_at, rows_of, some
 from ..data.features import Numeric
 from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays
-from ..data.weights import check_any, row_weights
+from ..data.weights import check_any, digest, row_weights
 
 #: Bundled data sets of images in [0, 1], which need no standardising.
 IMAGES = ("digits", "mnist")
@@ -42,7 +42,7 @@ class Prepared:
     """What a run trains on; ``train`` is arrays, or a stream of blocks.
 
     ``dropped`` has the number of rows without a target that were left out, by option: "data",
-    "validation".
+    "validation"; ``weights`` is the digest of those of all rows, if there are any.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Prepared:
     held: Rows | None
     test: Rows | None
     dropped: dict[str, int]
+    weights: str | None = None
 
     @property
     def streamed(self) -> bool:
@@ -160,7 +161,7 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     return Prepared(name_of(settings["data"]), preprocessor, target, len(kept),
                     tuple(array[kept] for array in whole) if len(kept) < n_rows else whole,
                     _from_file(settings, preprocessor, target, dropped) or pick(held),
-                    pick(test), dropped)
+                    pick(test), dropped, digest(weights) if weights else None)
 
 
 def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> Preprocessor:
@@ -292,15 +293,17 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
             target: Target, n_rows: int, dropped: dict[str, int]) -> Prepared:
     """Rows to train on stay in the file; held-out rows are in memory, about MOST_HELD at most to
     validate on, and as many to test on."""
-    most, seed = MOST_HELD / n_rows, settings["split_seed"]
+    most, seed, name = MOST_HELD / n_rows, settings["split_seed"], settings["weight"]
+    weights = None if name is None else digest(
+        row_weights(column(piece, name), name) for piece in table.batches([name]))
     split = 0.0 if settings["validation"] is not None else settings["validation_split"]
     tested = min(settings["test_split"], most)
     held = min(split * (1 - tested), most)  # of the rows left, as in memory
     if tested + held == 0:
-        source = TableStream(table, preprocessor, target, weight=settings["weight"],
-                             n_rows=n_rows)
+        source = TableStream(table, preprocessor, target, weight=name, n_rows=n_rows)
         return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source,
-                        _from_file(settings, preprocessor, target, dropped), None, dropped)
+                        _from_file(settings, preprocessor, target, dropped), None, dropped,
+                        weights)
 
     rest = Share(table, tested + held, 1.0, seed)
     n_train = sum(rows_of(piece) for piece in rest.batches([target.name]))
@@ -312,12 +315,12 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     def part(low: float, high: float, what: str) -> Rows | None:
         if low == high:
             return None
-        found = features_of(Share(table, low, high, seed), preprocessor, target,
-                            settings["weight"], f" to {what}")
+        found = features_of(Share(table, low, high, seed), preprocessor, target, name,
+                            f" to {what}")
         return found if len(found[0]) else None
 
-    source = TableStream(rest, preprocessor, target, weight=settings["weight"], n_rows=n_train)
+    source = TableStream(rest, preprocessor, target, weight=name, n_rows=n_train)
     return Prepared(name_of(settings["data"]), preprocessor, target, n_train, source,
                     _from_file(settings, preprocessor, target, dropped)
                     or part(tested, tested + held, "validate on"),
-                    part(0.0, tested, "test on"), dropped)
+                    part(0.0, tested, "test on"), dropped, weights)

@@ -120,7 +120,8 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
               f"{', read block by block' if data.streamed else ''}\n{runs[0].network.summary()}",
               file=sys.stderr, flush=True)
     output.begin(plan, settings, __version__,
-                 learned(data.preprocessor, data.target, data.n_train), alone=len(found) == 1)
+                 learned(data.preprocessor, data.target, data.n_train, data.weights),
+                 alone=len(found) == 1)
     try:
         began = time.monotonic()
         with SIGNALS.gently(), output.writing(), warnings.catch_warnings():
@@ -210,7 +211,8 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
     output.write(RESULT, (json.dumps(scores.as_json(result)) + "\n").encode())
     model = Model(best.network, data.preprocessor, data.target, {
         "config": config.resolved(best.chosen), "scores": scores.as_json(found),
-        "scores_on": where, "rows": data.n_train, "epochs": best.epochs})
+        "scores_on": where, "rows": data.n_train, "epochs": best.epochs,
+        **({} if data.weights is None else {"weights": data.weights})})
     model.save(output.work / MODEL)
     with SIGNALS.gently():  # the move is not to be left half done
         output.finish(whole=all(one.status != "time limit" for one in runs))
