@@ -764,6 +764,21 @@ def test_what_masked_arrays_hide_is_missing() -> None:
         data.Target("f", "regression").encode(table["f"])
 
 
+@pytest.mark.parametrize("none", [np.nan, float("nan"), None, pd.NA])
+def test_nothing_in_a_list_of_words_is_missing(none: Any) -> None:
+    table = {"w": ["u", none, "v", "u"], "y": [1.5, 2.0, 3.0, 5.0]}
+    found = data.learn(table).preprocessor
+    assert found.feature_names == ["w=u", "w=v", "y"]
+    np.testing.assert_array_equal(found.transform(table)[:, :2], [[1, 0], [1, 0], [0, 1], [1, 0]])
+    with pytest.raises(ValueError, match="column 'w' has no value in row 1"):
+        data.learn(table, "y", missing="error")
+    with pytest.raises(ValueError, match="target 'w' has no value in row 1"):
+        data.learn(table, "w")
+    with pytest.raises(ValueError, match="target 'w' has no value in row 1"):
+        data.Target("w", "classification", ["nan", "u", "v"]).encode(table["w"])
+    assert data.learn(data.open_table(table, drop_missing="w"), "w").n_rows == 3
+
+
 def test_words_of_a_category_may_look_like_numbers_in_another_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("f,y\n1.0,2\n,3\n2.0,5\n")

@@ -118,7 +118,8 @@ def array(values: Any) -> Array:
     """A NumPy array; integers with missing values, of pandas, polars and pyarrow, as floats if
     each is exact as one.
 
-    Masked elements become missing values.
+    Masked elements become missing values. So does NaN in a list of words, of which NumPy would
+    make a word.
     """
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         known: Array = values.data.astype(object)
@@ -130,6 +131,11 @@ def array(values: Any) -> Array:
         ways = (getattr(values, name, None) for name in ("to_pylist", "to_list"))
         make = next(filter(None, ways), None)  # polars and pyarrow go through floats to objects
         return np.asarray(make() if make else values, object)
+    if found.dtype.kind == "U" and own is None and found.ndim == 1:
+        gone = [_is_missing(value) for value in values]
+        if any(gone):
+            found = found.astype(object)
+            found[gone] = None
     return found
 
 
