@@ -652,6 +652,22 @@ def test_what_pandas_says_of_columns(tmp_path: Path, kind: str) -> None:
     assert data.Table.read(data.open_table(source)).keys() == {"i", "b", "x"}
 
 
+@pytest.mark.skipif(not hasattr(pa, "string_view"), reason="this pyarrow has no views")
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_words_of_polars(tmp_path: Path, rows: int) -> None:
+    words = pa.array(["a", None, "b", "a", "b"], pa.string_view())
+    coded = pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1, 1], pa.uint32()),
+                                           pa.array(["u", "v", "unused"], pa.string_view()))
+    found = pa.table({"w": words, "c": coded, "x": [1.0, 2, 3, 4, 6]})
+    with pa.ipc.new_file(tmp_path / "a.arrow", found.schema) as file:
+        file.write_table(found, rows)
+    columns = data.open_table(tmp_path / "a.arrow").read()
+    assert columns["w"].tolist() == ["a", None, "b", "a", "b"]
+    assert columns["c"].tolist() == ["v", "u", None, "v", "v"]
+    learned = data.learn(tmp_path / "a.arrow", "x").preprocessor
+    assert learned.feature_names == ["w=a", "w=b", "c=u", "c=v"]
+
+
 def test_a_matrix_of_words(tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", np.array([["a", "u"], ["b", "v"]]))
     assert data.learn(tmp_path / "s.npy", "x1").preprocessor.feature_names == ["x0=a", "x0=b"]

@@ -89,6 +89,9 @@ def _array(values: Any) -> Array:
     from pyarrow.compute import min_max
 
     if pa.types.is_dictionary(values.type):
+        if "string_view" in str(values.type):  # of Polars; pyarrow does not decode these
+            words = pa.array(values.dictionary.to_pylist(), pa.large_string())
+            values = pa.DictionaryArray.from_arrays(values.indices, words)
         values = values.dictionary_decode()
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
