@@ -148,6 +148,23 @@ def test_steps(steps: list[Any]) -> None:
     assert json.loads(properties["fastbp.features"]) == list(frame)
 
 
+@pytest.mark.parametrize("nothing", ["passthrough", None])
+def test_steps_that_do_nothing(nothing: str | None) -> None:
+    y, scaled = TARGETS["words"], (X - 3) / [1, 10, 0.1, 5]
+    last = Pipeline([("nothing", nothing), ("net", classifier())])
+    for steps in ([last], [nothing, last], [StandardScaler(), nothing, last],
+                  [Pipeline([("nothing", nothing)]), nothing, StandardScaler(), last]):
+        pipeline = Pipeline([(f"step{i}", step) for i, step in enumerate(steps)])
+        pipeline.fit(scaled[FIT], y[FIT])
+        data = to_onnx(pipeline)
+        assert [step for _, step in pipeline.steps] == steps
+        check(pipeline, outputs(data, floats(scaled[HELD])), scaled[HELD])
+    frame, y = table()
+    pipeline = Pipeline([("nothing", nothing), ("columns", columns()), ("net", classifier())])
+    pipeline.fit(frame[FIT], y[FIT])
+    check(pipeline, outputs(to_onnx(pipeline, X=frame[:1]), by_column(frame[HELD])), frame[HELD])
+
+
 def table(n: int = 300) -> tuple[Any, np.ndarray]:
     """Rows of every kind of column, and what depends on all of them."""
     own = np.random.default_rng(1)

@@ -6,6 +6,7 @@ the step before it gives and back to that type.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -168,6 +169,7 @@ def pipeline_to_onnx(pipeline: Any, X: Any = None) -> bytes:
     from onnx import checker, helper
     from skl2onnx.common.data_types import StringTensorType
 
+    pipeline = _bare(pipeline)
     last = _end(pipeline, -1)
     parts = _parts(_checked(last))
     _register(type(last))
@@ -199,6 +201,20 @@ def pipeline_to_onnx(pipeline: Any, X: Any = None) -> bytes:
     helper.set_model_props(model, properties)
     checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def _bare(pipeline: Any) -> Any:
+    """The pipeline without the steps that do nothing, which skl2onnx takes for estimators; None
+    if no other is left."""
+    steps = [(name, _bare(step) if hasattr(step, "named_steps") else step)
+             for name, step in pipeline.steps]
+    steps = [(name, step) for name, step in steps
+             if step is not None and not isinstance(step, str)]
+    if not steps:
+        return None
+    bare = copy.copy(pipeline)
+    bare.steps = steps
+    return bare
 
 
 def _end(pipeline: Any, k: int) -> Any:
