@@ -363,6 +363,11 @@ def test_a_step_that_skl2onnx_converts_to_something_else_is_refused() -> None:
     pipeline.fit(missing, TARGETS["binary"])
     with pytest.raises(ValueError, match=r"fitted on 5 features.* shapes \[\[None, 4\]"):
         to_onnx(pipeline)
+    frame = pd.DataFrame(missing, columns=["a", "b", "c", "d"]).assign(unused=None)
+    transformer = ColumnTransformer([("n", SimpleImputer(add_indicator=True), ["a", "b"])])
+    pipeline = make_pipeline(transformer, classifier()).fit(frame, TARGETS["binary"])
+    with pytest.raises(ValueError, match="'unused' holds None; skl2onnx says.*fitted on 3 feat"):
+        to_onnx(pipeline, X=frame)
     pipeline = make_pipeline(KMeans(3, random_state=0), classifier()).fit(X, TARGETS["binary"])
     with pytest.raises(ValueError, match="fitted on 3 features and gets the shapes"):
         to_onnx(pipeline)  # its labels, too

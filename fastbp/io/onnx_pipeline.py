@@ -185,8 +185,8 @@ def pipeline_to_onnx(pipeline: Any, X: Any = None) -> bytes:
         model = skl2onnx.convert_sklearn(pipeline, "fastbp", types, options=options,
                                          target_opset={"": OPSET, ML: ML_OPSET})
     except Exception as error:
-        if odd:  # it was told that they are words
-            raise ValueError(_complaint(odd)) from error
+        if odd:  # it was told that they are words, which need not be the cause
+            raise ValueError(f"{_complaint(odd)}; skl2onnx says: {error}") from error
         raise
     _rename(model.graph, [name for name, _ in types], odd)
     opsets = {"": OPSET}
