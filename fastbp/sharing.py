@@ -125,11 +125,12 @@ class Outline:
 
     @cached_property
     def square(self) -> list[bool]:
-        """Whether each layer's products run on matrix tiles (AMX): only in training, and not in a
-        first layer that can read X in place, which gains more with two threads."""
-        return [self.training and k < self.n_train
-                and (k > 0 or self.lds[1] * self.dtype.itemsize > PICK_COLUMNS)
-                and is_square(layer, self.dtype, *self.shapes[k], self.capacity)
+        """Whether each layer's products run on matrix tiles (AMX): only in training, and at the
+        highest precision not in a first layer that can read X in place, which gains more with
+        two threads."""
+        anywhere = self.precision != "highest" or self.lds[1] * self.dtype.itemsize > PICK_COLUMNS
+        return [self.training and k < self.n_train and (k > 0 or anywhere)
+                and is_square(layer, self.dtype, *self.shapes[k], self.capacity, self.precision)
                 for k, layer in enumerate(self.layers)]
 
     @cached_property

@@ -468,7 +468,8 @@ def test_wide_layers_keep_no_mirror_and_go_back_the_same_way(dtype: str) -> None
 
 def test_teams_share_wide_layers_out_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
-    monkeypatch.setattr(square, "UNITS", 1 << 30)  # on matrix tiles no layer reads X in place
+    # On matrix tiles no layer reads X in place.
+    monkeypatch.setitem(square.UNITS, "highest", 1 << 30)
     n = 512
     layers = [fastbp.Dense(n, n), fastbp.BatchNorm(), fastbp.ReLU(), fastbp.Dense(n, n),
               fastbp.ReLU(), fastbp.Dense(n, 10)]

@@ -37,12 +37,26 @@ def trained(precision: str, dtype: str = "float32", **options: Any) -> np.ndarra
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_any_number_of_threads_gives_the_same_bits(precision: str,
+@pytest.mark.parametrize("sizes, batch", [
+    ((130, 144, 130, 3), 96), ((64, 64, 3), 200), ((784, 64, 64, 10), 32), ((70, 65, 64, 2), 600),
+    ((40, 1030, 64, 3), 100)])
+def test_any_number_of_threads_gives_the_same_bits(sizes: tuple[int, ...], batch: int,
+                                                   precision: str,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 4)  # else as many as cores
-    one = trained(precision, n_threads=1)
-    for n_threads in (2, 4):
-        np.testing.assert_array_equal(trained(precision, n_threads=n_threads), one)
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)  # else as many as cores
+    rng, found = np.random.default_rng(0), []
+    X = rng.normal(size=(2 * batch + 17, sizes[0])).astype(np.float32)
+    T = rng.integers(0, sizes[-1], len(X))
+    for n_threads in (1, 2, 3, 4, 8):
+        layers: list[fastbp.Layer] = []
+        for m, n in zip(sizes, sizes[1:], strict=False):
+            layers += [fastbp.Dense(m, n), fastbp.ReLU()]
+        net = fastbp.Network(layers[:-1], "SoftmaxCrossEntropyLoss", matmul_precision=precision)
+        net.fit(X, T, epochs=2, batch_size=batch, optimizer=fastbp.Adam(1e-3),
+                n_threads=n_threads)
+        found.append(net.params.copy())
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
 
 @tiles

@@ -257,11 +257,12 @@ def test_the_largest_numbers_are_finite() -> None:
 # -- in the engine --------------------------------------------------------------------
 
 
-def networks(sizes: tuple[int, ...], seed: int = 0) -> fastbp.Network:
+def networks(sizes: tuple[int, ...], seed: int = 0, precision: str = "highest") -> fastbp.Network:
     layers: list[fastbp.Layer] = []
     for m, n in zip(sizes, sizes[1:], strict=False):
         layers += [fastbp.Dense(m, n), fastbp.ReLU()]
-    return fastbp.Network(layers[:-1], "SoftmaxCrossEntropyLoss", seed=seed)
+    return fastbp.Network(layers[:-1], "SoftmaxCrossEntropyLoss", seed=seed,
+                          matmul_precision=precision)
 
 
 def on_tiles(net: fastbp.Network, rows: int, **options: Any) -> list[bool]:
@@ -271,12 +272,18 @@ def on_tiles(net: fastbp.Network, rows: int, **options: Any) -> list[bool]:
 
 @tiles
 def test_layers_are_multiplied_on_tiles_where_that_pays() -> None:
-    n, b = square.UNITS, square.ROWS
+    n, b = square.UNITS["highest"], square.ROWS["highest"]
     assert on_tiles(networks((n, n + 1, n, n - 1, n, 3)), b) == [True, True, *[False] * 3]
     assert on_tiles(networks((n, n + 1, 3)), b) == [True, False]
     assert on_tiles(networks((n, n, 3)), b) == [False, False]  # X is read in place
     assert on_tiles(networks((n, n + 1, 3)), b - 1) == [False, False]
     assert on_tiles(networks((n, n + 1, 3)), b, training=False) == [False, False]
+    for precision in ("high", "medium"):  # less to multiply: they pay in a first layer too
+        n, b = square.UNITS[precision], square.ROWS[precision]
+        net = networks((n, n, n, n - 1, 3), precision=precision)
+        assert on_tiles(net, b) == [True, True, False, False]
+        assert on_tiles(net, b - 1) == [False] * 4
+    n, b = square.UNITS["highest"], square.ROWS["highest"]
     double = fastbp.Network([fastbp.Dense(n, n + 1), fastbp.ReLU(), fastbp.Dense(n + 1, 3)],
                             "SoftmaxCrossEntropyLoss", dtype="float64")
     assert on_tiles(double, b) == [False, False]
@@ -323,9 +330,9 @@ def test_a_step_is_that_of_multiply_adds_but_for_rounding(rows: int) -> None:
     rng = np.random.default_rng(1)
     X = rng.normal(size=(rows, 150)).astype(FLOAT)
     T, found = rng.integers(0, 5, rows), []
-    for units in (square.UNITS, 1 << 30):
+    for units in (square.UNITS["highest"], 1 << 30):
         net = networks((150, 200, 170, 5))
-        with patch.object(square, "UNITS", units):
+        with patch.dict(square.UNITS, highest=units):
             assert any(on_tiles(net, rows)) == (units < 1 << 30)
             net.fit(X, T, epochs=1, batch_size=rows, optimizer=fastbp.SGD(1.0))
         found.append(net.params - networks((150, 200, 170, 5)).params)

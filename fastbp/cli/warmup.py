@@ -84,7 +84,7 @@ def _compile(dtype: np.dtype[Any]) -> None:
         address("update", optimizer.kernel, dtype)
     wide = Dense(1024, 1024)
     op = wide.op(dtype, 1024, 1024)
-    if is_square(wide, dtype, 1024, 1024, 1024):
+    if is_square(wide, dtype, 1024, 1024, 1024, "highest"):
         op["by_columns"] = 1
         for precision in PRECISIONS:
             use_squares(op, dtype, precision)

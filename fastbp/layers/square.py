@@ -22,8 +22,9 @@ from .base import Layer
 from .dense import Dense
 
 #: Inputs and outputs of a layer, and rows of a batch, from which matrix tiles gain more than
-#: packing the operands costs.
-UNITS, ROWS = 128, 64
+#: packing the operands costs, by precision.
+UNITS = {"highest": 128, "high": 128, "medium": 64}
+ROWS = {"highest": 64, "high": 64, "medium": 32}
 #: Columns at a time where a team shares out a layer by columns: each share packs all rows again.
 SHARE = 512
 
@@ -49,10 +50,11 @@ def square_columns_backward(op, now, params, ws, x, dy, rows, left, right):
         mode = ADD
 
 
-def is_square(layer: Layer, dtype: np.dtype[Any], n_in: int, n_out: int, rows: int) -> bool:
+def is_square(layer: Layer, dtype: np.dtype[Any], n_in: int, n_out: int, rows: int,
+              precision: str) -> bool:
     """Whether matrix tiles pay in training with batches of ``rows`` rows."""
-    return (min(n_in, n_out) >= UNITS and rows >= ROWS and dtype == np.float32
-            and isinstance(layer, Dense) and layer.kernels == Dense.kernels
+    return (min(n_in, n_out) >= UNITS[precision] and rows >= ROWS[precision]
+            and dtype == np.float32 and isinstance(layer, Dense) and layer.kernels == Dense.kernels
             and type(layer).kernels_for is Dense.kernels_for and has_squares())
 
 
