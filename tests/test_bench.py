@@ -34,6 +34,7 @@ from bench import (
     machine,
     many,
     online,
+    precision,
     scaling,
     startup,
 )
@@ -49,7 +50,7 @@ from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.peak import peak_flops
 from fastbp.peers.fastbp import BACKENDS
-from fastbp.peers.measure import AGREEMENT, CALLS, PEERS, _apart, best, lead
+from fastbp.peers.measure import AGREEMENT, CALLS, PEERS, PRECISIONS, _apart, best, lead
 from fastbp.peers.workload import Workload, read, row_of
 
 ROOT = Path(__file__).parent.parent
@@ -99,6 +100,32 @@ def test_calls_for_each_batch_take_the_steps_of_a_fit(name: str, loss: str) -> N
         side.epochs(2, shuffle=False)
     for a, b in zip(whole.weights(), calls.weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_precisions_of_peers_are_of_the_same_step(name: str) -> None:
+    module, kind = PRECISIONS[name]
+    if module == "torch":
+        pytest.importorskip(module)
+    work = Workload("t", (5, 7, 3), 8, "relu", "adam", dtype="float64")
+    own = getattr(importlib.import_module(f"fastbp.peers.{module}"), kind)
+    assert own.precision == {"high": "high", "medium": "medium"}.get(name.split(".")[-1],
+                                                                     "highest")
+    if "compile" in name:
+        return
+    whole, other = BACKENDS["fastbp"](work), own(work, n_threads=1)
+    for side in (whole, other):
+        side.epochs(2, shuffle=False)
+    for a, b in zip(whole.weights(), other.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_the_table_of_precisions_is_that_of_the_last_run() -> None:
+    results = json.loads(precision.RESULTS.read_text())
+    assert precision.report(results) in (ROOT / "bench" / "README.md").read_text()
+    assert all(record["agrees"] for record in results["records"])
+    for level, share in results["accuracy"].items():
+        assert precision.accuracy(level, 0) == pytest.approx(share, abs=0.02)  # of 1,000 digits
 
 
 def test_calls_of_scikit_learn_take_as_many_steps() -> None:

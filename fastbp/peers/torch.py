@@ -49,13 +49,15 @@ class TorchBackend:
 
     def epochs(self, n: int, shuffle: bool = True) -> None:
         """Train ``n`` epochs."""
-        torch.set_float32_matmul_precision(self.precision)  # in the whole process
         rows, b = len(self.X), self.work.batch
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(self.precision)  # of the whole process
         for _ in range(n):
             order = torch.randperm(rows) if shuffle else torch.arange(rows)
             for i in range(0, rows, b):
                 part = order[i:i + b]
                 self.step(self.X[part], self.T[part])
+        torch.set_float32_matmul_precision(before)
 
     def step(self, x: torch.Tensor, t: torch.Tensor) -> None:
         """Forward, loss, backward, update."""
