@@ -793,6 +793,9 @@ def test_nothing_in_a_list_of_words_is_missing(none: Any) -> None:
     with pytest.raises(ValueError, match="target 'w' has no value in row 1"):
         data.Target("w", "classification", ["nan", "u", "v"]).encode(table["w"])
     assert data.learn(data.open_table(table, drop_missing="w"), "w").n_rows == 3
+    table["b"] = [none, True, False, True]
+    assert [type(c).__name__ for c in data.learn(table, "y").preprocessor.columns] == [
+        "Categorical", "Boolean"]
 
 
 def test_words_of_a_category_may_look_like_numbers_in_another_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -118,8 +119,8 @@ def array(values: Any) -> Array:
     """A NumPy array; integers with missing values, of pandas, polars and pyarrow, as floats if
     each is exact as one.
 
-    Masked elements become missing values. So does NaN in a list of words, of which NumPy would
-    make a word.
+    Masked elements become missing values. So does NaN in a list of words or booleans, of which
+    NumPy would make a word, or numbers of the booleans.
     """
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         known: Array = values.data.astype(object)
@@ -131,10 +132,12 @@ def array(values: Any) -> Array:
         ways = (getattr(values, name, None) for name in ("to_pylist", "to_list"))
         make = next(filter(None, ways), None)  # polars and pyarrow go through floats to objects
         return np.asarray(make() if make else values, object)
-    if found.dtype.kind == "U" and own is None and found.ndim == 1:
-        gone = [_is_missing(value) for value in values]
-        if any(gone):
-            found = found.astype(object)
+    if own is None and found.ndim == 1 and found.dtype.kind in "Uf":
+        words = found.dtype.kind == "U"
+        gone = np.fromiter(map(_is_missing, values), bool) if words else np.isnan(found)
+        if gone.any() and not gone.all() and (words or all(
+                isinstance(value, (bool, np.bool_)) for value in compress(values, ~gone))):
+            found = (found if words else found.astype(bool)).astype(object)
             found[gone] = None
     return found
 
