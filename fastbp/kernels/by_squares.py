@@ -182,6 +182,7 @@ def square_product_medium(rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_r
     product(ONE, rows, cols, K, A, a_row, a_k, B, b_k, C, c_row, I, i_row, mode, scale)
 
 
+#: Products by ``matmul_precision``.
 PRODUCTS = dict(zip(PRECISIONS, (square_product, square_product_high, square_product_medium),
                     strict=True))
 
