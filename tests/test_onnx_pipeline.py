@@ -159,6 +159,14 @@ def test_steps_that_do_nothing(nothing: str | None) -> None:
         data = to_onnx(pipeline)
         assert [step for _, step in pipeline.steps] == steps
         check(pipeline, outputs(data, floats(scaled[HELD])), scaled[HELD])
+    part = Pipeline([("nothing", nothing), ("scale", StandardScaler())])
+    alone = Pipeline([("nothing", nothing)])
+    for joined in (FeatureUnion([("a", part), ("b", "passthrough")]),
+                   ColumnTransformer([("a", part, [0, 2]), ("b", alone, [1])],
+                                     remainder="passthrough")):
+        pipeline = make_pipeline(joined, classifier()).fit(scaled[FIT], y[FIT])
+        check(pipeline, outputs(to_onnx(pipeline), floats(scaled[HELD])), scaled[HELD])
+        assert part.steps[0] == ("nothing", nothing)
     frame, y = table()
     pipeline = Pipeline([("nothing", nothing), ("columns", columns()), ("net", classifier())])
     pipeline.fit(frame[FIT], y[FIT])

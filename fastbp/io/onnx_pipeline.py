@@ -203,17 +203,21 @@ def pipeline_to_onnx(pipeline: Any, X: Any = None) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _bare(pipeline: Any) -> Any:
-    """The pipeline without the steps that do nothing, which skl2onnx takes for estimators; None
-    if no other is left."""
-    steps = [(name, _bare(step) if hasattr(step, "named_steps") else step)
-             for name, step in pipeline.steps]
-    steps = [(name, step) for name, step in steps
-             if step is not None and not isinstance(step, str)]
-    if not steps:
-        return None
-    bare = copy.copy(pipeline)
-    bare.steps = steps
+def _bare(part: Any) -> Any:
+    """The pipeline, or what joins transformers, without the steps that do nothing, which skl2onnx
+    takes for estimators; None for a pipeline without others."""
+    kinds = ("steps", "transformers_", "transformer_list")  # the second of columns, in a fit
+    kind = next((name for name in kinds if isinstance(getattr(part, name, None), list)), None)
+    if kind is None:
+        return part
+    own = [(name, _bare(step), *columns) for name, step, *columns in getattr(part, kind)]
+    if kind == "steps":
+        own = [pair for pair in own if pair[1] is not None and not isinstance(pair[1], str)]
+        if not own:
+            return None
+    bare = copy.copy(part)
+    setattr(bare, kind, [(name, "passthrough" if step is None else step, *columns)
+                         for name, step, *columns in own])
     return bare
 
 
