@@ -153,3 +153,7 @@ def test_estimators(kind: Any) -> None:
     with pytest.warns(match="converged"):
         model.set_params(matmul_precision="highest").fit(X, y)
     assert model.network_.matmul_precision == "highest"
+    model.set_params(matmul_precision="medium", early_stopping=True, validation_fraction=1e-3)
+    with pytest.raises(ValueError, match="validation"):
+        model.fit(X, y)
+    assert model.network_.matmul_precision == "highest"  # as before

@@ -184,10 +184,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self._random_state = check_random_state(self.random_state)
             if not going_on:
                 self._start(X, n_out, loss, *rest)
-            self.network_.matmul_precision = self.matmul_precision
             rows, scored = (X, T, weights), held
             if self.early_stopping and held is None and self.solver != "lbfgs":
                 rows, scored = self._split(*rows)
+        self.network_.matmul_precision = self.matmul_precision
         relay = begin_fit(self, 1 if incremental else self.max_iter, X, y, sample_weight)
         if self.solver == "lbfgs":
             self._lbfgs(*rows)
