@@ -32,7 +32,7 @@ SEEDS, EPOCHS, BATCH = 5, 15, 128
 
 
 def accuracy(precision: str, seed: int) -> float:
-    """Share of held-out digits that a trained network tells."""
+    """Share of held-out digits that a trained network recognizes."""
     X, X_test, T, T_test = datasets.split(datasets.load("mnist"), 0.2, seed=seed)
     net = fastbp.Network([fastbp.Dense(784, 512, weight_init="he_uniform"), fastbp.ReLU(),
                           fastbp.Dense(512, 256, weight_init="he_uniform"), fastbp.ReLU(),
@@ -43,7 +43,7 @@ def accuracy(precision: str, seed: int) -> float:
 
 
 def report(results: dict[str, Any]) -> str:
-    """A Markdown table: microseconds a step, and ratios of times at the same precision."""
+    """A Markdown table: microseconds a step, and ratios: PyTorch's best is at any precision."""
     table = best(results["records"])
     names = [n for n in PRECISIONS if any(n in own for own in table.values())]
     lines = ["| row | " + " | ".join(names) +

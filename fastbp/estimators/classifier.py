@@ -89,7 +89,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Decay of a moving average of the parameters, which is scored and kept in their place;
         0 for none.
     matmul_precision : {"highest", "high", "medium"}
-        As of ``fastbp.Network``.
+        As of ``fastbp.Network``. Not for lbfgs.
 
     Attributes
     ----------
