@@ -103,7 +103,8 @@ def test_calls_for_each_batch_take_the_steps_of_a_fit(name: str, loss: str) -> N
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
-def test_precisions_of_peers_are_of_the_same_step(name: str) -> None:
+def test_precisions_of_peers_are_of_the_same_step(name: str,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     module, kind = PRECISIONS[name]
     if module == "torch":
         pytest.importorskip(module)
@@ -114,10 +115,16 @@ def test_precisions_of_peers_are_of_the_same_step(name: str) -> None:
     if "compile" in name:
         return
     whole, other = BACKENDS["fastbp"](work), own(work, n_threads=1)
+    used = set()
+    if module == "torch":
+        precision_now, step = sys.modules["torch"].get_float32_matmul_precision, other.step
+        monkeypatch.setattr(other, "step", lambda *pair: (used.add(precision_now()), step(*pair)))
     for side in (whole, other):
         side.epochs(2, shuffle=False)
     for a, b in zip(whole.weights(), other.weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    assert (used or {other.network.matmul_precision}) == {own.precision}
+    assert module != "torch" or precision_now() == "highest"
 
 
 def test_the_table_of_precisions_is_that_of_the_last_run() -> None:
