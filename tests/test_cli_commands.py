@@ -301,6 +301,7 @@ def test_info_tells_what_is_in_the_file(trained: Here) -> None:
         assert text in out, text
     found = trained("info", "y/model.safetensors", "--json").json
     assert (found["inputs"], found["outputs"], found["dtype"]) == (5, 1, "float32")
+    assert found["matmul_precision"] == "highest" and "products    of" not in out
     assert found["bytes"] == Path("y/model.safetensors").stat().st_size
     assert found["target"]["task"] == "regression" and found["config"]["epochs"] == 5
     assert found["parameters"] == fastbp.load("y/model.safetensors").n_params

@@ -99,6 +99,8 @@ def test_options_reach_the_network(run: Here) -> None:
     assert [type(x).__name__ for x in model.network.layers] == [
         "Dense", "BatchNorm", "GELU", "Dropout", "Dense"]
     assert model.network.matmul_precision == "high"
+    assert "products    of high precision, in training" in run("info", "fastbp-d").out
+    assert run("info", "fastbp-d", "--json").json["matmul_precision"] == "high"
     assert model.network.dtype == np.float64 and model.target.task == "regression"
     assert model.network.n_in == 5  # x, z and three colours
     assert [c.name for c in model.preprocessor.columns] == ["x", "z", "colour"]
@@ -417,6 +419,15 @@ def test_seeds_and_grid_keep_the_best(run: Here) -> None:
     curves = [json.loads(x) for x in Path("b/metrics.jsonl").read_text().splitlines()]
     assert len(curves) == 60 and curves[-1]["run"] == 11
     assert "*" in run("train", "iris", "--seeds", "0,7", *QUICK, "-o", "c").out
+
+
+def test_a_grid_of_precisions(run: Here) -> None:
+    assert run("train", "iris", "--grid", "matmul-precision=medium,high", *QUICK).status == 0
+    rows = list(csv.DictReader(Path("fastbp-iris/results.csv").read_text().splitlines()))
+    assert [r["matmul_precision"] for r in rows] == ["medium", "high"]
+    best = next(r for r in rows if r["best"] == "True")
+    assert fastbp.load("fastbp-iris/model.safetensors").matmul_precision == (
+        best["matmul_precision"])
 
 
 def test_monitor_turns_the_choice(run: Here) -> None:

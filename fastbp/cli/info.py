@@ -28,6 +28,8 @@ def command(model: str, as_json: bool) -> None:
         if entries.get(key) is not None:
             value = entries[key]
             click.echo(f"{key:12}{f'{value:,}' if isinstance(value, int) else value}")
+    if entries["matmul_precision"] != "highest":
+        click.echo(f"products    of {entries['matmul_precision']} precision, in training")
     for name, value in entries["scores"].items():
         click.echo(f"{name:18}{value}  ({entries['scores_on']})")
     for column in entries["columns"]:
@@ -53,6 +55,7 @@ def _entries(found: Any, path: str) -> dict[str, Any]:
     return {"file": file, "bytes": os.path.getsize(file),
             "layers": [repr(layer) for layer in network.layers],
             "loss": repr(network.loss_function), "dtype": network.dtype.name,
+            "matmul_precision": network.matmul_precision,
             "inputs": network.n_in, "outputs": network.n_out, "parameters": network.n_params,
             "columns": columns,
             "na": list(found.preprocessor.na_values) if found.preprocessor else [],

@@ -20,7 +20,7 @@ SCHEDULES = ("constant", "cosine", "cosine_restarts", "one_cycle", "step", "expo
 #: Options for which ``--grid`` takes several values.
 GRID = ("hidden", "activation", "dropout", "batch_norm", "optimizer", "lr", "momentum", "schedule",
         "warmup", "batch_size", "epochs", "l1", "l2", "weight_decay", "clip_norm", "average",
-        "label_smoothing", "patience")
+        "label_smoothing", "patience", "matmul_precision")
 #: Options of the call that do not change the result: not kept in config.toml.
 OF_THE_CALL = ("config", "output", "overwrite", "resume", "as_json", "quiet")
 
