@@ -47,7 +47,7 @@ def report(results: dict[str, Any]) -> str:
     table = best(results["records"])
     names = [n for n in PRECISIONS if any(n in own for own in table.values())]
     lines = ["| row | " + " | ".join(names) +
-             " | highest / medium | best PyTorch / fastbp, medium |",
+             " | highest / medium | best PyTorch / fastbp.medium |",
              "|---|" + "---:|" * (len(names) + 2)]
     for row, own in table.items():
         us = {name: record["us"] for name, record in own.items()}

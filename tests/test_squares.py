@@ -128,12 +128,17 @@ def product(A: np.ndarray, B: np.ndarray, *, turn_a: bool = False, turn_b: bool 
 SIZES = st.one_of(st.integers(1, 70), st.integers(120, 300))
 
 
-@tiles
-@pytest.mark.parametrize("turn_a", [False, True])
-@pytest.mark.parametrize("turn_b", [False, True])
-@given(rows=SIZES, cols=SIZES, K=st.one_of(SIZES, st.integers(510, 1100)),
-       seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+def of_all_shapes(test: Any) -> Any:
+    """Run a test with factors of drawn sizes, lying either way."""
+    test = settings(max_examples=15, deadline=None)(given(
+        rows=SIZES, cols=SIZES, K=st.one_of(SIZES, st.integers(510, 1700)),
+        seed=st.integers(0, 99))(test))
+    for name in ("turn_b", "turn_a"):
+        test = pytest.mark.parametrize(name, [False, True])(test)
+    return tiles(test)
+
+
+@of_all_shapes
 def test_sums_are_as_near_as_those_of_multiply_adds(turn_a: bool, turn_b: bool, rows: int,
                                                     cols: int, K: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -150,12 +155,7 @@ def rounded(X: np.ndarray, bits: int) -> np.ndarray:
     return np.ldexp(np.trunc(np.ldexp(fraction, bits) + np.copysign(0.5, X)), exponent - bits)
 
 
-@tiles
-@pytest.mark.parametrize("turn_a", [False, True])
-@pytest.mark.parametrize("turn_b", [False, True])
-@given(rows=SIZES, cols=SIZES, K=st.one_of(SIZES, st.integers(510, 1700)),
-       seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@of_all_shapes
 def test_less_precise_ones_are_those_of_fewer_parts(turn_a: bool, turn_b: bool, rows: int,
                                                     cols: int, K: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
