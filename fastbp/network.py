@@ -38,6 +38,7 @@ from .plan import Plan, make_plan
 from .portable import Portable
 from .table import has_kernels
 from .textbook import Textbook
+from .trainable import Trainable
 
 if TYPE_CHECKING:
     from .run import Run
@@ -51,7 +52,7 @@ _NO_WEIGHTS = {np.dtype(t): np.empty(0, t) for t in ("f4", "f8")}
 _NO_LABELS = np.empty(0, np.int64)
 
 
-class Network(Doors, Outputs, Portable, Textbook):
+class Network(Doors, Outputs, Portable, Textbook, Trainable):
     """A feed-forward network: layers in order, a loss on top.
 
     Parameters
@@ -163,32 +164,6 @@ class Network(Doors, Outputs, Portable, Textbook):
         """Parameters as writable views by name: "0.weight" (n_out, n_in), "0.bias", ..."""
         return {f"{i}.{name}": value for i, layer in enumerate(self.layers)
                 for name, value in layer.parameters().items()}
-
-    def untrained(self) -> Array:
-        """Mask of the flat parameters that training leaves alone: those of layers that are not
-        trainable, buffers, and padding."""
-        still = np.ones(self.params.size, bool)
-        for layer, at in zip(self.layers, self._offsets, strict=True):
-            for tensor in layer.layout(self.dtype)[0] if layer.trainable else ():
-                tensor.view(still[at:])[...] = tensor.name in layer.buffers
-        return still
-
-    def check_trainable(self) -> None:
-        """Refuse to train if every layer with parameters is frozen, or one is that cannot be.
-
-        Raises
-        ------
-        ValueError
-        """
-        if all(layer.trainable for layer in self.layers):
-            return
-        kinds = {layer.trainable for layer in self.layers if layer.shapes()}
-        if kinds == {False}:
-            raise ValueError("no layer with parameters is trainable: set trainable=True of some")
-        for layer in [x for x in self.layers if x._steady]:
-            kernels = layer.kernels_for(self.dtype, int(layer.n_in or 0), int(layer.n_out or 0))
-            if kernels and kernels.couple_forward:
-                raise ValueError(f"{layer!r} cannot be held: its kernels_for gives none for that")
 
     def __repr__(self) -> str:
         chain = " -> ".join([str(self.n_in), *map(repr, self.layers)])

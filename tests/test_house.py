@@ -26,7 +26,7 @@ FLOORS = [("_garbage", -1.2), ("_convention", -1.1), ("_compiler", -1.0), ("_cac
           ("optimizers", 2.1), ("losses", 2.2), ("panels", 3.0), ("tasks", 3.0), ("way", 3.0),
           ("sharing", 3.05), ("plan", 3.1), ("rows", 3.1), ("updates", 3.1),
           ("engine", 3.2), ("history", 4.0), ("chain", 4.0), ("outputs", 4.0), ("doors", 4.0),
-          ("rules", 4.0),
+          ("rules", 4.0), ("trainable", 4.0),
           ("weights", 4.0), ("callbacks", 4.0), ("summary", 4.0), ("portable", 4.0),
           ("textbook", 4.0), ("network", 4.1), ("step_sizes", 4.1), ("run", 4.15),
           ("metrics", 4.15), ("arguments", 4.16), ("threads", 4.16), ("job", 4.17),
@@ -174,7 +174,7 @@ def test_public_functions_are_typed_and_described(name: str, f: ast.FunctionDef)
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)
 def test_files_are_one_concept(path: Path) -> None:
     text = path.read_text()
-    assert len(text.splitlines()) <= 360
+    assert len(text.splitlines()) <= 350
     assert ast.get_docstring(TREES[path])
     assert not re.search(r"\b(eval|exec|pickle\.load)\(", text)
 
