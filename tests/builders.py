@@ -1,4 +1,4 @@
-"""Networks and data that several tests share."""
+"""Networks, data and parts of one's own that several tests share."""
 
 from __future__ import annotations
 
@@ -83,3 +83,36 @@ def clusters(rows: int = 200) -> tuple[np.ndarray, np.ndarray]:
     T = rng.integers(0, 4, rows)
     centres = np.random.default_rng(7).normal(size=(4, 6)) * 3
     return centres[T] + rng.normal(size=(rows, 6)), T
+
+
+class Scale(fastbp.Layer):
+    """A user's layer over NumPy alone: Y = a X, one trained number a column."""
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        assert self.n_in is not None
+        return {"a": (self.n_in,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        self.parameters()["a"][...] = 1
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        self._x, self._y = X, X * self.parameters()["a"]
+        return self._y
+
+    def backward(self, dY: Any) -> Any:
+        self.gradients()["a"][...] = (dY * self._x).sum(axis=0)
+        return dY * self.parameters()["a"]
+
+
+class StopAt(fastbp.Callback):
+    """Stops after so many chunks, wherever that is."""
+
+    def __init__(self, chunks: int) -> None:
+        self.left = chunks
+
+    def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
+        self.run.chunk = 1
+
+    def on_chunk_end(self, epoch: int, samples: int) -> bool:
+        self.run.chunk, self.left = 1, self.left - 1
+        return self.left <= 0

@@ -50,6 +50,8 @@ class Here:
         return lines[0]
 
 
+#: Options of a run of a moment.
+QUICK = ("--epochs", "3", "--hidden", "8", "--no-report", "--quiet")
 #: Runs the command where no file may become larger.
 _SMALL_FILES = """
 import resource, runpy

@@ -1,11 +1,9 @@
-"""Callbacks: stopping, learning rates, logs, and runs that go on where they were stopped."""
+"""Callbacks: stopping, learning rates, logs."""
 
 from __future__ import annotations
 
 import csv
 import json
-import signal
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,8 @@ from fastbp.callbacks import (
     TensorBoard,
     TimeLimit,
 )
-from fastbp.engine import EPOCH
-from fastbp.io.safetensors import read
-from fastbp.layers import Layer
 
-from .builders import classifier, clusters
+from .builders import StopAt, classifier, clusters
 
 
 class Figures(Callback):
@@ -40,20 +35,6 @@ class Figures(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         logs["figure"] = self.values[epoch]
-
-
-class StopAt(Callback):
-    """Stops after so many chunks, wherever that is."""
-
-    def __init__(self, chunks: int) -> None:
-        self.left = chunks
-
-    def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
-        self.run.chunk = 1
-
-    def on_chunk_end(self, epoch: int, samples: int) -> bool:
-        self.run.chunk, self.left = 1, self.left - 1
-        return self.left <= 0
 
 
 def stopped_after(values: list[float], **arguments: Any) -> tuple[int, EarlyStopping]:
@@ -264,268 +245,6 @@ def test_a_missing_tensorboard_says_what_to_install(monkeypatch: pytest.MonkeyPa
         TensorBoard("x")
 
 
-class Slow(Layer):
-    """A layer of the user's own: the textbook loop."""
-
-    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
-        return X * 0.5
-
-    def backward(self, dY: Any) -> Any:
-        return dY * 0.5
-
-
-@pytest.mark.parametrize("average", [0.0, 0.9])
-@pytest.mark.parametrize("chunks", [1, 5, 7, 8, 14, 20])
-def test_a_stopped_run_goes_on_with_the_same_bits(chunks: int, average: float,
-                                                  tmp_path: Path) -> None:
-    """Seven steps an epoch, four epochs, stopped at any step."""
-    X, T = clusters(200)
-    path = tmp_path / "run.safetensors"
-
-    def fit(net: fastbp.Network, *more: Callback, **options: Any) -> fastbp.History:
-        hooks = [ReduceOnPlateau("val_loss", patience=0, min_delta=0.3),
-                 EarlyStopping("val_loss", patience=50), *more]
-        return net.fit(X, T, epochs=4, optimizer=fastbp.Adam(0.01), average=average,
-                       validation_data=(X[:40], T[:40]), callbacks=hooks, **options)
-
-    whole, stopped, resumed = classifier(), classifier(), classifier()
-    expected = fit(whole)
-    fit(stopped, StopAt(chunks), Checkpoint(path))
-    assert stopped.params.tobytes() != whole.params.tobytes()
-    found = fit(resumed, Checkpoint(path), resume=path)
-    assert resumed.params.tobytes() == whole.params.tobytes()
-    for name in ("loss", "val_loss", "val_accuracy", "learning_rate"):
-        assert found[name] == expected[name]
-    assert whole.last_run is not None and resumed.last_run is not None
-    assert resumed.last_run.slots.tobytes() == whole.last_run.slots.tobytes()
-    again = classifier()  # the checkpoint of a run that is over adds nothing
-    with pytest.warns(UserWarning, match="holds a run of 4 epochs already, epochs=4 adds none"):
-        found = fit(again, resume=path)
-    assert found["loss"] == expected["loss"]
-    assert again.params.tobytes() == whole.params.tobytes()
-
-
-def test_a_checkpoint_with_all_epochs_is_told_of(tmp_path: Path) -> None:
-    (X, T), path = clusters(64), tmp_path / "run.st"
-    classifier().fit(X, T, epochs=3, callbacks=[Checkpoint(path)])
-    net = classifier()
-    more: dict[str, Any] = {"epochs": 2, "resume": path}
-    before = net.params.copy()
-    with pytest.raises(UserWarning, match=r"run\.st holds a run of 3 epochs already, epochs=2"):
-        net.fit(X, T, **more)  # an error by the tests' settings: then all is as it was
-    assert (net.params == before).all() and net.last_run is None
-    with pytest.warns(UserWarning, match="epochs=2") as found:
-        assert len(net.fit(X, T, **more)["loss"]) == 3
-    assert found[0].filename == __file__
-    with pytest.warns(UserWarning, match="3 epochs already, epochs=2"):
-        fastbp.fit_many([classifier()], X, T, **more)
-    with pytest.warns(UserWarning, match="3 epochs already, epochs=2"):
-        fastbp.fit_stream(classifier(), [(X, T)], **more)
-    assert len(classifier().fit(X, T, epochs=0, resume=path)["loss"]) == 3  # asked for as it is
-    assert len(classifier().fit(X, T, epochs=4, resume=path)["loss"]) == 4
-
-
-def test_whatever_was_written_last_a_killed_run_goes_on_with_the_same_bits(
-        tmp_path: Path) -> None:
-    """By the clock: within epochs, and at their ends when their figures are in."""
-    X, T = clusters(200)
-    copies = list[Path]()
-
-    class Kept(Checkpoint):
-        def _write(self) -> None:
-            super()._write()
-            copies.append(tmp_path / f"copy-{len(copies)}")
-            copies[-1].write_bytes(Path(self.path).read_bytes())
-
-    def fit(net: fastbp.Network, *more: Callback, **options: Any) -> fastbp.History:
-        return net.fit(X, T, epochs=3, validation_data=(X[:40], T[:40]), callbacks=[
-            ReduceOnPlateau("val_loss", patience=0, min_delta=0.3),
-            EarlyStopping("val_loss", patience=50), *more], **options)
-
-    whole = classifier()
-    expected = fit(whole, Kept(tmp_path / "run", every=100, seconds=0.0))
-    assert len(copies) >= 3
-    for copy in copies:
-        again, over = classifier(), read(copy)[0]["run/cursor"][EPOCH] == 3
-        with pytest.warns(UserWarning, match="of 3 epochs already") if over else nullcontext():
-            found = fit(again, resume=copy)
-        assert again.params.tobytes() == whole.params.tobytes()
-        for name in ("loss", "val_loss", "learning_rate"):
-            assert found[name] == expected[name]
-
-
-def test_checkpoints_are_models_too(tmp_path: Path) -> None:
-    X, T = clusters(64)
-    net = classifier()
-    net.fit(X, T, epochs=2, callbacks=[Checkpoint(tmp_path / "{epoch}.st", keep="all")])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.st", "2.st"]
-    np.testing.assert_array_equal(fastbp.load(tmp_path / "2.st").params, net.params)
-    net.save(tmp_path / "net.st")
-    with pytest.raises(ValueError, match="holds a network but no run"):
-        net.fit(X, T, resume=tmp_path / "net.st")
-
-
-def test_a_network_that_no_file_holds_is_refused_first(tmp_path: Path) -> None:
-    X, T = clusters(64)
-    net = fastbp.Network([fastbp.Dense(6, 4), Slow()], "SoftmaxCrossEntropyLoss")
-    before = net.params.copy()
-    with pytest.raises(TypeError, match=r"Slow\(\) .* cannot be saved"):
-        net.fit(X, T, epochs=1, callbacks=[Checkpoint(tmp_path / "run.st")])
-    np.testing.assert_array_equal(net.params, before)
-
-
-@pytest.mark.parametrize("where", ["nowhere/run.st", "."])
-def test_a_place_for_no_checkpoint_is_refused_before_training(where: str, tmp_path: Path) -> None:
-    X, T = clusters(64)
-    net = classifier()
-    before = net.params.copy()
-    with pytest.raises(OSError, match="nowhere" if where != "." else str(tmp_path)):
-        net.fit(X, T, epochs=3, callbacks=[Checkpoint(tmp_path / where, every=9)])
-    assert (net.params == before).all() and net.last_run is None
-    hook = Checkpoint(tmp_path / "{epoch}" / "run.st", keep="all")
-    folders = [Lambda(lambda epoch, logs: (tmp_path / f"{epoch + 1}").mkdir())]
-    net.fit(X, T, epochs=2, callbacks=[*folders, hook])
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.st")) == [
-        "1/run.st", "2/run.st"]
-    assert not [p for p in tmp_path.iterdir() if p.name not in "12"]
-
-
-def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    X, T = clusters(64)
-    path = tmp_path / "run.st"
-    classifier().fit(X, T, epochs=1, callbacks=[Checkpoint(path)])
-    net = classifier()
-    before = net.params.copy()
-    for options, match in (({"batch_size": 16}, "batch_size 32, this one 16"),
-                           ({"optimizer": "sgd"}, "optimizer Adam")):
-        with pytest.raises(ValueError, match=match):
-            net.fit(X, T, resume=path, **options)
-    with pytest.raises(ValueError, match="n_rows 64, this one 60"):
-        net.fit(X[:60], T[:60], resume=path)
-    other = fastbp.Network([fastbp.Dense(6, 4)], "SoftmaxCrossEntropyLoss")
-    with pytest.raises(ValueError, match="run of another network"):
-        other.fit(X, T, resume=path)
-    np.testing.assert_array_equal(net.params, before)
-
-
-def test_an_interrupt_leaves_a_checkpoint(tmp_path: Path) -> None:
-    X, T = clusters(64)
-    path = tmp_path / "run.st"
-
-    class Interrupt(Callback):
-        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-            if epoch == 1:
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        classifier().fit(X, T, epochs=5, callbacks=[Checkpoint(path, every=99), Interrupt()])
-    whole, resumed = classifier(), classifier()
-    whole.fit(X, T, epochs=5)
-    resumed.fit(X, T, epochs=5, resume=path)
-    np.testing.assert_array_equal(whole.params, resumed.params)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("calls", [2, 5, 7])
-def test_an_interrupt_amid_a_call_of_steps_loses_none(
-        stream: bool, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastbp import run
-
-    X, T = clusters(150)
-    path, left, launch = tmp_path / "run", [calls], run.launch
-
-    def interrupted(*args: Any) -> Any:
-        launch(*args)
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-
-    def fit(**options: Any) -> tuple[fastbp.Network, Any]:
-        net, hooks = classifier("float64"), options.pop("callbacks", [])
-        hooks = [ReduceOnPlateau("loss", patience=0, min_delta=9.0), StopAt(999), *hooks]
-        options = {"epochs": 3, "batch_size": 32, "callbacks": hooks, **options}
-        return net, (fastbp.fit_stream(net, [(X[:90], T[:90]), (X[90:], T[90:])], **options)
-                     if stream else net.fit(X, T, **options))
-
-    whole, expected = fit()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run, "launch", interrupted)
-        fit(callbacks=[Checkpoint(path, every=9)])
-    again, found = fit(resume=path)
-    np.testing.assert_array_equal(again.params, whole.params)
-    assert found["loss"] == expected["loss"]
-    assert found["learning_rate"] == expected["learning_rate"]
-
-
-@pytest.mark.parametrize("epochs", [1, 3])
-def test_an_interrupt_where_nobody_looks_keeps_the_epochs_that_ended(
-        epochs: int, ctrl_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastbp import engine, run
-
-    X, T = clusters(64)
-    launch = run.launch
-
-    def interrupted(*args: Any) -> None:
-        launch(*args)
-        if args[-2][engine.EPOCH] == epochs:
-            signal.raise_signal(signal.SIGINT)
-
-    whole, taken = classifier(), classifier()
-    expected = whole.fit(X, T, epochs=epochs)
-    monkeypatch.setattr(run, "launch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        taken.fit(X, T, epochs=epochs)
-    assert taken.last_run is not None and taken.last_run.history["loss"] == expected["loss"]
-    np.testing.assert_array_equal(taken.params, whole.params)
-
-
-def test_an_interrupt_amid_validation_keeps_the_figures_of_the_epoch(
-        ctrl_c: None, tmp_path: Path) -> None:
-    X, T = clusters(64)
-    path, left = tmp_path / "run", [2]
-
-    def once(truth: Any, output: Any) -> float:
-        left[0] -= 1
-        if left[0] == 0:
-            signal.raise_signal(signal.SIGINT)
-        return float(output.max())
-
-    def fit(**options: Any) -> Any:
-        return classifier().fit(X, T, epochs=4, validation_data=(X, T), metrics=[once], **options)
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(callbacks=[Checkpoint(path)])
-    assert left == [0]
-    found, expected = fit(resume=path), fit()
-    for name in ("loss", "val_loss", "val_once", "learning_rate"):
-        assert found[name] == expected[name]
-
-
-@pytest.mark.parametrize("fails", [KeyboardInterrupt, ZeroDivisionError])
-def test_what_fails_after_the_last_step_of_an_epoch_loses_it_for_nobody(
-        fails: type[BaseException], tmp_path: Path) -> None:
-    X, T = clusters(64)
-    path = tmp_path / "run"
-
-    class Fails(Callback):
-        def on_chunk_end(self, epoch: int, samples: int) -> None:
-            if epoch == 2 and samples == 64:
-                raise fails
-
-    def fit(*first: Callback, **options: Any) -> tuple[fastbp.Network, Any]:
-        net = classifier()
-        hooks = [*first, EarlyStopping("loss", patience=3, min_delta=9.0)]
-        return net, net.fit(X, T, epochs=9, callbacks=[*hooks, *options.pop("last", [])],
-                            **options)
-
-    whole, expected = fit()
-    with pytest.raises(fails):
-        fit(Fails(), last=[Checkpoint(path)])
-    again, found = fit(resume=path)
-    np.testing.assert_array_equal(again.params, whole.params)
-    assert found["loss"] == expected["loss"] and len(found["loss"]) == 5
-
-
 def test_every_hook_hears_of_an_epoch_whatever_another_raises() -> None:
     X, T = clusters(64)
     heard: list[int] = []
@@ -560,22 +279,6 @@ def test_a_start_that_fails_leaves_network_and_callbacks(tmp_path: Path) -> None
         np.testing.assert_array_equal(net.params, before)
     net.fit(X, T, epochs=1, callbacks=[stopping], **data)
     assert stopping.best_epoch == 0
-
-
-def test_a_user_layer_resumes_through_the_textbook_loop() -> None:
-    X, T = clusters(64)
-
-    def net() -> fastbp.Network:
-        return fastbp.Network([fastbp.Dense(6, 8), Slow(), fastbp.Dense(8, 4)],
-                              "SoftmaxCrossEntropyLoss")
-
-    whole, parts = net(), net()
-    assert not whole.compiled
-    weights = np.arange(64)
-    whole.fit(X, T, epochs=3, l2=0.1, clip_norm=0.1, average=0.5, sample_weight=weights)
-    for _ in range(3):
-        parts.partial_fit(X, T, l2=0.1, clip_norm=0.1, average=0.5, sample_weight=weights)
-    np.testing.assert_array_equal(whole.params, parts.params)
 
 
 @pytest.mark.parametrize(("make", "error"), [

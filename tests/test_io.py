@@ -20,8 +20,7 @@ from fastbp.io.safetensors import describe, read, write
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 
-from .builders import CHAINS, classifier, clusters, network
-from .test_training import Scale
+from .builders import CHAINS, Scale, classifier, clusters, network
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -15,8 +15,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 import fastbp
 
 from . import exports
-from .builders import clusters
-from .test_training import Scale
+from .builders import Scale, clusters
 
 X, Y4 = clusters(120)
 TARGETS: dict[str, Any] = {

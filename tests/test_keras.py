@@ -15,7 +15,7 @@ from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 
 from . import exports
-from .test_training import Scale
+from .builders import Scale
 
 os.environ.setdefault("KERAS_BACKEND", "numpy")  # the one that needs no other package
 keras = pytest.importorskip("keras")

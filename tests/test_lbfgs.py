@@ -12,8 +12,7 @@ import fastbp
 from fastbp import network as networks
 from fastbp.lbfgs import _Objective
 
-from .builders import CHAINS, classifier, clusters, data, network
-from .test_training import Scale
+from .builders import CHAINS, Scale, classifier, clusters, data, network
 
 optimize = pytest.importorskip("scipy.optimize")
 

@@ -14,9 +14,8 @@ from fastbp.io.onnx import NODES, to_onnx
 from fastbp.layers import LAYERS
 
 from . import exports
-from .builders import CHAINS, clusters
+from .builders import CHAINS, Scale, clusters
 from .builders import network as chain_network
-from .test_training import Scale
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")

@@ -24,7 +24,7 @@ from fastbp.data.stream import ArrayStream, TableStream
 from fastbp.layers import Layer
 from fastbp.run import Run
 
-from .test_callbacks import StopAt
+from .builders import StopAt
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((500, 6), np.float32)

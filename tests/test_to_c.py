@@ -20,9 +20,8 @@ from fastbp.io.c_layers import CALLS, HELPERS
 from fastbp.layers import LAYERS
 
 from . import exports
-from .builders import CHAINS, clusters
+from .builders import CHAINS, Scale, clusters
 from .builders import network as chain_network
-from .test_training import Scale
 
 CC = shutil.which("cc")
 needs_cc = pytest.mark.skipif(CC is None, reason="no C compiler here")

@@ -14,9 +14,8 @@ from fastbp.io.torch import MODULES
 from fastbp.layers import LAYERS
 
 from . import exports
-from .builders import CHAINS
+from .builders import CHAINS, Scale
 from .builders import network as chain_network
-from .test_training import Scale
 
 torch = pytest.importorskip("torch")
 nn, prune = torch.nn, pytest.importorskip("torch.nn.utils.prune")

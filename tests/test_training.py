@@ -11,7 +11,7 @@ import pytest
 import fastbp
 from fastbp.layers import Layer
 
-from .builders import classifier, clusters
+from .builders import Scale, classifier, clusters
 
 
 def test_learns_separable_classes() -> None:
@@ -135,25 +135,6 @@ def test_a_diverging_fit_warns() -> None:
     net = fastbp.Network([fastbp.Dense(3, 1)], "L2Loss")
     with pytest.warns(RuntimeWarning, match="learning_rate"):
         net.fit(X, T, epochs=8, optimizer=fastbp.SGD(1e6))
-
-
-class Scale(Layer):
-    """A user's layer over NumPy alone: Y = a X, one trained number a column."""
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        assert self.n_in is not None
-        return {"a": (self.n_in,)}
-
-    def initialize(self, rng: np.random.Generator) -> None:
-        self.parameters()["a"][...] = 1
-
-    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
-        self._x, self._y = X, X * self.parameters()["a"]
-        return self._y
-
-    def backward(self, dY: Any) -> Any:
-        self.gradients()["a"][...] = (dY * self._x).sum(axis=0)
-        return dY * self.parameters()["a"]
 
 
 class Absolute(fastbp.Loss):

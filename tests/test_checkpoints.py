@@ -1,0 +1,184 @@
+"""Runs that go on where they were stopped, from checkpoints."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    Lambda,
+    ReduceOnPlateau,
+)
+from fastbp.engine import EPOCH
+from fastbp.io.safetensors import read
+from fastbp.layers import Layer
+
+from .builders import StopAt, classifier, clusters
+
+
+class Slow(Layer):
+    """A layer of the user's own: the textbook loop."""
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        return X * 0.5
+
+    def backward(self, dY: Any) -> Any:
+        return dY * 0.5
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize("chunks", [1, 5, 7, 8, 14, 20])
+def test_a_stopped_run_goes_on_with_the_same_bits(chunks: int, average: float,
+                                                  tmp_path: Path) -> None:
+    """Seven steps an epoch, four epochs, stopped at any step."""
+    X, T = clusters(200)
+    path = tmp_path / "run.safetensors"
+
+    def fit(net: fastbp.Network, *more: Callback, **options: Any) -> fastbp.History:
+        hooks = [ReduceOnPlateau("val_loss", patience=0, min_delta=0.3),
+                 EarlyStopping("val_loss", patience=50), *more]
+        return net.fit(X, T, epochs=4, optimizer=fastbp.Adam(0.01), average=average,
+                       validation_data=(X[:40], T[:40]), callbacks=hooks, **options)
+
+    whole, stopped, resumed = classifier(), classifier(), classifier()
+    expected = fit(whole)
+    fit(stopped, StopAt(chunks), Checkpoint(path))
+    assert stopped.params.tobytes() != whole.params.tobytes()
+    found = fit(resumed, Checkpoint(path), resume=path)
+    assert resumed.params.tobytes() == whole.params.tobytes()
+    for name in ("loss", "val_loss", "val_accuracy", "learning_rate"):
+        assert found[name] == expected[name]
+    assert whole.last_run is not None and resumed.last_run is not None
+    assert resumed.last_run.slots.tobytes() == whole.last_run.slots.tobytes()
+    again = classifier()  # the checkpoint of a run that is over adds nothing
+    with pytest.warns(UserWarning, match="holds a run of 4 epochs already, epochs=4 adds none"):
+        found = fit(again, resume=path)
+    assert found["loss"] == expected["loss"]
+    assert again.params.tobytes() == whole.params.tobytes()
+
+
+def test_a_checkpoint_with_all_epochs_is_told_of(tmp_path: Path) -> None:
+    (X, T), path = clusters(64), tmp_path / "run.st"
+    classifier().fit(X, T, epochs=3, callbacks=[Checkpoint(path)])
+    net = classifier()
+    more: dict[str, Any] = {"epochs": 2, "resume": path}
+    before = net.params.copy()
+    with pytest.raises(UserWarning, match=r"run\.st holds a run of 3 epochs already, epochs=2"):
+        net.fit(X, T, **more)  # an error by the tests' settings: then all is as it was
+    assert (net.params == before).all() and net.last_run is None
+    with pytest.warns(UserWarning, match="epochs=2") as found:
+        assert len(net.fit(X, T, **more)["loss"]) == 3
+    assert found[0].filename == __file__
+    with pytest.warns(UserWarning, match="3 epochs already, epochs=2"):
+        fastbp.fit_many([classifier()], X, T, **more)
+    with pytest.warns(UserWarning, match="3 epochs already, epochs=2"):
+        fastbp.fit_stream(classifier(), [(X, T)], **more)
+    assert len(classifier().fit(X, T, epochs=0, resume=path)["loss"]) == 3  # asked for as it is
+    assert len(classifier().fit(X, T, epochs=4, resume=path)["loss"]) == 4
+
+
+def test_whatever_was_written_last_a_killed_run_goes_on_with_the_same_bits(
+        tmp_path: Path) -> None:
+    """By the clock: within epochs, and at their ends when their figures are in."""
+    X, T = clusters(200)
+    copies = list[Path]()
+
+    class Kept(Checkpoint):
+        def _write(self) -> None:
+            super()._write()
+            copies.append(tmp_path / f"copy-{len(copies)}")
+            copies[-1].write_bytes(Path(self.path).read_bytes())
+
+    def fit(net: fastbp.Network, *more: Callback, **options: Any) -> fastbp.History:
+        return net.fit(X, T, epochs=3, validation_data=(X[:40], T[:40]), callbacks=[
+            ReduceOnPlateau("val_loss", patience=0, min_delta=0.3),
+            EarlyStopping("val_loss", patience=50), *more], **options)
+
+    whole = classifier()
+    expected = fit(whole, Kept(tmp_path / "run", every=100, seconds=0.0))
+    assert len(copies) >= 3
+    for copy in copies:
+        again, over = classifier(), read(copy)[0]["run/cursor"][EPOCH] == 3
+        with pytest.warns(UserWarning, match="of 3 epochs already") if over else nullcontext():
+            found = fit(again, resume=copy)
+        assert again.params.tobytes() == whole.params.tobytes()
+        for name in ("loss", "val_loss", "learning_rate"):
+            assert found[name] == expected[name]
+
+
+def test_checkpoints_are_models_too(tmp_path: Path) -> None:
+    X, T = clusters(64)
+    net = classifier()
+    net.fit(X, T, epochs=2, callbacks=[Checkpoint(tmp_path / "{epoch}.st", keep="all")])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.st", "2.st"]
+    np.testing.assert_array_equal(fastbp.load(tmp_path / "2.st").params, net.params)
+    net.save(tmp_path / "net.st")
+    with pytest.raises(ValueError, match="holds a network but no run"):
+        net.fit(X, T, resume=tmp_path / "net.st")
+
+
+def test_a_network_that_no_file_holds_is_refused_first(tmp_path: Path) -> None:
+    X, T = clusters(64)
+    net = fastbp.Network([fastbp.Dense(6, 4), Slow()], "SoftmaxCrossEntropyLoss")
+    before = net.params.copy()
+    with pytest.raises(TypeError, match=r"Slow\(\) .* cannot be saved"):
+        net.fit(X, T, epochs=1, callbacks=[Checkpoint(tmp_path / "run.st")])
+    np.testing.assert_array_equal(net.params, before)
+
+
+@pytest.mark.parametrize("where", ["nowhere/run.st", "."])
+def test_a_place_for_no_checkpoint_is_refused_before_training(where: str, tmp_path: Path) -> None:
+    X, T = clusters(64)
+    net = classifier()
+    before = net.params.copy()
+    with pytest.raises(OSError, match="nowhere" if where != "." else str(tmp_path)):
+        net.fit(X, T, epochs=3, callbacks=[Checkpoint(tmp_path / where, every=9)])
+    assert (net.params == before).all() and net.last_run is None
+    hook = Checkpoint(tmp_path / "{epoch}" / "run.st", keep="all")
+    folders = [Lambda(lambda epoch, logs: (tmp_path / f"{epoch + 1}").mkdir())]
+    net.fit(X, T, epochs=2, callbacks=[*folders, hook])
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.st")) == [
+        "1/run.st", "2/run.st"]
+    assert not [p for p in tmp_path.iterdir() if p.name not in "12"]
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    X, T = clusters(64)
+    path = tmp_path / "run.st"
+    classifier().fit(X, T, epochs=1, callbacks=[Checkpoint(path)])
+    net = classifier()
+    before = net.params.copy()
+    for options, match in (({"batch_size": 16}, "batch_size 32, this one 16"),
+                           ({"optimizer": "sgd"}, "optimizer Adam")):
+        with pytest.raises(ValueError, match=match):
+            net.fit(X, T, resume=path, **options)
+    with pytest.raises(ValueError, match="n_rows 64, this one 60"):
+        net.fit(X[:60], T[:60], resume=path)
+    other = fastbp.Network([fastbp.Dense(6, 4)], "SoftmaxCrossEntropyLoss")
+    with pytest.raises(ValueError, match="run of another network"):
+        other.fit(X, T, resume=path)
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_a_user_layer_resumes_through_the_textbook_loop() -> None:
+    X, T = clusters(64)
+
+    def net() -> fastbp.Network:
+        return fastbp.Network([fastbp.Dense(6, 8), Slow(), fastbp.Dense(8, 4)],
+                              "SoftmaxCrossEntropyLoss")
+
+    whole, parts = net(), net()
+    assert not whole.compiled
+    weights = np.arange(64)
+    whole.fit(X, T, epochs=3, l2=0.1, clip_norm=0.1, average=0.5, sample_weight=weights)
+    for _ in range(3):
+        parts.partial_fit(X, T, l2=0.1, clip_norm=0.1, average=0.5, sample_weight=weights)
+    np.testing.assert_array_equal(whole.params, parts.params)

@@ -1,0 +1,239 @@
+"""What a column is taken for: numbers, categories, true and false; from any library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+
+from fastbp import data
+
+from .tables import written
+
+
+def test_dictionaries_are_categories_and_decimals_numbers(tmp_path: Path) -> None:
+    import decimal
+
+    found = pa.table({"d": pa.array(["u", "v", None, "u"]).dictionary_encode(),
+                      "m": pa.array([decimal.Decimal("1.5")] * 4)})
+    for path in (tmp_path / "t.parquet", tmp_path / "t.feather"):
+        (pa.parquet.write_table if path.suffix == ".parquet" else pa.feather.write_feather)(
+            found, path)
+        opened = data.open_table(path)
+        assert opened.kinds == {"d": "categorical", "m": "numeric"}
+        assert opened.read()["d"].tolist() == ["u", "v", None, "u"]
+        assert opened.read()["m"].tolist() == [1.5] * 4
+
+
+def test_decimals_of_a_frame_are_numbers_as_those_of_its_file(tmp_path: Path) -> None:
+    import decimal
+
+    df = pd.DataFrame({"m": [decimal.Decimal("1.5"), None, decimal.Decimal("-2.25"), 3],
+                       "y": [0, 1, 0, 1]})
+    df.to_parquet(tmp_path / "t.parquet")
+    assert data.open_table(df).kinds["m"] == "numeric"
+    found, there = (data.learn(source).preprocessor for source in (df, tmp_path / "t.parquet"))
+    assert found == there
+    target = data.learn(df[["y", "m"]].dropna(), "m", task="classification").target
+    assert target is not None and target.classes == [-2.25, 1.5, 3.0]
+    assert target.encode(df["m"].dropna()).tolist() == [1, 0, 2]
+
+
+def test_columns_can_be_forced() -> None:
+    t = {"code": np.array([7, 7, 11]), "size": np.array(["1.5", "2", "3"], object),
+         "y": np.array([0.5, 1.5, 2.5])}
+    p = data.learn(t, "y", categorical=["code"], numeric=["size"], standardize=False).preprocessor
+    assert p.feature_names == ["code=11", "code=7", "size"]
+    np.testing.assert_array_equal(p.transform(t), [[0, 1, 1.5], [0, 1, 2], [1, 0, 3]])
+    as_floats = t | {"code": np.array([7.0, 7.0, 11.0])}
+    np.testing.assert_array_equal(p.transform(as_floats), p.transform(t))
+    with pytest.raises(ValueError, match="column 'size' must hold numbers, got 'big' in row 1"):
+        p.transform(t | {"size": np.array(["1", "big", "2"], object)})
+
+
+@pytest.mark.parametrize("kind", [".parquet", ".feather", "frame"])
+def test_what_pandas_says_of_columns(tmp_path: Path, kind: str) -> None:
+    df = pd.DataFrame({"i": pd.Categorical([1, 2, 3, 1]), "b": pd.Categorical([True, False] * 2),
+                       "x": [1.0, 2, 3, 4]})
+    df = df[df["x"] > 1]  # an index with a gap
+    source = df if kind == "frame" else written(tmp_path, df, kind)
+    p = data.learn(source).preprocessor
+    assert p.feature_names == ["i=1", "i=2", "i=3", "b=false", "b=true", "x"]
+    assert data.Table.read(data.open_table(source)).keys() == {"i", "b", "x"}
+
+
+@pytest.mark.skipif(not hasattr(pa, "string_view"), reason="this pyarrow has no views")
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_words_of_polars(tmp_path: Path, rows: int) -> None:
+    words = pa.array(["a", None, "b", "a", "b"], pa.string_view())
+    coded = pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1, 1], pa.uint32()),
+                                           pa.array(["u", "v", "unused"], pa.string_view()))
+    found = pa.table({"w": words, "c": coded, "x": [1.0, 2, 3, 4, 6]})
+    with pa.ipc.new_file(tmp_path / "a.arrow", found.schema) as file:
+        file.write_table(found, rows)
+    columns = data.open_table(tmp_path / "a.arrow").read()
+    assert columns["w"].tolist() == ["a", None, "b", "a", "b"]
+    assert columns["c"].tolist() == ["v", "u", None, "v", "v"]
+    learned = data.learn(tmp_path / "a.arrow", "x").preprocessor
+    assert learned.feature_names == ["w=a", "w=b", "c=u", "c=v"]
+
+
+def test_a_matrix_of_words(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", np.array([["a", "u"], ["b", "v"]]))
+    assert data.learn(tmp_path / "s.npy", "x1").preprocessor.feature_names == ["x0=a", "x0=b"]
+
+
+@pytest.mark.parametrize(("values", "categories"), [
+    ([True, False] * 50 + [None, True] * 50, ("false", "true")),
+    ([1, 20] * 50 + [None, 20] * 50, ("1", "20")),
+    ([2**60, 2**60 + 1] * 50 + [None, 2**60 + 1] * 50, (str(2**60), str(2**60 + 1)))])
+def test_categories_are_the_same_from_every_file(tmp_path: Path, values: list[Any],
+                                                 categories: tuple[str, ...]) -> None:
+    found = pa.table({"f": values, "a": [1.0, 2.0] * 100})
+    pa.parquet.write_table(found, tmp_path / "a.parquet", row_group_size=100)
+    pa.feather.write_feather(found, tmp_path / "a.feather", chunksize=100)
+    sources = [tmp_path / "a.parquet", tmp_path / "a.feather", tmp_path / "a.csv",
+               pd.DataFrame({"f": pd.Series(values, dtype=float if 20 in values else object),
+                             "a": [1.0, 2.0] * 100})]  # of floats pandas writes 1.0
+    sources[-1].to_csv(tmp_path / "a.csv", index=False)
+    learned = [data.learn(source, categorical=["f"]).preprocessor for source in sources]
+    assert [p.columns[0].categories for p in learned] == [categories] * len(sources)
+    X = [p.transform(data.Table.read(p.typed(data.open_table(s)))) for p in learned
+         for s in sources]
+    assert all(np.array_equal(x, X[0]) for x in X)
+
+
+class Polars:
+    """A column as polars has it: missing values make floats even of its objects."""
+
+    def __init__(self, values: list[int | None], dtype: str) -> None:
+        self.values, self.dtype = values, dtype
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        found = np.array(self.values, float if None in self.values else int)
+        return found if dtype is None else found.astype(dtype)
+
+    def to_list(self) -> list[int | None]:
+        return self.values
+
+
+@pytest.mark.parametrize("make", [
+    lambda values: Polars(values, "Int64"), lambda values: Polars(values, "UInt64"), pa.array,
+    lambda values: pa.chunked_array([values[:2], values[2:]])])
+def test_whole_numbers_of_others_beyond_floats_stay_apart(make: Any) -> None:
+    columns = {"b": make([2**60, 2**60 + 1, None, 2**60 + 2]), "s": make([1, None, 2, 2]),
+               "y": make([0, 1, 0, 1])}
+    learned = data.learn(columns, "y", categorical=["b", "s"])
+    big, small = (column.categories for column in learned.preprocessor.columns)
+    assert big == (str(2**60), str(2**60 + 1), str(2**60 + 2)) and small == ("1", "2")
+    np.testing.assert_array_equal(learned.preprocessor.transform(columns)[:, :3],
+                                  [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    with pytest.raises(ValueError, match="'b' has no value in row 2"):
+        data.learn(columns, "b")
+    whole = {"b": make([2**60, 2**60 + 1, 2**60]), "y": make([0, 1, 0])}
+    target = data.learn(whole, "b", task="classification").target
+    assert target is not None and target.classes == [2**60, 2**60 + 1]
+    assert data.open_table(columns).read()["s"].dtype == float
+
+
+@pytest.mark.parametrize("kind", ["Int64", "UInt64", "int64[pyarrow]"])
+def test_whole_numbers_of_pandas_beyond_floats_stay_apart(kind: str) -> None:
+    df = pd.DataFrame({"b": pd.array([2**60, 2**60 + 1, None, 2**60 + 2], dtype=kind),
+                       "s": pd.array([1, None, 2, 2], dtype=kind), "y": [0, 1, 0, 1]})
+    found = data.learn(df, "y", categorical=["b", "s"]).preprocessor
+    big, small = (column.categories for column in found.columns)
+    assert big == (str(2**60), str(2**60 + 1), str(2**60 + 2)) and small == ("1", "2")
+    np.testing.assert_array_equal(found.transform(df)[:, :3],
+                                  [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    assert data.open_table(df).read()["s"].dtype == float
+    with pytest.raises(ValueError, match="'b' has no value in row 2"):
+        data.learn(df, "b")
+    labels = df.dropna()
+    target = data.learn(labels, "b", task="classification").target
+    assert target is not None and target.classes == [2**60, 2**60 + 2]
+    assert target.encode(labels["b"]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [".parquet", ".feather", ".csv", "frame"])
+@pytest.mark.parametrize("values", [range(30), [1.5, 2.0, 30.0] * 10])
+def test_numbers_that_are_categorical_are_classes(tmp_path: Path, kind: str,
+                                                  values: Any) -> None:
+    df = pd.DataFrame({"x": np.arange(60.0), "y": [*values, *values]})
+
+    def task(**options: Any) -> str:
+        target = data.learn(df if kind == "frame" else written(tmp_path, df, kind), "y",
+                            **options).target
+        assert target is not None
+        return target.task
+
+    assert task() == task(categorical=["y"], task="regression") == "regression"
+    assert task(categorical=["y"]) == "classification"
+    df["y"] = df["y"].astype("category")  # which no CSV says
+    assert task() == ("regression" if kind == ".csv" else "classification")
+    assert task(task="regression") == "regression"
+
+
+def test_what_masked_arrays_hide_is_missing() -> None:
+    hidden = [False, False, False, True]
+    table = {name: np.ma.array(values, mask=hidden) for name, values in {
+        "f": [1.0, 2.0, 3.0, 999.0], "i": [1, 2, 3, 999], "b": [True, True, False, False],
+        "w": ["u", "v", "u", "other"]}.items()}
+    found = data.learn(table).preprocessor
+    assert found.feature_names == ["f", "i", "b", "w=u", "w=v"]
+    np.testing.assert_array_equal(found.transform(table)[3], [0, 0, 1, 1, 0])
+    with pytest.raises(ValueError, match="target 'f' has no value in row 3"):
+        data.learn(table, "f")
+    with pytest.raises(ValueError, match="target 'f' has no value in row 3"):
+        data.Target("f", "regression").encode(table["f"])
+
+
+@pytest.mark.parametrize("none", [np.nan, float("nan"), None, pd.NA])
+def test_nothing_in_a_list_of_words_is_missing(none: Any) -> None:
+    table = {"w": ["u", none, "v", "u"], "y": [1.5, 2.0, 3.0, 5.0]}
+    found = data.learn(table).preprocessor
+    assert found.feature_names == ["w=u", "w=v", "y"]
+    np.testing.assert_array_equal(found.transform(table)[:, :2], [[1, 0], [1, 0], [0, 1], [1, 0]])
+    with pytest.raises(ValueError, match="column 'w' has no value in row 1"):
+        data.learn(table, "y", missing="error")
+    with pytest.raises(ValueError, match="target 'w' has no value in row 1"):
+        data.learn(table, "w")
+    with pytest.raises(ValueError, match="target 'w' has no value in row 1"):
+        data.Target("w", "classification", ["nan", "u", "v"]).encode(table["w"])
+    assert data.learn(data.open_table(table, drop_missing="w"), "w").n_rows == 3
+    table["b"] = [none, True, False, True]
+    assert [type(c).__name__ for c in data.learn(table, "y").preprocessor.columns] == [
+        "Categorical", "Boolean"]
+
+
+def test_words_of_a_category_may_look_like_numbers_in_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("f,y\n1.0,2\n,3\n2.0,5\n")
+    p = data.learn(path, "y", categorical=["f"]).preprocessor
+    assert p.feature_names == ["f=1", "f=2"]
+    np.testing.assert_array_equal(p.transform({"f": np.array([2, 1])}), [[0, 1], [1, 0]])
+    path.write_text("f,y\n007,2\n7,3\n")
+    assert data.learn(path, "y", categorical=["f"]).preprocessor.feature_names == [
+        "f=007", "f=7"]
+    p = data.learn({"f": np.array(["1.0", "True", "x"])}).preprocessor
+    assert p.feature_names == ["f=1.0", "f=True", "f=x"]  # words stay what they are
+    for value in (1.0, True):
+        assert p.transform({"f": np.array([value])}).sum() == 1
+
+
+def test_unknown_categories() -> None:
+    train, new = {"c": np.array(["a", "b"])}, {"c": np.array(["b", "z", "a"])}
+    with pytest.raises(ValueError, match=r"column 'c' holds 'z' in row 6.*unknown='ignore'"):
+        data.learn(train).preprocessor.transform(new, first_row=5)
+    for encoding, wanted in (("onehot", [[0, 1], [0, 0], [1, 0]]), ("ordinal", [[1], [-1], [0]])):
+        p = data.learn(train, unknown="ignore", encoding=encoding).preprocessor
+        p = data.Preprocessor.from_dict(p.to_dict())
+        np.testing.assert_array_equal(p.transform(new), wanted)

@@ -1,0 +1,180 @@
+"""What is learnt of a table: its task and its target; what cannot be learnt from."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fastbp import data
+
+from .tables import written
+
+
+@pytest.mark.parametrize(("values", "task", "classes"), [
+    (np.array(["b", "a"] * 5), "classification", ["a", "b"]),
+    (np.array([True, False] * 5), "classification", [False, True]),
+    (np.array([3, 1, 2] * 5), "classification", [1, 2, 3]),
+    (np.array([3.0, 1.0] * 5), "classification", [1, 3]),
+    (np.array([0.5, 1.0] * 5), "regression", None), (np.arange(10), "regression", None),
+    (np.arange(2000) // 2, "regression", None), (np.arange(4000) // 2, "regression", None),
+    (np.array([1, 2] * 5, object), "classification", [1, 2])])
+def test_the_task_is_guessed(values: np.ndarray, task: str, classes: Any) -> None:
+    x = np.arange(len(values))
+    found = data.learn({"x": x, "y": values}, "y").target
+    assert found is not None and (found.task, found.classes) == (task, classes)
+    assert data.Target.from_dict(found.to_dict()).to_dict() == found.to_dict()
+    if classes:
+        indices = found.encode(values)
+        assert indices.dtype == np.int64
+        np.testing.assert_array_equal(found.decode(indices), values)
+        np.testing.assert_array_equal(found.decode(np.eye(len(classes))[indices]), values)
+    else:
+        T = found.encode(values)
+        assert T.shape == (len(values), 1) and T.dtype == np.float32
+        assert abs(T.mean()) < 1e-5 and abs(T.std() - 1) < 1e-5
+        np.testing.assert_allclose(found.decode(T), values, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [[1, 2**63, 2**63 + 1], [-1, 2**63, 2**63 + 1], [1, 2]])
+def test_whole_numbers_as_classes_come_back_as_they_are(classes: list[int]) -> None:
+    target = data.Target("y", "classification", classes)
+    found = target.decode(np.arange(len(classes)))
+    assert found.tolist() == classes and found.dtype.kind == ("O" if min(classes) < 0 else
+                                                             "u" if max(classes) > 2 else "i")
+
+
+@pytest.mark.parametrize("name", [0, "", "y", -1])
+def test_the_target_may_have_any_name_of_a_column(name: Any) -> None:
+    found = data.learn({name: np.array(["a", "b"] * 5), "x": np.arange(10.0)}, name)
+    assert found.target is not None and found.target.name == name
+    assert found.preprocessor.feature_names == ["x"]
+
+
+@pytest.mark.parametrize("name", [("k", "a"), np.int64(0), None, 1.5])
+def test_names_that_no_model_file_keeps_are_refused(name: Any) -> None:
+    t = {name: np.arange(10.0), "x": np.arange(10.0), "y": np.array(["a", "b"] * 5)}
+    with pytest.raises(TypeError, match="names of columns must be strings or integers, got"):
+        data.learn(t, "y")
+    assert data.learn(t, "y", drop=[name]).preprocessor.feature_names == ["x"]
+
+
+def test_rows_are_read_as_what_they_were_learnt_as(tmp_path: Path) -> None:
+    """A postcode with a leading zero is no number, where it is said to be none."""
+    lines = [f"{code},{'no' if code == '01' else 'yes'}" for code in ("01", "1") * 5]
+    (tmp_path / "codes.csv").write_text("\n".join(["code,y", *lines, ""]))
+    t = data.open_table(tmp_path / "codes.csv")
+    pre, target, _ = data.learn(t, "y", categorical=["code"])
+    rows = pre.typed(t).read()
+    np.testing.assert_array_equal(pre.transform(rows), np.eye(2)[target.encode(rows["y"])])
+
+
+@pytest.mark.parametrize("rows", [10, 60, 5000])
+def test_a_constant_target_is_refused_whatever_its_rounding(rows: int) -> None:
+    y = np.full(rows, 0.1)
+    with pytest.raises(ValueError, match=r"target 'y' is 0\.1 in every row"):
+        data.learn({"x": np.arange(rows), "y": y}, "y")
+    y[0] = np.nextafter(np.float32(0.1), np.float32(1))  # small is not constant
+    assert data.learn({"x": np.arange(rows), "y": y}, "y").target is not None
+
+
+def test_the_task_can_be_said() -> None:
+    t = {"x": np.arange(6), "y": np.array([1, 2, 1, 2, 1, 2])}
+    found = data.learn(t, "y", task="regression").target
+    assert found is not None and found.mean == 1.5 and found.scale == 0.5
+    found = data.learn(t | {"y": np.array([1.5, 2, 1.5, 2, 2, 2])}, "y",
+                       task="classification").target
+    assert found is not None and found.classes == [1.5, 2.0]
+    assert found.decode([[0.2], [0.8]]).tolist() == [1.5, 2.0]
+
+
+X3 = np.arange(3)
+
+
+@pytest.mark.parametrize(("columns", "options", "message"), [
+    ({"x": X3, "y": ["a"] * 3}, {}, "target 'y' has one class only, 'a'"),
+    ({"x": X3, "y": [1.5] * 3}, {}, "target 'y' is 1.5 in every row"),
+    ({"x": X3, "y": ["a", None, "b"]}, {}, "target 'y' has no value in row 1"),
+    ({"x": X3, "y": [1, 2, np.nan]}, {}, "target 'y' has no value in row 2"),
+    ({"x": X3, "y": ["1", "2", "u"]}, {"task": "regression"}, "'y' must hold numbers, got 'u'"),
+    ({"x": X3, "y": ["a", 1, "b"]}, {}, "'y' holds neither numbers, words nor"),
+    ({"x": X3, "y": X3.astype("M8[D]")}, {}, "target 'y' holds dates or times: turn them into"),
+    ({"x": X3, "y": [None] * 3}, {}, "target 'y' has no value in any row"),
+    ({"x": X3, "z": X3}, {}, "column 'y' is missing"),
+    ({"y": X3}, {}, "one column found: is the delimiter right"),
+    ({"x": X3, "y": X3}, {"drop": ["q"]}, "column 'q' is missing"),
+    ({"x": X3, "y": X3}, {"drop": ["y"]}, "among the columns to drop"),
+    ({"x": [None] * 3, "y": X3}, {}, r"'x' has no value in any row.*drop=\['x'\]"),
+    ({"x": [np.nan] * 3, "y": X3}, {}, "'x' has no value in any row"),
+    ({"x": [1, np.nan, 2], "y": X3}, {"missing": "error"}, "'x' has no value in row 1"),
+    ({"x": ["a", "b", None], "y": X3}, {"missing": "error"}, "'x' has no value in row 2"),
+    ({"x": ["a", "b", "c"], "y": X3}, {"max_categories": 2},
+     r"more than 2 different values.*drop=\['x'\]\), or allow more than max_categories=2$"),
+    ({"x": [*map(str, range(20)), "?"], "y": [*range(21)]}, {"max_categories": 20},
+     r"max_categories=20; nearly all are numbers, beside '\?': leave such cells empty"),
+    ({"x": [0.5] * 1001, "y": [*map(str, range(1000)), "n/a"]}, {},
+     "too many classes; nearly all are numbers, beside 'n/a': leave"),
+    ({"x": [1, np.inf, 2], "y": X3}, {}, "'x' holds infinity in row 1"),
+    ({"x": np.array(["2020-01-01"] * 3, "M8[D]"), "y": X3}, {}, r"dates or times.*drop=\['x'\]"),
+    ({"x": [date(2020, 1, 1), None, date(2020, 1, 2)], "y": X3}, {}, "'x' holds dates or times"),
+    ({"x": pd.date_range("2020", periods=3, tz="UTC"), "y": X3}, {}, "'x' holds dates or times"),
+    ({"x": [(1,), (2,), (3,)], "y": X3}, {}, "must be 1-D|neither numbers"),
+    ({"x": X3, "y": X3}, {"missing": "guess"}, "missing must be one of"),
+    ({"x": X3, "y": X3}, {"task": "art"}, "task must be one of"),
+    ({"x": X3, "y": X3}, {"encoding": "binary"}, "encoding must be one of"),
+    ({"x": X3, "y": X3}, {"unknown": "guess"}, "unknown must be one of"),
+    ({"x": X3, "y": X3}, {"max_categories": 0}, "max_categories"),
+    ({"x": X3, "y": X3}, {"drop": "x"}, "drop must be a sequence of column names"),
+    ({"x": X3, "y": X3}, {"drop": 3}, "drop must be a sequence of column names, got 3"),
+    ({"x": X3, "y": X3}, {"encoding": ["onehot"]}, "encoding must be a string, or a dict"),
+    ({"x": X3, "y": X3}, {"encoding": {"x": "ordinal"}}, "encoding names column 'x', which"),
+    ({"x": X3, "y": X3}, {"numeric": ["x"], "categorical": ["x"]}, "'x' is in both"),
+    ({"x": X3, "y": np.array([2.0**53, 1, 2])}, {"task": "classification"}, "holds whole .*53"),
+    ({"x": [1e200, 2, 3], "y": X3}, {}, "column 'x' holds numbers too large to square"),
+    ({"x": X3, "y": [-1e160, 0.5, 1e308]}, {"task": "regression"},
+     "target 'y' holds numbers too large to square"),
+    ({"x": X3, "y": X3}, {"standardize": 1}, "standardize must be")])
+def test_what_cannot_be_learnt_from(columns: Any, options: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message) as caught:
+        data.learn({k: np.array(v, object) if isinstance(v, list) else v
+                    for k, v in columns.items()}, "y", **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_columns_that_begin_late_are_not_called_empty(tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"target must be the name of a column, got \['y'\]"):
+        data.learn({"x": X3, "y": X3}, ["y"])  # type: ignore[arg-type]
+    monkeypatch.setattr("fastbp.data.text._BLOCK_BYTES", 64)
+    path = tmp_path / "late.csv"
+    path.write_text("s,y\n" + ",1\n" * 60 + "a,2\nb,3\n")
+    with pytest.raises(ValueError, match=r"'s' has no value in the first 4 MiB: drop .*, or say"):
+        data.learn(path, "y")
+    assert data.learn(path, "y", categorical=["s"]).preprocessor.feature_names == ["s=a", "s=b"]
+
+
+def test_dates_in_files_are_refused_by_name(tmp_path: Path) -> None:
+    df = pd.DataFrame({"when": pd.date_range("2020", periods=4), "x": [1, 2, 3, 4],
+                       "y": ["a", "b"] * 2})
+    for kind in (".csv", ".parquet", ".arrow"):
+        path = written(tmp_path, df, kind)
+        with pytest.raises(ValueError, match="column 'when' holds dates or times"):
+            data.learn(path, "y")
+        assert data.learn(path, "y", drop=["when"]).preprocessor.feature_names == ["x"]
+
+
+def test_columns_of_a_data_frame_that_share_a_name_are_told() -> None:
+    """pandas gives both where one is asked for: "must be 1-D" said nothing of why."""
+    pd = pytest.importorskip("pandas")
+    good = pd.DataFrame({"a": range(20), "b": range(20), "y": ["u", "v"] * 10})
+    twice = pd.concat([good, good[["a"]]], axis=1)
+    pre = data.learn(good, "y").preprocessor
+    for call in (lambda: data.learn(twice, "y"), lambda: pre.transform(twice)):
+        with pytest.raises(ValueError, match="^the table has 2 columns named 'a'"):
+            call()
+    with pytest.raises(ValueError, match="column 'a' must be 1-D"):
+        data.learn({"a": good[["a"]], "y": good["y"]}, "y")
