@@ -9,9 +9,12 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.6")
 
+import sklearn
 from sklearn import datasets, neural_network
 
 import fastbp
+
+VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))
 
 
 def load(name: str) -> tuple[Any, Any]:

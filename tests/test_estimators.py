@@ -14,7 +14,6 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.6")
 
-import sklearn
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
@@ -23,9 +22,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
 
-from .estimators import IRIS, assert_alike, both, load, two_labels
+from .estimators import IRIS, VERSION, assert_alike, both, load, two_labels
 
-NEW_ENOUGH = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -34,7 +32,7 @@ def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
-@pytest.mark.skipif(not NEW_ENOUGH or bool(os.environ.get("SCIPY_ARRAY_API")),
+@pytest.mark.skipif(VERSION < (1, 9) or bool(os.environ.get("SCIPY_ARRAY_API")),
                     reason="not there yet, or ran above")
 def test_checks_that_need_the_array_api() -> None:
     code = """
@@ -54,7 +52,7 @@ assert done
                    env={**os.environ, "SCIPY_ARRAY_API": "1"})
 
 
-@pytest.mark.skipif(not NEW_ENOUGH, reason="signatures of scikit-learn 1.9")
+@pytest.mark.skipif(VERSION < (1, 9), reason="signatures of scikit-learn 1.9")
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
 def test_parameters_are_scikit_learns(name: str) -> None:
     theirs, ours = (inspect.signature(getattr(module, name)).parameters
@@ -132,7 +130,7 @@ def test_early_stopping_stratifies_many_classes() -> None:
         MLPClassifier(early_stopping=True).fit(X[:5], y[:5])
 
 
-@pytest.mark.skipif(not NEW_ENOUGH, reason="sample_weight and poisson of scikit-learn 1.7")
+@pytest.mark.skipif(VERSION < (1, 7), reason="sample_weight and poisson of scikit-learn 1.7")
 def test_weights_and_poisson_are_the_same() -> None:
     for name in ("iris", "diabetes"):
         X, y = load(name)

@@ -19,7 +19,7 @@ import fastbp
 from fastbp import MLPClassifier, MLPRegressor
 from fastbp.estimators.solvers import Follow
 
-from .estimators import IRIS, load, two_labels
+from .estimators import IRIS, VERSION, load, two_labels
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -147,7 +147,9 @@ def test_clip_average_and_layers() -> None:
             MLPClassifier(solver="lbfgs", **value).fit(X, y)
 
 
-@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2, 60)], ids=["", "weighted"])
+@pytest.mark.parametrize("weights", [
+    {}, pytest.param({"sample_weight": np.linspace(0.5, 2, 60)}, marks=pytest.mark.skipif(
+        VERSION < (1, 7), reason="sample_weight of scikit-learn 1.7"))], ids=["", "weighted"])
 def test_lbfgs_reports_the_mean_over_outputs_and_the_whole_penalty(weights: Any) -> None:
     X = np.random.default_rng(0).normal(size=(60, 5))
     Y, options = X[:, :3] ** 2, {"solver": "lbfgs", "alpha": 10.0, "max_iter": 1,
@@ -157,7 +159,7 @@ def test_lbfgs_reports_the_mean_over_outputs_and_the_whole_penalty(weights: Any)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for model in (ours, theirs):
-            model.fit(X, Y, sample_weight=weights)
+            model.fit(X, Y, **weights)
     np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-9)
     assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-9)
     assert ours.history_["loss"][-1] == pytest.approx(ours.loss_)

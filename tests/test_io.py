@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 from safetensors.numpy import load_file, save_file
 
 import fastbp
@@ -21,6 +22,8 @@ from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 
 from .builders import CHAINS, Scale, classifier, clusters, network
+
+SAFETENSORS = tuple(map(int, safetensors.__version__.split(".")[:2]))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -153,7 +156,9 @@ def rewrite(path: Path, **changes: Any) -> None:
     {"layers": [{"type": "Dense", "n_in": 6, "n_out": 4, "evil": 1}]}, {"layers": []},
     {"loss": {"type": "__import__"}}, {"dtype": "int8"}, {"0.bias": None},
     {"0.bias": np.zeros(3, np.float32)}, {"0.bias": np.zeros(20, bool)},
-    {"0.bias": np.zeros(20, np.complex64)}, {"0.bias": np.full(20, 1e300)},
+    pytest.param({"0.bias": np.zeros(20, np.complex64)}, marks=pytest.mark.skipif(
+        SAFETENSORS < (0, 7), reason="safetensors 0.7 has complex numbers")),
+    {"0.bias": np.full(20, 1e300)},
     {"layers": [{"type": "Dense", "n_in": 10**7, "n_out": 10**7}], "n_in": 10**7},
     {"extra": np.zeros(1, np.float32)}])
 def test_a_changed_file_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import fastbp
 
 from . import exports
 from .builders import Scale, clusters
+from .estimators import VERSION
 
 X, Y4 = clusters(120)
 TARGETS: dict[str, Any] = {
@@ -66,16 +67,25 @@ def test_without_hidden_layers_the_activation_stays() -> None:
         np.testing.assert_array_equal(a, b)  # it is what the first weights are drawn by
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("loss", [{}, pytest.param({"loss": "poisson"}, marks=pytest.mark.skipif(
+    VERSION < (1, 7), reason="poisson of scikit-learn 1.7"))], ids=["squared_error", "poisson"])
 @pytest.mark.parametrize("columns", [1, 3])
-def test_regressors_both_ways(columns: int, loss: str) -> None:
+def test_regressors_both_ways(columns: int, loss: dict[str, str]) -> None:
     y = np.abs(X[:, :columns]) if columns > 1 else np.abs(X[:, 0])
-    theirs = fitted(MLPRegressor, y, loss=loss, solver="lbfgs")
+    theirs = fitted(MLPRegressor, y, solver="lbfgs", **loss)
     ours = fastbp.from_sklearn(theirs)
     again = fastbp.to_sklearn(ours)
     for model in (ours, again):
         np.testing.assert_allclose(model.predict(X), theirs.predict(X), rtol=1e-12, atol=1e-13)
-        assert model.loss == loss and model.out_activation_ == theirs.out_activation_
+        assert model.loss == theirs.loss and model.out_activation_ == theirs.out_activation_
+
+
+def test_rates_need_a_scikit_learn_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = fitted(fastbp.MLPRegressor, np.abs(X[:, 0]), loss="poisson")
+    own = {name: value for name, value in MLPRegressor().get_params().items() if name != "loss"}
+    monkeypatch.setattr(MLPRegressor, "get_params", lambda self, deep=True: own)
+    with pytest.raises(ValueError, match="PoissonLoss.* needs scikit-learn 1.7"):
+        fastbp.to_sklearn(rates)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

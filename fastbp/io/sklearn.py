@@ -109,7 +109,8 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
         If ``model`` is something else, or has a layer of the user's own.
     ValueError
         For a network that scikit-learn's cannot represent: other layers, or activations that
-        differ; labels that are not in ascending order, or for a loss without probabilities.
+        differ, or rates before version 1.7; labels that are not in ascending order, or for a loss
+        without probabilities.
     """
     neural = _neural()
     from scipy.sparse import csr_matrix
@@ -139,6 +140,9 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
     if activation is not None:  # else the estimator's own, for a later fit
         given["activation"] = activation
     if output == "exp":
+        if "loss" not in known:
+            raise ValueError("a network of rates (PoissonLoss) needs scikit-learn 1.7 or later, "
+                             "whose MLPRegressor takes loss='poisson'")
         given["loss"] = "poisson"
     new = kind(**given)
     if parts.link is not None:
