@@ -128,6 +128,10 @@ def test_the_loss_of_a_part_of_an_epoch_is_of_its_rows(shuffle: bool) -> None:
     history = net.fit(X, T, batch_size=20, shuffle=False, sample_weight=weights - 1,
                       callbacks=[First(1)])
     assert history["loss"] == [0]  # rows without a weight
+    net.params[...] = start
+    history = net.fit(X, T, batch_size=20, shuffle=False, callbacks=[First(1)])
+    net.params[...] = start
+    assert history["loss"] == [pytest.approx(net.loss(X[:20], T[:20]))]
 
 
 def test_json_has_null_for_what_is_not_finite(tmp_path: Path) -> None:
