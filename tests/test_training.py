@@ -10,6 +10,7 @@ import pytest
 
 import fastbp
 from fastbp.layers import Layer
+from fastbp.run import Run
 
 from .builders import Scale, classifier, clusters
 
@@ -43,6 +44,16 @@ def test_loss_of_an_epoch_is_the_mean_over_rows() -> None:
         expected = fastbp.SoftmaxCrossEntropyLoss().forward(net.predict(X), T) * whole
         history = net.fit(X, T, epochs=1, batch_size=3, optimizer=fastbp.SGD(1e-12))
         assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_loss_of_an_epoch_is_the_same_wherever_calls_end() -> None:
+    X, T = clusters(100)  # of 4 steps an epoch
+    found = []
+    for calls in ([12], [3, 5, 4], [6, 1, 5], [1] * 12):
+        net = classifier()
+        run = Run(net, net.check_input(X), T, 32, fastbp.Adam(), True)
+        found.append([error for steps in calls for error in run.take(steps, 1)])
+    assert len(found[0]) == 3 and all(errors == found[0] for errors in found[1:])
 
 
 def test_batch_larger_than_the_data_and_no_epochs() -> None:
