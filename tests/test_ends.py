@@ -13,6 +13,7 @@ import pytest
 
 import fastbp
 from fastbp.callbacks import Callback, Checkpoint, EarlyStopping, StopOnNaN
+from fastbp.engine import POSITION
 from fastbp.io.safetensors import VERSION, read, write
 
 from .builders import classifier, clusters
@@ -198,6 +199,7 @@ def test_a_checkpoint_with_damaged_arrays_is_refused(tmp_path: Path, name: str,
     (changed(callbacks=None), "callbacks"), (changed(format=None), "format"),
     (changed(callbacks={"EarlyStopping.0": {}}), "it has no 'best'"),
     (lambda arrays, described: arrays["run/cursor"].__iadd__(200), "stands nowhere: cursor"),
+    (lambda arrays, described: arrays["run/cursor"].put(POSITION, -32), "stands nowhere"),
     ("[]", "list"), ("{", "Expecting"), ("null", "NoneType")])
 def test_a_checkpoint_with_a_damaged_description_is_refused(tmp_path: Path, damage: Any,
                                                             match: str) -> None:
