@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp import threads
 from fastbp.layers import Layer
 from fastbp.run import Run
 
@@ -54,6 +55,15 @@ def test_loss_of_an_epoch_is_the_same_wherever_calls_end() -> None:
         run = Run(net, net.check_input(X), T, 32, fastbp.Adam(), True)
         found.append([error for steps in calls for error in run.take(steps, 1)])
     assert len(found[0]) == 3 and all(errors == found[0] for errors in found[1:])
+
+
+def test_rates_in_the_history_are_those_of_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_paces", {})  # then the first calls are of 1 and 8 steps
+    (X, T), rate = clusters(100), fastbp.schedules.Function(lambda epoch: 1 / (1 + epoch))
+    for hooks in [], [fastbp.Callback()]:
+        history = classifier().fit(X, T, epochs=20, optimizer=fastbp.SGD(rate),
+                                   n_threads=1, callbacks=hooks)
+        assert history["learning_rate"] == [1 / (1 + epoch) for epoch in range(20)]
 
 
 def test_batch_larger_than_the_data_and_no_epochs() -> None:
