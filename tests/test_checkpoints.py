@@ -85,6 +85,23 @@ def test_a_checkpoint_with_all_epochs_is_told_of(tmp_path: Path) -> None:
     assert len(classifier().fit(X, T, epochs=4, resume=path)["loss"]) == 4
 
 
+def test_a_run_after_another_goes_on_at_its_own_rates(tmp_path: Path) -> None:
+    (X, T), path = clusters(100), tmp_path / "run.st"
+
+    def fit(net: fastbp.Network, **options: Any) -> fastbp.History:
+        return net.fit(X, T, epochs=4, optimizer=fastbp.SGD(fastbp.schedules.Function(
+            lambda epoch: 0.1 / (1 + epoch))), **options)
+
+    whole, stopped, resumed = classifier(), classifier(), classifier()
+    for net in whole, stopped:
+        fit(net)
+    expected = fit(whole, warm_start=True)
+    fit(stopped, warm_start=True, callbacks=[StopAt(6), Checkpoint(path)])
+    found = fit(resumed, resume=path)
+    assert found["learning_rate"] == expected["learning_rate"]
+    assert resumed.params.tobytes() == whole.params.tobytes()
+
+
 def test_whatever_was_written_last_a_killed_run_goes_on_with_the_same_bits(
         tmp_path: Path) -> None:
     """By the clock: within epochs, and at their ends when their figures are in."""
