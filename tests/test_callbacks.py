@@ -175,11 +175,20 @@ def test_labels_that_a_callback_writes_are_looked_at_again() -> None:
         net.fit(X, T, epochs=3, callbacks=[fastbp.callbacks.Lambda(spoil)])
     assert len(held) == 2
     np.testing.assert_array_equal(net.params, held[-1])
+    X, T = clusters(64)
+
+    def written(truth: Any, output: Any) -> float:
+        spoil(1, {})
+        return 0.0
+
+    with pytest.raises(ValueError, match="T.*10000000000"):
+        net.fit(X, T, epochs=3, metrics=[written])
+    np.testing.assert_array_equal(net.params, held[-1])
 
 
 def test_labels_written_within_an_epoch_are_looked_at_before_their_steps() -> None:
     X, T = clusters(64)
-    net = classifier()
+    net = classifier(seed=1)
     held: list[np.ndarray] = []
 
     class Spoil(StopAt):
@@ -187,6 +196,7 @@ def test_labels_written_within_an_epoch_are_looked_at_before_their_steps() -> No
             super().on_chunk_end(epoch, samples)
             held.append(net.params.copy())
             T[self.run.order[-1]] = -7  # of the last batch of the epoch
+            assert self.run.order[-1] < 48  # not among the last as they were given
             return False
 
     with pytest.raises(ValueError, match="T holds label -7"):
