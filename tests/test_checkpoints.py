@@ -98,7 +98,8 @@ def test_a_run_after_another_goes_on_at_its_own_rates(tmp_path: Path) -> None:
     expected = fit(whole, warm_start=True)
     fit(stopped, warm_start=True, callbacks=[StopAt(6), Checkpoint(path)])
     found = fit(resumed, resume=path)
-    assert found["learning_rate"] == expected["learning_rate"]
+    for name in ("loss", "learning_rate"):
+        assert found[name] == expected[name]
     assert resumed.params.tobytes() == whole.params.tobytes()
 
 

@@ -136,3 +136,17 @@ def test_what_fails_after_the_last_step_of_an_epoch_loses_it_for_nobody(
     again, found = fit(resume=path)
     np.testing.assert_array_equal(again.params, whole.params)
     assert found["loss"] == expected["loss"] and len(found["loss"]) == 5
+
+
+def test_what_fails_within_an_epoch_of_a_later_fit_is_raised() -> None:
+    X, T = clusters(64)
+
+    class Fails(StopAt):
+        def on_chunk_end(self, epoch: int, samples: int) -> bool:
+            raise ZeroDivisionError
+
+    net = classifier()
+    net.fit(X, T, epochs=2)
+    with pytest.raises(ZeroDivisionError):
+        net.fit(X, T, epochs=3, warm_start=True, callbacks=[Fails(9)])
+    assert net.last_run is not None and net.last_run.history == {}
