@@ -150,12 +150,16 @@ def test_verbose_prints_a_line_an_epoch(verbose: Any, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == ""
 
 
-def test_a_diverging_fit_warns() -> None:
+def test_a_diverging_fit_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_paces", {})  # then the first calls are of 1 and 8 steps
     rng = np.random.default_rng(0)
     X, T = rng.normal(size=(50, 3)), rng.normal(size=(50, 1))
-    net = fastbp.Network([fastbp.Dense(3, 1)], "L2Loss")
-    with pytest.warns(RuntimeWarning, match="learning_rate"):
-        net.fit(X, T, epochs=8, optimizer=fastbp.SGD(1e6))
+    for rate, late in (1e6, False), (20.0, True):
+        net = fastbp.Network([fastbp.Dense(3, 1)], "L2Loss")
+        with pytest.warns(RuntimeWarning, match="learning_rate") as found:
+            history = net.fit(X, T, epochs=30, optimizer=fastbp.SGD(rate), n_threads=1)
+        first = next(k for k, loss in enumerate(history["loss"]) if not np.isfinite(loss))
+        assert (first > 6) == late and f"in epoch {first + 1};" in str(found[0].message)
 
 
 class Absolute(fastbp.Loss):
