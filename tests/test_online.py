@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 import fastbp
 from fastbp import online
+from fastbp import run as module
 from fastbp.callbacks import Lambda
+from fastbp.engine import STEP
 from fastbp.run import Run
 from fastbp.schedules import Cosine
 from fastbp.threads import Threads
@@ -92,6 +94,21 @@ def test_the_same_options_go_on_in_the_same_run() -> None:
         assert run.optimizer.config()["momentum"] == 0.5
         net.partial_fit(X, T, optimizer=rule, average=0.5, **options)
         assert net.last_run is not run
+    net, rule = network(), fastbp.SGD(0.1)
+    for options in {"n_threads": 2}, {"n_threads": 1}, {"l1": 0.1, "l2": 0.2}, {
+            "l2": 0.1, "l1": 0.2}, *(other for other in OTHER for _ in range(2)):
+        run = net.last_run
+        net.partial_fit(X, T, optimizer=rule, **options)
+        assert net.last_run is not run
+
+
+def test_a_run_that_another_network_is_given_goes_on_there() -> None:
+    net, other = network(), network()
+    net.partial_fit(X, T)
+    before, other.last_run = net.params.copy(), net.last_run
+    other.partial_fit(X, T)
+    assert (other.params != network().params).any()
+    np.testing.assert_array_equal(net.params, before)
 
 
 def test_another_batch_size_begins_with_the_pace_that_is_known(
@@ -314,6 +331,23 @@ def test_a_call_that_takes_no_step_leaves_the_run_as_it_was(rows: int) -> None:
     np.testing.assert_array_equal(run.cursor, cursor)
 
 
+def test_a_call_that_is_interrupted_keeps_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch, net = module.launch, network()
+    net.partial_fit(X, T, batch_size=7)
+    run = net.last_run
+    assert run is not None
+    before = run.cursor[STEP]
+
+    def interrupted(*args: Any) -> None:
+        launch(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "launch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        net.partial_fit(X, T, batch_size=7)
+    assert net.last_run is run and run.cursor[STEP] > before
+
+
 def test_other_state_is_refused_as_in_fit() -> None:
     nets, rules, errors = (network(), network()), [fastbp.Adam(0.1) for _ in range(2)], []
     for net, rule in zip(nets, rules, strict=True):
@@ -325,6 +359,13 @@ def test_other_state_is_refused_as_in_fit() -> None:
             call()
         errors.append(str(found.value))
     assert errors[0] == errors[1]
+
+
+def test_as_much_state_of_another_kind_is_refused() -> None:
+    net = network()
+    net.partial_fit(X, T, optimizer=fastbp.RMSprop(0.01, momentum=0.9))
+    with pytest.raises(ValueError, match="warm_start=True needs"):
+        net.partial_fit(X, T, optimizer=fastbp.RMSprop(0.01, centered=True))
 
 
 @pytest.mark.parametrize("rule", [fastbp.SGD(0.01), fastbp.RMSprop(0.01)], ids=str)
