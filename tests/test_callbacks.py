@@ -94,6 +94,15 @@ def test_plateaus_lower_the_rate() -> None:
     assert (np.diff(history["learning_rate"]) <= 0).all()
 
 
+def test_a_rate_once_lowered_stays_so_in_the_next_fit() -> None:
+    (X, T), net = clusters(32), classifier()
+    net.fit(X, T, epochs=1, optimizer=fastbp.SGD(0.5))
+    assert net.last_run is not None
+    net.last_run.rate_scale = 0.25
+    history = net.fit(X, T, epochs=2, optimizer=fastbp.SGD(0.5), warm_start=True)
+    assert history["learning_rate"] == [0.125] * 2
+
+
 def test_time_limit_and_functions_stop() -> None:
     X, T = clusters(2000)
     history = classifier().fit(X, T, epochs=10**6, batch_size=8, callbacks=[TimeLimit(0.2)])
