@@ -114,6 +114,7 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
     """
     neural = _neural()
     from scipy.sparse import csr_matrix
+    from sklearn import __version__
     from sklearn.preprocessing import LabelBinarizer
     from sklearn.utils import check_random_state
 
@@ -142,7 +143,7 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
     if output == "exp":
         if "loss" not in known:
             raise ValueError("a network of rates (PoissonLoss) needs scikit-learn 1.7 or later, "
-                             "whose MLPRegressor takes loss='poisson'")
+                             f"whose MLPRegressor takes loss='poisson'; this is {__version__}")
         given["loss"] = "poisson"
     new = kind(**given)
     if parts.link is not None:
