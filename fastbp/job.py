@@ -121,9 +121,13 @@ def do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None =
         try:
             step()
         except BaseException as new:
-            if error is None or (isinstance(error, Exception) and not isinstance(new, Exception)):
+            if error is None:
                 error = new
-            elif hasattr(error, "add_note"):  # Python 3.11
-                error.add_note(f"After that: {new!r}")
+                continue
+            note = f"After that: {new!r}"
+            if isinstance(error, Exception) and not isinstance(new, Exception):
+                error, note = new, f"Before that: {error!r}"
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(note)
     if error is not None and error is not failed:
         raise error

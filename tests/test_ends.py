@@ -144,7 +144,8 @@ class Fails(Callback):
     (["last"], ["end"], OSError, "a last"), (["epoch", "last"], ["end"], OSError, "a epoch"),
     ([], ["epoch"], KeyboardInterrupt, "b epoch"),
     (["last", "end"], ["epoch"], KeyboardInterrupt, "b epoch"),
-    (["last"], ["end"], KeyboardInterrupt, "b end")])
+    (["last"], ["end"], KeyboardInterrupt, "b end"),
+    (["epoch"], ["end"], KeyboardInterrupt, "b end")])
 def test_whatever_fails_every_callback_is_told_and_the_run_ends(
         a: list[str], b: list[str], error: type[BaseException], raised: str) -> None:
     net, log = classifier(), list[str]()
@@ -156,17 +157,19 @@ def test_whatever_fails_every_callback_is_told_and_the_run_ends(
     assert run is not None and len(run.X) == 0
     np.testing.assert_array_equal(net.params, run.average)
     others = len(set(a) | set(b)) - 1
-    assert len(getattr(caught.value, "__notes__", range(others))) == others
+    if hasattr(caught.value, "add_note"):  # Python 3.11
+        assert len(getattr(caught.value, "__notes__", ())) == others
 
 
 def test_callbacks_before_one_that_cannot_begin_are_ended(tmp_path: Path) -> None:
     path, net, log = tmp_path / "run.st", classifier(), list[str]()
     net.fit(X, T, epochs=1, callbacks=[Checkpoint(path)])
     kept, params, run = path.read_bytes(), net.params.copy(), net.last_run
+    hooks = [Checkpoint(path), Fails("a", log), Fails("b", log, ["begin"]), Fails("c", log)]
     with pytest.raises(OSError, match="b begin"):
-        net.fit(X, T, epochs=1, average=0.9, callbacks=[
-            Checkpoint(path), Fails("a", log), Fails("b", log, ["begin"]), Fails("c", log)])
+        net.fit(X, T, epochs=1, average=0.9, callbacks=hooks)
     assert log == ["a begin", "b begin", "a end"]
+    assert all(len(hook.run.X) == 0 for hook in hooks)  # none holds the rows any longer
     assert path.read_bytes() == kept and net.last_run is run
     np.testing.assert_array_equal(net.params, params)
 
