@@ -80,6 +80,5 @@ class Outputs:
         Y = self.predict(X)
         if self.n_out > 1 and loss.labels:  # the largest output has the largest probability
             return Y.argmax(axis=1)
-        yes = (loss.threshold < (Y if loss.probabilities is None else loss.expected(Y))).astype(
-            np.int64)
+        yes = (loss.threshold < loss.expected(Y)).astype(np.int64)
         return yes if self.n_out > 1 else yes[:, 0]

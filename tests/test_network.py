@@ -194,14 +194,24 @@ def test_probabilities_of_logits(loss: type[fastbp.Loss], link: type[fastbp.Laye
     np.testing.assert_allclose(net.predict_proba(X), link().forward(net.predict(X)), rtol=1e-6)
 
 
+def test_each_of_several_labels_is_by_itself() -> None:
+    net = fastbp.Network([fastbp.Dense(2, 2)], "SigmoidBinaryCrossEntropyLoss")
+    net.params[...] = 0
+    net.layers[0].weight[...] = np.eye(2)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(net.predict_classes([[3, 0.2], [-3, 1], [0, -1]]),
+                                  [[1, 1], [0, 1], [0, 0]])
+
+
 def test_single_output_classes_and_regression() -> None:
     net = fastbp.Network([fastbp.Dense(2, 1), fastbp.Sigmoid()], fastbp.BinaryCrossEntropyLoss())
     net.params[...] = 0
     net.layers[0].weight[...] = [[1, 0]]  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(net.predict_classes([[3, 0], [-3, 0]]), [1, 0])
+    np.testing.assert_array_equal(net.predict_classes([[3, 0], [-3, 0], [0, 9]]), [1, 0, 0])
     regression = fastbp.Network([fastbp.Dense(2, 1)], fastbp.L2Loss())
     with pytest.raises(ValueError, match="L2Loss"):
         regression.predict_proba([[1, 2]])
+    with pytest.raises(ValueError, match="predict_classes needs a loss of classes, not L2Loss"):
+        regression.predict_classes([[1, 2]])
 
 
 def test_seeds() -> None:
