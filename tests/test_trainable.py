@@ -338,7 +338,7 @@ def test_bad_values_and_nothing_to_train() -> None:
         net.layers[0].trainable = "no"  # type: ignore[assignment]
     assert net.layers[0].trainable
     for layer in net.layers:
-        layer.trainable = False
+        layer.trainable = not layer.shapes()
     before = net.params.copy()
     for fit in net.fit, lambda X, T: fastbp.fit_lbfgs(net, X, T):
         with pytest.raises(ValueError, match="no layer with parameters is trainable"):
