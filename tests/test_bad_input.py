@@ -149,6 +149,8 @@ FITS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"n_threads": 0}, ValueError, "n_threads must be at least 1, got 0"),
     ({"callbacks": [print]}, TypeError, "callbacks must hold Callback objects"),
     ({"validation_data": X}, TypeError, "validation_data must be a pair"),
+    ({"validation_data": (X,)}, TypeError, "validation_data must be a pair"),
+    ({"validation_data": (X, T, None, 0)}, TypeError, "validation_data must be a pair"),
     ({"validation_data": (NAN, T)}, ValueError, "validation_data[0] holds nan at (3, 2)"),
     ({"validation_data": (X, T + 9)}, ValueError, "validation_data[1] holds label"),
     ({"validation_data": (X, T[:3])}, ValueError, "validation_data[0] has 20 rows"),

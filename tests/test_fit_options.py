@@ -14,6 +14,7 @@ from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.metrics import METRICS
 from fastbp.rules import Rules
 from fastbp.run import Run
+from fastbp.weights import balanced
 
 from .builders import CHAINS, classifier, clusters, data, network
 
@@ -152,10 +153,12 @@ def test_limits_hold() -> None:
     assert np.abs(net.params - before).max() <= 1e-4 + 1e-12
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("size", [1e20, 1e-25])
-def test_the_largest_norm_holds_where_squares_do_not(size: float) -> None:
+def test_the_largest_norm_holds_where_squares_do_not(size: float, compiled: bool) -> None:
     X, T = clusters()
     net = classifier()
+    vars(net)["compiled"] = compiled
     weight = net.named_parameters()["0.weight"]
     weight[...] = size * np.sign(weight)
     net.fit(X[:1], T[:1], epochs=1, optimizer=fastbp.SGD(1e-36), max_norm=size / 2)
@@ -220,6 +223,27 @@ def test_class_weights() -> None:
     np.testing.assert_allclose(one_hot.params, nets[0].params, rtol=1e-12)
 
 
+def test_weights_of_classes_multiply_those_of_rows() -> None:
+    X, T = clusters(100)
+    own = np.where(T == 0, 0.0, np.arange(100) % 3)  # leaves out a class
+    counts = np.bincount(T, own, 4)
+    for given, factors in (({1: 3}, np.array([1, 3, 1, 1])),
+                           ("balanced", own.sum() / (3 * np.maximum(counts, 1)))):
+        one, twin = classifier("float64"), classifier("float64")
+        one.fit(X, T, epochs=1, class_weight=given, sample_weight=own)
+        twin.fit(X, T, epochs=1, sample_weight=own * factors[T])
+        np.testing.assert_allclose(one.params, twin.params, rtol=1e-12)
+    assert list(balanced(np.array([1, 0, 3]))) == [2, 0, 2 / 3]
+
+
+def test_weights_of_classes_need_one_class_a_row() -> None:
+    X, T = clusters(20)
+    rows = np.eye(4)[T]
+    for bad in (rows / 2 + 1 / 8, 1 - rows, 0 * rows):
+        with pytest.raises(ValueError, match="class_weight needs one class for each row"):
+            classifier().fit(X, bad, epochs=1, class_weight="balanced")
+
+
 def test_validation_split_holds_rows_out_by_the_seed() -> None:
     X, T = clusters(100)
     seen = [classifier(seed=s).fit(X, T, epochs=2, validation_split=0.2) for s in (0, 0, 1)]
@@ -227,6 +251,8 @@ def test_validation_split_holds_rows_out_by_the_seed() -> None:
     net = classifier()
     net.fit(X, T, epochs=1, validation_split=0.2)
     assert net.last_run is not None and net.last_run.steps_per_epoch == 3  # 80 rows by 32
+    net.fit(X, T, epochs=1, batch_size=1, validation_split=0.29)  # 28.999999999999996 rows
+    assert net.last_run.steps_per_epoch == 71
     weighted = classifier().fit(X, T, epochs=1, validation_data=(X, T, T == 0))
     alone = classifier().fit(X, T, epochs=1, validation_data=(X[T == 0], T[T == 0]))
     assert weighted["val_loss"] == pytest.approx(alone["val_loss"])
@@ -360,10 +386,12 @@ HELD = np.isin(np.arange(200), np.random.default_rng([0, 200]).permutation(200)[
     ({"sample_weight": np.full(200, 1e300)}, ValueError, "sample_weight holds inf"),
     ({"sample_weight": np.full(200, np.nan)}, ValueError, "sample_weight holds nan"),
     ({"class_weight": "even"}, TypeError, "class_weight must be"),
-    ({"class_weight": {9: 1.0}}, ValueError, "class_weight names class 9"),
+    ({"class_weight": {4: 1.0}}, ValueError, "class_weight names class 4"),
+    ({"class_weight": {-1: 1.0}}, ValueError, "class_weight names class -1"),
     ({"class_weight": {0: -1.0}}, ValueError, r"class_weight\[0\]"),
     ({"validation_split": 1.5}, ValueError, "validation_split"),
     ({"validation_split": 0.001}, ValueError, "leaves nothing"),
+    ({"validation_split": 0.999}, ValueError, "leaves nothing"),
     ({"metrics": ["speed"]}, ValueError, "metrics must be one of"),
     ({"metrics": [3]}, TypeError, "metrics must hold"),
     ({"metrics": None}, TypeError, "metrics must be a sequence .* got None"),
@@ -372,6 +400,8 @@ HELD = np.isin(np.arange(200), np.random.default_rng([0, 200]).permutation(200)[
     ({"metrics": ["mse"]}, ValueError, "metrics: 'mse' needs rows of numbers"),
     ({"callbacks": [fastbp.EarlyStopping()]}, ValueError,
      r"monitor='val_loss' is not among .*\['learning_rate', 'loss', 'samples_per_s'\]"),
+    ({"callbacks": [fastbp.EarlyStopping("accuracy")], "validation_data": clusters()}, ValueError,
+     r"monitor='accuracy' is not among .*'samples_per_s', 'val_accuracy', 'val_loss'\]"),
     ({"callbacks": fastbp.EarlyStopping()}, TypeError, "callbacks must be a sequence"),
     ({"class_weight": dict.fromkeys(range(4), 0)}, ValueError, "class_weight is zero for every"),
     ({"class_weight": {0: 1e300}}, ValueError, "class_weight={0: 1e.300} gives rows weights beyo"),
