@@ -60,6 +60,13 @@ def test_early_stopping_counts_epochs_without_progress() -> None:
         classifier().fit(*clusters(32), epochs=1, callbacks=[EarlyStopping("nothing")])
 
 
+def test_a_function_may_add_the_figure_to_follow() -> None:
+    add = Lambda(lambda epoch, logs: logs.update(figure=epoch))
+    history = classifier().fit(*clusters(32), epochs=9,
+                               callbacks=[add, EarlyStopping("figure", patience=1)])
+    assert len(history["loss"]) == 3
+
+
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_early_stopping_restores_the_best(average: float) -> None:
     X, T = clusters(64)
@@ -109,10 +116,11 @@ def test_time_limit_and_functions_stop() -> None:
     assert 1 <= len(history["loss"]) < 10**6
     history = classifier().fit(X, T, epochs=9, callbacks=[Lambda(lambda e, logs: e == 2)])
     assert len(history["loss"]) == 3
-    net, never = classifier(), Callback()
+    net, never, later, told = classifier(), Callback(), Callback(), list[int]()
     before = net.params.copy()
     never.on_train_begin = lambda *_: True  # type: ignore[method-assign]
-    assert not net.fit(X, T, epochs=9, callbacks=[never])
+    later.on_train_begin = lambda *_: told.append(1)  # type: ignore[method-assign]
+    assert not net.fit(X, T, epochs=9, callbacks=[never, later]) and told
     np.testing.assert_array_equal(net.params, before)
 
 

@@ -132,6 +132,18 @@ def test_whatever_was_written_last_a_killed_run_goes_on_with_the_same_bits(
             assert found[name] == expected[name]
 
 
+def test_checkpoints_save_what_callbacks_after_them_have_done(tmp_path: Path) -> None:
+    told = list[str]()
+
+    class Told(Checkpoint):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            told.append("checkpoint")
+
+    classifier().fit(*clusters(32), epochs=1, callbacks=[
+        Told(tmp_path / "run"), Lambda(lambda *_: told.append("other"))])
+    assert told == ["other", "checkpoint"]
+
+
 def test_checkpoints_are_models_too(tmp_path: Path) -> None:
     X, T = clusters(64)
     net = classifier()
