@@ -85,6 +85,9 @@ def test_each_thread_has_all_and_the_first_carries_them_back() -> None:
     has = mirrors[0] >= 0
     assert has.any() and (mirrors[1][has] != mirrors[0][has]).all()
     assert (mirrors[:, ~has] == -1).all()
+    even, odd = plan.tables[1]  # one thread may write the one while others read the other
+    assert abs(even["partial"] - odd["partial"]) >= even["shards"] * plan.n_params
+    assert abs(even["error"] - odd["error"]) >= even["capacity"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import fastbp
@@ -37,6 +37,7 @@ def cut_all(teams: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(n=st.integers(1, 3000), threads=st.integers(2, 64), dtype=DTYPES)
+@example(n=256, threads=9, dtype=np.dtype("float32"))  # eight of two vectors are all
 def test_each_thread_has_a_panel_of_whole_vectors(n: int, threads: int, dtype: Any) -> None:
     width, lanes = panels.panel_width(n, dtype, threads), 64 // dtype.itemsize
     if width:

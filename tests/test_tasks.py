@@ -37,6 +37,7 @@ def test_each_parameter_belongs_to_one_task(
     for k, (m, n) in enumerate(shapes):
         owners = np.zeros((m, n), int)
         for task in tasks[tasks["op"] == k]:
+            assert task["last"] <= m and task["right"] <= n
             owners[task["first"]:task["last"], task["left"]:task["right"]] += 1
         assert (owners == 1).all()
 
