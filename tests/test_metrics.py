@@ -150,6 +150,9 @@ def test_evaluate_gives_the_figures_that_an_epoch_would_have(loss: str) -> None:
         assert {f"val_{name}": [value] for name, value in found.items()} == {
             name: values for name, values in history.items() if name.startswith("val_")}
         assert (net.params == kept).all()
+        vars(net)["compiled"] = False  # the textbook loop
+        assert net.evaluate(X, T, sample_weight=given, metrics=own) == pytest.approx(found, 1e-5)
+        vars(net)["compiled"] = True
 
 
 def test_evaluate_refuses_what_fit_does() -> None:

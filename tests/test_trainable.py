@@ -337,10 +337,11 @@ def test_bad_values_and_nothing_to_train() -> None:
     with pytest.raises(TypeError, match="trainable must be True or False, got 'no'"):
         net.layers[0].trainable = "no"  # type: ignore[assignment]
     assert net.layers[0].trainable
-    for layer in net.layers:
-        layer.trainable = not layer.shapes()
     before = net.params.copy()
-    for fit in net.fit, lambda X, T: fastbp.fit_lbfgs(net, X, T):
-        with pytest.raises(ValueError, match="no layer with parameters is trainable"):
-            fit(X, T)
+    for others in True, False:
+        for layer in net.layers:
+            layer.trainable = others and not layer.shapes()
+        for fit in net.fit, lambda X, T: fastbp.fit_lbfgs(net, X, T):
+            with pytest.raises(ValueError, match="no layer with parameters is trainable"):
+                fit(X, T)
     assert (net.params == before).all() and net.last_run is None
