@@ -31,6 +31,8 @@ from ._garbage import no_full_collections
 #: Vectors side by side in a loop of long chains.
 _SIDE_BY_SIDE = 4
 
+llvm.initialize_native_asmparser()  # for no-ops between tile instructions (``kernels.squares``)
+
 
 def _interleave(function: Any) -> None:
     """Have loops that LLVM vectorises compute several vectors side by side.

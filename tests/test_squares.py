@@ -8,6 +8,7 @@ import sys
 from typing import Any
 from unittest.mock import patch
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from fastbp._jit import DISABLED
 from fastbp._validation import PRECISIONS
 from fastbp.kernels.by_squares import DEPTH, PRODUCTS
 from fastbp.kernels.split import PARTS, SQUARE, STRETCH, TILE, TURNED_SIZE, lay
-from fastbp.kernels.squares import has_squares
+from fastbp.kernels.squares import has_squares, square_22
 from fastbp.kernels.tile import ADD, CLIP, MASK, SCALE, WRITE
 from fastbp.kernels.vectors import aligned_zeros, row_length
 from fastbp.layers import square
@@ -54,6 +55,18 @@ def test_tiles_are_used_where_the_compiler_may(name: str, value: str, there: boo
     out = subprocess.run([sys.executable, "-c", _PROBE], env={**os.environ, name: value},
                          capture_output=True, text=True, check=True).stdout.split()
     assert out == [str(there)]
+
+
+@tiles
+def test_no_ops_follow_each_tile_instruction() -> None:
+    whole = numba.njit(lambda A, C: square_22(3, 1, A, 0, A, 0, C, 0, 0, 0, C, 0, 0))
+    whole.compile((numba.float32[::1], numba.float32[::1]))
+    code = [line.strip() for line in whole.inspect_asm(whole.signatures[0]).splitlines()]
+    code = [line for line in code if line and line[0] not in "#."]
+    at = [n for n, line in enumerate(code) if line.startswith(("tileload", "tdpbf16ps"))]
+    assert len(at) >= 14 + 24  # of three parts
+    for n in at:
+        assert code[n + 1:n + 6] == ["nop"] * 5, code[n]
 
 
 # -- parts ----------------------------------------------------------------------------

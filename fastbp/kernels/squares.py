@@ -30,6 +30,9 @@ _PAIRS = {1: ((0, 0),), 2: ((0, 1), (0, 0), (1, 0)),
           PARTS: ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))}
 #: Number of the system call arch_prctl, its code to request a feature, and the feature.
 _ARCH_PRCTL, _PERMIT, _TILE_DATA = 158, 0x1023, 18
+#: No-ops after each instruction. While the other hardware thread of the core is busy, a tile
+#: instruction without them waits for it, and products take half as long again; else they are free.
+_NO_OPS = 8
 
 
 @functools.cache
@@ -51,6 +54,7 @@ def has_squares() -> bool:
 def _call(bld: Any, name: str, *args: Any) -> None:
     kind = ir.FunctionType(ir.VoidType(), [a.type for a in args])
     bld.call(cgutils.get_or_insert_function(bld.module, kind, f"llvm.x86.{name}"), args)
+    bld.asm(ir.FunctionType(ir.VoidType(), []), "nop;" * _NO_OPS, "", [], side_effect=True)
 
 
 @intrinsic
