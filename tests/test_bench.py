@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ from bench.peers import RESULTS, report
 from bench.timing import seconds_per_step
 from fastbp import fit_many
 from fastbp._jit import DISABLED, thread_count
+from fastbp.kernels.squares import has_squares
 from fastbp.kernels.vectors import pad
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
@@ -275,6 +277,20 @@ def test_what_two_threads_cost_each_other() -> None:
     arrays = np.zeros((2, 256), np.float32)
     assert machine.complete_seconds(machine.exchange, 4, arrays, True) > 0
     np.testing.assert_array_equal(arrays, [np.arange(3, 259)] * 2)
+
+
+@pytest.mark.skipif(DISABLED, reason="too slow in plain Python")
+def test_products_are_told_by_the_state_of_the_core(capsys: pytest.CaptureFixture[str]) -> None:
+    with patch.multiple(machine, ROWS=("rl",), TURNS=3):
+        for best, alone in ((1.0, True), (1e30, False)):  # bytes/s
+            machine.products(best)
+            head, _, *lines = capsys.readouterr().out.splitlines()
+            assert head.count("alone") == head.count("beside others") == 1 + has_squares()
+            assert [line.split("|")[2].strip() for line in lines] == list(bench_products.PRODUCTS)
+            for line in lines:
+                cells = [cell.strip() for cell in line.split("|")[3:-1]]
+                assert set(cells[alone::2]) == {"-"}
+                assert all(re.fullmatch(r"\d+\.\d\d \(3\)", c) for c in cells[not alone::2])
 
 
 def test_networks_are_drawn_within_bounds_and_told_by_their_ratios() -> None:
