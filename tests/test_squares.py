@@ -66,7 +66,7 @@ def test_no_ops_follow_each_tile_instruction() -> None:
     at = [n for n, line in enumerate(code) if line.startswith(("tileload", "tdpbf16ps"))]
     assert len(at) >= 14 + 24  # of three parts
     for n in at:
-        assert code[n + 1:n + 6] == ["nop"] * 5, code[n]
+        assert code[n + 1:n + 8] == ["nop"] * 7, code[n]  # fewer were seen to gain less
 
 
 # -- parts ----------------------------------------------------------------------------
