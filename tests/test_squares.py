@@ -325,6 +325,7 @@ def test_any_number_of_threads_gives_the_same_bits(sizes: tuple[int, ...], batch
                                                    optimizer: Any, panels: bool,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)  # else as many as cores
+    monkeypatch.setitem(square.ROWS, "highest", 64)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2 * batch + 37, sizes[0])).astype(FLOAT)
     T, found = rng.integers(0, 5, len(X)), []
@@ -342,6 +343,7 @@ def test_any_number_of_threads_gives_the_same_bits(sizes: tuple[int, ...], batch
 
 @tiles
 @pytest.mark.parametrize("rows", [64, 97, 600])
+@patch.dict(square.ROWS, highest=64)
 def test_a_step_is_that_of_multiply_adds_but_for_rounding(rows: int) -> None:
     rng = np.random.default_rng(1)
     X = rng.normal(size=(rows, 150)).astype(FLOAT)
