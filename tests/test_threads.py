@@ -164,6 +164,17 @@ def test_an_odd_call_decides_nothing() -> None:
     assert threads.size == 1 and threads.call_seconds(9.0) == 9.0
 
 
+def test_a_call_without_a_step_says_nothing() -> None:
+    threads, speed = crew(most=2), {1: 1000.0, 2: 500.0}
+    for cut in (False, True):
+        threads.told(0, 0.02, cut)
+    assert threads.size == 1 and crew(most=2).first_steps(0.05) is None
+    assert work(threads, speed, 9) == [1, 2] * 3 + [1] * 3
+    for _ in range(9):
+        threads.told(0, 1.0, False)
+    assert work(threads, speed, 9) == [1] * 9
+
+
 def test_calls_that_cannot_be_longer_count() -> None:
     threads = crew(most=2)
     assert threads.call_seconds(9.0) < 0.02
