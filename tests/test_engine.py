@@ -155,6 +155,16 @@ def test_the_regime_follows_batch_and_weights() -> None:
     assert shards((4, 32, 16, 4), 32) == 0
 
 
+def test_rows_that_a_layer_couples_are_not_cut_into_shards() -> None:
+    class Coupling(fastbp.Tanh):  # without parameters, so without gradients to add up
+        kernels = fastbp.Tanh.kernels._replace(
+            couple_forward=fastbp.BatchNorm.kernels.couple_forward)
+
+    for middle, shards in ((fastbp.Tanh(), sharing.SHARDS), (Coupling(), 0)):
+        net = fastbp.Network([fastbp.Dense(4, 32), middle, fastbp.Dense(32, 4)], "l2")
+        assert net.plan(10_000, training=True).head["shards"][0] == shards
+
+
 @pytest.mark.parametrize("sizes, batch, block", [
     ((4, 32, 16, 4), 10_000, 64), ((9, 280, 4), 5000, 64), ((9, 400, 4), 5000, 160)])
 def test_blocks_of_a_shard_follow_its_weights(sizes: tuple[int, ...], batch: int,
