@@ -141,7 +141,8 @@ def _training() -> list[Option]:
         _option(part, "--patience", type=Count(0), default=10,
                 help="Epochs without improvement that early stopping tolerates."),
         _option(part, "--monitor", metavar="FIGURE", default="val_loss",
-                help="Figure that decides on early stopping and the best of several runs."),
+                help="Figure that decides on early stopping and the best of several runs; without "
+                     "rows to validate on, val_loss means loss."),
         _option(part, "--seed", type=Count(0), default=0,
                 help="Seed of the initial weights and of shuffling."),
         _option(part, "--threads", type=Count(), help="Most threads to use; default: all."),
