@@ -70,8 +70,8 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
       ``model_classes[]``, which exists if the classes are known
     - for a model with a preprocessor x is a row of the raw columns, with NaN for missing
       values and for a word its index, as given by ``int model_category(int column, const
-      char *word)`` (-1 for unknown ones). Missing values and unknown words that ``predict``
-      refuses make the outputs NaN and the class -1.
+      char *word)`` (-1 for unknown ones), which exists if a column holds words. Missing values
+      and unknown words that ``predict`` refuses make the outputs NaN and the class -1.
 
     The buffers are static, so only one thread at a time may run a model; compiled with
     ``-DMODEL_STORAGE=`` they are on the stack, and several may.
