@@ -78,7 +78,7 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
     ----------
     layers : tuple of Layer
         Fixed, as ``loss_function`` is. To start another network from what this one has learnt,
-        use ``copy.copy(layer)``: it has the same parameters and is in no network.
+        use ``copy.copy(layer)``: it has a copy of the parameters and is in no network.
     params, grads : ndarray, 1-D
         All parameters and their gradients. Tensors start on 64-byte boundaries with rows
         padded to vectors. Padding is zero, and must stay so when all of ``params`` is written:

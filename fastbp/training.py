@@ -103,8 +103,8 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     -------
     History
         Per epoch: ``loss`` (mean over the batches as they were trained, penalties
-        included), ``learning_rate``, ``samples_per_s``, and ``val_loss``, ``val_accuracy``
-        and metrics.
+        included), ``learning_rate`` (of the epoch's first step), ``samples_per_s``, and
+        ``val_loss``, ``val_accuracy`` and metrics.
 
     Raises
     ------

@@ -97,7 +97,7 @@ class Dense(Layer):
     n_in, n_out : int
         Length of a row of input (m) and of output (n).
     bias : bool
-        False gives the text's layer, Y = X W'.
+        False leaves it out: Y = X W'.
     weight_init : str or callable
         Name in ``fastbp.initializers`` or a function (rng, n_in, n_out) -> (n_out, n_in).
         The bias starts at zero.

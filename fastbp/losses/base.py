@@ -43,7 +43,7 @@ class Loss:
     Parameters
     ----------
     reduction : {"mean", "sum"}
-        Mean over the rows of a batch, or the text's bare sum.
+        Over the rows of a batch.
 
     Attributes
     ----------

@@ -217,7 +217,7 @@ class CrossEntropyLoss(Smoothed):
     Parameters
     ----------
     reduction : {"mean", "sum"}
-        "sum" gives the text's bare formulas.
+        Over the rows of a batch.
     label_smoothing : float
         Share s in [0, 1) of the target, spread evenly over all n classes: (1 - s) t + s / n.
     """
@@ -259,7 +259,7 @@ class BinaryCrossEntropyLoss(Smoothed):
     Parameters
     ----------
     reduction : {"mean", "sum"}
-        "sum" gives the text's bare formulas.
+        Over the rows of a batch.
     label_smoothing : float
         Share s in [0, 1) of the target, spread evenly over yes and no: (1 - s) t + s / 2.
     """

@@ -81,7 +81,7 @@ class L2Loss(Loss):
     Parameters
     ----------
     reduction : {"mean", "sum"}
-        "sum" gives the text's bare formulas.
+        Over the rows of a batch.
     """
 
     kernel = l2
