@@ -184,6 +184,17 @@ def test_what_is_printed_and_warned(capsys: pytest.CaptureFixture[str]) -> None:
         MLPClassifier(batch_size=151, max_iter=1).fit(X, y)
 
 
+@pytest.mark.parametrize("call", [
+    lambda X, y: MLPClassifier(max_iter=1).fit(X, y),
+    lambda X, y: MLPRegressor(solver="lbfgs", max_iter=1).fit(X, y),
+    lambda X, y: MLPRegressor(batch_size=151).partial_fit(X, y),
+])
+def test_warnings_show_the_line_that_called(call: Any) -> None:
+    with pytest.warns(UserWarning) as found:
+        call(*IRIS)
+    assert [warning.filename for warning in found] == [__file__]
+
+
 def test_import_is_lazy_and_says_what_is_missing() -> None:
     code = """
 import sys

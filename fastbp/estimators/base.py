@@ -11,8 +11,7 @@ import copy
 import functools
 import numbers
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,7 +32,15 @@ from ..network import Network
 from ..rules import Rules
 from ..run import Run
 from .ahead import descend
-from .callbacks import CallbackSupportMixin, Relay, begin_fit, end_fit, with_callbacks
+from .callbacks import (
+    CALLER,
+    CallbackSupportMixin,
+    Relay,
+    begin_fit,
+    end_fit,
+    with_callbacks,
+)
+from .errors import as_before_on_error
 from .parameters import ACTIVATIONS, check_arrays, check_parameters, sizes_of
 from .solvers import Follow, SkAdam, SkSGD, reporting, threads_for
 
@@ -156,7 +163,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     @with_callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None,
              incremental: bool = False, classes: Array | None = None) -> None:
-        with _as_before_on_error(self):
+        with as_before_on_error(self):
             check_parameters(self)
             if incremental and self.early_stopping:
                 raise ValueError("partial_fit does not support early_stopping=True")
@@ -240,7 +247,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if found.status != 0:
             warnings.warn(f"lbfgs failed to converge after {self.n_iter_} iteration(s) (status="
                           f"{found.status}): {found.message}. Raise max_iter={self.max_iter} or "
-                          "scale the data", ConvergenceWarning, stacklevel=4)
+                          "scale the data", ConvergenceWarning, stacklevel=CALLER)
 
     def _descend(self, X: Array, T: Array, weights: Array | None, held: Validation | None,
                  scored: Validation | None, incremental: bool, relay: Relay | None) -> None:
@@ -256,7 +263,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         size = min(200, len(X)) if self.batch_size == "auto" else self.batch_size
         if size > len(X):
             warnings.warn(f"batch_size={size} is larger than the {len(X)} rows, which make one "
-                          "batch", stacklevel=4)
+                          "batch", stacklevel=CALLER)
         epochs = 1 if incremental else self.max_iter
         run = Run(network, X, T, min(size, len(X)), self._optimizer(), False, weights=weights,
                   rules=Rules(l2=float(self.alpha), clip_norm=self.clip_norm,
@@ -276,13 +283,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                             warm_start=warm,
                             n_threads=threads_for(network, len(X), self.n_threads)), follow)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=CALLER)
         if not self.n_iter_ and run.history:
             self.loss_ = run.history["loss"][-1]
         if self.n_iter_ == self.max_iter and not follow.ended and not incremental:
             warnings.warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "
                           "and the optimization hasn't converged yet.", ConvergenceWarning,
-                          stacklevel=4)
+                          stacklevel=CALLER)
 
     def _optimizer(self) -> SkAdam | SkSGD:
         if self.solver == "adam":
@@ -320,18 +327,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-@contextmanager
-def _as_before_on_error(estimator: Any) -> Iterator[None]:
-    """If the block raises, all attributes are as before."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 def _dense(X: Any) -> Array:
