@@ -88,3 +88,16 @@ def test_advice_is_of_what_there_is(call: Callable[[], Any], message: str) -> No
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "allow_nonfinite" not in str(error.value)
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    ((np.full((60, 4), np.nan), y), "Input X contains NaN"),
+    ((X, np.where(y == 1, np.nan, y)), "Input y contains NaN"),
+    ((X[:, :3], y), "X has 3 features"),
+    ((X[:0], y[:0]), r"Found array with 0 sample\(s\)"),
+    ((X, None), "requires y to be passed"),
+])
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_an_error_in_validation_data_says_so(kind: Any, data: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^validation_data: .*{message}"):
+        kind(max_iter=2).fit(X, y, validation_data=data)

@@ -40,7 +40,7 @@ from .callbacks import (
     end_fit,
     with_callbacks,
 )
-from .errors import as_before_on_error
+from .errors import as_before_on_error, named
 from .parameters import ACTIVATIONS, check_arrays, check_parameters, sizes_of
 from .solvers import Follow, SkAdam, SkSGD, reporting, threads_for
 
@@ -217,8 +217,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise TypeError("validation_data must be a pair (X, y) or (X, y, sample_weight), "
                             f"got {type(data).__name__}")
-        X, y = validate_data(self, data[0], data[1], accept_sparse=("csr", "csc"), reset=False,
-                             multi_output=True, dtype=dtype, **self._numeric)
+        with named("validation_data"):
+            X, y = validate_data(self, data[0], data[1], accept_sparse=("csr", "csc"),
+                                 reset=False, multi_output=True, dtype=dtype, **self._numeric)
         X = np.ascontiguousarray(_dense(X))
         T = target(self._encode(y, "validation_data[1]"), "validation_data[1]")
         return Validation(X, T, as_weights(data[2] if len(data) == 3 else None, len(X), X.dtype,

@@ -17,3 +17,13 @@ def as_before_on_error(estimator: Any) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """An error of the block begins with ``name``: scikit-learn's speak of X and y."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{name}: {error}") from error
