@@ -374,7 +374,8 @@ def test_steps_with_shards_are_shared_by_threads_from_less_work_on(
 
 @pytest.mark.parametrize(("page", "mark", "results"), [
     ("README.md", "--report -->", RESULTS),
-    ("bench/README.md", "--report, of peers_zen5.json -->", RESULTS.with_name("peers_zen5.json"))])
+    ("bench/README.md", "--report, of peers_zen5.json -->", RESULTS.with_name("peers_zen5.json")),
+    ("bench/README.md", "--report, of peers_busy.json -->", RESULTS.with_name("peers_busy.json"))])
 def test_tables_show_the_figures_of_their_runs(page: str, mark: str, results: Path) -> None:
     text = (ROOT / page).read_text()
     shown = text.split(f"bench.peers {mark}\n")[1].split("\n<!-- end")[0]
