@@ -27,6 +27,7 @@ from numba.core.errors import NumbaError as CompileError
 from numba.extending import overload
 
 from ._cache import KernelCache, LazyCache
+from ._cgroup import within_quota
 from ._compiler import Compiler, LazyDispatcher, machine_code
 
 __all__ = ["CONTRACT", "DISABLED", "CompileError", "Driver", "by_dtype", "compile_user", "driver",
@@ -37,6 +38,8 @@ __all__ = ["CONTRACT", "DISABLED", "CompileError", "Driver", "by_dtype", "compil
 CONTRACT = frozenset({"contract"})
 #: True under ``NUMBA_DISABLE_JIT=1``: every kernel is then plain Python.
 DISABLED = bool(config.DISABLE_JIT)
+#: Whether the user has set the largest number of threads, if only to the number of cores.
+_CHOSEN = "NUMBA_NUM_THREADS" in os.environ
 
 
 # --- dispatchers --------------------------------------------------------------------
@@ -224,6 +227,12 @@ def parallel_allowed() -> bool:
 
 
 def thread_count(n_threads: int | None) -> int:
-    """Threads to use: at most ``n_threads`` and at most ``NUMBA_NUM_THREADS``."""
+    """Threads to use: at most ``n_threads`` and at most ``NUMBA_NUM_THREADS``.
+
+    With neither set by the user, one a core, or as many as the CPU quota of a container allows.
+    """
     limit = int(config.NUMBA_NUM_THREADS)
-    return limit if n_threads is None else max(1, min(n_threads, limit))
+    if n_threads is not None:
+        return max(1, min(n_threads, limit))
+    chosen = _CHOSEN or limit != config.NUMBA_DEFAULT_NUM_THREADS
+    return limit if chosen else within_quota(limit)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._cgroup import within_quota
 from ._validation import Array, check_size
 from .ahead import Ahead
 from .arguments import check_network
@@ -87,7 +88,8 @@ class StreamRun(Run):
             if not self._left:
                 self._place()
             count, team = min(n_steps, self._left), n_threads
-            if self._ahead is not None and self._ahead.busy and n_threads == len(cores()):
+            if self._ahead is not None and self._ahead.busy and (
+                    n_threads == within_quota(len(cores()))):
                 # The reading thread would hold up a full team: leave it a core for a while.
                 count, team = min(count, -(-self.chunk // 10)), max(1, n_threads - 1)
             with held():  # meanwhile the position is split over two cursors

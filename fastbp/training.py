@@ -97,7 +97,8 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
         A checkpoint of this very run: continue from there, up to ``epochs`` in all; a warning
         tells that it has as many already.
     n_threads : int, optional
-        Largest number of threads; the result does not depend on it.
+        Largest number of threads, by default one a core, within the CPU quota of a container;
+        the result does not depend on it.
 
     Returns
     -------

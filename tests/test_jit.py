@@ -398,6 +398,18 @@ def test_thread_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [_jit.thread_count(n) for n in (None, 1, 3, 4, 99)] == [4, 1, 3, 4, 4]
 
 
+def test_a_quota_limits_threads_that_nobody_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_jit, "within_quota", lambda n: min(n, 3))
+    for default, chosen, count in ((8, False, 3), (2, False, 2), (8, True, 8), (16, False, 8)):
+        monkeypatch.setattr(_jit.config, "NUMBA_DEFAULT_NUM_THREADS", default)
+        monkeypatch.setattr(_jit.config, "NUMBA_NUM_THREADS", min(default, 8))
+        monkeypatch.setattr(_jit, "_CHOSEN", chosen)
+        assert _jit.thread_count(None) == count
+        assert _jit.thread_count(5) == min(default, 5)
+    out = run("from fastbp._jit import _CHOSEN; print(_CHOSEN)", NUMBA_NUM_THREADS="1")
+    assert out.split() == ["True"]
+
+
 _PLAIN = """
 import warnings
 import numpy as np, fastbp

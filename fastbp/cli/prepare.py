@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import datasets
+from .._cgroup import memory_limit
 from .._extras import needs
 from .._validation import Array
 from ..data import Preprocessor, Table, Target, learn, open_table
@@ -244,11 +245,7 @@ def memory() -> int:
     """Bytes of memory that this process may get: of the machine, or of its container."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(
         os, "sysconf") else 1 << 33
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        return min(total, int(limit)) if limit.isdigit() else total
-    except OSError:
-        return total
+    return int(min(total, memory_limit()))
 
 
 def is_large(data: str) -> bool:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._cgroup import within_quota
 from ..kernels.team import cores
 from ..peak import peak_flops
 from .workload import read
@@ -132,6 +133,7 @@ def compare(rows: list[dict[str, Any]], backends: Sequence[str] = tuple(PEERS),
         If one of the processes fails.
     """
     records, places = [], _apart(cores())
+    places = places[:within_quota(len(places))]
     for threads in dict.fromkeys(settings or [1, len(places)]):
         _say(f"{threads} thread(s)")
         with tempfile.TemporaryDirectory() as folder:
