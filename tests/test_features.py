@@ -239,6 +239,24 @@ def test_columns_that_do_not_fit() -> None:
         p.transform(good, out=np.empty((2, 4), "f4"))
 
 
+@pytest.mark.parametrize("X", [[["1", "u"]], [[1, 3 + 2j]], [["2020-01-01", "2020-01-02"]]])
+def test_matrices_of_anything_but_numbers_are_refused_as_columns_are(X: Any,
+                                                                     tmp_path: Path) -> None:
+    """Of complex numbers half was dropped; words ended in an error of NumPy."""
+    whole = np.array(X, "M8[D]" if "2020-01-01" in X[0] else None)
+    np.save(tmp_path / "a.npy", whole)
+    pre = Preprocessor([Numeric("x0"), Numeric("x1")])
+    told = "holds dates or times" if whole.dtype.kind == "M" else "must hold numbers, got "
+    for call in (lambda: data.learn(tmp_path / "a.npy", numeric=["x0", "x1"]),
+                 lambda: pre.transform(data.open_table(tmp_path / "a.npy").read())):
+        with pytest.raises(ValueError, match=f"^column 'x[01]' {told}"):
+            call()
+    np.save(tmp_path / "a.npy", np.array([["1", "2"], ["3", "4"]]))
+    learned = data.learn(tmp_path / "a.npy", numeric=["x0", "x1"]).preprocessor
+    np.testing.assert_array_equal(learned.transform(data.open_table(tmp_path / "a.npy").read()),
+                                  [[-1, -1], [1, 1]])
+
+
 def test_whole_numbers_of_many_digits_scale_and_fill_a_column() -> None:
     for column in (Numeric("a", mean=10**30, scale=10**30, fill=10**30),
                    Numeric("a", mean=1e30, scale=1e30, fill=1e30)):

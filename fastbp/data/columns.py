@@ -44,6 +44,11 @@ class Matrix(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self.names) + len(self.others)
 
+    @property
+    def of_numbers(self) -> bool:
+        """Whether the whole matrix can be used, not words, dates or complex numbers."""
+        return self.X.dtype.kind in "buif"
+
     def rows(self, at: slice | Array) -> Matrix:
         """Some of the rows; those of a slice are not copied."""
         return Matrix(self.names, self.X[at],

@@ -124,7 +124,8 @@ class _Features:
 
     def add(self, piece: Mapping[str, Any], first_row: int) -> None:
         names = list(self.places)
-        if names and isinstance(piece, Matrix) and all(name in piece.places for name in names):
+        if names and isinstance(piece, Matrix) and piece.of_numbers and all(
+                name in piece.places for name in names):
             at = [piece.places[name] for name in names]
             whole = at == list(range(len(piece.names)))
             X = piece.X if whole else piece.X[:, at]

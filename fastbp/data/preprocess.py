@@ -93,7 +93,7 @@ class Preprocessor:
             For a missing column, a missing value, an unknown category, or a value that is not
             a number: names the column and the row.
         """
-        if isinstance(table, Matrix) and self._moments is not None and all(
+        if isinstance(table, Matrix) and table.of_numbers and self._moments is not None and all(
                 name in table.places for name in self.names):
             return self._matrix(table, first_row, out)
         values = {entry.name: column(table, entry.name) for entry in self.columns}
