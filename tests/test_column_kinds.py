@@ -163,6 +163,23 @@ def test_whole_numbers_of_pandas_beyond_floats_stay_apart(kind: str) -> None:
     assert target.encode(labels["b"]).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("values", [
+    [2**60, 2**60 + 1, 5, 5, 1, None, 2, 2], [-2**60, -2**60 - 1, 5, 5, 1, None, 2, 2],
+    [2**60, 2**60 + 1, 5, 5, -2**60, None, -2**60 - 1, 5]])
+def test_whole_numbers_stay_apart_beside_pieces_with_missing_ones(tmp_path: Path,
+                                                                  values: list[Any]) -> None:
+    """Those are floats, and made floats of all: two categories became one."""
+    pa.parquet.write_table(pa.table({"f": values, "y": [1.0, 2.0] * 4}),
+                           tmp_path / "a.parquet", row_group_size=4)
+    pre = data.learn(tmp_path / "a.parquet", "y", categorical=["f"]).preprocessor
+    X = pre.transform(data.open_table(tmp_path / "a.parquet").read())
+    names = [pre.feature_names[code] for code in X.argmax(axis=1)]
+    assert names == [f"f={value or pre.columns[0].fill}" for value in values]
+    small = pd.DataFrame({"f": pd.array([2**53, 1, 1, None], dtype="Int64")})
+    pa.parquet.write_table(pa.Table.from_pandas(small), tmp_path / "b.parquet", row_group_size=2)
+    assert data.open_table(tmp_path / "b.parquet").read()["f"].dtype == float
+
+
 @pytest.mark.parametrize("kind", [".parquet", ".feather", ".csv", "frame"])
 @pytest.mark.parametrize("values", [range(30), [1.5, 2.0, 30.0] * 10])
 def test_numbers_that_are_categorical_are_classes(tmp_path: Path, kind: str,

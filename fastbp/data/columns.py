@@ -80,6 +80,16 @@ def rows_of(table: Mapping[str, Any]) -> int:
     return next(iter(lengths.values()))
 
 
+def _concatenated(parts: Sequence[Array]) -> Array:
+    """Parts of a column: beside one that missing values made floats, integers stay what they are
+    if float64 would make some of them equal."""
+    found: Array = np.concatenate(parts)
+    if found.dtype.kind == "f" and any(part.dtype.kind in "iu" and len(part) and (
+            part.max() > 2**53 or part.min() < -2**53) for part in parts):
+        return np.concatenate([part.astype(object) for part in parts])
+    return found
+
+
 def join(pieces: Sequence[Columns], names: Sequence[str]) -> Columns:
     """The rows of all pieces, in order."""
     if len(pieces) == 1:
@@ -87,9 +97,9 @@ def join(pieces: Sequence[Columns], names: Sequence[str]) -> Columns:
     if pieces and all(isinstance(piece, Matrix) for piece in pieces):
         matrices: list[Any] = list(pieces)
         return Matrix(matrices[0].names, np.concatenate([m.X for m in matrices]),
-                      {name: np.concatenate([m.others[name] for m in matrices])
+                      {name: _concatenated([m.others[name] for m in matrices])
                        for name in matrices[0].others})
-    return {name: np.concatenate([piece[name] for piece in pieces]) if pieces else np.empty(0)
+    return {name: _concatenated([piece[name] for piece in pieces]) if pieces else np.empty(0)
             for name in names}
 
 
