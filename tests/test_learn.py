@@ -92,6 +92,17 @@ def test_the_task_can_be_said() -> None:
     assert found.decode([[0.2], [0.8]]).tolist() == [1.5, 2.0]
 
 
+@pytest.mark.parametrize("names", [("c", "d"), (0, 1)])
+def test_columns_that_encoding_does_not_name_are_onehot(names: tuple[Any, Any]) -> None:
+    t = {name: np.array(["a", "b", "a"]) for name in names} | {"y": [1.0, 2.0, 4.0]}
+    pre = data.learn(t, "y", encoding={names[0]: "ordinal"}).preprocessor
+    assert pre.feature_names == [names[0], f"{names[1]}=a", f"{names[1]}=b"]
+    for name in (0, "", "e"):  # also names that count as false
+        if name not in names:
+            with pytest.raises(ValueError, match=f"column {name!r} is missing"):
+                data.learn(t, "y", encoding={name: "ordinal"})
+
+
 X3 = np.arange(3)
 
 

@@ -155,7 +155,7 @@ class _Features:
                 refuse_missing(name, np.ones(1, bool), row)
             if words:
                 found.append(Categorical(name, tuple(sorted(words.counts)),
-                                         encoding.get(name, encoding[""]), unknown,
+                                         encoding[name], unknown,
                                          words.fill() if impute else None))
                 continue
             mean, scale = float(self.moments.mean[i]), float(scales[i])
@@ -225,8 +225,9 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
     for option, name in (("target", target), ("weight", weight)):
         if not isinstance(name, Hashable):
             raise TypeError(f"{option} must be the name of a column, got {name!r}")
-    by_column = {"": encoding} if isinstance(encoding, str) else {"": "onehot", **encoding}
-    for value in by_column.values():
+    by_column = {} if isinstance(encoding, str) else dict(encoding)
+    usual = encoding if isinstance(encoding, str) else "onehot"
+    for value in (usual, *by_column.values()):
         check_choice(value, "encoding", ENCODINGS)
     lists = {"categorical": categorical, "numeric": numeric, "drop": drop}
     for option, names in lists.items():
@@ -234,7 +235,7 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
             raise TypeError(f"{option} must be a sequence of column names, got {names!r}")
     categorical, numeric, drop = map(list, lists.values())  # from an Index or a Series too
     table = open_table(source)
-    for names in (categorical, numeric, drop, [n for n in by_column if n],
+    for names in (categorical, numeric, drop, list(by_column),
                   [name for name in (target, weight) if name is not None]):
         table.check(names)
     for name in table.kinds:
@@ -255,7 +256,7 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
              if name not in (target, weight) and name not in drop}
     _check_kinds(table, target, kinds)
     for name in by_column:
-        if name and kinds.get(name) != "categorical":
+        if kinds.get(name) != "categorical":
             raise ValueError(f"encoding names column {name!r}, which gives no categories "
                              f"(with categorical=[{name!r}] it does)")
     features = _Features(kinds, stand_ins, most, table.any_row)
@@ -285,8 +286,8 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
             warnings.warn(f"column {name!r} is taken for {len(words)} categories{odd}",
                           stacklevel=2)
     with table.counted():
-        learned = features.done(standardize=standardize, impute=impute, encoding=by_column,
-                                unknown=unknown)
+        learned = features.done(standardize=standardize, impute=impute, unknown=unknown,
+                                encoding={name: by_column.get(name, usual) for name in kinds})
     return Learned(Preprocessor(learned, table.na_values),
                    wanted.done(rows) if wanted else None, rows)
 
