@@ -75,6 +75,12 @@ def test_npy_and_npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data.open_table(tmp_path / "e.npz").kinds == {"u": "numeric", "v": "categorical"}
 
 
+@pytest.mark.parametrize("name", ["a.tsv.csv", "a.csv.tsv", "a.parquet.csv", "a.tsv.txt"])
+def test_the_last_ending_tells_the_format(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("x,y\n1,2\n".replace(",", "\t" if name[-3:] == "tsv" else ","))
+    assert data.open_table(tmp_path / name).kinds == {"x": "numeric", "y": "numeric"}
+
+
 def test_bundled_names_and_tables_in_memory() -> None:
     iris = data.open_table("iris")
     assert iris.target == "target" and iris.n_rows == 150

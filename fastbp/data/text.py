@@ -50,8 +50,8 @@ class TextFile(Table):
     def __init__(self, path: Path, delimiter: str | None = None, decimal: str = ".",
                  na_values: Sequence[str] = (), charset: str = _UTF8) -> None:
         if delimiter is None:
-            delimiter = "\t" if ".tsv" in [end.lower() for end in path.suffixes] else (
-                "," if decimal == "." else ";")
+            ends = [end.lower() for end in path.suffixes if end.lower() not in PACKED]
+            delimiter = "\t" if ends[-1:] == [".tsv"] else "," if decimal == "." else ";"
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise ValueError(f"delimiter must be one character, got {delimiter!r}")
         if delimiter == decimal:
