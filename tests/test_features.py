@@ -239,6 +239,16 @@ def test_columns_that_do_not_fit() -> None:
         p.transform(good, out=np.empty((2, 4), "f4"))
 
 
+def test_parts_of_a_preprocessor_are_columns_and_words() -> None:
+    with pytest.raises(TypeError, match="columns must hold Numeric, .* got 'x'"):
+        Preprocessor(["x"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"na_values must be words, got \[3\]"):
+        Preprocessor([Numeric("x")], [3])  # type: ignore[list-item]
+    described = Preprocessor([Numeric("x")], ["?"]).to_dict()
+    with pytest.raises(ValueError, match="damaged"):
+        Preprocessor.from_dict(described | {"na_values": [None]})
+
+
 @pytest.mark.parametrize("X", [[["1", "u"]], [[1, 3 + 2j]], [["2020-01-01", "2020-01-02"]]])
 def test_matrices_of_anything_but_numbers_are_refused_as_columns_are(X: Any,
                                                                      tmp_path: Path) -> None:

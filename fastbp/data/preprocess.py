@@ -59,6 +59,8 @@ class Preprocessor:
             if not isinstance(entry, (Numeric, Boolean, Categorical)):
                 raise TypeError("columns must hold Numeric, Boolean or Categorical, got "
                                 f"{entry!r}")
+        if not all(isinstance(word, str) for word in self.na_values):
+            raise TypeError(f"na_values must be words, got {na_values!r}")
         self.names = names = [entry.name for entry in self.columns]
         if not names:
             raise ValueError("no columns are left to learn from")
