@@ -157,6 +157,10 @@ def test_whole_numbers_of_pandas_beyond_floats_stay_apart(kind: str) -> None:
     assert data.open_table(df).read()["s"].dtype == float
     with pytest.raises(ValueError, match="'b' has no value in row 2"):
         data.learn(df, "b")
+    for ends in ([2**53, 2**53 + 1], [-2**53, -2**53 - 1]):  # the first floats that are equal
+        if min(ends) > 0 or kind != "UInt64":
+            edge = pd.DataFrame({"b": pd.array([*ends, None], dtype=kind)})
+            assert data.open_table(edge).read()["b"].tolist()[:2] == ends
     labels = df.dropna()
     target = data.learn(labels, "b", task="classification").target
     assert target is not None and target.classes == [2**60, 2**60 + 2]
@@ -229,6 +233,37 @@ def test_nothing_in_a_list_of_words_is_missing(none: Any) -> None:
     table["b"] = [none, True, False, True]
     assert [type(c).__name__ for c in data.learn(table, "y").preprocessor.columns] == [
         "Categorical", "Boolean"]
+
+
+@pytest.mark.parametrize(("values", "kind"), [
+    ([np.bool_(True), None, np.bool_(False)], "boolean"), ([np.int64(3), None, 2.5], "numeric"),
+    ([np.float32(1), np.float32("nan")], "numeric"), ([np.str_("u"), "v", None], "categorical"),
+    (["u", np.float32("nan"), pd.NaT, "v"], "categorical"), ([None, np.float32("nan")], "empty"),
+    ([True, 1], "numeric"), ([True, "u"], "other"), ([1, "u"], "other"), ([b"u"], "other")])
+def test_kinds_of_objects(values: list[Any], kind: str) -> None:
+    assert data.open_table({"x": np.array(values, object)}).kinds == {"x": kind}
+    if kind == "categorical":
+        found = data.learn({"x": np.array(values, object)}).preprocessor
+        assert found.feature_names == ["x=u", "x=v"]
+
+
+@pytest.mark.parametrize("values", [
+    [-1.0, 1.0, 2.5], [np.float32(-1), np.float32(1), np.float32(2.5)], ["-1.00", "1.0", "2.5"]])
+def test_a_number_is_one_category_however_it_is_written(values: list[Any]) -> None:
+    pre = data.learn({"f": np.array([-1, 1, 2.5])}, categorical=["f"]).preprocessor
+    assert pre.feature_names == ["f=-1", "f=1", "f=2.5"]
+    np.testing.assert_array_equal(pre.transform({"f": np.array(values, object)}), np.eye(3))
+    flags = data.learn({"f": np.array([False, True])}, categorical=["f"]).preprocessor
+    for both in ([np.bool_(False), np.bool_(True)], ["False", "TRUE"]):
+        np.testing.assert_array_equal(flags.transform({"f": np.array(both, object)}), np.eye(2))
+
+
+def test_dates_to_predict_from_are_told() -> None:
+    pre = data.learn({"x": [1.0, 2.0], "c": ["a", "b"]}).preprocessor
+    dates = np.array(["2020-01-01", "2020-01-02"], "M8[D]")
+    for name in ("x", "c"):
+        with pytest.raises(ValueError, match=f"column '{name}' holds dates or times"):
+            pre.transform({"x": np.ones(2), "c": np.array(["a", "b"]), name: dates})
 
 
 def test_words_of_a_category_may_look_like_numbers_in_another_file(tmp_path: Path) -> None:

@@ -50,6 +50,18 @@ def test_moments_hold_where_sums_of_squares_do_not() -> None:
     assert flat.scale()[0] == 1.0 and flat.spread()[0] == 0.0
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u1", "i2", "?"])
+def test_moments_are_of_all_rows_in_double_precision(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    X = (rng.normal(1e4, 1, (9000, 2)) if dtype == "f4" else rng.integers(0, 200, (9000, 2))
+         ).astype(dtype)
+    found = Moments(2)
+    found.add(X)
+    assert found.count.tolist() == [9000, 9000]
+    np.testing.assert_allclose(found.mean, X.mean(axis=0, dtype="f8"), rtol=1e-12)
+    np.testing.assert_allclose(found.scale(), X.astype("f8").std(axis=0), rtol=1e-10)
+
+
 @pytest.mark.parametrize("kind", [".csv", ".parquet", ".feather"])
 def test_features_are_scikit_learns(tmp_path: Path, kind: str,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +216,63 @@ def test_damaged_descriptions_are_refused() -> None:
         target.encode(np.array(["a", None], object))
 
 
+@pytest.mark.parametrize(("place", "change"), [
+    (0, {"categories": [], "fill": None}), (0, {"encoding": "binary"}), (0, {"unknown": "guess"}),
+    (0, {"fill": "z"}), (0, {"categories": ["a", "a"]}), (1, {"fill": float("nan")}),
+    (1, {"scale": float("inf")}), (2, {"fill": float("inf")}), (2, {"fill": "yes"})], ids=str)
+def test_columns_of_other_values_are_refused(place: int, change: dict[str, Any]) -> None:
+    good = data.learn({"c": np.array(["a", "b"]), "x": np.arange(2),
+                       "b": np.array([True, False])}).preprocessor.to_dict()
+    data.Preprocessor.from_dict(good)
+    good["columns"][place] |= change
+    with pytest.raises(ValueError):
+        data.Preprocessor.from_dict(good)
+
+
+def test_parts_of_a_preprocessor_are_columns_and_words() -> None:
+    with pytest.raises(TypeError, match="columns must hold Numeric, .* got 'x'"):
+        Preprocessor(["x"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"na_values must be words, got \[3\]"):
+        Preprocessor([Numeric("x")], [3])  # type: ignore[list-item]
+    described = Preprocessor([Numeric("x")], ["?"]).to_dict()
+    with pytest.raises(ValueError, match="damaged"):
+        Preprocessor.from_dict(described | {"na_values": [None]})
+
+
+@pytest.mark.parametrize("column", [Numeric("x", 0.0, 2.0), Numeric("x", 3.0, 1.0),
+                                    Numeric("x", 3.0, 2.0, 7.0), Numeric("x")])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+def test_a_matrix_is_shifted_and_scaled(column: Numeric, dtype: str) -> None:
+    X = np.array([[1, 5], [2, 6]], dtype)
+    found = Preprocessor([column]).transform(columns.Matrix(["x", "other"], X))
+    np.testing.assert_array_equal(found[:, 0], (X[:, 0] - column.mean) / column.scale)
+
+
+@pytest.mark.parametrize("X", [[["1", "u"]], [[1, 3 + 2j]], [["2020-01-01", "2020-01-02"]]])
+def test_matrices_of_anything_but_numbers_are_refused_as_columns_are(X: Any,
+                                                                     tmp_path: Path) -> None:
+    """Of complex numbers half was dropped; words ended in an error of NumPy."""
+    whole = np.array(X, "M8[D]" if "2020-01-01" in X[0] else None)
+    np.save(tmp_path / "a.npy", whole)
+    pre = Preprocessor([Numeric("x0"), Numeric("x1")])
+    told = "holds dates or times" if whole.dtype.kind == "M" else "must hold numbers, got "
+    for call in (lambda: data.learn(tmp_path / "a.npy", numeric=["x0", "x1"]),
+                 lambda: pre.transform(data.open_table(tmp_path / "a.npy").read())):
+        with pytest.raises(ValueError, match=f"^column 'x[01]' {told}"):
+            call()
+    np.save(tmp_path / "a.npy", np.array([["1", "2"], ["3", "4"]]))
+    learned = data.learn(tmp_path / "a.npy", numeric=["x0", "x1"]).preprocessor
+    np.testing.assert_array_equal(learned.transform(data.open_table(tmp_path / "a.npy").read()),
+                                  [[-1, -1], [1, 1]])
+
+
+def test_tables_stay_as_they_were() -> None:
+    pre = Preprocessor([Numeric("x", fill=7.0), data.Boolean("b", fill=1.0)])
+    table = {name: np.array([1.0, np.nan, 0.0]) for name in "xb"}
+    np.testing.assert_array_equal(pre.transform(table), [[1, 1], [7, 1], [0, 0]])
+    assert all(np.isnan(values[1]) for values in table.values())
+
+
 def test_columns_that_do_not_fit() -> None:
     p = data.learn({"c": np.array(["a", "b"]), "x": np.arange(2), "b": np.array([True, False])},
                    missing="error").preprocessor
@@ -235,36 +304,9 @@ def test_columns_that_do_not_fit() -> None:
         np.testing.assert_array_equal(own.encode(np.array(words, object)), [0, 1, 0])
         with pytest.raises(ValueError, match="holds 'x' in row 3 .* none of the classes"):
             own.encode(np.array([*words, "x"], object))  # the odd one, for which all are words
-    with pytest.raises(ValueError, match="out must be"):
-        p.transform(good, out=np.empty((2, 4), "f4"))
-
-
-def test_parts_of_a_preprocessor_are_columns_and_words() -> None:
-    with pytest.raises(TypeError, match="columns must hold Numeric, .* got 'x'"):
-        Preprocessor(["x"])  # type: ignore[list-item]
-    with pytest.raises(TypeError, match=r"na_values must be words, got \[3\]"):
-        Preprocessor([Numeric("x")], [3])  # type: ignore[list-item]
-    described = Preprocessor([Numeric("x")], ["?"]).to_dict()
-    with pytest.raises(ValueError, match="damaged"):
-        Preprocessor.from_dict(described | {"na_values": [None]})
-
-
-@pytest.mark.parametrize("X", [[["1", "u"]], [[1, 3 + 2j]], [["2020-01-01", "2020-01-02"]]])
-def test_matrices_of_anything_but_numbers_are_refused_as_columns_are(X: Any,
-                                                                     tmp_path: Path) -> None:
-    """Of complex numbers half was dropped; words ended in an error of NumPy."""
-    whole = np.array(X, "M8[D]" if "2020-01-01" in X[0] else None)
-    np.save(tmp_path / "a.npy", whole)
-    pre = Preprocessor([Numeric("x0"), Numeric("x1")])
-    told = "holds dates or times" if whole.dtype.kind == "M" else "must hold numbers, got "
-    for call in (lambda: data.learn(tmp_path / "a.npy", numeric=["x0", "x1"]),
-                 lambda: pre.transform(data.open_table(tmp_path / "a.npy").read())):
-        with pytest.raises(ValueError, match=f"^column 'x[01]' {told}"):
-            call()
-    np.save(tmp_path / "a.npy", np.array([["1", "2"], ["3", "4"]]))
-    learned = data.learn(tmp_path / "a.npy", numeric=["x0", "x1"]).preprocessor
-    np.testing.assert_array_equal(learned.transform(data.open_table(tmp_path / "a.npy").read()),
-                                  [[-1, -1], [1, 1]])
+    for out in (np.empty((2, 4), "f4"), np.empty((1, 4))):
+        with pytest.raises(ValueError, match="out must be"):
+            p.transform(good, out=out)
 
 
 def test_whole_numbers_of_many_digits_scale_and_fill_a_column() -> None:

@@ -92,6 +92,21 @@ def test_the_task_can_be_said() -> None:
     assert found.decode([[0.2], [0.8]]).tolist() == [1.5, 2.0]
 
 
+@pytest.mark.parametrize(("rows", "distinct", "task"), [
+    (40, 20, "classification"), (39, 20, "regression"), (42, 21, "regression"),
+    (4, 2, "classification"), (3, 2, "regression")])
+def test_few_whole_numbers_are_classes(rows: int, distinct: int, task: str) -> None:
+    found = data.learn({"x": np.arange(rows), "y": np.arange(rows) % distinct}, "y").target
+    assert found is not None and found.task == task
+
+
+def test_as_many_categories_and_classes_as_are_allowed() -> None:
+    t = {"x": np.array(["a", "b", "c", "c"] * 250), "y": np.array([f"k{i}" for i in range(1000)])}
+    learned = data.learn(t, "y", max_categories=3)
+    assert learned.target is not None and learned.target.n_outputs == 1000
+    assert learned.preprocessor.feature_names == ["x=a", "x=b", "x=c"]
+
+
 @pytest.mark.parametrize("names", [("c", "d"), (0, 1)])
 def test_columns_that_encoding_does_not_name_are_onehot(names: tuple[Any, Any]) -> None:
     t = {name: np.array(["a", "b", "a"]) for name in names} | {"y": [1.0, 2.0, 4.0]}
@@ -101,6 +116,27 @@ def test_columns_that_encoding_does_not_name_are_onehot(names: tuple[Any, Any]) 
         if name not in names:
             with pytest.raises(ValueError, match=f"column {name!r} is missing"):
                 data.learn(t, "y", encoding={name: "ordinal"})
+
+
+def test_one_output_above_the_threshold_is_the_second_class() -> None:
+    decode = data.Target("y", "classification", ["no", "yes"]).decode
+    P = np.array([[0.5], [0.6], [0.9]])
+    assert decode(P).tolist() == ["no", "yes", "yes"]
+    assert decode(P, 0.6).tolist() == ["no", "no", "yes"]
+    assert decode(P, 0.0).tolist() == ["yes"] * 3
+
+
+def test_targets_are_columns_of_numbers_that_are_finite() -> None:
+    target = data.Target("y", "regression", None, 1.0, 2.0)
+    for values in ([3, 5], [[3], [5]]):
+        np.testing.assert_array_equal(target.encode(np.array(values)), [[1], [2]])
+    with pytest.raises(ValueError, match=r"target 'y' must be 1-D, got shape \(2, 2\)"):
+        target.encode(np.ones((2, 2)))
+    with pytest.raises(ValueError, match="'y' holds infinity in row 11 "):
+        target.encode(np.array([1, np.inf]), first_row=10)
+    for mean, scale in ((np.nan, 1), (np.inf, 1), (0, -1), (0, np.inf), (0, np.nan)):
+        with pytest.raises(ValueError, match=f"target 'y' has mean {mean}, scale {scale}"):
+            data.Target("y", "regression", None, mean, scale)
 
 
 X3 = np.arange(3)
@@ -118,6 +154,8 @@ X3 = np.arange(3)
     ({"x": X3, "z": X3}, {}, "column 'y' is missing"),
     ({"y": X3}, {}, "one column found: is the delimiter right"),
     ({"x": X3, "y": X3}, {"drop": ["q"]}, "column 'q' is missing"),
+    ({"x": X3, "y": X3}, {"numeric": ["q"]}, "column 'q' is missing"),
+    ({"x": X3, "y": X3}, {"categorical": ["q"]}, "column 'q' is missing"),
     ({"x": X3, "y": X3}, {"drop": ["y"]}, "among the columns to drop"),
     ({"x": [None] * 3, "y": X3}, {}, r"'x' has no value in any row.*drop=\['x'\]"),
     ({"x": [np.nan] * 3, "y": X3}, {}, "'x' has no value in any row"),
@@ -145,6 +183,7 @@ X3 = np.arange(3)
     ({"x": X3, "y": X3}, {"encoding": {"x": "ordinal"}}, "encoding names column 'x', which"),
     ({"x": X3, "y": X3}, {"numeric": ["x"], "categorical": ["x"]}, "'x' is in both"),
     ({"x": X3, "y": np.array([2.0**53, 1, 2])}, {"task": "classification"}, "holds whole .*53"),
+    ({"x": X3, "y": np.array([-2.0**53, 1, 2])}, {"task": "classification"}, "holds whole .*53"),
     ({"x": [1e200, 2, 3], "y": X3}, {}, "column 'x' holds numbers too large to square"),
     ({"x": X3, "y": [-1e160, 0.5, 1e308]}, {"task": "regression"},
      "target 'y' holds numbers too large to square"),
@@ -166,6 +205,10 @@ def test_columns_that_begin_late_are_not_called_empty(tmp_path: Path,
     with pytest.raises(ValueError, match=r"'s' has no value in the first 4 MiB: drop .*, or say"):
         data.learn(path, "y")
     assert data.learn(path, "y", categorical=["s"]).preprocessor.feature_names == ["s=a", "s=b"]
+    for end, rows in ((".csv", "any row"), (".csv.gz", "the first 4 MiB")):  # as far as one sees
+        few = written(tmp_path, pd.DataFrame({"s": [None] * 2, "y": [1, 2]}), end)
+        with pytest.raises(ValueError, match=f"'s' has no value in {rows}: drop"):
+            data.learn(few, "y")
 
 
 def test_dates_in_files_are_refused_by_name(tmp_path: Path) -> None:
