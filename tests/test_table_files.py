@@ -75,6 +75,48 @@ def test_npy_and_npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data.open_table(tmp_path / "e.npz").kinds == {"u": "numeric", "v": "categorical"}
 
 
+def test_shapes_of_numpy_files(tmp_path: Path) -> None:
+    X = np.arange(24.0).reshape(4, 3, 2)
+    np.save(tmp_path / "a.npy", X)
+    found = data.open_table(tmp_path / "a.npy")
+    assert found.names == [f"x{i}" for i in range(6)] and found.n_rows == 4
+    np.testing.assert_array_equal(found.read()["x5"], X[:, 2, 1])
+    np.save(tmp_path / "a.npy", X[:, 0, 0])
+    np.testing.assert_array_equal(data.open_table(tmp_path / "a.npy").read()["x0"], X[:, 0, 0])
+    for empty in (np.ones((0, 3)), np.ones((3, 0)), np.array(1.0)):
+        np.save(tmp_path / "a.npy", empty)
+        with pytest.raises(ValueError, match=r"a\.npy has no rows: shape"):
+            data.open_table(tmp_path / "a.npy")
+    for arrays, target in (({"X": X}, None), ({"X": X, "y": np.ones((4, 1))}, "y"),
+                           ({"a": X[:, 0, 0], "y": np.ones(4)}, "y"),
+                           ({"a": X[:, 0, 0]}, None)):
+        np.savez(tmp_path / "a.npz", **arrays)
+        found = data.open_table(tmp_path / "a.npz")
+        assert found.target == target
+        assert target is None or found.read()["y"].tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("kind", [".parquet", ".feather"])
+def test_columns_as_other_libraries_write_them(tmp_path: Path, kind: str) -> None:
+    def file(table: Any) -> Path:
+        path = tmp_path / f"a{kind}"
+        (pa.parquet.write_table if kind == ".parquet" else pa.feather.write_feather)(table, path)
+        return path
+
+    found = data.open_table(file(pa.table({"w": pa.array(["u", None], pa.large_string()),
+                                           "n": pa.nulls(2), "h": pa.array([1, 2], pa.float32()),
+                                           "x": pa.array([[1], [2]])})))
+    assert found.kinds == {"w": "categorical", "n": "empty", "h": "numeric", "x": "other"}
+    assert found.read(["w", "n"])["w"].tolist() == ["u", None]
+    assert found.read(["n"])["n"].tolist() == [None, None]
+    df = frame(20)
+    kept = pa.Table.from_pandas(df[df["member"]])  # whose index has become a column
+    assert len(kept.schema) > len(df.columns)
+    assert data.open_table(file(kept)).names == list(df)
+    with pytest.raises(ValueError, match=f"a{kind} has no rows"):
+        data.open_table(file(pa.table({"x": pa.array([], pa.float64())})))
+
+
 @pytest.mark.parametrize("name", ["a.tsv.csv", "a.csv.tsv", "a.parquet.csv", "a.tsv.txt"])
 def test_the_last_ending_tells_the_format(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x,y\n1,2\n".replace(",", "\t" if name[-3:] == "tsv" else ","))
@@ -224,6 +266,8 @@ def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "h.npz", X=np.ones((0, 3)), y=np.ones(0))
     with pytest.raises(ValueError, match=r"h\.npz: X has no values, its shape is \(0, 3\)"):
         data.open_table(tmp_path / "h.npz")
+    with pytest.raises(ValueError, match="rows must be at least 1"):
+        next(data.open_table("iris").batches(rows=0))
     with pytest.raises(ValueError, match="different lengths"):
         data.open_table({"a": [1], "b": [1, 2]})
     with pytest.raises(ValueError, match="no rows"):

@@ -41,6 +41,9 @@ def test_rows_without_a_target_are_as_if_not_there(tmp_path: Path, kind: str, ta
     for name in df:
         np.testing.assert_array_equal(rows[name], own[name])
     assert set(table.read(["age"])) == {"age"}
+    again = data.open_table(source, drop_missing=target)
+    pre.typed(again).read()
+    assert again.dropped == table.dropped == lacks.sum()  # whoever reads it, and how often
     for given_rows in (None, learned.n_rows):
         streams = [TableStream(one, pre, learned.target, n_rows=given_rows, block_rows=256)
                    for one in (table, clean)]
@@ -90,6 +93,10 @@ def test_rows_that_cannot_be_dropped() -> None:
         data.learn(table, "y")
     twice = data.open_table(data.open_table(good, drop_missing="y"), drop_missing=["x"])
     assert twice.read()["x"].tolist() == [1, 3]
+    odd = {"x": [0.0, 1.0, 2.0, np.inf], "y": [None, 1, 3, 2], "z": ["a", None, "b", "a"]}
+    twice = data.open_table(data.open_table(odd, drop_missing="y"), drop_missing="z")
+    with pytest.raises(ValueError, match="'x' holds infinity in row 3 "):
+        data.learn(twice, "y")
     with pytest.raises(ValueError, match="'z' has no value in any row that has one in 'y'"):
         data.learn(data.open_table(good, drop_missing="y"), "y")
 
