@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from fastbp import data
@@ -39,6 +42,27 @@ def test_what_is_learnt_is_of_all_pieces(x: Any, y: Any, pieces: None,
         [whole.target.mean, whole.target.scale])
     np.testing.assert_allclose(found.preprocessor.transform(table),
                                whole.preprocessor.transform(table), atol=1e-6)
+
+
+@pytest.mark.parametrize(("values", "classes"), [
+    ([1, 2, 1, 2, 3, None, 3, 1], [1, 2, 3]), ([2**60, 1, 2**60 + 1, None] * 2, None),
+    ([1, 2, 1, 2, 2.5, None, 1, 2], [1.0, 2.0, 2.5])])
+@pytest.mark.parametrize("kind", [".parquet", ""])
+def test_classes_are_whole_numbers_whatever_is_dropped(values: list[Any], kind: str,
+                                                       classes: list[Any] | None, tmp_path: Path,
+                                                       pieces: None) -> None:
+    """A piece without missing values has integers, another floats or objects."""
+    whole = 2.5 not in values
+    df = pd.DataFrame({"x": np.arange(8.0),
+                       "y": pd.array(values, dtype="Int64" if whole else float)})
+    if kind:
+        pa.parquet.write_table(pa.Table.from_pandas(df), tmp_path / "a.parquet", row_group_size=4)
+    table = data.open_table(tmp_path / "a.parquet" if kind else df, drop_missing="y")
+    target = data.learn(table, "y", task="classification").target
+    assert target is not None
+    assert repr(target.classes) == repr(classes or [1, 2**60, 2**60 + 1])
+    labels = target.encode(table.read()["y"])
+    assert target.decode(labels).tolist() == [value for value in values if value is not None]
 
 
 def changed(values: Any, at: dict[int, Any]) -> np.ndarray:

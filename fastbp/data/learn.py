@@ -72,7 +72,8 @@ class _Target:
         check_present(values, self.name, first_row)
         if values.dtype == object and not any(isinstance(v, (str, bool, np.bool_))
                                               for v in values.tolist()):
-            values = numbers(values, self.name, first_row)
+            whole = np.array(values.tolist())  # integers stay exact
+            values = whole if whole.dtype.kind in "iu" else numbers(values, self.name, first_row)
         words = values.dtype.kind in "bOU"
         self.words |= words
         if self.task == "regression" or (self.task == "auto" and not words):
@@ -104,8 +105,8 @@ class _Target:
         if any(isinstance(v, float) and abs(v) >= 2**53 for v in values):
             raise ValueError(f"target {self.name!r} holds whole numbers of 2**53 or more as "
                              "floats, which takes some for others: give it as integers or words")
-        if all(isinstance(v, float) and v.is_integer() for v in values):
-            values = {int(v) for v in values}
+        if all(type(v) is int or isinstance(v, float) and v.is_integer() for v in values):
+            values = {int(v) for v in values}  # some pieces have floats, of missing values
         return Target(self.name, task, sorted(values))
 
 
