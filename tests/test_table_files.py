@@ -234,6 +234,14 @@ def test_files_cut_short(tmp_path: Path) -> None:
         data.open_table(tmp_path / "X.npy")
 
 
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ".arrow"])
+def test_files_that_are_gone_are_not_called_cut_short(tmp_path: Path, kind: str) -> None:
+    table = data.open_table(path := written(tmp_path, frame(9), kind))
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=path.name):
+        table.read()
+
+
 def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         data.open_table(tmp_path / "none.csv")

@@ -74,7 +74,9 @@ def test_words_said_to_be_missing_are(tmp_path: Path) -> None:
     found = [block[0] for block in data.TableStream(path, pre, learned.target).blocks(0, 0, False)]
     np.testing.assert_array_equal(np.concatenate(found), X)
     one = data.open_table(path, na_values="?").typed(text=["n"])
-    assert one.typed(na_values=["-"]).read()["n"].tolist() == ["1", None, "3", None]
+    further = one.typed(na_values=["-"]).read()
+    assert further["n"].tolist() == ["1", None, "3", None]
+    assert further["w"].tolist() == ["u", None, "v", "u"]
     assert one.kinds["z"] == "categorical"
 
 
