@@ -93,6 +93,7 @@ def test_rows_that_cannot_be_dropped() -> None:
         data.learn(table, "y")
     twice = data.open_table(data.open_table(good, drop_missing="y"), drop_missing=["x"])
     assert twice.read()["x"].tolist() == [1, 3]
+    assert set(twice.read(["z"])) == {"z"}
     odd = {"x": [0.0, 1.0, 2.0, np.inf], "y": [None, 1, 3, 2], "z": ["a", None, "b", "a"]}
     twice = data.open_table(data.open_table(odd, drop_missing="y"), drop_missing="z")
     with pytest.raises(ValueError, match="'x' holds infinity in row 3 "):
