@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -239,12 +240,22 @@ def test_nothing_in_a_list_of_words_is_missing(none: Any) -> None:
     ([np.bool_(True), None, np.bool_(False)], "boolean"), ([np.int64(3), None, 2.5], "numeric"),
     ([np.float32(1), np.float32("nan")], "numeric"), ([np.str_("u"), "v", None], "categorical"),
     (["u", np.float32("nan"), pd.NaT, "v"], "categorical"), ([None, np.float32("nan")], "empty"),
+    ([time(9), None], "datetime"), ([timedelta(9), date(2020, 1, 1)], "datetime"),
     ([True, 1], "numeric"), ([True, "u"], "other"), ([1, "u"], "other"), ([b"u"], "other")])
 def test_kinds_of_objects(values: list[Any], kind: str) -> None:
     assert data.open_table({"x": np.array(values, object)}).kinds == {"x": kind}
     if kind == "categorical":
         found = data.learn({"x": np.array(values, object)}).preprocessor
         assert found.feature_names == ["x=u", "x=v"]
+
+
+@pytest.mark.parametrize("kind", [".parquet", ".feather", "frame"])
+def test_dates_are_no_categories(tmp_path: Path, kind: str) -> None:
+    df = pd.DataFrame({"d": pd.Categorical(pd.date_range("2020", periods=4)), "y": range(4)})
+    source = df if kind == "frame" else written(tmp_path, df, kind)
+    assert data.open_table(source).kinds["d"] in ("datetime", "other")
+    with pytest.raises(ValueError, match="column 'd' holds"):
+        data.learn(source, "y")
 
 
 @pytest.mark.parametrize("values", [

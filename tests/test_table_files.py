@@ -94,6 +94,10 @@ def test_shapes_of_numpy_files(tmp_path: Path) -> None:
         found = data.open_table(tmp_path / "a.npz")
         assert found.target == target
         assert target is None or found.read()["y"].tolist() == [1.0] * 4
+    for arrays in ({}, {"X": X, "z": np.ones(4)}, {"X": X, "y": np.ones(4), "z": np.ones(4)}):
+        np.savez(tmp_path / "a.npz", **arrays)
+        with pytest.raises(ValueError, match=r"a\.npz must hold arrays X \(n, m\) and y \(n,\)"):
+            data.open_table(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("kind", [".parquet", ".feather"])
@@ -105,8 +109,11 @@ def test_columns_as_other_libraries_write_them(tmp_path: Path, kind: str) -> Non
 
     found = data.open_table(file(pa.table({"w": pa.array(["u", None], pa.large_string()),
                                            "n": pa.nulls(2), "h": pa.array([1, 2], pa.float32()),
-                                           "x": pa.array([[1], [2]])})))
-    assert found.kinds == {"w": "categorical", "n": "empty", "h": "numeric", "x": "other"}
+                                           "x": pa.array([[1], [2]]),
+                                           "t": pa.array([1, 2], pa.time32("s")),
+                                           "d": pa.array([1, 2], pa.duration("s"))})))
+    assert found.kinds == {"w": "categorical", "n": "empty", "h": "numeric", "x": "other",
+                           "t": "datetime", "d": "datetime"}
     assert found.read(["w", "n"])["w"].tolist() == ["u", None]
     assert found.read(["n"])["n"].tolist() == [None, None]
     df = frame(20)
