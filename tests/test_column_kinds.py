@@ -277,6 +277,11 @@ def test_dates_to_predict_from_are_told() -> None:
             pre.transform({"x": np.ones(2), "c": np.array(["a", "b"]), name: dates})
 
 
+def test_a_list_of_booleans_and_other_numbers_is_one_of_numbers() -> None:
+    found = data.open_table({"x": [True, np.nan, 2.5]}).read()["x"]
+    np.testing.assert_array_equal(found, [1, np.nan, 2.5])
+
+
 def test_words_of_a_category_may_look_like_numbers_in_another_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("f,y\n1.0,2\n,3\n2.0,5\n")
