@@ -205,6 +205,8 @@ def test_columns_that_begin_late_are_not_called_empty(tmp_path: Path,
     with pytest.raises(ValueError, match=r"'s' has no value in the first 4 MiB: drop .*, or say"):
         data.learn(path, "y")
     assert data.learn(path, "y", categorical=["s"]).preprocessor.feature_names == ["s=a", "s=b"]
+    with pytest.raises(ValueError, match="target 's' has no value in the first 4 MiB"):
+        data.learn(path, "s")
     for end, rows in ((".csv", "any row"), (".csv.gz", "the first 4 MiB")):  # as far as one sees
         few = written(tmp_path, pd.DataFrame({"s": [None] * 2, "y": [1, 2]}), end)
         with pytest.raises(ValueError, match=f"'s' has no value in {rows}: drop"):

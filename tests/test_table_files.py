@@ -287,6 +287,8 @@ def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         data.open_table({"a": [1], "b": [1, 2]})
     with pytest.raises(ValueError, match="no rows"):
         data.open_table({"a": []})
+    with pytest.raises(ValueError, match="the table has no columns"):
+        data.open_table({})
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r'pip install "fastbp\[data\]"'):
         data.open_table(tmp_path / "a.csv")
