@@ -116,3 +116,13 @@ class StopAt(fastbp.Callback):
     def on_chunk_end(self, epoch: int, samples: int) -> bool:
         self.run.chunk, self.left = 1, self.left - 1
         return self.left <= 0
+
+
+class Figures(fastbp.Callback):
+    """Puts given values among the figures of each epoch, before other callbacks see them."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = values
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        logs["figure"] = self.values[epoch]

@@ -1,10 +1,9 @@
-"""Callbacks: stopping, learning rates, logs."""
+"""Callbacks: stopping, learning rates."""
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,25 +15,13 @@ from fastbp.callbacks import (
     Checkpoint,
     CSVLog,
     EarlyStopping,
-    JSONLines,
     Lambda,
     ReduceOnPlateau,
     StopOnNaN,
-    TensorBoard,
     TimeLimit,
 )
 
-from .builders import StopAt, classifier, clusters
-
-
-class Figures(Callback):
-    """Puts given values among the figures of each epoch, before other callbacks see them."""
-
-    def __init__(self, values: list[float]) -> None:
-        self.values = values
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        logs["figure"] = self.values[epoch]
+from .builders import Figures, StopAt, classifier, clusters
 
 
 def stopped_after(values: list[float], **arguments: Any) -> tuple[int, EarlyStopping]:
@@ -50,11 +37,14 @@ def test_early_stopping_counts_epochs_without_progress() -> None:
     assert stopped_after(values, patience=1)[0] == 4
     assert stopped_after(values, patience=1, start_epoch=5)[0] == 7
     assert stopped_after(values, patience=3, min_delta=0.5)[0] == 6  # 3.9 is no progress
+    assert stopped_after([1.0] * 9, patience=2)[0] == 4  # nor is the same again
+    assert stopped_after([3.0, 2, 2, 2], patience=1, min_delta=1.0)[0] == 3
     assert stopped_after([-v for v in values], patience=2, mode="max")[0] == 8
     epochs, hook = stopped_after(values, patience=9)
     assert (epochs, hook.best_epoch, hook.stopped) == (10, 4, False)
-    for more in ("val_accuracy", "val_r2", "val_precision", "recall"):
-        assert EarlyStopping(more).sign == 1
+    for more in ("val_accuracy", "val_r2", "val_precision", "recall", "f1", "val_roc_auc"):
+        assert EarlyStopping(more).sign == EarlyStopping(more, mode="max").sign == 1
+        assert EarlyStopping(more, mode="min").sign == -1
     assert EarlyStopping("val_loss").sign == EarlyStopping("val_mae").sign == -1
     with pytest.raises(ValueError, match=r"monitor='nothing' is not among .*samples_per_s"):
         classifier().fit(*clusters(32), epochs=1, callbacks=[EarlyStopping("nothing")])
@@ -65,6 +55,29 @@ def test_a_function_may_add_the_figure_to_follow() -> None:
     history = classifier().fit(*clusters(32), epochs=9,
                                callbacks=[add, EarlyStopping("figure", patience=1)])
     assert len(history["loss"]) == 3
+
+
+def test_the_best_epoch_before_a_checkpoint_is_the_best_of_the_resumed_run(
+        tmp_path: Path) -> None:
+    (X, T), path, best = clusters(64), tmp_path / "run.st", classifier()
+    best.fit(X, T, epochs=2)
+    values = [2.0, 1, 3, 3, 3, 3, 3]
+    for epochs, options in ((3, {}), (7, {"resume": path})):
+        hook, net = EarlyStopping("figure", patience=9), classifier()
+        net.fit(X, T, epochs=epochs, callbacks=[Figures(values), hook, Checkpoint(path)],
+                **options)
+        assert hook.best_epoch == 1
+        np.testing.assert_array_equal(net.params, best.params)
+
+
+def test_the_best_of_another_fit_is_forgotten() -> None:
+    X, T = clusters(64)
+    hook, net, plain = EarlyStopping("figure"), classifier(), classifier()
+    classifier(seed=1).fit(X, T, epochs=1, callbacks=[Figures([1.0]), hook])
+    net.fit(X, T, epochs=1, callbacks=[Figures([np.nan]), hook])  # none is the best
+    plain.fit(X, T, epochs=1)
+    assert hook.best_epoch == -1
+    np.testing.assert_array_equal(net.params, plain.params)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
@@ -124,6 +137,19 @@ def test_time_limit_and_functions_stop() -> None:
     np.testing.assert_array_equal(net.params, before)
 
 
+def test_a_time_limit_is_of_each_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, hook = [0.0], TimeLimit(10)
+    monkeypatch.setattr("fastbp.callbacks.stopping.time",
+                        SimpleNamespace(monotonic=lambda: now[0]))
+
+    def wait(*_: Any) -> None:
+        now[0] += 4
+
+    for _ in range(2):  # reached at the end of the steps of the fourth epoch
+        history = classifier().fit(*clusters(32), epochs=9, callbacks=[Lambda(wait), hook])
+        assert len(history["loss"]) == 4
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_the_loss_of_a_part_of_an_epoch_is_of_its_rows(shuffle: bool) -> None:
     X, T = clusters(100)
@@ -151,17 +177,6 @@ def test_the_loss_of_a_part_of_an_epoch_is_of_its_rows(shuffle: bool) -> None:
     assert history["loss"] == [pytest.approx(net.loss(X[:20], T[:20]))]
 
 
-def test_json_has_null_for_what_is_not_finite(tmp_path: Path) -> None:
-    X, T = clusters(32)
-    path = tmp_path / "log.jsonl"
-    classifier().fit(X, T, epochs=2, callbacks=[Figures([np.nan, -np.inf]), JSONLines(path)])
-    for line in path.read_text().splitlines():
-        assert json.loads(line, parse_constant=pytest.fail)["figure"] is None
-    words: Any = ["warm", None]  # a user's callback may add what is no number
-    classifier().fit(X, T, epochs=2, callbacks=[Figures(words), JSONLines(path)])
-    assert [json.loads(line)["figure"] for line in path.read_text().splitlines()] == words
-
-
 def test_divergence_goes_back_to_the_last_good_epoch() -> None:
     X, T = clusters(64)
     net, good = classifier(), classifier()
@@ -172,11 +187,12 @@ def test_divergence_goes_back_to_the_last_good_epoch() -> None:
             if epoch == 2:
                 self.run.network.params[0] = np.nan
 
+    hook = StopOnNaN()
     with pytest.warns(RuntimeWarning, match="training diverged"):
-        history = net.fit(X, T, epochs=9, optimizer=fastbp.SGD(0.1),
-                          callbacks=[Spoil(), StopOnNaN()])
+        history = net.fit(X, T, epochs=9, optimizer=fastbp.SGD(0.1), callbacks=[Spoil(), hook])
     assert len(history["loss"]) == 3
     np.testing.assert_array_equal(net.params, good.params)
+    assert len(net.fit(X, T, epochs=3, callbacks=[hook])["loss"]) == 3
 
 
 def test_labels_that_a_callback_writes_are_looked_at_again() -> None:
@@ -220,60 +236,6 @@ def test_labels_written_within_an_epoch_are_looked_at_before_their_steps() -> No
         net.fit(X, T, epochs=3, batch_size=16, callbacks=[Spoil(99)])
     assert len(held) == 3
     np.testing.assert_array_equal(net.params, held[-1])
-
-
-def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboardX")
-    X, T = clusters(64)
-    hooks = [CSVLog(tmp_path / "a.csv"), JSONLines(tmp_path / "a.jsonl"),
-             TensorBoard(tmp_path / "board")]
-    history = classifier().fit(X, T, epochs=3, callbacks=hooks)
-    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
-    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-    assert [int(r["epoch"]) for r in rows] == [r["epoch"] for r in lines] == [1, 2, 3]
-    for name, values in history.items():
-        assert [float(r[name]) for r in rows] == [r[name] for r in lines] == values
-    assert any((tmp_path / "board").iterdir())
-    classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "a.csv", append=True)])
-    assert len((tmp_path / "a.csv").read_text().splitlines()) == 5
-    turned = ",".join(["loss", *(n for n in rows[0] if n != "loss")])
-    (tmp_path / "b.csv").write_text(turned + "\n")
-    history = classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "b.csv", append=True)])
-    header, line = (tmp_path / "b.csv").read_text().splitlines()
-    assert header == turned and float(line.split(",")[0]) == history["loss"][0]
-    (tmp_path / "b.csv").write_text("epoch,f1\n1,0.5\n")
-    with pytest.raises(ValueError, match=r"b.csv' has the columns \['epoch', 'f1'\], this run"):
-        classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "b.csv", append=True)])
-    assert (tmp_path / "b.csv").read_text() == "epoch,f1\n1,0.5\n"
-
-    class Now(Callback):
-        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-            if epoch != 1:
-                logs["now"] = epoch
-            if epoch == 2:
-                logs["then"] = 7
-
-    classifier().fit(X, T, epochs=3, callbacks=[Now(), CSVLog(tmp_path / "c.csv")])
-    header, *lines = (tmp_path / "c.csv").read_text().splitlines()
-    assert header.endswith(",now")
-    assert [line.split(",")[header.count(","):] for line in lines] == [["0"], [""], ["2", "7"]]
-    with pytest.raises(OSError, match="nowhere"):
-        classifier().fit(X, T, callbacks=[CSVLog(tmp_path / "nowhere" / "a.csv")])
-
-
-def test_what_is_no_file_is_named_before_training() -> None:
-    with pytest.raises(TypeError, match="file must be a text file, got 'log.txt'"):
-        fastbp.callbacks.PrintEpoch("log.txt")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="folder must be a path, got ''"):
-        TensorBoard("")  # tensorboardX would make up a name
-
-
-def test_a_missing_tensorboard_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ImportError, match=r'pip install "fastbp\[tensorboard\]"'):
-        TensorBoard("x")
 
 
 def test_every_hook_hears_of_an_epoch_whatever_another_raises() -> None:

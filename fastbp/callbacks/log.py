@@ -61,12 +61,26 @@ class _File(Callback):
         """Open the file; one that cannot be written fails before training."""
         self._file = open(self.path, "a" if self.append else "w", newline="",  # noqa: SIM115
                           encoding="utf-8")
+        if self._begun() and not _ends_a_line(self.path):
+            self._file.write("\n")
+
+    def _begun(self) -> bool:
+        """Whether there is something in it already; a pipe is written to as it is."""
+        assert self._file is not None
+        return self._file.seekable() and self._file.tell() > 0
 
     def on_train_end(self) -> None:
         """Close it."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _ends_a_line(path: Path) -> bool:
+    """Whether a file, which is not empty, ends with a line break."""
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 class CSVLog(_File):
@@ -91,7 +105,7 @@ class CSVLog(_File):
         super().on_train_begin(network, epochs, n_samples)
         assert self._file is not None
         self._names: list[str] = []
-        if self._file.tell() > 0:
+        if self._begun():
             with open(self.path, newline="", encoding="utf-8") as file:
                 self._names = next(csv.reader(file))
         self._goes_on = bool(self._names)
@@ -175,9 +189,10 @@ class TensorBoard(Callback):
         self._writer = self._make(self.folder)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Write the scalars."""
+        """Write the scalars; what a user's callback added and is no number is left out."""
         for name, value in logs.items():
-            self._writer.add_scalar(name, value, epoch + 1)
+            if isinstance(value, numbers.Real):
+                self._writer.add_scalar(name, value, epoch + 1)
 
     def on_train_end(self) -> None:
         """Close it."""

@@ -1,0 +1,147 @@
+"""Logs of callbacks: CSV, JSON, TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastbp.callbacks import Callback, CSVLog, JSONLines, Lambda, PrintEpoch, TensorBoard
+
+from .builders import Figures, classifier, clusters
+
+
+def test_json_has_null_for_what_is_not_finite(tmp_path: Path) -> None:
+    X, T = clusters(32)
+    path = tmp_path / "log.jsonl"
+    classifier().fit(X, T, epochs=2, callbacks=[Figures([np.nan, -np.inf]), JSONLines(path)])
+    for line in path.read_text().splitlines():
+        assert json.loads(line, parse_constant=pytest.fail)["figure"] is None
+    words: Any = ["warm", None]  # a user's callback may add what is no number
+    classifier().fit(X, T, epochs=2, callbacks=[Figures(words), JSONLines(path)])
+    assert [json.loads(line)["figure"] for line in path.read_text().splitlines()] == words
+
+
+def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    X, T = clusters(64)
+    hooks = [CSVLog(tmp_path / "a.csv"), JSONLines(tmp_path / "a.jsonl"),
+             TensorBoard(tmp_path / "board")]
+    history = classifier().fit(X, T, epochs=3, callbacks=hooks)
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [int(r["epoch"]) for r in rows] == [r["epoch"] for r in lines] == [1, 2, 3]
+    for name, values in history.items():
+        assert [float(r[name]) for r in rows] == [r[name] for r in lines] == values
+    assert any((tmp_path / "board").iterdir())
+    classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "a.csv", append=True)])
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 5
+    turned = ",".join(["loss", *(n for n in rows[0] if n != "loss")])
+    (tmp_path / "b.csv").write_text(turned + "\n")
+    history = classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "b.csv", append=True)])
+    header, line = (tmp_path / "b.csv").read_text().splitlines()
+    assert header == turned and float(line.split(",")[0]) == history["loss"][0]
+    (tmp_path / "b.csv").write_text("epoch,f1\n1,0.5\n")
+    with pytest.raises(ValueError, match=r"b.csv' has the columns \['epoch', 'f1'\], this run"):
+        classifier().fit(X, T, epochs=1, callbacks=[CSVLog(tmp_path / "b.csv", append=True)])
+    assert (tmp_path / "b.csv").read_text() == "epoch,f1\n1,0.5\n"
+
+    class Now(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            if epoch != 1:
+                logs["größe"] = epoch
+            if epoch == 2:
+                logs["then"] = 7
+
+    for append in False, True:
+        classifier().fit(X, T, epochs=3, callbacks=[Now(), CSVLog(tmp_path / "c.csv", append)])
+    header, *lines = (tmp_path / "c.csv").read_text("utf-8").splitlines()
+    assert header.endswith(",größe")
+    ends = [line.split(",")[header.count(","):] for line in lines]
+    assert ends == 2 * [["0"], [""], ["2", "7"]]
+    with pytest.raises(OSError, match="nowhere"):
+        classifier().fit(X, T, callbacks=[CSVLog(tmp_path / "nowhere" / "a.csv")])
+
+
+def test_each_epoch_is_in_the_logs_when_it_ends(tmp_path: Path) -> None:
+    """So that they are there whatever ends the process later."""
+    X, T = clusters(64)
+    paths, lines = [tmp_path / name for name in ("a.csv", "a.jsonl", "a.txt")], list[list[int]]()
+
+    def look(*_: Any) -> None:
+        lines.append([len(path.read_text().splitlines()) for path in paths])
+
+    with open(paths[2], "w", encoding="utf-8") as file:
+        classifier().fit(X, T, epochs=3, callbacks=[
+            CSVLog(paths[0]), JSONLines(paths[1]), PrintEpoch(file), Lambda(look)])
+    assert lines == [[2, 1, 1], [3, 2, 2], [4, 3, 3]]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=repr)
+def test_a_log_that_is_appended_to_keeps_its_last_line(end: str, tmp_path: Path) -> None:
+    X, T = clusters(64)
+    for make, name, old in ((CSVLog, "a.csv", "epoch,loss,learning_rate,samples_per_s\n1,2,3,4"),
+                            (JSONLines, "a.jsonl", '{"epoch": 1}\n{"epoch": 2}')):
+        path = tmp_path / name
+        path.write_bytes((old + end).encode())
+        classifier().fit(X, T, epochs=2, callbacks=[make(path, append=True)])
+        lines = path.read_text().splitlines()
+        assert lines[:2] == old.splitlines() and len(lines) == 4
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes by name are of Unix")
+@pytest.mark.parametrize("append", [False, True])
+@pytest.mark.parametrize("make", [CSVLog, JSONLines])
+def test_a_pipe_takes_a_log(make: Any, append: bool, tmp_path: Path) -> None:
+    pipe, found = tmp_path / "pipe", list[str]()
+    os.mkfifo(pipe)
+    reader = Thread(target=lambda: found.append(pipe.read_text()), daemon=True)
+    reader.start()
+    classifier().fit(*clusters(64), epochs=2, callbacks=[make(pipe, append)])
+    reader.join(20)
+    assert len(found[0].splitlines()) == (3 if make is CSVLog else 2)
+
+
+def test_what_is_no_file_is_named_before_training() -> None:
+    with pytest.raises(TypeError, match="file must be a text file, got 'log.txt'"):
+        PrintEpoch("log.txt")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="folder must be a path, got ''"):
+        TensorBoard("")  # tensorboardX would make up a name
+
+
+def test_tensorboard_gets_every_number_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+
+    class Writer:
+        def __init__(self, folder: str) -> None:
+            told.append(folder)
+
+        def add_scalar(self, *scalar: Any) -> None:
+            told.append(scalar)
+
+        def close(self) -> None:
+            told.append("closed")
+
+    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=Writer))
+    values: Any = [np.float32(0.5), "warm", None]
+    history = classifier().fit(*clusters(32), epochs=3,
+                               callbacks=[Figures(values), TensorBoard("board")])
+    assert (told[0], told[-1]) == ("board", "closed")
+    for name, numbers in [*history.items(), ("figure", values[:1])]:
+        assert [scalar for scalar in told[1:-1] if scalar[0] == name] == [
+            (name, number, epoch + 1) for epoch, number in enumerate(numbers)]
+
+
+def test_a_missing_tensorboard_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r'pip install "fastbp\[tensorboard\]"'):
+        TensorBoard("x")
