@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,36 @@ def test_checkpoints_are_models_too(tmp_path: Path) -> None:
     net.save(tmp_path / "net.st")
     with pytest.raises(ValueError, match="holds a network but no run"):
         net.fit(X, T, resume=tmp_path / "net.st")
+
+
+def test_every_counts_whole_epochs_of_each_fit(tmp_path: Path) -> None:
+    (X, T), net = clusters(200), classifier()
+    for folder, options in (("first", {}), ("second", {"warm_start": True})):
+        (tmp_path / folder).mkdir()
+        hook = Checkpoint(tmp_path / folder / "{epoch}.st", every=2, keep="all")
+        net.fit(X, T, epochs=5, callbacks=[hook], **options)
+        assert sorted(p.name for p in (tmp_path / folder).iterdir()) == ["2.st", "4.st", "5.st"]
+    hook = Checkpoint(tmp_path / "{epoch}.st", keep="all")
+    net.fit(X, T, epochs=5, callbacks=[StopAt(10), hook])  # in the second of seven steps each
+    assert sorted(p.name for p in tmp_path.glob("*.st")) == ["1.st", "2.st"]
+
+
+def test_seconds_count_from_the_last_write_and_from_the_start_of_a_fit(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (X, T), now = clusters(64), [0.0]
+    monkeypatch.setattr("fastbp.callbacks.checkpoint.time",
+                        SimpleNamespace(monotonic=lambda: now[0]))
+    hook = Checkpoint(tmp_path / "{epoch}.st", every=100, seconds=10.0, keep="all")
+
+    def wait(*_: Any) -> None:
+        now[0] += 4
+
+    for epochs, written in ((7, ["3.st", "6.st", "7.st"]), (2, ["2.st"])):
+        classifier().fit(X, T, epochs=epochs, callbacks=[Lambda(wait), hook])
+        assert sorted(p.name for p in tmp_path.iterdir()) == written
+        for path in tmp_path.iterdir():
+            path.unlink()
+        now[0] += 100
 
 
 def test_a_network_that_no_file_holds_is_refused_first(tmp_path: Path) -> None:

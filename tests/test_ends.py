@@ -100,15 +100,17 @@ def test_a_checkpoint_writes_the_end_of_each_run_that_it_serves(tmp_path: Path) 
         np.testing.assert_array_equal(fastbp.load(tmp_path / "run.st").params, net.params)
 
 
-def test_a_resumed_run_stops_no_earlier_than_the_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [0, 5])
+def test_a_resumed_run_stops_no_earlier_than_the_whole(before: int, tmp_path: Path) -> None:
     options: dict[str, Any] = {"validation_data": (X, T), "optimizer": fastbp.SGD(1e-9)}
 
     def patient() -> EarlyStopping:
         return EarlyStopping(patience=1, min_delta=0.1, start_epoch=12, restore_best=False)
 
-    path = tmp_path / "run.st"
+    path, net = tmp_path / "run.st", classifier()
     whole = classifier().fit(X, T, epochs=20, callbacks=[patient()], **options)
-    classifier().fit(X, T, epochs=8, callbacks=[patient(), Checkpoint(path)], **options)
+    net.fit(X, T, epochs=before, **options)  # epochs of an earlier fit count for nothing
+    net.fit(X, T, epochs=8, callbacks=[patient(), Checkpoint(path)], warm_start=True, **options)
     for expected in (12, 12):  # the second time from where it had stopped
         history = classifier().fit(X, T, epochs=20, resume=path,
                                    callbacks=[patient(), Checkpoint(path)], **options)

@@ -38,8 +38,9 @@ def test_the_bar_of_a_second_fit_starts_empty() -> None:
     for _ in range(2):
         bar.on_train_begin(classifier(), 2, 50)
         task = bar._bar.tasks[0]
-        assert (task.completed, task.fields["figures"]) == (0, "")
-        bar.on_chunk_end(1, 50)
+        assert (task.completed, task.total, task.fields["figures"]) == (0, 100, "")
+        bar.on_chunk_end(1, 20)
+        assert task.completed == 70
         bar.on_epoch_end(1, {"loss": 1.0})
         bar.on_train_end()
 
