@@ -195,11 +195,13 @@ def test_a_network_that_no_file_holds_is_refused_first(tmp_path: Path) -> None:
     np.testing.assert_array_equal(net.params, before)
 
 
-@pytest.mark.parametrize("where", ["nowhere/run.st", "."])
+@pytest.mark.parametrize("where", ["nowhere/run.st", ".", "link to nowhere"])
 def test_a_place_for_no_checkpoint_is_refused_before_training(where: str, tmp_path: Path) -> None:
     X, T = clusters(64)
     net = classifier()
     before = net.params.copy()
+    if where.startswith("link"):
+        (tmp_path / where).symlink_to("none/run.st")
     with pytest.raises(OSError, match="nowhere" if where != "." else str(tmp_path)):
         net.fit(X, T, epochs=3, callbacks=[Checkpoint(tmp_path / where, every=9)])
     assert (net.params == before).all() and net.last_run is None
@@ -208,7 +210,7 @@ def test_a_place_for_no_checkpoint_is_refused_before_training(where: str, tmp_pa
     net.fit(X, T, epochs=2, callbacks=[*folders, hook])
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.st")) == [
         "1/run.st", "2/run.st"]
-    assert not [p for p in tmp_path.iterdir() if p.name not in "12"]
+    assert not [p for p in tmp_path.iterdir() if p.name not in ("1", "2", where)]
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import sys
 from pathlib import Path
 from threading import Thread
@@ -17,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 import fastbp
 from fastbp.callbacks import Checkpoint, CSVLog, JSONLines
+from fastbp.io.files import check_place
 from fastbp.io.safetensors import describe, read, write
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
@@ -61,16 +63,18 @@ def test_tensors_are_written_as_others_read_them(tmp_path: Path) -> None:
         assert tensors[name].flags.c_contiguous
 
 
-def test_saving_replaces_whole_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_saving_replaces_whole_files_only(error: type[BaseException], tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "m"
     classifier(seed=1).save(path)
     kept = path.read_bytes()
 
     def fail(*_: Any) -> None:
-        raise OSError("disk full")
+        raise error("disk full")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(error, match="disk full"):
         classifier(seed=2).save(path)
     assert path.read_bytes() == kept and list(tmp_path.iterdir()) == [path]
     monkeypatch.undo()
@@ -93,6 +97,44 @@ def test_saving_keeps_permissions_and_links(tmp_path: Path) -> None:
     assert fastbp.load(os.fsencode(tmp_path / "bytes")).seed == 3
     with pytest.raises(IsADirectoryError):
         classifier().save(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of Unix")
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        for name in "ab":  # the second time, too
+            classifier().save(tmp_path / name)
+            assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
+    finally:
+        assert os.umask(before) == 0o027
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are opened on Unix")
+def test_a_file_and_its_name_are_on_the_disk(tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, path = list[bool](), tmp_path / "m"
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(stat.S_ISDIR(os.fstat(fd).st_mode)))
+    classifier(seed=1).save(path)
+    assert synced == [False, True]
+    own = os.open
+
+    def refuse(name: Any, *rest: Any, **options: Any) -> int:
+        if os.path.isdir(name):
+            raise PermissionError
+        return own(name, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)  # a folder that is not to be read
+    classifier(seed=2).save(path)
+    assert fastbp.load(path).seed == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="numbers of files as names")
+def test_a_pipe_is_a_place_whatever_is_beside_it() -> None:
+    ends = os.pipe()
+    check_place(f"/dev/fd/{ends[1]}")
+    for end in ends:
+        os.close(end)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes by name are of Unix")
@@ -156,6 +198,7 @@ def rewrite(path: Path, **changes: Any) -> None:
     {"layers": [{"type": "Dense", "n_in": 6, "n_out": 4, "evil": 1}]}, {"layers": []},
     {"loss": {"type": "__import__"}}, {"dtype": "int8"}, {"0.bias": None},
     {"0.bias": np.zeros(3, np.float32)}, {"0.bias": np.zeros(20, bool)},
+    {"0.bias": np.zeros(20, np.int32)},
     pytest.param({"0.bias": np.zeros(20, np.complex64)}, marks=pytest.mark.skipif(
         SAFETENSORS < (0, 7), reason="safetensors 0.7 has complex numbers")),
     {"0.bias": np.full(20, 1e300)},
@@ -178,7 +221,10 @@ def test_metadata_nested_without_end_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_tensor_beyond_the_dtype_is_named(tmp_path: Path) -> None:
-    classifier().save(tmp_path / "m")
+    net = classifier()
+    net.layers[0].bias[:2] = np.inf, np.nan  # what a network holds, a file may hold
+    net.save(tmp_path / "m")
+    np.testing.assert_array_equal(fastbp.load(tmp_path / "m").params, net.params)
     rewrite(tmp_path / "m", **{"0.bias": np.full(20, 1e300)})
     with pytest.raises(ValueError, match=r"0\.bias holds a number beyond float32"):
         fastbp.load(tmp_path / "m")

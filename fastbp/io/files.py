@@ -88,7 +88,10 @@ def _write(path: Path, data: bytes) -> None:
         Path(scratch).unlink(missing_ok=True)
         raise
     if os.name == "posix":  # the name itself is durable only with its directory
-        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            directory = os.open(path.parent, os.O_RDONLY)
+        except PermissionError:  # it may be written to but not read: the file is there
+            return
         try:
             os.fsync(directory)
         finally:
