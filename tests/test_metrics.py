@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp.metrics import METRICS
 
-from .builders import clusters, data, network
+from .builders import classifier, clusters, data, network
 
 
 def _quartic(x: Any, t: Any, dx: Any) -> Any:
@@ -153,6 +154,53 @@ def test_evaluate_gives_the_figures_that_an_epoch_would_have(loss: str) -> None:
         vars(net)["compiled"] = False  # the textbook loop
         assert net.evaluate(X, T, sample_weight=given, metrics=own) == pytest.approx(found, 1e-5)
         vars(net)["compiled"] = True
+
+
+@pytest.mark.parametrize(("loss", "n_out", "names"), [
+    ("SoftmaxCrossEntropyLoss", 4, ["balanced_accuracy", "f1", "roc_auc", "log_loss"]),
+    ("SigmoidBinaryCrossEntropyLoss", 1, ["roc_auc", "log_loss", "f1"]),
+    ("SigmoidBinaryCrossEntropyLoss", 2, ["roc_auc", "f1"]),
+    ("MSELoss", 2, ["mse", "rmse", "mae", "r2"])])
+def test_a_row_of_weight_2_counts_as_two(loss: str, n_out: int, names: list[str]) -> None:
+    pytest.importorskip("sklearn")
+    X, T = clusters(200)
+    net, weights = fastbp.Network([fastbp.Dense(6, n_out)], loss, "float64"), np.arange(200) % 3
+    if loss == "MSELoss":
+        T = X[:, :2] ** 2
+    elif n_out < 4:
+        T = np.stack([T > 1, T == 0], axis=1)[:, :n_out]
+    again = np.repeat(np.arange(200), weights)
+    found = net.evaluate(X, T, sample_weight=weights, metrics=names)
+    assert found == pytest.approx(net.evaluate(X[again], T[again], metrics=names))
+    assert found != pytest.approx(net.evaluate(X, T, metrics=names), rel=1e-3)
+
+
+def test_classes_that_no_row_has_are_classes_still() -> None:
+    pytest.importorskip("sklearn")
+    X, T = clusters(200)
+    four = fastbp.Network([fastbp.Dense(6, 4)], "SoftmaxCrossEntropyLoss", "float64")
+    few = T < 2
+    found = four.evaluate(X[few], T[few], metrics=["log_loss"])
+    assert found["log_loss"] == pytest.approx(found["loss"])
+    one = fastbp.Network([fastbp.Dense(6, 1)], "SigmoidBinaryCrossEntropyLoss", "float64")
+    found = one.evaluate(X, np.ones((200, 1)), metrics=["log_loss"])
+    assert found["log_loss"] == pytest.approx(found["loss"])
+
+
+def test_errors_of_float32_are_squared_beyond_it() -> None:
+    T, Y = np.full((2, 3), 1e30, np.float32), np.zeros((2, 3), np.float32)
+    assert METRICS["mse"].function(T, Y, None) == pytest.approx(1e60)
+    assert METRICS["rmse"].function(T, Y, None) == pytest.approx(1e30)
+
+
+@pytest.mark.parametrize("name", ["loss", "learning_rate", "samples_per_s", "f1"])
+def test_names_of_other_figures_are_taken(name: str) -> None:
+    def own(truth: Any, output: Any) -> float:
+        return 0.0
+
+    own.__name__ = name
+    with pytest.raises(ValueError, match=f"metrics: '{name}' names another figure"):
+        classifier().evaluate(*clusters(20), metrics=["f1", own])
 
 
 def test_evaluate_refuses_what_fit_does() -> None:

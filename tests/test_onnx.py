@@ -150,12 +150,13 @@ def test_raw_columns() -> None:
     # the target's own units, and a missing number that is refused
     network = exports.shaken(fastbp.Network([fastbp.Dense(9, 1)], "mse"))
     columns["age"][5] = np.nan
-    data = to_onnx(exports.model(network, task="regression", mean=200.0, scale=30.0))
-    session = runtime.InferenceSession(data)
-    found = session.run(["Y"], {name: value[:, None] for name, value in columns.items()})[0]
-    assert np.isnan(found[5, 0])
-    kept = np.arange(30) != 5
-    assert exports.far(found[kept], network.predict(X[kept]) * 30 + 200) <= 1e-5
+    for mean, scale in ((200.0, 30.0), (200.0, 1.0), (0.0, 30.0)):
+        data = to_onnx(exports.model(network, task="regression", mean=mean, scale=scale))
+        session = runtime.InferenceSession(data)
+        found = session.run(["Y"], {name: value[:, None] for name, value in columns.items()})[0]
+        assert np.isnan(found[5, 0])
+        kept = np.arange(30) != 5
+        assert exports.far(found[kept], network.predict(X[kept]) * scale + mean) <= 1e-5
 
 
 def test_the_columns_of_a_trained_model() -> None:
@@ -228,6 +229,8 @@ def test_two_gibibytes_are_too_many() -> None:
     too_large(np.zeros(10, np.float32))
     with pytest.raises(ValueError, match=r"4\.0 GiB"):
         too_large(np.broadcast_to(np.float32(0), (2**30,)))
+    with pytest.raises(ValueError, match=r"2\.0 GiB"):
+        too_large(np.broadcast_to(np.float32(0), (2**29,)))
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
@@ -238,7 +241,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         to_onnx("m.onnx", path)  # type: ignore[arg-type]
     network = exports.around("ReLU", loss="softmax_cross_entropy")
     for classes, error in ((["a", "b"], ValueError), (["a", "b", 3], TypeError),
-                           ([None] * 3, TypeError), ([2**70, 1, 2], ValueError)):
+                           ([None] * 3, TypeError), ([2**63, 1, 2], ValueError)):
         with pytest.raises(error, match="classes must"):
             to_onnx(network, path, classes=classes)
     model = exports.model(fastbp.Network([fastbp.Dense(9, 2)], "mse"))

@@ -106,7 +106,10 @@ def test_probabilities_and_classes(chain: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("loss", "n_out"), exports.TOLD)
 def test_a_column_of_classes_has_one_a_row(loss: str, n_out: int, tmp_path: Path) -> None:
     model, X, wanted = exports.told(loss, n_out)
-    assert ["abc"[k] for k in Compiled(to_c(model), tmp_path).classes(X)] == wanted
+    compiled = Compiled(to_c(model), tmp_path)
+    assert ["abc"[k] for k in compiled.classes(X)] == wanted
+    X[0, 0] = np.nan
+    assert compiled.classes(X[:1]) == [-1]
 
 
 @needs_cc
@@ -141,7 +144,7 @@ def test_raw_columns_words_and_labels(tmp_path: Path) -> None:
 
 @needs_cc
 @pytest.mark.parametrize(("classes", "kind"), [
-    ([10, -3, 2**40], ctypes.c_longlong), ([0.1, 1.5, -2.0], ctypes.c_double),
+    ([10, 1 - 2**63, 2**63 - 1], ctypes.c_longlong), ([0.1, 1.5, -2.0], ctypes.c_double),
     (["a", "b??/", "c"], ctypes.c_char_p)])
 def test_classes_are_a_table(classes: list[Any], kind: Any, tmp_path: Path) -> None:
     network = exports.around("ReLU", loss="softmax_cross_entropy")
@@ -176,13 +179,15 @@ def test_estimators_and_units_of_the_target(tmp_path: Path) -> None:
     same(model.rows("predict_proba", X, 2), binary.predict_proba(X.astype(np.float32)), "float32")
     assert [[False, True][k] for k in model.classes(X)] == binary.predict(X).tolist()
     network = exports.shaken(fastbp.Network([fastbp.Dense(9, 1)], "mse"))
-    (tmp_path / "t").mkdir()
-    model = Compiled(to_c(exports.model(network, mean=200.0, scale=30.0)), tmp_path / "t")
     raw = np.zeros((1, 6), np.float32)
     raw[0, 1] = 1.7e9
     X = exports.features({"age": [0.0], "since": [np.float32(1.7e9)], "member": [0.0],
                           "colour": ["red"], "size": ["S"], "länge": ["kurz"]})
-    same(model.rows("predict", raw, 1), network.predict(X) * 30 + 200)
+    for mean, scale in ((200.0, 30.0), (200.0, 1.0)):
+        (tmp_path / f"t{scale}").mkdir()
+        source = to_c(exports.model(network, mean=mean, scale=scale))
+        model = Compiled(source, tmp_path / f"t{scale}")
+        same(model.rows("predict", raw, 1), network.predict(X) * scale + mean)
 
 
 @needs_cc
@@ -198,7 +203,8 @@ def test_on_the_stack_threads_may_run_it_at_once(tmp_path: Path) -> None:
 
 @needs_cc
 @pytest.mark.parametrize("make", [fastbp.SiLU, fastbp.GELU, lambda: fastbp.GELU("tanh"),
-                                  fastbp.Softmax, fastbp.LogSoftmax])
+                                  fastbp.Softmax, fastbp.LogSoftmax, fastbp.ReLU, fastbp.Softplus,
+                                  fastbp.LeakyReLU, fastbp.ELU])
 def test_infinities_have_their_limits(make: Any, tmp_path: Path) -> None:
     network = fastbp.Network([fastbp.Flatten((3,)), make()], "mse")
     model = Compiled(to_c(network), tmp_path)
@@ -234,6 +240,14 @@ def test_columns_of_a_frame_without_names_have_their_numbers() -> None:
     columns = fastbp.data.Preprocessor([Numeric(0), Categorical(1, ("n", "j"))])  # type: ignore[arg-type]
     source = to_c(fastbp.Model(fastbp.Network([fastbp.Dense(3, 1)], "mse"), columns))
     assert "x[0]: 0, a number\n" in source and "x[1]: 1, the place of its word: 0 n" in source
+
+
+def test_features_of_an_estimator_may_have_any_names() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"$name in $": [0.0, 1.0], "b*/": [1.0, 0.0]})
+    estimator = fastbp.MLPRegressor("squared_error", 2, solver="sgd", random_state=0)
+    source = to_c(estimator.partial_fit(frame, [0.0, 1.0]))
+    assert " * x[0]: $name in $\n * x[1]: b* /\n" in source
 
 
 def test_weights_are_written_to_the_last_bit() -> None:

@@ -146,6 +146,12 @@ def test_a_state_dict_fills_a_network_whatever_its_prefixes(tmp_path: Path) -> N
             return self.another(torch.relu(self.first(x)))
 
     fastbp.from_torch(Named(), network)
+    wanted = fastbp.to_torch_state_dict(network)
+    names = zip(wanted, ("late2.weight", "late2.bias", "early1.weight", "early1.bias"),
+                strict=True)
+    found = fastbp.Network([fastbp.Dense(5, 4), fastbp.ReLU(), fastbp.Dense(4, 5)], "mse", seed=7)
+    fastbp.from_torch({own: wanted[name] for name, own in names}, found)
+    np.testing.assert_array_equal(found.params, network.params)
     named = Named()
     fastbp.from_torch(named, network)
     close(network.predict(X), run(named, X))
@@ -175,13 +181,16 @@ def test_what_does_not_fit_changes_nothing() -> None:
     (lambda: nn.Conv1d(3, 3, 1), TypeError, "Conv1d"), (lambda: nn.PReLU(), TypeError, "PReLU"),
     (lambda: nn.Softplus(beta=2), ValueError, "beta"),
     (lambda: nn.Softplus(threshold=0.1), ValueError, "threshold=0.1"),
+    (lambda: nn.Softplus(threshold=10), ValueError, "threshold=10"),
     (lambda: nn.Softmax(dim=0), ValueError, "dim=0"),
     (lambda: nn.Flatten(0), ValueError, "start_dim"),
     (lambda: nn.Dropout(1.0), ValueError, "Dropout.*rate"),
     (lambda: nn.BatchNorm1d(3, track_running_stats=False), ValueError, "track_running_stats"),
     (lambda: nn.BatchNorm1d(3, momentum=None), ValueError, "momentum"),
     (lambda: nn.LayerNorm((2, 3)), ValueError, "not a row"),
-    (lambda: type("Own", (nn.Linear,), {})(3, 3), TypeError, "Own")])
+    (lambda: type("Own", (nn.Linear,), {})(3, 3), TypeError, "Own"),
+    (lambda: type("Twice", (nn.Sequential,), {"forward": lambda self, x: 2 * x})(nn.ReLU()),
+     TypeError, "Twice")])
 def test_modules_without_an_equal_are_named(make: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match):
         fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), make()))
@@ -202,7 +211,7 @@ def test_what_sees_one_axis_of_several_is_refused(make: Any, match: str) -> None
 def test_a_flatten_of_what_is_flat_changes_nothing(dim: int) -> None:
     X = exports.rows()
     module = nn.Sequential(nn.Linear(5, 3), nn.Softmax(dim), nn.Flatten())
-    network = fastbp.from_torch(module)
+    network = fastbp.from_torch(nn.Sequential(module, nn.Flatten()))
     assert [type(layer) for layer in network.layers] == [fastbp.Dense, fastbp.Softmax]
     assert isinstance(network.loss_function, fastbp.CrossEntropyLoss)
     close(network.predict(X), run(module, X))
