@@ -89,8 +89,10 @@ class Model:
             return self.preprocessor.transform(table, first_row=first_row)
         if not named:
             return np.asarray(table)
+        if not isinstance(table, Mapping):  # the names: polars' own are not what it iterates over
+            table = {name: table[name] for name in table.columns}
         rows_of(table)
-        return np.column_stack([np.asarray(table[name]) for name in table])
+        return np.column_stack([np.asarray(column) for column in table.values()])
 
     def predict(self, table: Any) -> Array:
         """Predicted labels or numbers, as in the target column.

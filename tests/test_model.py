@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,55 @@ def test_a_network_alone_is_a_model_too(tmp_path: Path) -> None:
     assert "Network(6 ->" in repr(model)
 
 
+class Polars:
+    """A DataFrame as polars has it: what it iterates over are its columns, not their names."""
+
+    def __init__(self, columns: dict[str, np.ndarray]) -> None:
+        self._own, self.columns = columns, list(columns)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._own
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self._own.values())
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        assert isinstance(name, str)
+        return self._own[name]
+
+
+def test_a_network_alone_reads_any_data_frame() -> None:
+    X, net = clusters()[0], classifier()
+    named = {f"c{i}": X[:, i] for i in range(6)}
+    for table in (named, pd.DataFrame(named), Polars(named)):
+        np.testing.assert_array_equal(Model(net).predict(table), net.predict_classes(X))
+    with pytest.raises(ValueError, match="columns of the table have different lengths"):
+        Model(net).predict(named | {"c5": X[:9, 5]})
+
+
+def test_one_output_without_a_target_stays_one_column() -> None:
+    X, net = clusters()[0], Network([Dense(6, 1)], "SigmoidBinaryCrossEntropyLoss")
+    np.testing.assert_array_equal(Model(net).predict_proba(X), net.predict_proba(X))
+
+
+def test_a_file_is_read_as_the_columns_were_learnt(tmp_path: Path) -> None:
+    learned = data.learn({"code": ["01", "x"] * 8, "y": ["a", "b"] * 8}, "y")
+    model = Model(Network([Dense(2, 2)], "SoftmaxCrossEntropyLoss"), learned.preprocessor,
+                  learned.target)
+    (tmp_path / "new.csv").write_text("code\n01\n01\n")  # words, whatever they look like
+    expected = model.predict_proba({"code": ["01", "01"]})
+    np.testing.assert_array_equal(model.predict_proba(tmp_path / "new.csv"), expected)
+    (tmp_path / "new.csv").write_text("code\n")
+    with pytest.raises(ValueError, match="no rows"):
+        model.predict(tmp_path / "new.csv")
+
+
+def test_a_model_that_is_saved_again_keeps_when_it_was_made(tmp_path: Path) -> None:
+    made = {"fastbp": "0.0.1", "created": "2020-01-01T00:00:00+00:00"}
+    Model(classifier(), info=made).save(tmp_path / "m")
+    assert load_model(tmp_path / "m").info == made
+
+
 def test_rows_in_messages_count_through_the_file(tmp_path: Path,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastbp.data.table.ROWS", 16)
@@ -143,6 +193,8 @@ def test_parts_that_do_not_fit() -> None:
         Model(Network([Dense(2, 3)], "MSELoss"), learned.preprocessor)
     with pytest.raises(ValueError, match="needs 3 outputs, the network has 2"):
         Model(Network([Dense(1, 2)], "MSELoss"), learned.preprocessor, learned.target)
+    with pytest.raises(ValueError, match="needs 3 outputs, the network has 1"):
+        Model(Network([Dense(1, 1)], "MSELoss"), learned.preprocessor, learned.target)
     parts: list[Any] = [Network([Dense(1, 3)], "MSELoss"), learned.preprocessor, learned.target]
     for i, name in enumerate(["network", "preprocessor", "target"]):
         with pytest.raises(TypeError, match=f"{name} must be a {name.title()}, got Learned"):
