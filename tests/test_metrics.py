@@ -108,6 +108,19 @@ def test_a_function_that_writes_to_targets_changes_none_to_train_on() -> None:
         nets[0].fit(X, T, epochs=2, metrics=[around])
 
 
+def test_a_function_that_writes_to_outputs_changes_no_other_figure() -> None:
+    X, _ = clusters(60)
+    net = fastbp.Network([fastbp.Dense(6, 2)], "MSELoss")
+
+    def spoil(truth: np.ndarray, output: np.ndarray) -> float:
+        output[...] = truth[...] = 0
+        return 0.0
+
+    alone = net.evaluate(X, X[:, :2], metrics=["mae"])
+    beside = net.evaluate(X, X[:, :2], metrics=[spoil, "mae"])
+    assert {name: beside[name] for name in alone} == alone
+
+
 def test_figures_of_numbers_are_of_what_outputs_stand_for() -> None:
     X, T = clusters(200)
     yes, counts = (T > 1).astype(float), T.astype(float)

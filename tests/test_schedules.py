@@ -23,6 +23,7 @@ from fastbp.schedules import (
     Step,
     Warmup,
 )
+from fastbp.schedules.base import rates_of
 
 from .builders import data, network
 
@@ -32,8 +33,11 @@ HALF = 0.5 * (1 + math.cos(math.pi / 4))  # a quarter of the way down a cosine
 CASES: dict[str, list[tuple[Schedule, list[float], list[float]]]] = {
     "Constant": [(Constant(0.3), [0, 7, 19.9], [0.3, 0.3, 0.3])],
     "Step": [(Step(1.0), [0, 9.99, 10, 19.99], [1, 1, 0.1, 0.1]),
-             (Step(2.0, 0.5, 0.1), [0.1 * k for k in range(5)], [2, 1, 0.5, 0.25, 0.125])],
-    "Exponential": [(Exponential(2.0, 0.25), [0, 0.5, 1, 2], [2, 1, 0.5, 0.125])],
+             (Step(2.0, 0.5, 0.1), [0.1 * k for k in range(5)], [2, 1, 0.5, 0.25, 0.125]),
+             (Step(2.0, 0.5, 0.1), [0.3, 0.6], [2 / 2**3, 2 / 2**6]),  # 0.3 / 0.1 is below 3
+             (Step(2.0, 1.0), [0, 20], [2, 2])],
+    "Exponential": [(Exponential(2.0, 0.25), [0, 0.5, 1, 2], [2, 1, 0.5, 0.125]),
+                    (Exponential(2.0, 1.0), [0, 3], [2, 2])],
     "InverseScaling": [(InverseScaling(1.0), [0, 3, 8], [1, 0.5, 1 / 3]),
                        (InverseScaling(4.0, 2), [1, 3], [1, 0.25])],
     "Cosine": [(Cosine(1.0), [0, 5, 10, 20, 30], [1, HALF, 0.5, 0, 0]),
@@ -41,14 +45,18 @@ CASES: dict[str, list[tuple[Schedule, list[float], list[float]]]] = {
     "CosineRestarts": [
         (CosineRestarts(1.0, 4), [0, 1, 2, 4, 6, 8, 12, 16], [1, HALF, 0.5, 1, HALF, 0.5, 1,
                                                               HALF]),
-        (CosineRestarts(3.0, 4, 1, 1.0), [0, 2, 4, 5, 10], [3, 2, 3, 1 + 2 * HALF, 2])],
+        (CosineRestarts(3.0, 4, 1, 1.0), [0, 2, 4, 5, 10], [3, 2, 3, 1 + 2 * HALF, 2]),
+        (CosineRestarts(1.0, 0.1), [0.1, 0.3, 0.7], [1, 1, 1]),
+        (CosineRestarts(1.0, 0.1, 1), [0.3, 0.6], [1, 1])],
     "OneCycle": [(OneCycle(1.0), [0, 3, 6, 13, 20],
                   [0.04, 0.52, 1, (1 + 4e-6) / 2, 4e-6]),
                  (OneCycle(2.0, 0.5, 4, 10), [0, 10, 20], [0.5, 2, 0.05])],
     "Warmup": [(Warmup(0.5), [0, 1, 4, 5, 19], [0, 0.1, 0.4, 0.5, 0.5]),
                (Warmup(Cosine(1.0), 4, 0.5), [0, 2, 4, 8, 12, 20], [0.5, 0.75, 1, HALF, 0.5, 0]),
                (Warmup(Step(1.0), 2), [1, 11.9, 12], [0.5, 1, 0.1]),
-               (Warmup(Cosine(1.0), 40), [0, 20], [0, 0.5])],
+               (Warmup(Cosine(1.0), 40), [0, 20], [0, 0.5]),
+               (Warmup(Cosine(1.0), 20), [10, 20, 21], [0.5, 1, 0]),
+               (Warmup(0.5, start=1.0), [0, 9], [0.5, 0.5])],
     "Function": [(Function(lambda e: 1 / (1 + e)), [0, 1, 3], [1, 0.5, 0.25])],
 }
 ALL = [case for cases in CASES.values() for case in cases]
@@ -222,6 +230,28 @@ def test_rates_that_go_wrong_later_end_the_run_where_they_do(compiled: bool) -> 
     np.testing.assert_array_equal(net.params, before)
     np.testing.assert_array_equal(net.grads, grads)
     net.fit(X, T, optimizer=fastbp.SGD(Own()), epochs=2)
+
+
+def test_what_follows_a_rise_is_told_how_much_is_left() -> None:
+    told: list[float] = []
+
+    class Own(Schedule):
+        def rates(self, epoch: Any, epochs: float) -> Any:
+            told.append(epochs)
+            return np.ones(len(epoch))
+
+    for length in (5, 40):
+        Warmup(Own(), length).rates(np.zeros(1), 20)
+    assert told == [15, 0]
+
+
+def test_the_first_rate_that_cannot_be_is_named() -> None:
+    class Own(Schedule):
+        def rates(self, epoch: Any, epochs: float) -> Any:
+            return np.array([0.1, np.inf, -1.0, np.nan])
+
+    with pytest.raises(ValueError, match="got inf at epoch 1$"):
+        rates_of(Own(), np.arange(4.0), 4)
 
 
 def test_optimizers_give_rates_for_numbers_and_schedules() -> None:
