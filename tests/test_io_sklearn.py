@@ -150,6 +150,35 @@ def test_networks() -> None:
     assert fastbp.to_sklearn(network).classes_.tolist() == [0, 1, 2]
 
 
+def test_numbers_are_in_the_units_of_the_target() -> None:
+    network, rows = exports.shaken(fastbp.Network(
+        [fastbp.Dense(5, 7), fastbp.Tanh(), fastbp.Dense(7, 1)], "mse", "float64")), exports.rows()
+    for mean, scale in ((200.0, 30.0), (200.0, 1.0), (0.0, 30.0)):
+        target = fastbp.data.Target("y", "regression", mean=mean, scale=scale)
+        theirs = fastbp.to_sklearn(fastbp.Model(network, None, target))
+        np.testing.assert_allclose(theirs.predict(rows),
+                                   network.predict(rows)[:, 0] * scale + mean)
+
+
+def test_nothing_is_shared() -> None:
+    network = exports.around("Tanh", "float64")
+    before, made = network.params.copy(), fastbp.to_sklearn(network)
+    for own, best in ((made.coefs_, made._best_coefs),
+                      (made.intercepts_, made._best_intercepts)):
+        for a, b in zip(own, best, strict=True):
+            assert not np.shares_memory(a, b)
+            a += 1
+    np.testing.assert_array_equal(network.params, before)
+    theirs = fitted(MLPClassifier, Y4)
+    ours = fastbp.from_sklearn(theirs)
+    kept = [a.copy() for a in theirs.coefs_ + theirs.intercepts_]
+    assert ours.history_["loss"] == theirs.loss_curve_
+    ours.partial_fit(X, Y4)
+    for a, b in zip(theirs.coefs_ + theirs.intercepts_, kept, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(ours.loss_curve_) == len(theirs.loss_curve_) + 1
+
+
 @pytest.mark.parametrize("label", [0.0, 3, "yes"])
 def test_one_class_alone(label: Any) -> None:
     y = np.full(len(X), label)
