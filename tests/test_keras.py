@@ -163,6 +163,13 @@ def before_flatten(part: Any, shape: tuple[int, ...] = (4, 3)) -> Any:
     return keras.Sequential([K.Input(shape), K.ReLU(), part, K.Flatten(), K.Dense(2)])
 
 
+def said(part: Any, **settings: Any) -> Any:
+    """A layer that says of itself what only some versions of Keras can make."""
+    own = part.get_config
+    part.get_config = lambda: own() | settings
+    return part
+
+
 def relu(x: Any) -> Any:
     """Not Keras', whatever its name."""
     return -x
@@ -180,6 +187,11 @@ class Own(K.Dense):
     (adapted, ValueError, "adapted: lora_enabled=True"),
     (lambda: functional(K.Dense(4, activation=K.PReLU())), TypeError, "PReLU"),
     (lambda: functional(K.Dropout(0.1, name="d", noise_shape=(1,))), ValueError, "d: noise"),
+    (lambda: functional(K.Softmax(axis=0, name="s")), ValueError, "s: axis=0"),
+    (lambda: functional(said(K.BatchNormalization(name="n"), renorm=True)), ValueError,
+     "n: renorm=True"),
+    (lambda: functional(said(K.LayerNormalization(name="n"), rms_scaling=True)), ValueError,
+     "n: rms_scaling=True"),
     (lambda: before_flatten(K.BatchNormalization(epsilon=0.0, name="b"), (4,)), ValueError,
      "b: epsilon"),
     *((lambda part=part: before_flatten(part), ValueError, f"{part.name}: .*a Flatten must")

@@ -185,6 +185,14 @@ def test_columns_named_like_anything() -> None:
     assert exports.far(found["Y_"], network.predict((X - 1) / 2)) <= 1e-5
 
 
+def test_an_empty_word_that_is_a_category_is_not_a_missing_one() -> None:
+    network = exports.shaken(fastbp.Network([fastbp.Dense(2, 2)], "mse"))
+    model = exports.model(network)
+    model.preprocessor.columns = [exports.Categorical("w", ("", "a"), fill="a")]
+    found = outputs(to_onnx(model), {"w": np.array([[""], ["a"]], object)})
+    assert exports.far(found["Y"], network.predict(np.eye(2, dtype=np.float32))) <= 1e-5
+
+
 def test_estimators() -> None:
     pd = pytest.importorskip("pandas")
     X, y = clusters(100)
