@@ -46,7 +46,7 @@ CASES: dict[str, list[tuple[Schedule, list[float], list[float]]]] = {
         (CosineRestarts(1.0, 4), [0, 1, 2, 4, 6, 8, 12, 16], [1, HALF, 0.5, 1, HALF, 0.5, 1,
                                                               HALF]),
         (CosineRestarts(3.0, 4, 1, 1.0), [0, 2, 4, 5, 10], [3, 2, 3, 1 + 2 * HALF, 2]),
-        (CosineRestarts(1.0, 0.1), [0.1, 0.3, 0.7], [1, 1, 1]),
+        (CosineRestarts(1.0, 1, 3), [13, 40, 121], [1, 1, 1]),  # log(3^5) / log(3) is below 5
         (CosineRestarts(1.0, 0.1, 1), [0.3, 0.6], [1, 1])],
     "OneCycle": [(OneCycle(1.0), [0, 3, 6, 13, 20],
                   [0.04, 0.52, 1, (1 + 4e-6) / 2, 4e-6]),
