@@ -357,7 +357,7 @@ def test_the_work_of_a_step_is_the_planners() -> None:
     for limit, several in ((work, True), (work + 1, False)):
         with constants.constants(PARALLEL_THRESHOLD=limit):
             net = Workload("", (64, 64, 10), 32, "relu", "sgd").network()
-            assert (net.plan(32, 2).n_threads > 1) == (several and thread_count(None) > 1)
+            assert (net.plan(32, 2).n_threads > 1) == (several and thread_count(2) > 1)
 
 
 def test_steps_with_shards_are_shared_by_threads_from_less_work_on(
