@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -51,6 +52,7 @@ from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.peak import peak_flops
+from fastbp.peers import measure
 from fastbp.peers.fastbp import BACKENDS
 from fastbp.peers.measure import AGREEMENT, CALLS, PEERS, PRECISIONS, _apart, best, lead
 from fastbp.peers.workload import Workload, read, row_of
@@ -448,6 +450,26 @@ def test_halves_of_a_core_come_after_whole_ones(monkeypatch: pytest.MonkeyPatch)
     assert _apart([0, 1, 2, 3]) == [0, 1, 2, 3] and _apart([0, 2, 3]) == [0, 3, 2]
     monkeypatch.setattr(Path, "exists", lambda path: False)
     assert _apart([0, 2, 3]) == [0, 2, 3]
+
+
+def test_peers_run_on_one_thread_and_on_all_within_the_quota(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[Any] = []
+
+    def run(command: list[str], env: dict[str, str], check: bool) -> Any:
+        jobs.append(json.loads(command[-1]))
+        assert env["OMP_NUM_THREADS"] == env["NUMBA_NUM_THREADS"] == str(jobs[-1]["threads"])
+        Path(jobs[-1]["out"]).write_text("[]")
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(measure, "cores", lambda: list(range(8)))
+    monkeypatch.setattr(measure.subprocess, "run", run)
+    for quota, threads in ((2, [1, 2]), (1, [1]), (99, [1, 8])):
+        monkeypatch.setattr(measure, "within_quota", lambda n, most=quota: min(n, most))
+        jobs.clear()
+        assert measure.compare([])["cores"] == threads[-1]
+        assert [job["threads"] for job in jobs] == threads
+        assert all(len(job["cores"]) == job["threads"] for job in jobs)
 
 
 def test_estimators_of_both_libraries_score_alike() -> None:
