@@ -169,6 +169,24 @@ def test_every_loss_learns_and_its_model_predicts(target: str, loss: str, run: H
     assert len(Path("p.csv").read_text().splitlines()) == 201
 
 
+@pytest.mark.parametrize("target", ["kind", "y"])
+def test_scores_of_rows_whose_predictions_overflow_are_undefined(target: str, run: Here) -> None:
+    """scikit-learn refuses them: the model would be lost, however often the run is resumed."""
+    table(run.folder / "d.csv")
+    lines = table(run.folder / "v.csv", 20, seed=1).read_text().splitlines()
+    cells = lines[4].split(",")
+    Path("v.csv").write_text("\n".join([*lines[:4], ",".join(["3e38", "3e38", *cells[2:]])]))
+    done = run("train", "d.csv", "--target", target, "--ignore",
+               "y" if target == "kind" else "kind", "--validation", "v.csv", "--no-standardise",
+               "--hidden", "64,64,64", "--epochs", "1", "--no-report", "-q", "--json", "-o", "m")
+    assert done.status == 0, done.err
+    names = {"kind": ["accuracy", "balanced_accuracy", "f1", "log_loss", "roc_auc", "brier"],
+             "y": ["r2", "mae", "rmse"]}[target]
+    assert done.json["scores"] == dict.fromkeys(names)
+    assert run("evaluate", "m", "v.csv", "--json").json["scores"] == dict.fromkeys(names)
+    assert f"{names[0]:18}undefined  (held-out)" in run("info", "m").out.splitlines()
+
+
 def test_the_report_is_written_or_its_package_named(run: Here,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")

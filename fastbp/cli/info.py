@@ -31,7 +31,7 @@ def command(model: str, as_json: bool) -> None:
     if entries["matmul_precision"] != "highest":
         click.echo(f"products    of {entries['matmul_precision']} precision, in training")
     for name, value in entries["scores"].items():
-        click.echo(f"{name:18}{value}  ({entries['scores_on']})")
+        click.echo(f"{name:18}{'undefined' if value is None else value}  ({entries['scores_on']})")
     for column in entries["columns"]:
         click.echo(f"column      {plain(column['name'])}: {plain(column['what'])}")
     if entries["na"]:

@@ -195,7 +195,7 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
     where, rows = next(
         (name, rows) for name, rows in (("test", data.test), ("held-out", data.held),
                                         ("training", _some(data))) if rows is not None)
-    found = scores.of_network(best.network, data.target, *rows)
+    found = scores.as_json(scores.of_network(best.network, data.target, *rows))
     result = {
         "status": best.status, "output": str(output.folder), "model": str(output.folder / MODEL),
         "data": settings["data"], "task": data.target.task, "target": data.target.name,
@@ -210,7 +210,7 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
         _report(output, data, best, rows if where != "training" else None, result)
     output.write(RESULT, (json.dumps(scores.as_json(result)) + "\n").encode())
     model = Model(best.network, data.preprocessor, data.target, {
-        "config": config.resolved(best.chosen), "scores": scores.as_json(found),
+        "config": config.resolved(best.chosen), "scores": found,
         "scores_on": where, "rows": data.n_train, "epochs": best.epochs,
         **({} if data.weights is None else {"weights": data.weights})})
     model.save(output.work / MODEL)

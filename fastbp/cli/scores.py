@@ -17,6 +17,7 @@ TITLES = {"accuracy": ("accuracy", "{:.2%}"), "balanced_accuracy": ("balanced ac
           "roc_auc": ("ROC AUC", "{:.4f}"), "brier": ("Brier score", "{:.4f}"),
           "r2": ("R²", "{:.4f}"), "mae": ("mean absolute error", "{:.6g}"),
           "rmse": ("root mean squared error", "{:.6g}")}
+_NUMBERS = ("r2", "mae", "rmse")
 
 
 def scores(target: Target, truth: Array, output: Array,
@@ -42,6 +43,9 @@ def scores(target: Target, truth: Array, output: Array,
         from sklearn import metrics
     if weights is not None:  # a row without weight is as none: its class does not occur
         truth, output, weights = (array[weights > 0] for array in (truth, output, weights))
+    if not np.isfinite(output).all():  # scikit-learn refuses what has overflowed
+        return {name: None for name in TITLES if (name in _NUMBERS) == (
+            target.task == "regression")}
     own = {"sample_weight": weights}
     if target.task == "regression":
         several = len(truth) > 1 and bool(np.ptp(truth) > 0)
