@@ -57,8 +57,8 @@ def rank(one: One, data: Prepared) -> tuple[float, float]:
     """Key to compare runs by, less being better; without a whole epoch, the loss so far."""
     name = build.monitored(one.settings, data.held)
     sign = -1 if any(word in name for word in MORE) else 1
-    loss = one.figures["loss"]
-    return (sign * one.figures[name], loss) if name in one.figures else (math.inf, loss)
+    value = one.figures.get(name, math.nan)  # NaN would be neither more nor less than others
+    return math.inf if math.isnan(value) else sign * value, one.figures["loss"]
 
 
 def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
