@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("click")
 pytest.importorskip("tomli_w")
 
+import click
+
 import fastbp
 from fastbp.cli import config, kinds, main
 from fastbp.cli.train import command
@@ -188,12 +190,34 @@ def test_kinds_of_values() -> None:
             duration.parse(wrong)
     assert seeds.parse("0..3,7") == [0, 1, 2, 3, 7] == seeds.parse([0, 1, 2, 3, 7])
     assert widths.parse("64:32") == widths.parse("64,32") == widths.parse([64, 32]) == [64, 32]
+    assert [kinds.Count().parse(x) for x in ("12", " +1_000 ", 7)] == [12, 1000, 7]
+    for wrong in ("1_", "1__0", "_1", "1.0", 1.0, "", True, None):
+        with pytest.raises(ValueError, match="is not an integer"):
+            kinds.Count().parse(wrong)
+    for unfit in ([], "", "0..4..9", "3..1", "1,0..2", [2, 2], "-1", [1.5]):
+        with pytest.raises(ValueError):
+            seeds.parse(unfit)
     character = kinds.Character()
     assert [character.parse(x) for x in (";", "\t", r"\t")] == [";", "\t", "\t"]
     for wrong in ("", ";;", 3):
         with pytest.raises(ValueError, match="not one character"):
             character.parse(wrong)
     assert widths.parse("") == [] == widths.parse([]) and widths.parse(8) == [8]
+
+
+def test_a_grid_is_read_as_the_options_are() -> None:
+    ctx = command.make_context("train", ["iris"])
+
+    def grid(*entries: str) -> dict[str, list[object]]:
+        return config.grid_of(entries, command, ctx)
+
+    assert grid("learning-rate=1e-3, 2", " batch_norm = yes,no", "hidden=,8, 64:32",
+                "activation=relu, tanh") == {
+        "lr": [1e-3, 2], "batch_norm": [True, False], "hidden": [[], [8], [64, 32]],
+        "activation": ["relu", "tanh"]}
+    for entries in (["lr=1", "learning_rate=2"], ["lr=1,1.0"], ["hidden=8,8"]):
+        with pytest.raises(click.UsageError, match="has a value twice"):
+            grid(*entries)
 
 
 def test_a_missing_toml_writer_is_named(run: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ class Count(Kind):
     def parse(self, value: Any) -> int:
         """The number; a TOML number with a point is refused."""
         text = str(value).strip()
-        if isinstance(value, (bool, float)) or not re.fullmatch(r"[+-]?\d[\d_]*", text):
+        if isinstance(value, (bool, float)) or not re.fullmatch(r"[+-]?\d+(_\d+)*", text):
             raise ValueError(f"{value!r} is not an integer")
         if int(value) < self.least:
             raise ValueError(f"{value} is not at least {self.least}")
