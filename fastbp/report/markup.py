@@ -30,7 +30,7 @@ def number(value: float | None, digits: int = 4) -> str:
     shown = f"{value:.{digits}g}"
     if "e" not in shown and abs(value) >= 1000:
         shown = f"{value:,.0f}"
-    return shown.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+    return shown.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e").replace("-", "−")
 
 
 def compact(value: float) -> str:
