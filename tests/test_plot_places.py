@@ -1,0 +1,178 @@
+"""What plots draw where: every mark against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("sklearn")
+
+from fastbp import Dense, Network, plot  # noqa: E402
+from fastbp.layer_statistics import (  # noqa: E402
+    WeightStatistics,
+    gradient_statistics,
+    weight_statistics,
+)
+from fastbp.plot.canvas import log_axis, thin  # noqa: E402
+from fastbp.plot.classes import _compact, calibration_error, counts, one_against_rest  # noqa: E402
+from fastbp.plot.curves import _thousands, best_epoch  # noqa: E402
+from fastbp.plot.targets import are_probabilities, labels, scores  # noqa: E402
+
+from .test_plot import curve, texts  # noqa: E402
+
+
+def test_large_counts_are_cut_to_four_characters() -> None:
+    told = {0: "0", 999: "999", 1000: "1000", 9999: "9999", 10_000: "10k", 99_999: "99k",
+            1_000_000: "1.0M", 9_949_999: "9.9M", 10_000_000: "10M", 2_500_000_000: "2.5G"}
+    assert {n: _compact(n) for n in told} == told
+
+
+def test_large_values_of_an_axis_have_units() -> None:
+    told = {0.0: "0", 250.0: "250", -2e3: "-2k", 15e3: "15k", 4e6: "4M", 5e9: "5G", 2.5e12: "2.5T"}
+    assert {value: _thousands(value, 0) for value in told} == told
+    ax = plot.history({"samples_per_s": [12_000.0, 15_000.0]}, "samples_per_s")
+    assert ax.yaxis.get_major_formatter()(12_000, 0) == "12k"
+    ax = plot.history({"loss": [12.0, 15.0]})
+    assert "k" not in ax.yaxis.get_major_formatter()(12_000, 0)
+
+
+@pytest.mark.parametrize(("value", "limits"), [(3.0, (0, 6)), (-2.0, (-4, 0)), (0.0, (-1, 1))])
+def test_a_constant_is_in_the_middle(value: float, limits: tuple[float, float]) -> None:
+    assert plot.learning_rate({"learning_rate": [value] * 3}).get_ylim() == limits
+
+
+@pytest.mark.parametrize(("metric", "best"), [
+    ("loss", 1), ("rmse", 1), ("mae", 1), ("max_error", 1), ("mean_poisson_deviance", 1),
+    ("accuracy", 2), ("f1", 2), ("roc_auc", 2), ("r2", 2), ("recall", 2), ("learning", None)])
+def test_the_best_epoch_has_the_least_error_or_the_most_of_what_is_good(
+        metric: str, best: int | None) -> None:
+    assert best_epoch({f"val_{metric}": np.array([0.5, 0.25, 0.75, np.nan])}, metric) == best
+
+
+@pytest.mark.parametrize(("high", "ticks"), [(1000, 1), (20, 3), (3, 9)])
+def test_decades_have_as_many_ticks_as_they_need(high: float, ticks: int) -> None:
+    ax = plot.history({"loss": [1.0, 2.0]})
+    ax.set_ylim(1, high)
+    log_axis(ax, "y")
+    assert len(ax.yaxis.get_major_locator()._subs) == ticks
+
+
+def test_a_gap_in_a_long_curve_stays_one() -> None:
+    y = np.ones(6000)
+    y[1000:1100] = np.nan
+    x, short = thin(np.arange(6000), y)
+    assert {x[np.isnan(short)].min() // 100, x[np.isnan(short)].max() // 100} == {10}
+
+
+# -- classes --------------------------------------------------------------------------
+
+
+def test_cells_of_a_confusion_matrix_have_numbers_that_can_be_read() -> None:
+    ax = plot.confusion_matrix([0] * 10 + [1] * 10, [0] * 9 + [1] * 6 + [0] * 5, ["no", "yes"])
+    cells = {t.get_position(): (t.get_text(), t.get_color()) for t in ax.texts}
+    assert cells[0, 0] == ("9", "white")  # on a dark ground
+    assert [cells[at][0] for at in ((1, 0), (0, 1), (1, 1))] == ["1", "5", "5"]
+    assert all(cells[at][1] != "white" for at in ((1, 0), (0, 1), (1, 1)))
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["no", "yes"]
+    for k, told in ((12, 12), (13, 0)):
+        assert len(plot.confusion_matrix(np.arange(k), np.arange(k)).texts) == told
+
+
+def test_numbers_of_a_confusion_matrix_are_classes_or_scores() -> None:
+    T = [0, 1, 1]
+    two = [[1, 0], [1, 1]]
+    for given in ([0, 0, 1], [0.0, 0.0, 1.0], [0.2, 0.4, 0.9], [[0.2], [0.4], [0.9]],
+                  [-1.5, -0.5, 2.0]):  # one probability or score of class 1
+        np.testing.assert_array_equal(counts(T, given), two)
+    np.testing.assert_array_equal(counts(T, [0.0, 2.0, 1.0]), [[1, 0, 0], [0, 1, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(counts(T, [0, 0, 1], "abc"), [[1, 0, 0], [1, 1, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(counts([False, True, True], [0, 0, 1], [False, True]), two)
+
+
+def test_one_column_is_of_class_1() -> None:
+    np.testing.assert_allclose(scores([0.25, 1.0]), [[0.75, 0.25], [0, 1]])
+    np.testing.assert_allclose(scores([[0.25], [1.5]]), [[-0.25, 0.25], [-1.5, 1.5]])
+    assert labels([True, False], 2, [True, False]).tolist() == [0, 1]
+    assert are_probabilities(np.array([[0.25, 0.75]]))
+    assert not are_probabilities(np.array([[0.25, 0.5]]))
+    assert not are_probabilities(np.array([[-0.5, 1.5]]))
+
+
+def test_a_probability_between_two_bins_is_in_the_lower_as_in_scikit_learn() -> None:
+    ax = plot.calibration([0, 1, 1, 0], [0.1, 0.5, 0.55, 0.65])
+    assert [round(bar.get_height(), 6) for bar in ax.patches] == [
+        0.25, 0, 0, 0, 0.25, 0.25, 0.25, 0, 0, 0]
+    assert curve(ax, "found").get_xdata().tolist() == [0.1, 0.5, 0.55, 0.65]
+    hits, P = np.array([1, 0]), np.array([0.2, 0.8])  # off to both sides: no balance
+    assert calibration_error(hits, P) == pytest.approx(0.8)
+
+
+def test_the_worst_class_of_many_is_drawn_and_named() -> None:
+    T = np.repeat(np.arange(12), 10)
+    Y = np.eye(12)[T] + np.random.default_rng(0).random((120, 12)) * 0.5
+    Y[:, 7] = np.random.default_rng(1).random(120)
+    ax = plot.roc(T, Y, [f"class {i}" for i in range(12)])
+    assert len(ax.lines) == 11  # ten of twelve, and the diagonal
+    said = ax.get_legend().get_texts()[0].get_text()
+    assert said.startswith("least area 0.") and said.endswith(", class 7")
+    yes, same, names = one_against_rest([1, 0], [[0.2, 0.3, 0.5]] * 2)
+    assert yes.tolist() == [[0, 1, 0], [1, 0, 0]] and names == ["0", "1", "2"]
+    assert same.shape == (2, 3)
+
+
+# -- numbers --------------------------------------------------------------------------
+
+
+def test_predictions_go_right_and_true_values_up() -> None:
+    T, Y = [10.0, 30.0, 20.0], [1.0, 3.0, 2.0]
+    ax = plot.prediction(T, Y)
+    dots = ax.lines[0]
+    assert (dots.get_xdata().tolist(), dots.get_ydata().tolist()) == (Y, T)
+    means = curve(ax, "mean of a tenth of the rows")
+    assert means.get_xdata().tolist() == [1, 2, 3] and means.get_ydata().tolist() == [10, 20, 30]
+    diagonal = curve(ax, "as told")
+    assert diagonal.get_slope() == 1 and diagonal.get_xy1() == (2, 2)
+    ax = plot.residuals(T, Y)
+    assert ax.lines[0].get_ydata() == [0, 0] and ax.lines[-1].get_ydata().tolist() == [9, 27, 18]
+    clouds = [len(plot.residuals(np.zeros(n), np.zeros(n)).collections) for n in (600, 601)]
+    assert clouds == [0, 1]
+
+
+# -- tensors --------------------------------------------------------------------------
+
+
+def _weights(quantiles: Any, norm: float = 1.0, before: Any = None) -> WeightStatistics:
+    net = Network([Dense(2, 1)], "mse")
+    return replace(weight_statistics(net)[0], quantiles=np.array(quantiles), norm=norm,
+                   quantiles_before=before, minimum=quantiles[0] - 1.0,
+                   maximum=quantiles[-1] + 1.0)
+
+
+def test_boxes_of_weights_hold_the_middle_half() -> None:
+    found = [_weights([0, 1, 2, 4, 8]), _weights([0] * 5, np.nan),
+             _weights([-4, -2, 0, 1, 2], before=np.array([0, 3, 4, 5, 9]))]
+    ax = plot.weights(found)
+    boxes = [(round(b.get_y() + b.get_height() / 2, 2), b.get_x(), b.get_width())
+             for b in ax.patches]
+    assert boxes == [(0, 1, 3), (2, -2, 3), (2.36, 3, 2)]  # nothing beside what is not finite
+    whole, most = ([line.tolist() for line in lines.get_segments()] for lines in ax.collections)
+    assert whole == [[[-1, 0], [9, 0]], [[-5, 2], [3, 2]]]
+    assert most == [[[0, 0], [8, 0]], [[-4, 2], [2, 2]]]
+    median = ax.lines[-1]
+    assert median.get_xdata().tolist() == [2, 0] and list(median.get_ydata()) == [0, 2]
+    assert texts(plot.weights([])) == ["no parameters"]
+
+
+def test_gradients_are_beside_their_tensors() -> None:
+    net = Network([Dense(2, 2), Dense(2, 1)], "mse")
+    made = gradient_statistics(net, np.ones((3, 2)), np.zeros((3, 1)))[0]
+    ax = plot.gradients([replace(made, norm=norm, ratio=ratio) for norm, ratio in (
+        (2.0, np.inf), (0.0, 1.0), (np.nan, 0.5), (8.0, 4.0))])
+    norms, ratios = curve(ax, "gradient"), curve(ax, "gradient / weights")
+    assert norms.get_xdata().tolist() == [2, 8] and norms.get_ydata().tolist() == [0, 3]
+    assert ratios.get_xdata().tolist() == [1, 0.5, 4] and ratios.get_ydata().tolist() == [1, 2, 3]
+    assert ax.get_xscale() == "log"
