@@ -53,6 +53,7 @@ def test_warnings_are_lines_and_signals_go_back_to_who_had_them(
 
     before, show = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)], (
         warnings.showwarning)
+    assert SIGNALS.handle not in before
     monkeypatch.setattr(click.Group, "invoke", invoke)
     assert main(["datasets"]) == 0
     assert capsys.readouterr() == ("", "fastbp: warning: mind the gap\n")

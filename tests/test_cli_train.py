@@ -137,7 +137,8 @@ def test_other_memory_changes_no_run_that_is_repeated_or_gone_on_with(
 
 
 @pytest.mark.parametrize(("data", "name"), [
-    ("iris", "iris"), ("a/sales.2023.csv", "sales.2023"), ("d.CSV.gz", "d"), ("x.y", "x.y")])
+    ("iris", "iris"), ("a/sales.2023.csv", "sales.2023"), ("d.CSV.gz", "d"), ("x.y", "x.y"),
+    (".", "model")])
 def test_a_run_is_called_by_its_data(data: str, name: str) -> None:
     assert prepare.name_of(data) == name
 
