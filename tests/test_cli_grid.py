@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("click")
 pytest.importorskip("pyarrow")
 
 import fastbp
+from fastbp.cli import many
 from fastbp.cli.watch import Limit
 
 from .commands import QUICK, Here, params
@@ -152,3 +154,47 @@ def test_what_had_no_time_goes_on_where_another_diverged(run: Here,
         assert "diverged" in run.fails(*argv, status=3)
     assert not Path("fastbp-iris/model.safetensors").exists()
     assert run(*argv, "--json").json["best"] == 1
+
+
+@pytest.mark.parametrize("more", [(), ("--stream",), ("--seeds", "0,1")], ids=" ".join)
+def test_threads_and_checkpoints_are_those_told(more: tuple[str, ...], run: Here,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that began anew each time would end with the same bits, later."""
+    given = list[tuple[int, list[str | None]]]()
+    fits = {name: getattr(many, name) for name in ("fit_many", "fit_stream")}
+    fits["fit"] = fastbp.Network.fit
+
+    def noted(name: str) -> Any:
+        def fit(*args: Any, **options: Any) -> Any:
+            each = options.get("options", [options])
+            given.append((options["n_threads"], [own["resume"] for own in each]))
+            return fits[name](*args, **options)
+        return fit
+
+    for name in ("fit_many", "fit_stream"):
+        monkeypatch.setattr(many, name, noted(name))
+    monkeypatch.setattr(fastbp.Network, "fit", noted("fit"))
+    monkeypatch.setattr("fastbp.job.CHUNK_SECONDS", 1e-9)
+    argv = ("train", "iris", "-q", "--no-report", "--epochs", "2", "--threads", "1", *more)
+    assert run(*argv, "--time-limit", "0.000001s").status == 0
+    assert run(*argv, "--resume").status == 0
+    names = ["checkpoint-000", "checkpoint-001"] if "--seeds" in more else ["checkpoint"]
+    left = [f"fastbp-iris/unfinished/{name}.safetensors" for name in names]
+    assert given == [(1, [None] * len(left)), (1, left)]
+
+
+def test_each_run_is_told_when_it_ends_and_has_its_row(run: Here) -> None:
+    argv = ("train", "diabetes", "--grid", "hidden=,4:4", "--epochs", "2", "--threads", "1",
+            "--no-report")
+    done = run(*argv)
+    told = [line for line in done.err.splitlines() if line.startswith("fastbp: run ")]
+    rows = _figures("fastbp-diabetes")
+    for i, (row, line) in enumerate(zip(rows, sorted(told), strict=True)):
+        start = f"fastbp: run {i + 1} of 2: hidden={row['hidden']} loss {float(row['loss']):.4g} "
+        assert line.startswith(start), line
+    assert list(rows[0]) == ["run", "hidden", "loss", "val_loss", "val_r2", "epochs", "status",
+                             "best"]
+    seconds = [float(row["seconds"]) for row in csv.DictReader(
+        Path("fastbp-diabetes/results.csv").read_text().splitlines())]
+    assert all(0 < time < 600 for time in seconds)
+    assert run(*argv, "-q", "-o", "quiet").err == ""

@@ -106,6 +106,8 @@ def test_areas_and_means_are_scikit_learns() -> None:
     assert macro[4] == weighted[4] == 50
     told = dict(found.overall)
     assert told["log loss"] == pytest.approx(metrics.log_loss(T, P, labels=range(4)))
+    near = dict(of_classifier(T, P * 1.0005, "abcd").overall)  # as much as float32 may be off
+    assert near["log loss"] == pytest.approx(told["log loss"], rel=1e-9)
     assert told["accuracy"] == (P.argmax(axis=1) == T).mean()
     assert [name for name, *_ in found.mistakes] and all(
         share == pytest.approx(n / ("abcd".index(name) == T).sum())
@@ -146,14 +148,19 @@ def test_the_learning_rate_comes_second(rates: list[float], said: str,
     assert f"Loss: training 1.Learning rate: {said}.F1: training 1." in page and len(captions) == 3
 
 
-def test_the_worst_outputs_are_drawn_in_their_order(captions: list[str]) -> None:
+def test_the_worst_outputs_are_drawn_in_their_order() -> None:
     T = np.array([[0.0] * 5, [1.0] * 5])
     Y = T - [0.1, 4, 0.2, 3, 2]
+    charts: Any = []
     page = outcome_section(Report("", task="regression"), judge("regression", T, Y, "abcde"),
-                           Charts())
-    assert [line.split(":")[0] for line in captions] == [
+                           lambda make, caption: charts.append((make, caption)) or "")
+    assert [caption.split(":")[0] for _, caption in charts] == [
         f"{what} of {name}" for name in "bde" for what in ("Residuals", "True against predicted")]
-    assert captions[0] == "Residuals of b: mean 4, root mean square 4."
+    assert charts[0][1] == "Residuals of b: mean 4, root mean square 4."
+    residuals, prediction = (make() for make, _ in charts[:2])
+    assert residuals.get_title() == "Residuals: b"
+    assert residuals.lines[-1].get_ydata().tolist() == [4, 4]
+    assert prediction.lines[0].get_xdata().tolist() == [-4, -3]
     assert "Drawn are the 3 outputs of 5 with the largest error." in page
 
 
