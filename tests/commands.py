@@ -50,6 +50,14 @@ class Here:
         return lines[0]
 
 
+def told(*argv: str, data: str = "iris") -> Any:
+    """The context that train makes of its arguments."""
+    from fastbp.cli.train import command
+
+    # As within the group: click keeps what the first context makes.
+    return command.make_context("train", [data, *argv], help_option_names=["-h", "--help"])
+
+
 #: Options of a run of a moment.
 QUICK = ("--epochs", "3", "--hidden", "8", "--no-report", "--quiet")
 #: Runs the command where no file may become larger.

@@ -15,9 +15,10 @@ pytest.importorskip("pyarrow")
 import fastbp
 from fastbp.callbacks import Checkpoint, EarlyStopping
 from fastbp.cli import build, many, options
-from fastbp.cli.train import command
 from fastbp.data import Target
 from fastbp.schedules import CosineRestarts, OneCycle, Warmup
+
+from .commands import told
 
 CLASSES = Target("t", "classification", ["a", "b", "c"])
 NUMBERS = Target("t", "regression")
@@ -25,7 +26,8 @@ NUMBERS = Target("t", "regression")
 
 def settings(*argv: str) -> dict[str, Any]:
     """What the command makes of its arguments."""
-    return command.make_context("train", ["iris", *argv]).params
+    params: dict[str, Any] = told(*argv).params
+    return params
 
 
 @pytest.mark.parametrize("activation", options.ACTIVATIONS)

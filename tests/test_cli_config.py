@@ -18,7 +18,7 @@ import fastbp
 from fastbp.cli import config, kinds, main
 from fastbp.cli.train import command
 
-from .commands import Here, params
+from .commands import Here, params, told
 
 
 @pytest.mark.parametrize("argv", [
@@ -188,6 +188,10 @@ def test_kinds_of_values() -> None:
     for wrong in ("", "m", "1h30", "-1s", "0", "1x", "1..5s", True):
         with pytest.raises(ValueError):
             duration.parse(wrong)
+    assert [duration.parse(x) for x in (1e-05, 2e22)] == [1e-05, 2e22]  # as config.toml has them
+    for wrong in (float("inf"), float("nan"), 0.0, -1.5):
+        with pytest.raises(ValueError, match="no time"):
+            duration.parse(wrong)
     assert seeds.parse("0..3,7") == [0, 1, 2, 3, 7] == seeds.parse([0, 1, 2, 3, 7])
     assert widths.parse("64:32") == widths.parse("64,32") == widths.parse([64, 32]) == [64, 32]
     assert [kinds.Count().parse(x) for x in ("12", " +1_000 ", 7)] == [12, 1000, 7]
@@ -206,10 +210,8 @@ def test_kinds_of_values() -> None:
 
 
 def test_a_grid_is_read_as_the_options_are() -> None:
-    ctx = command.make_context("train", ["iris"])
-
     def grid(*entries: str) -> dict[str, list[object]]:
-        return config.grid_of(entries, command, ctx)
+        return config.grid_of(entries, command, told())
 
     assert grid("learning-rate=1e-3, 2", " batch_norm = yes,no", "hidden=,8, 64:32",
                 "activation=relu, tanh") == {

@@ -148,6 +148,8 @@ class Duration(Kind):
         """Seconds."""
         text = str(value).strip()
         parts = re.findall(r"([\d.]+)([smhd]?)", text)
+        if isinstance(value, float):  # of a config.toml, written like 1e-05 too
+            parts = [(text, "")]
         if isinstance(value, bool) or not parts or "".join(a + b for a, b in parts) != text or (
                 len(parts) > 1 and not all(unit for _, unit in parts)):
             raise ValueError(f"{value!r} is no time like 90s, 10m or 1h30m")
