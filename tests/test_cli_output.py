@@ -16,15 +16,15 @@ pytest.importorskip("tomli_w")
 
 from fastbp.cli import config, prepare
 from fastbp.cli.output import CHECKPOINT, CONFIG, MODEL, REPORT, RESULT, Output
-from fastbp.cli.train import command
 from fastbp.data import open_table
 
-from .commands import Here, table
+from .commands import Here, table, told
 
 
 def settings(*argv: str, data: str = "iris") -> dict[str, Any]:
     """What the command makes of its arguments, rows in memory."""
-    return command.make_context("train", [data, "--no-stream", *argv]).params
+    params: dict[str, Any] = told("--no-stream", *argv, data=data).params
+    return params
 
 
 def finished(folder: Path, status: str, epochs: int, *argv: str) -> Output:
@@ -49,6 +49,9 @@ def test_a_finished_run_goes_on_where_there_is_more_to_train(
     assert output.plan(settings("--overwrite", "--epochs", asked)) == "new"
     (tmp_path / CHECKPOINT).unlink()  # nothing to go on from
     assert output.plan(settings("--resume", "--epochs", asked)) == "done"
+    (tmp_path / RESULT).unlink()  # nor anything to tell
+    with pytest.raises(ValueError, match="has neither result.json nor checkpoint.safetensors"):
+        output.plan(settings("--resume", "--epochs", asked))
 
 
 def test_what_does_not_change_the_result_may_differ_when_a_run_goes_on(tmp_path: Path) -> None:
@@ -65,11 +68,11 @@ def test_what_does_not_change_the_result_may_differ_when_a_run_goes_on(tmp_path:
 
 def test_errors_of_writing_name_the_file_that_is_meant(tmp_path: Path) -> None:
     output = Output(tmp_path / "r")
-    for given, told in ((None, "report.html"), (output.work / ".report.html.xyz", "report.html"),
+    for given, name in ((None, "report.html"), (output.work / ".report.html.xyz", "report.html"),
                         (tmp_path / "other", "other")):
         with pytest.raises(OSError) as caught, output.writing(REPORT):
             raise OSError(errno.ENOSPC, "full", None if given is None else str(given))
-        assert Path(str(caught.value.filename)).name == told
+        assert Path(str(caught.value.filename)).name == name
 
 
 def test_a_place_that_may_not_be_written_is_refused_at_once(

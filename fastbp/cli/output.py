@@ -112,6 +112,9 @@ class Output:
         found = self._same(settings, self.folder / CONFIG, "done", alone)
         earlier = self.result()
         more = settings["epochs"] > earlier.get("epochs", 0)
+        if not (earlier or (self.folder / CHECKPOINT).exists()):
+            raise ValueError(f"--resume: {self.folder} has neither {RESULT} nor {CHECKPOINT}; "
+                             "--overwrite starts anew")
         if earlier.get("status") in ("early stopping", "divergence") or not more or (
                 not (self.folder / CHECKPOINT).exists()):
             return found
