@@ -80,6 +80,10 @@ def test_cells_of_a_confusion_matrix_have_numbers_that_can_be_read() -> None:
     assert [t.get_text() for t in ax.get_xticklabels()] == ["no", "yes"]
     for k, told in ((12, 12), (13, 0)):
         assert len(plot.confusion_matrix(np.arange(k), np.arange(k)).texts) == told
+    ax = plot.confusion_matrix(np.arange(26), np.arange(26), "abcdefghijklmnopqrstuvwxyz")
+    for axis in (ax.xaxis, ax.yaxis):
+        assert "".join(t.get_text() for t in axis.get_ticklabels()) == "adgjmpsvy"
+        assert axis.get_ticklocs().tolist() == list(range(0, 26, 3))
 
 
 def test_numbers_of_a_confusion_matrix_are_classes_or_scores() -> None:
