@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ pytest.importorskip("pyarrow")
 import fastbp
 from fastbp import datasets
 from fastbp._validation import PRECISIONS
-from fastbp.cli import options, prepare
+from fastbp.cli import many, options, prepare
 from fastbp.data import learn
 from fastbp.layers import ACTIVATIONS
 from fastbp.losses import SHORT_NAMES
@@ -168,6 +169,19 @@ def test_every_loss_learns_and_its_model_predicts(target: str, loss: str, run: H
     assert run("evaluate", "fastbp-d/model.safetensors", data).status == 0
     assert run("predict", "fastbp-d/model.safetensors", data, "-o", "p.csv").status == 0
     assert len(Path("p.csv").read_text().splitlines()) == 201
+
+
+def test_a_file_that_is_gone_at_the_end_of_training_loses_nothing(
+        run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, fit = table(run.folder / "d.csv"), many.fit
+
+    def fitted(*given: Any) -> None:
+        fit(*given)
+        data.unlink()
+
+    monkeypatch.setattr(many, "fit", fitted)
+    done = run("train", data, "--target", "kind", "--stream", *QUICK, "--json")
+    assert done.status == 0 and done.json["scores_on"] == "held-out", done.err
 
 
 @pytest.mark.parametrize("target", ["kind", "y"])

@@ -192,9 +192,9 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
     """Write scores, report, result and model, then move all into place."""
     from ..model import Model
 
-    where, rows = next(
-        (name, rows) for name, rows in (("test", data.test), ("held-out", data.held),
-                                        ("training", _some(data))) if rows is not None)
+    where, rows = ("test", data.test) if data.test is not None else ("held-out", data.held)
+    if rows is None:
+        where, rows = "training", _some(data)
     found = scores.as_json(scores.of_network(best.network, data.target, *rows))
     result = {
         "status": best.status, "output": str(output.folder), "model": str(output.folder / MODEL),
