@@ -74,8 +74,8 @@ def test_truth_and_weights_beside_the_rows_are_no_features(rows: np.ndarray, run
                                                         "t")
 
 
-def test_the_truth_may_have_another_name_and_is_in_the_same_units(rows: np.ndarray,
-                                                                  run: Here) -> None:
+def test_the_truth_may_have_another_name_and_is_in_the_same_units(
+        rows: np.ndarray, run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     learned = learn("x.csv", "u", drop=["t", "w"], task="regression")
     assert learned.target is not None and learned.target.scale != 1
     Model(Network([Dense(3, 1)], "mse"), learned.preprocessor, learned.target).save("m")
@@ -85,6 +85,8 @@ def test_the_truth_may_have_another_name_and_is_in_the_same_units(rows: np.ndarr
     assert "'u'" in run.fails("evaluate", "m", "y.csv")
     guess = load_model("m").predict("x.csv")
     assert told["mae"] == pytest.approx(np.abs(guess - np.arange(30) / 4).mean(), rel=1e-5)
+    monkeypatch.setattr(scores, "scores", lambda *_: {"r2": -np.inf, "mae": 1.0})
+    assert run("evaluate", "m", "x.csv", "--json").json["scores"] == {"r2": None, "mae": 1.0}
 
 
 def test_the_threshold_of_a_loss_decides_between_two_classes() -> None:
@@ -115,7 +117,8 @@ def test_tables_of_other_delimiters_and_without_rows(rows: np.ndarray, run: Here
 
 def test_info_tells_how_columns_were_learnt(run: Here) -> None:
     words = [f"w{i % 9}" for i in range(60)]
-    table(run.folder / "d.csv", 60, many=words, few=["a", *words[1:8]] * 7 + ["", "a", "b", "c"])
+    table(run.folder / "d.csv", 60, many=words, few=["" if i == 9 else f"v{i % 8}"
+                                                     for i in range(60)])
     text = Path("d.csv").read_text().splitlines()
     text[5] = ",".join(["", *text[5].split(",")[1:]])
     Path("d.csv").write_text("\n".join(text) + "\n")
@@ -127,6 +130,7 @@ def test_info_tells_how_columns_were_learnt(run: Here) -> None:
     assert "rows        48" in lines and "accuracy          0.5  (test)" in lines
     of = {line.split()[1][:-1]: line for line in lines if line.startswith("column ")}
     assert "9 categories (w0, w1, w2, w3, w4, w5, w6, w7, ...), onehot" in of["many"]
+    assert "8 categories (v0, v1, v2, v3, v4, v5, v6, v7), onehot, missing become v" in of["few"]
     assert f"missing become {learned.preprocessor.columns[0].fill}" in of["x"]
     assert "3 categories (blue, green, red), onehot" in of["colour"]
     found = run("info", "m", "--json").json
