@@ -153,6 +153,7 @@ def test_what_had_no_time_goes_on_where_another_diverged(run: Here,
         patch.setattr(Limit, "begin", lambda _: next(late))
         assert "diverged" in run.fails(*argv, status=3)
     assert not Path("fastbp-iris/model.safetensors").exists()
+    assert Path("fastbp-iris/unfinished").exists()
     assert run(*argv, "--json").json["best"] == 1
 
 

@@ -95,7 +95,7 @@ def test_options_reach_the_network(run: Here) -> None:
     assert model.network.dtype == np.float64 and model.target.task == "regression"
     assert model.network.n_in == 5  # x, z and three colours
     assert [c.name for c in model.preprocessor.columns] == ["x", "z", "colour"]
-    assert model.info["config"]["dropout"] == 0.25
+    assert model.info["config"]["dropout"] == 0.25 and model.info["epochs"] == 2
 
 
 def test_a_stream_learns_and_repeats(run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,6 +209,9 @@ def test_the_report_is_written_or_its_package_named(run: Here,
     page = Path("fastbp-iris/report.html").read_text()
     assert "fastbp train iris" in page and "setosa" in page and "<dt>fit</dt>" in page
     assert "whatever its weight" not in page
+    assert run("train", "iris", "--epochs", "1", "-q", "--validation-split", "0", "-o", "all",
+               "--threads", "1").status == 0
+    assert "No held-out rows were given." in Path("all/report.html").read_text()
     table(run.folder / "d.csv")
     assert run("train", "d.csv", "--target", "kind", "--weight", "y", "--epochs", "1", "-q",
                "-o", "weighed").status == 0
