@@ -15,6 +15,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("tomli_w")
 
 from fastbp.cli import config, prepare
+from fastbp.cli import run as module
 from fastbp.cli.output import CHECKPOINT, CONFIG, MODEL, REPORT, RESULT, Output
 from fastbp.data import open_table
 
@@ -159,3 +160,13 @@ def test_a_file_is_large_by_what_its_rows_take(name: str, times: float, tmp_path
         monkeypatch.setattr(prepare, "memory", lambda memory=memory: memory)
         assert prepare.is_large(str(path)) is large
     assert not prepare.is_large(str(tmp_path))
+
+
+@pytest.mark.parametrize(("argv", "streamed"), [
+    (["--resume"], False), ([], True), (["--overwrite"], True), (["--resume", "--overwrite"], True),
+    (["--resume", "--stream"], True), (["--no-stream"], False)])
+def test_only_a_run_that_goes_on_is_read_as_it_was(
+        argv: list[str], streamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = finished(tmp_path, "finished", 40)  # in memory
+    monkeypatch.setattr(module, "is_large", lambda _: True)
+    assert module._streamed(told(*argv).params, output) is streamed
