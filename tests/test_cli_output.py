@@ -163,8 +163,8 @@ def test_a_file_is_large_by_what_its_rows_take(name: str, times: float, tmp_path
 
 
 @pytest.mark.parametrize(("argv", "streamed"), [
-    (["--resume"], False), ([], True), (["--overwrite"], True), (["--resume", "--overwrite"], True),
-    (["--resume", "--stream"], True), (["--no-stream"], False)])
+    (["--resume"], False), ([], True), (["--overwrite"], True),
+    (["--resume", "--overwrite"], True), (["--resume", "--stream"], True), (["--no-stream"], False)])
 def test_only_a_run_that_goes_on_is_read_as_it_was(
         argv: list[str], streamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = finished(tmp_path, "finished", 40)  # in memory

@@ -408,7 +408,8 @@ def test_fewer_epochs_than_trained_are_refused(run: Here,
         assert before == {path: path.read_bytes() for path in Path("r").rglob("*.*")}
 
     with monkeypatch.context() as patch:
-        _Signalling(patch, 10)  # 120 rows are 4 steps
+        patch.setattr("fastbp.job.CHUNK_SECONDS", 1e-9)
+        _Signalling(patch, 10)  # 120 rows are 4 steps: in the third epoch
         assert run(*argv, "--epochs", "6").status == 130
     refused(2, "3 epochs")
     assert run(*argv, "--epochs", "3", "--json").json["epochs"] == 3

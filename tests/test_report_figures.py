@@ -123,6 +123,8 @@ def test_labels_are_calibrated_one_by_one() -> None:
     bins = [np.ceil(round(p * 10, 6)) for p in chance]
     gaps = [abs(sum(hits[i] - chance[i] for i in range(6) if bins[i] == b)) for b in set(bins)]
     assert told["calibration error"] == pytest.approx(sum(gaps) / 6)
+    logits = of_classifier([[1], [0]], [[0.25], [-3.0]], None, several=True)  # yes above 0
+    assert dict(logits.overall)["accuracy of each yes or no"] == 1
 
 
 def test_captions_say_where_a_curve_goes() -> None:
