@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ pytest.importorskip("tomli_w")
 from fastbp.cli import config, prepare
 from fastbp.cli import run as module
 from fastbp.cli.output import CHECKPOINT, CONFIG, MODEL, REPORT, RESULT, Output
+from fastbp.cli.watch import Metrics
 from fastbp.data import open_table
 
 from .commands import Here, table, told
@@ -81,6 +83,16 @@ def test_a_place_that_may_not_be_written_is_refused_at_once(
     monkeypatch.setattr("os.access", lambda path, _: Path(path) != tmp_path)
     with pytest.raises(PermissionError, match=f"deep: cannot write in {tmp_path}"):
         Output(tmp_path / "new" / "deep")
+
+
+def test_epochs_after_the_checkpoint_are_written_once(tmp_path: Path) -> None:
+    hook: Any = Metrics(tmp_path / "m")
+    hook.path.write_text('{"epoch": 1}\n{"epoch": 2}\n')  # and then it was killed
+    hook.run = SimpleNamespace(history={"loss": [0.5]})
+    hook.on_train_begin(None, 2, 9)
+    hook.on_epoch_end(1, {"loss": 0.25})
+    assert [json.loads(line) for line in hook.path.read_text().splitlines()] == [
+        {"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
 
 
 # -- which rows are whose -------------------------------------------------------------
@@ -164,7 +176,8 @@ def test_a_file_is_large_by_what_its_rows_take(name: str, times: float, tmp_path
 
 @pytest.mark.parametrize(("argv", "streamed"), [
     (["--resume"], False), ([], True), (["--overwrite"], True),
-    (["--resume", "--overwrite"], True), (["--resume", "--stream"], True), (["--no-stream"], False)])
+    (["--resume", "--overwrite"], True), (["--resume", "--stream"], True),
+    (["--no-stream"], False)])
 def test_only_a_run_that_goes_on_is_read_as_it_was(
         argv: list[str], streamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = finished(tmp_path, "finished", 40)  # in memory
