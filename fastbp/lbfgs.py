@@ -173,7 +173,7 @@ class _Objective:
         self.network.params[...] = w
         shrink = self.penalty * w
         error = self.network._gradient(*self.given) + 0.5 * float(shrink @ w)
-        if error <= self.lowest:
+        if error <= self.lowest and error < np.inf:
             self.best, self.lowest = w.copy(), error
         self.network.grads[self.still] = 0  # with a gradient of 0, no step moves a parameter
         return error, self.network.grads + shrink

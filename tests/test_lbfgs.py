@@ -214,6 +214,17 @@ def test_limits_and_what_is_not_finite_warn() -> None:
     np.testing.assert_array_equal(net.params, before)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # a step of SciPy
+@pytest.mark.parametrize(("dtype", "far"), [("float32", 1e30), ("float64", 1e200)])
+def test_an_error_that_is_infinite_leaves_the_parameters(dtype: str, far: float) -> None:
+    net = fastbp.Network([fastbp.Dense(3, 4), fastbp.Tanh(), fastbp.Dense(4, 2)], "L2Loss", dtype)
+    before = net.params.copy()
+    X = np.random.default_rng(0).normal(size=(10, 3))
+    with pytest.warns(RuntimeWarning, match="not finite; parameters are left as they were"):
+        fastbp.fit_lbfgs(net, X, np.full((10, 2), far), max_iter=20)
+    np.testing.assert_array_equal(net.params, before)
+
+
 def test_layers_of_the_users_own() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 3))
