@@ -205,6 +205,17 @@ def test_layers_and_losses_by_themselves() -> None:
         Dense(2, 2, bias=False).bias = [1, 2]
 
 
+def test_a_forward_that_is_refused_leaves_the_one_before() -> None:
+    images, bad = np.ones((2, 3, 4)), np.full((5, 12), np.nan)
+    for layer in (Flatten(), Dense(12, 12), fastbp.Tanh()):
+        given = images if isinstance(layer, Flatten) else images.reshape(2, 12)
+        layer.forward(given)
+        expected = layer.backward(np.ones((2, 12)))
+        with pytest.raises(ValueError, match="X holds nan"):
+            layer.forward(bad, allow_nonfinite=False)
+        np.testing.assert_array_equal(layer.backward(np.ones((2, 12))), expected)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_setters_of_a_layer_give_no_advice_for_networks(value: float) -> None:
     dense, single = Dense(6, 2), Dense(6, 1)

@@ -66,9 +66,9 @@ class Flatten(Layer):
 
     def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Array:
         """X as (b, n)."""
-        rows = self.as_rows(X)
+        Y = super().forward(self.as_rows(X), allow_nonfinite=allow_nonfinite)
         self._given = np.shape(X)
-        return super().forward(rows, allow_nonfinite=allow_nonfinite)
+        return Y
 
     def backward(self, dY: Any) -> Array:
         """dY in the shape that X had."""
