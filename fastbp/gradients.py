@@ -47,9 +47,10 @@ def gradcheck(target: Network | Layer | Loss, X: Any, T: Any, *, step: float = 1
     if isinstance(target, Layer):
         return _check_layer(target, X, np.array(as_array(T, "T"), dtype=np.float64), step)
     if isinstance(target, Loss):
-        target.forward(X, T)
-        analytic = target.backward().copy()
-        return _compare(analytic, X, lambda: target.forward(X, T), step)
+        twin = copy.copy(target)
+        twin.forward(X, T)
+        analytic = twin.backward().copy()
+        return _compare(analytic, X, lambda: twin.forward(X, T), step)
     raise TypeError(f"target must be a Network, Layer or Loss, got {target!r}")
 
 
@@ -67,7 +68,7 @@ def _in_float64(layer: Layer) -> Layer:
 
 def _check_network(network: Network, X: Array, T: Any, step: float) -> float:
     twins = [_in_float64(layer) for layer in network.layers]
-    twin = Network(twins, network.loss_function, "float64", network.seed)
+    twin = Network(twins, copy.copy(network.loss_function), "float64", network.seed)
     pair = twin._check_pair(X, T)
     gaps = [_compare(found.reshape(X.shape), X, lambda: twin.loss(X, T), step)
             for found in (twin.input_gradient(X, T), by_layers(twin, *pair))]
@@ -83,9 +84,9 @@ def _check_network(network: Network, X: Array, T: Any, step: float) -> float:
 
 
 def _check_layer(layer: Layer, X: Array, dY: Array, step: float) -> float:
+    layer = copy.copy(layer)
     if layer.kernels is None and not layer.initialized:
-        layer = copy.copy(layer)  # a user's layer, whose parameters a network would initialize
-        layer.connect(X.shape[1])
+        layer.connect(X.shape[1])  # a user's layer, whose parameters a network would initialize
         twin = _in_float64(layer)
         twin.initialize(np.random.default_rng(0))
     else:

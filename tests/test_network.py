@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,36 @@ def test_gradcheck_sees_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch) -> Non
                         lambda self, dY: right_of_dense(self, dY) * np.nan)
     assert np.isnan(fastbp.gradcheck(fastbp.Dense(2, 1), X, [[1.0]]))
     assert np.isnan(fastbp.gradcheck(first, X, [[1.0]]))
+
+
+def test_gradcheck_leaves_what_it_checks_as_it_was() -> None:
+    dense, norm, loss = fastbp.Dense(3, 2, dtype="float64"), fastbp.BatchNorm(), fastbp.MSELoss()
+    X, T = np.random.default_rng(0).normal(size=(2, 4, 3))
+    X.flags.writeable = False
+    dense.forward(X[:2])
+    loss.forward(X, T)
+    expected = dense.backward(T[:2, :2]), dense.weight_grad.copy(), loss.backward()
+    for target, given in ((dense, T[:, :2]), (norm, T), (loss, X * 2),
+                          (fastbp.Network([fastbp.Dense(3, 3)], loss), X)):
+        assert fastbp.gradcheck(target, X, given) < 1e-6
+    found = dense.backward(T[:2, :2]), dense.weight_grad, loss.backward()
+    for own, before in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(own, before)
+    assert norm.forward(np.ones((2, 5))).shape == (2, 5), "a layer without a size has none yet"
+
+
+def test_gradcheck_is_of_the_largest_gradient_of_a_tensor() -> None:
+    class Off(fastbp.Loss):
+        """dX is a tenth too large."""
+
+        def forward(self, X: Any, T: Any, **_: Any) -> float:
+            self._dx = 1.1 * np.asarray(T)
+            return float(np.sum(X * T))
+
+    X = np.ones((2, 3))
+    for size in (1e-6, 1.0, 1e6):
+        assert fastbp.gradcheck(Off(), X, size * X) == pytest.approx(0.1 / 1.1, rel=1e-4)
+    assert fastbp.gradcheck(Off(), X, 0 * X) == 0
 
 
 @pytest.mark.parametrize("chain", CHAINS)
