@@ -44,6 +44,7 @@ def test_several_labels_are_not_for_one_class_a_row(call: Callable[[Any], Any],
     ({"random_state": "x"}, lambda m: m.fit(X, y + 1), "seed"),
     ({"hidden_layer_sizes": (4, -1)}, lambda m: m.fit(X, y), "hidden_layer_sizes"),
     ({"early_stopping": True}, lambda m: m.fit(X[:5], y[:5]), "validation set is too small"),
+    ({"matmul_precision": "low"}, lambda m: m.fit(X, y), "matmul_precision must be one of"),
     ({"callbacks": None}, lambda m: m.fit(X, y), "callbacks must be a sequence .* got None"),
     ({"callbacks": [3]}, lambda m: m.fit(X, y), r"callbacks must be a sequence .* got \[3\]"),
     ({}, lambda m: m.fit(X, y, validation_data=(X, y[:5])), "inconsistent numbers"),
@@ -76,11 +77,26 @@ def test_what_is_refused_leaves_the_estimator_as_it_was(
         np.testing.assert_array_equal(model.predict_proba(X), expected)
 
 
+@pytest.mark.parametrize("labels", [("a", "b"), (10, 20)])
+@pytest.mark.parametrize("weight", [-1.0, np.inf, "heavy"])
+def test_a_weight_that_no_class_can_have_is_named_by_its_class(labels: Any, weight: Any) -> None:
+    named = np.asarray(labels)[np.arange(60) % 2]
+    with pytest.raises((ValueError, TypeError), match=rf"class_weight\[{labels[1]!r}\] must be"):
+        MLPClassifier(class_weight={labels[1]: weight}).fit(X, named)
+
+
+def test_a_class_weight_that_names_some_classes_and_others_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"names \[7\], not in y's \[0 1 2\]"):
+        MLPClassifier(class_weight={0: 2.0, 7: 2.0}).fit(X, y)
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: MLPClassifier().fit(X, y, np.full(60, np.nan)), r"sample_weight holds nan at \(0,\)"),
     (lambda: MLPRegressor(dtype="float32").fit(X, np.full(60, 1e200)), r"y holds inf at \(0, 0\)"),
     (lambda: MLPRegressor(dtype="float32").fit(X, y, validation_data=(X, np.full(60, 1e200))),
      r"validation_data\[1\] holds inf"),
+    (lambda: MLPRegressor("poisson").fit(X, y, validation_data=(X, -y)),
+     r"^validation_data\[1\] must be at least 0 for loss='poisson', got -2"),
     (lambda: setattr(MLPRegressor(hidden_layer_sizes=(), max_iter=1).fit(X, y), "coefs_",
                      [np.full((4, 1), np.nan)]), r"coefs_\[0\] holds nan at \(0, 0\)"),
 ])

@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import column_or_1d
 
-from .._validation import Array, as_weights
+from .._validation import Array, as_weights, check_real
 from ..callbacks import Callback
 from ..layers import Layer, Sigmoid, Softmax
 from ..losses import BinaryCrossEntropyLoss, CrossEntropyLoss, Loss
@@ -249,7 +249,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             if unknown and not all(label in by_class for label in classes):
                 raise ValueError(f"class_weight names {unknown}, not in y's {self.classes_}, of "
                                  "which it does not name all")
-            by_class = {k: by_class[label] for k, label in enumerate(classes) if label in by_class}
+            by_class = {k: check_real(by_class[label], f"class_weight[{label!r}]")
+                        for k, label in enumerate(classes) if label in by_class}
         T = self._encode(y)
         weights = class_weights(T, by_class, max(len(self.classes_), 2), weights, X.dtype)
         return as_weights(weights, len(X), X.dtype, "sample_weight times class_weight")
