@@ -28,9 +28,11 @@ def descend(job: Job, follow: Follow) -> None:
     ahead = _Ahead(job, follow)
     try:
         straight(job, job.threads(), ahead.stopped)
-        ahead.look()
     finally:
-        job.end()
+        try:
+            ahead.look()  # also when interrupted: these epochs have run
+        finally:
+            job.end()
 
 
 class _Ahead:
