@@ -142,7 +142,8 @@ def test_clip_average_and_layers() -> None:
         again = clone(model).fit(X, y).predict_proba(X)
         np.testing.assert_array_equal(model.fit(X, y).predict_proba(X), again)
         assert any(type(layer).__name__ == name for layer in model.network_.layers)
-    for value in ({"dropout": 0.2}, {"clip_norm": 1.0}, {"callbacks": [fastbp.StopOnNaN()]}):
+    for value in ({"dropout": 0.2}, {"clip_norm": 1.0}, {"callbacks": [fastbp.StopOnNaN()]},
+                  {"batch_norm": True}, {"average": 0.5}):
         with pytest.raises(ValueError, match="not lbfgs"):
             MLPClassifier(solver="lbfgs", **value).fit(X, y)
 

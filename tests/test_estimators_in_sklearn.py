@@ -150,7 +150,9 @@ def test_coefficients_are_read_only_and_can_be_set() -> None:
     ("momentum", 1.1), ("validation_fraction", 1.0), ("beta_1", 1.0), ("epsilon", 0.0),
     ("n_iter_no_change", 0), ("hidden_layer_sizes", (3, 0)), ("hidden_layer_sizes", 2.5),
     ("dropout", 1.0), ("n_threads", 0), ("dtype", "float16"), ("tol", -1.0), ("verbose", "no"),
-    ("verbose", None), ("verbose", -1)])
+    ("verbose", None), ("verbose", -1), ("warm_start", 1), ("nesterovs_momentum", "no"),
+    ("early_stopping", None), ("batch_norm", 1), ("max_fun", 0), ("power_t", -0.5),
+    ("clip_norm", -1.0), ("beta_2", 1.0), ("average", 1.0), ("matmul_precision", "low")])
 def test_bad_parameters_are_named(parameter: str, value: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=parameter):
         MLPClassifier(**{parameter: value}).fit(*IRIS)
@@ -228,8 +230,9 @@ class Watcher:
     def teardown(self, estimator: Any, context: Any) -> None:
         self.heard.append("teardown")
 
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+    def on_fit_task_begin(self, estimator: Any, context: Any, *, metadata: Any = None) -> None:
         self.heard.append(f"begin {context.task_name}")
+        self.metadata = metadata
 
     def on_fit_task_end(self, estimator: Any, context: Any, *, X: Any = None, y: Any = None,
                         fitted_estimator: Any = None) -> bool:
@@ -250,8 +253,13 @@ def test_callbacks_of_scikit_learn() -> None:
                              "teardown"]
     assert watcher.scores[-1] == plain.score(X, y) and len(set(watcher.scores)) > 1
     np.testing.assert_array_equal(model.network_.params, plain.network_.params)
+    averaged, last = MLPClassifier(**own, average=0.99), Watcher()
+    assert averaged.set_callbacks(last).fit(X, y).score(X, y) == last.scores[-1] < 0.9
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(X), plain.predict(X))
+    weights = np.ones(150)
+    MLPClassifier(**own).set_callbacks(watcher).fit(X, y, sample_weight=weights)
+    np.testing.assert_array_equal(watcher.metadata["sample_weight"], weights)
     short = MLPClassifier(max_iter=50, random_state=0).set_callbacks(Watcher(3)).fit(X, y)
     assert short.n_iter_ == 3
     with pytest.raises(TypeError, match="callbacks must be"):
