@@ -24,6 +24,7 @@ CONSTRUCTORS: list[tuple[Any, type[Exception], str]] = [
     (lambda: Dense(3, -1), ValueError, "n_out must be at least 1, got -1"),
     (lambda: Dense(2.5, 3), TypeError, "n_in must be an integer, got 2.5"),
     (lambda: Dense(True, 3), TypeError, "n_in must be an integer, got True"),
+    (lambda: Dense(np.True_, 3), TypeError, "n_in must be an integer, got .*True"),
     (lambda: Dense("3", 3), TypeError, "n_in must be an integer, got '3'"),
     (lambda: Dense(3, 3, bias="no"), TypeError, "bias must be True or False, got 'no'"),
     (lambda: Dense(3, 3, dtype="int32"), ValueError, "dtype must be .* got 'int32'"),

@@ -35,7 +35,7 @@ FORMS: dict[str, Any] = {
     "read-only": read_only, "big-endian": lambda X: X.astype(">f8"), "list": np.ndarray.tolist,
     "tuples": lambda X: tuple(map(tuple, X.tolist())), "DataFrame": pd.DataFrame,
     "object": lambda X: X.astype(object), "float32": lambda X: X.astype(np.float32),
-    "memory-mapped": None,
+    "mask that hides nothing": lambda X: np.ma.masked_array(X, mask=False), "memory-mapped": None,
 }
 
 
@@ -89,6 +89,22 @@ def test_sliced_targets(rows: int, order: Any, labels: bool) -> None:
     wide[::2, 1] = T
     if labels:
         assert net.loss(X[:rows], wide[::2, 1][:rows]) == expected
+
+
+def test_class_indices_may_be_a_column() -> None:
+    X, T = clusters(20)
+    net = classifier("float64")
+    for column in (T[:, None], pd.DataFrame(T), T[:, None].astype(float)):
+        assert net.loss(X, column) == net.loss(X, T)
+        np.testing.assert_array_equal(net.input_gradient(X, column), net.input_gradient(X, T))
+
+
+@pytest.mark.parametrize("dtype", [">f8", "<f8", float, np.float64, np.dtype(">f8")], ids=str)
+def test_a_dtype_is_that_of_the_machine_however_it_is_named(dtype: Any) -> None:
+    net = classifier(dtype)
+    assert net.dtype is np.dtype(np.float64) and net.params.dtype.isnative
+    np.testing.assert_array_equal(net.params, classifier("float64").params)
+    assert Dense(3, 2, dtype=dtype).weight.dtype is net.dtype
 
 
 def test_nonfinite_is_let_in_when_asked() -> None:

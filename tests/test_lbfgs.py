@@ -203,6 +203,30 @@ def test_interrupted_it_leaves_the_best() -> None:
     assert net.loss(X, T) < before
 
 
+def test_interrupted_amid_a_search_it_leaves_the_best() -> None:
+    class Stops(fastbp.Loss):
+        """Raises in its fourth evaluation."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[float] = []
+
+        def forward(self, X: Any, T: Any, **_: Any) -> float:
+            if len(self.errors) == 3:
+                raise KeyboardInterrupt
+            self._dx = (X - T) ** 3 / len(X)
+            self.errors.append(float(np.sum((X - T) ** 4)) / 4 / len(X))
+            return self.errors[-1]
+
+    X, loss = clusters(20)[0], Stops()
+    net = fastbp.Network([fastbp.Dense(6, 2)], loss, "float64")
+    with pytest.raises(KeyboardInterrupt):
+        fastbp.fit_lbfgs(net, X, X[:, :2] + 1)
+    best = min(loss.errors)
+    loss.errors.clear()
+    assert net.loss(X, X[:, :2] + 1) == best
+
+
 def test_limits_and_what_is_not_finite_warn() -> None:
     X, T = clusters(50)
     with pytest.warns(RuntimeWarning, match="max_fun=3"):

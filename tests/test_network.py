@@ -115,6 +115,14 @@ def test_float32_follows_float64(chain: str) -> None:
     assert g.dtype == np.float32
 
 
+def test_gradients_of_inputs_are_of_the_sum_or_the_mean() -> None:
+    X, T = data("tanh-l2", 7)
+    whole, mean = (network("tanh-l2", reduction=kind) for kind in ("sum", "mean"))
+    for compiled in True, False:
+        vars(whole)["compiled"] = vars(mean)["compiled"] = compiled
+        np.testing.assert_allclose(whole.input_gradient(X, T), 7 * mean.input_gradient(X, T))
+
+
 def test_buffers_are_flat_and_tensors_are_views() -> None:
     net = classifier()
     first = net.layers[0]
