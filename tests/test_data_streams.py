@@ -12,6 +12,7 @@ import scipy.sparse
 
 from fastbp import data
 from fastbp.data.stream import ArrayStream, TableStream
+from fastbp.sources import Blocks
 
 from .tables import frame, written
 
@@ -120,3 +121,13 @@ def test_array_streams(tmp_path: Path) -> None:
         list(stream.blocks(0, 0, False))
     with pytest.raises(ValueError, match="not a readable"):
         ArrayStream(tmp_path / "X.npy", T)
+
+
+def test_blocks_of_a_list_come_in_a_new_order_in_each_epoch() -> None:
+    blocks = Blocks([([[k]], [k]) for k in range(9)])
+    orders = [[block[1][0] for block in blocks.blocks(epoch, seed, True)]
+              for seed in (0, 1) for epoch in range(3)]
+    assert all(sorted(order) == list(range(9)) for order in orders)
+    assert len(set(map(tuple, orders))) == 6, "by seed and epoch"
+    assert [block[1][0] for block in blocks.blocks(2, 1, True)] == orders[-1]
+    assert [block[1][0] for block in blocks.blocks(2, 1, False)] == list(range(9))

@@ -19,6 +19,8 @@ def test_load(name: str, shape: tuple[int, int]) -> None:
     assert data.n_classes == 10
 
 
+FIRST = {"iris": ("setosa", "versicolor"), "wine": ("class_0", "class_1"),
+         "breast_cancer": ("malignant", "benign")}
 NAMED = {"iris": (150, 4, 3), "wine": (178, 13, 3), "breast_cancer": (569, 30, 2),
          "diabetes": (442, 10, 0)}
 
@@ -32,6 +34,7 @@ def test_named_columns(name: str) -> None:
     if k:
         assert data.class_names is not None and len(data.class_names) == k
         assert set(data.T.tolist()) == set(range(k))
+        assert data.class_names[:2] == FIRST[name]
     else:
         assert data.T.dtype == np.float32 and data.T.max() == 346
         assert len(datasets.split(data, 0.5).T_test) == 221

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from fastbp import BatchNorm, CrossEntropyLoss, Dense, Dropout, L2Loss, Network, ReLU, Softmax
+from fastbp import (
+    BatchNorm,
+    CrossEntropyLoss,
+    Dense,
+    Dropout,
+    L2Loss,
+    Layer,
+    Network,
+    ReLU,
+    Softmax,
+)
 from fastbp.layer_statistics import gradient_statistics, weight_statistics
 from fastbp.peak import share_of_peak, training_flops
 
@@ -28,6 +40,10 @@ def test_weights_by_their_definitions() -> None:
     assert weight.near_zero == 0.5
     assert weight.change == pytest.approx(5 / 5)
     assert weight.quantiles[2] == pytest.approx(0.5)
+    shares = [0.05, 0.25, 0.5, 0.75, 0.95]
+    assert weight.quantiles == pytest.approx(np.quantile([3, 0, 1e-9, 1], shares))
+    assert repr(weight_statistics(net, before.tolist())) == repr([weight, bias])
+    assert repr(weight_statistics(net, np.repeat(before, 2)[::2])) == repr([weight, bias])
     assert weight.quantiles_before is not None and weight.quantiles_before[2] == 0
     assert bias.name == "0.bias" and bias.near_zero == 1 and np.isnan(bias.change)
     assert weight_statistics(net)[0].change is None
@@ -59,6 +75,29 @@ def test_gradients_are_those_of_the_network(rng: np.random.Generator) -> None:
         assert g.maximum == pytest.approx(np.abs(own[g.name]).max())
     assert found[0].ratio == pytest.approx(found[0].norm / np.linalg.norm(net.layers[0].weight))
     assert found[1].ratio == np.inf  # the biases are 0
+
+
+def test_a_gradient_of_nothing_is_no_share_of_nothing() -> None:
+    net = Network([Dense(2, 2)], L2Loss(), "float64")
+    net.params[...] = 0
+    X = np.ones((3, 2))
+    assert [g.ratio for g in gradient_statistics(net, X, X - 1)] == [0, 0]
+    assert [g.ratio for g in gradient_statistics(net, X, X)] == [np.inf, np.inf]
+
+
+def test_gradients_stay_where_those_of_a_layer_fail() -> None:
+    class Fails(Layer):
+        def forward(self, X: Any, **_: Any) -> Any:
+            return X
+
+        def backward(self, dY: Any) -> Any:
+            raise ZeroDivisionError
+
+    net = Network([Fails(), Dense(2, 2)], L2Loss(), "float64")
+    net.grads[...] = 3.0
+    with pytest.raises(ZeroDivisionError):
+        gradient_statistics(net, np.ones((3, 2)), np.ones((3, 2)))
+    assert (net.grads == 3.0).all()
 
 
 def test_what_does_not_fit_is_refused() -> None:

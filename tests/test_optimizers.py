@@ -13,7 +13,7 @@ from fastbp.optimizers.base import BLOCK
 from fastbp.run import Run
 
 from . import naive
-from .builders import data, network
+from .builders import classifier, clusters, data, network
 
 CASES: dict[str, list[dict[str, Any]]] = {
     "SGD": [{}, {"learning_rate": 0.3}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True},
@@ -274,3 +274,13 @@ def test_settings_beyond_the_dtype(optimizer: fastbp.Optimizer, name: str) -> No
     net = fastbp.Network([fastbp.Dense(2, 1)], "L2Loss")
     with pytest.raises(ValueError, match=f"^{name} must be in .* for float32, got 1e"):
         net.fit(np.ones((3, 2)), np.ones(3), epochs=1, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf, None, "fast", True])
+def test_a_rate_that_is_set_later_is_looked_at(rate: Any) -> None:
+    net, (X, T) = classifier(), clusters(20)
+    before, optimizer = net.params.copy(), fastbp.SGD(0.1)
+    optimizer.learning_rate = rate
+    with pytest.raises((ValueError, TypeError), match="learning_rate must be"):
+        net.fit(X, T, epochs=1, optimizer=optimizer)
+    np.testing.assert_array_equal(net.params, before)

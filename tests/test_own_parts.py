@@ -109,6 +109,9 @@ def test_streamed_weights_that_a_loss_does_not_take_are_refused_first(tmp_path: 
     log.write_text("old\n")
     with pytest.raises(TypeError, match="weights of a block needs a loss that takes weights"):
         fastbp.fit_stream(net, [(X, T, np.ones(60))], epochs=1, callbacks=[CSVLog(log)])
+    with pytest.raises(TypeError, match="^class_weight needs a loss that takes weights"):
+        fastbp.fit_stream(net, [(X, np.eye(2)[np.arange(60) % 2])], class_weight={0: 2.0},
+                          callbacks=[CSVLog(log)])
     assert net.last_run is run and log.read_text() == "old\n"
 
 
