@@ -107,6 +107,13 @@ def test_a_dtype_is_that_of_the_machine_however_it_is_named(dtype: Any) -> None:
     assert Dense(3, 2, dtype=dtype).weight.dtype is net.dtype
 
 
+def test_a_layer_without_parameters_keeps_float32_of_any_byte_order() -> None:
+    X = np.ones((2, 3))
+    for dtype, expected in ((">f4", "float32"), ("<f4", "float32"), (">f8", "float64"),
+                            ("float16", "float64"), (int, "float64")):
+        assert fastbp.Tanh().forward(X.astype(dtype)).dtype == np.dtype(expected)
+
+
 def test_nonfinite_is_let_in_when_asked() -> None:
     X = np.zeros((3, 6))
     X[1] = np.nan

@@ -123,6 +123,14 @@ def test_gradients_of_inputs_are_of_the_sum_or_the_mean() -> None:
         np.testing.assert_allclose(whole.input_gradient(X, T), 7 * mean.input_gradient(X, T))
 
 
+def test_a_copy_of_a_layer_has_parameters_of_its_own() -> None:
+    net = classifier("float64")
+    twin, before = copy.copy(net.layers[0]), net.params.copy()
+    np.testing.assert_array_equal(twin.weight, net.layers[0].weight)
+    twin.weight, twin.bias = np.ones((20, 6)), np.ones(20)
+    np.testing.assert_array_equal(net.params, before)
+
+
 def test_buffers_are_flat_and_tensors_are_views() -> None:
     net = classifier()
     first = net.layers[0]
