@@ -195,6 +195,14 @@ def test_divergence_goes_back_to_the_last_good_epoch() -> None:
     assert len(net.fit(X, T, epochs=3, callbacks=[hook])["loss"]) == 3
 
 
+def test_large_parameters_are_no_divergence_as_long_as_each_is_finite() -> None:
+    (X, T), net = clusters(64), classifier("float32")
+    X[:, 0] = 0
+    net.layers[0].weight[:2, 0] = 3e38  # whose sum float32 does not hold
+    assert len(net.fit(X, T, epochs=3, callbacks=[StopOnNaN()])["loss"]) == 3
+    assert (net.layers[0].weight[:2, 0] == np.float32(3e38)).all()
+
+
 def test_labels_that_a_callback_writes_are_looked_at_again() -> None:
     X, T = clusters(64)
     net = classifier()

@@ -133,7 +133,7 @@ class StopOnNaN(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
         """Check the epoch's loss and the parameters; keep the state if they are finite."""
-        if not self._check(logs["loss"] + float(self.run.network.params.sum())):
+        if not self._check(logs["loss"] + float(self.run.network.params.sum(dtype=np.float64))):
             self._good = self.run.kept()
         return self.stopped
 

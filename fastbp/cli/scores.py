@@ -17,6 +17,7 @@ TITLES = {"accuracy": ("accuracy", "{:.2%}"), "balanced_accuracy": ("balanced ac
           "roc_auc": ("ROC AUC", "{:.4f}"), "brier": ("Brier score", "{:.4f}"),
           "r2": ("R²", "{:.4f}"), "mae": ("mean absolute error", "{:.6g}"),
           "rmse": ("root mean squared error", "{:.6g}")}
+#: Those of numbers; the others are of classes.
 _NUMBERS = ("r2", "mae", "rmse")
 
 
