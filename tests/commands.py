@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 import fastbp
 from fastbp.cli import main
+from fastbp.cli.exits import SIGNALS
+from fastbp.run import Run
 
 
 class Done(NamedTuple):
@@ -26,6 +29,21 @@ class Done(NamedTuple):
     def json(self) -> Any:
         """The last line of stdout."""
         return json.loads(self.out.splitlines()[-1])
+
+
+class Signalling:
+    """A signal comes once, when a run has taken so many steps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+        advance, sent = Run.advance, list[int]()
+
+        def advanced(run: Run, n_steps: int, n_threads: int) -> None:
+            advance(run, n_steps, n_threads)
+            if run.cursor[0] >= steps and not sent:
+                sent.append(steps)
+                SIGNALS.handle(signal.SIGINT)
+
+        monkeypatch.setattr(Run, "advance", advanced)
 
 
 class Here:
@@ -56,6 +74,12 @@ def told(*argv: str, data: str = "iris") -> Any:
 
     # As within the group: click keeps what the first context makes.
     return command.make_context("train", [data, *argv], help_option_names=["-h", "--help"])
+
+
+def settings(*argv: str, data: str = "iris") -> dict[str, Any]:
+    """What train makes of its arguments."""
+    found: dict[str, Any] = told(*argv, data=data).params
+    return found
 
 
 #: Options of a run of a moment.

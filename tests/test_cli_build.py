@@ -18,16 +18,10 @@ from fastbp.cli import build, many, options
 from fastbp.data import Target
 from fastbp.schedules import CosineRestarts, OneCycle, Warmup
 
-from .commands import told
+from .commands import settings
 
 CLASSES = Target("t", "classification", ["a", "b", "c"])
 NUMBERS = Target("t", "regression")
-
-
-def settings(*argv: str) -> dict[str, Any]:
-    """What the command makes of its arguments."""
-    params: dict[str, Any] = told(*argv).params
-    return params
 
 
 @pytest.mark.parametrize("activation", options.ACTIVATIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,19 +22,15 @@ from fastbp.cli.output import CHECKPOINT, CONFIG, MODEL, REPORT, RESULT, Output
 from fastbp.cli.watch import Metrics
 from fastbp.data import open_table
 
-from .commands import Here, table, told
+from .commands import Here, settings, table
 
-
-def settings(*argv: str, data: str = "iris") -> dict[str, Any]:
-    """What the command makes of its arguments, rows in memory."""
-    params: dict[str, Any] = told("--no-stream", *argv, data=data).params
-    return params
+in_memory = partial(settings, "--no-stream")
 
 
 def finished(folder: Path, status: str, epochs: int, *argv: str) -> Output:
     """A folder as of a run that has ended so."""
     found = {RESULT: json.dumps({"status": status, "epochs": epochs, "fastbp": "0"}).encode(),
-             CONFIG: config.as_toml(settings(*argv), ""), CHECKPOINT: b"", MODEL: b""}
+             CONFIG: config.as_toml(in_memory(*argv), ""), CHECKPOINT: b"", MODEL: b""}
     for name, data in found.items():
         (folder / name).write_bytes(data)
     return Output(folder)
@@ -46,27 +43,27 @@ def finished(folder: Path, status: str, epochs: int, *argv: str) -> Output:
 def test_a_finished_run_goes_on_where_there_is_more_to_train(
         status: str, epochs: int, asked: str, plan: str, tmp_path: Path) -> None:
     output = finished(tmp_path, status, epochs)
-    assert output.plan(settings("--resume", "--epochs", asked)) == plan
+    assert output.plan(in_memory("--resume", "--epochs", asked)) == plan
     with pytest.raises(ValueError, match="holds a finished run: --overwrite"):
-        output.plan(settings("--epochs", asked))
-    assert output.plan(settings("--overwrite", "--epochs", asked)) == "new"
+        output.plan(in_memory("--epochs", asked))
+    assert output.plan(in_memory("--overwrite", "--epochs", asked)) == "new"
     (tmp_path / CHECKPOINT).unlink()  # nothing to go on from
-    assert output.plan(settings("--resume", "--epochs", asked)) == "done"
+    assert output.plan(in_memory("--resume", "--epochs", asked)) == "done"
     (tmp_path / RESULT).unlink()  # nor anything to tell
     with pytest.raises(ValueError, match="has neither result.json nor checkpoint.safetensors"):
-        output.plan(settings("--resume", "--epochs", asked))
+        output.plan(in_memory("--resume", "--epochs", asked))
 
 
 def test_what_does_not_change_the_result_may_differ_when_a_run_goes_on(tmp_path: Path) -> None:
     output = finished(tmp_path, "finished", 40, "--lr", "0.5")
     for more in (["--threads", "2"], ["--time-limit", "1h"], ["--checkpoint-every", "1m"],
                  ["--no-report"], ["--quiet"], ["--json"], ["--output", "elsewhere"]):
-        assert output.plan(settings("--resume", "--lr", "0.5", *more)) == "done"
+        assert output.plan(in_memory("--resume", "--lr", "0.5", *more)) == "done"
     for more in (["--lr", "0.25"], ["--lr", "0.5", "--seeds", "0,1"], ["--lr", "0.5", "--l1", "1"],
                  ["--lr", "0.5", "--split-seed", "1"], ["--lr", "0.5", "--target", "x"]):
         with pytest.raises(ValueError, match=f"has {more[-2][2:].replace('-', '_')} = "):
-            output.plan(settings("--resume", *more))
-        assert output.plan(settings("--resume", "--overwrite", *more)) == "new"
+            output.plan(in_memory("--resume", *more))
+        assert output.plan(in_memory("--resume", "--overwrite", *more)) == "new"
 
 
 def test_errors_of_writing_name_the_file_that_is_meant(tmp_path: Path) -> None:
@@ -103,12 +100,12 @@ def test_epochs_after_the_checkpoint_are_written_once(tmp_path: Path) -> None:
     ("digits", ("--standardise",), True), ("d.csv", ("--no-standardise",), False)])
 def test_all_but_bundled_images_are_standardised(data: str, argv: tuple[str, ...],
                                                  scaled: bool) -> None:
-    found = prepare._learning(settings(*argv, data=data), None)  # type: ignore[arg-type]
+    found = prepare._learning(in_memory(*argv, data=data), None)  # type: ignore[arg-type]
     assert found["standardize"] is scaled
 
 
 def test_options_of_columns_are_as_told() -> None:
-    found = prepare._learning(settings(
+    found = prepare._learning(in_memory(
         "--task", "regression", "--categorical", "a", "--categorical", "b", "--weight", "w",
         "--ignore", "c", "--encoding", "ordinal", "--missing", "impute", "--unknown", "ignore",
         "--max-categories", "7"), None)  # type: ignore[arg-type]
@@ -120,7 +117,7 @@ def test_options_of_columns_are_as_told() -> None:
 def test_rows_are_split_as_by_scikit_learn() -> None:
     from sklearn.model_selection import train_test_split
 
-    argv = settings("--test-split", "0.25", "--validation-split", "0.5", "--split-seed", "3")
+    argv = in_memory("--test-split", "0.25", "--validation-split", "0.5", "--split-seed", "3")
     T = np.arange(40) % 4
     rest, test = train_test_split(np.arange(40), test_size=0.25, random_state=3, stratify=T)
     kept, held = train_test_split(rest, test_size=0.5, random_state=3, stratify=T[rest])
@@ -140,7 +137,7 @@ def test_a_stream_holds_out_no_more_rows_than_fit_in_memory(
     argv = ["--target", "y", "--stream", "--test-split", "0.4", "--validation-split", "0.5"]
 
     def sizes(*more: str) -> tuple[int, int, int]:
-        found = prepare.prepare(settings(*argv, *more, data=data))
+        found = prepare.prepare(in_memory(*argv, *more, data=data))
         assert found.held is not None and found.test is not None
         return found.n_train, len(found.held[0]), len(found.test[0])
 
@@ -182,4 +179,4 @@ def test_only_a_run_that_goes_on_is_read_as_it_was(
         argv: list[str], streamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = finished(tmp_path, "finished", 40)  # in memory
     monkeypatch.setattr(module, "is_large", lambda _: True)
-    assert module._streamed(told(*argv).params, output) is streamed
+    assert module._streamed(settings(*argv), output) is streamed

@@ -1,11 +1,10 @@
-"""Ctrl-C, SIGTERM, kill, a full disk: what a run leaves, and how it goes on."""
+"""Ctrl-C, SIGTERM, kill: what a run leaves, and how it goes on."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +19,8 @@ pytest.importorskip("click")
 pytest.importorskip("pyarrow")
 
 from fastbp.cli.exits import SIGNALS
-from fastbp.io.safetensors import read
 
-from .commands import Here, params, process, table
+from .commands import Here, Signalling, params, process, table
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
 #: Training that takes some seconds on any machine, with all that has state.
@@ -57,6 +55,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("number", "status", "word"), [
     (signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+
+
 def test_a_stopped_run_goes_on_with_the_same_bits(number: int, status: int, word: str,
                                                   whole: Path, tmp_path: Path) -> None:
     run = start(*LONG, "-o", "a run", folder=tmp_path)
@@ -99,23 +99,6 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(whole: Path, tmp_path: Pa
     assert done.returncode == 0 and json.loads(done.stdout) == result  # finished: nothing to do
 
 
-class _Signalling:
-    """A signal comes once, when a run has taken so many steps."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-        from fastbp.run import Run
-
-        advance, sent = Run.advance, list[int]()
-
-        def advanced(run: Run, n_steps: int, n_threads: int) -> None:
-            advance(run, n_steps, n_threads)
-            if run.cursor[0] >= steps and not sent:
-                sent.append(steps)
-                SIGNALS.handle(signal.SIGINT)
-
-        monkeypatch.setattr(Run, "advance", advanced)
-
-
 @pytest.mark.parametrize("steps", [1, 25, 60, 140])
 @pytest.mark.parametrize("more", [(), ("--stream",), ("--seeds", "0..2")],
                          ids=["whole", "stream", "seeds"])
@@ -127,7 +110,7 @@ def test_wherever_it_stops(steps: int, more: tuple[str, ...], run: Here,
             *more)
     assert run(*argv, "-o", "whole").status == 0
     with monkeypatch.context() as patch:
-        _Signalling(patch, steps)
+        Signalling(patch, steps)
         done = run(*argv, "-o", "r", "--json")
     assert done.status == 130 and done.json["status"] == "interrupted", done
     assert not (run.folder / "r/model.safetensors").exists()
@@ -144,7 +127,7 @@ def test_two_signals_end_at_once_and_keep_the_checkpoint(run: Here,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     from fastbp.callbacks import Checkpoint
 
-    _Signalling(monkeypatch, 2)
+    Signalling(monkeypatch, 2)
     written = Checkpoint.on_last_step
 
     def slow(hook: Checkpoint) -> None:
@@ -174,31 +157,6 @@ def test_a_signal_while_results_are_moved_waits(run: Here,
         "checkpoint.safetensors"}
 
 
-@pytest.mark.parametrize("again", [("--resume",), (), ("--overwrite",)])
-@pytest.mark.parametrize("name", ["metrics.jsonl", "config.toml", "model.safetensors"])
-def test_the_next_start_completes_moving(name: str, again: tuple[str, ...], run: Here,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    argv = ("train", "iris", "--epochs", "2", "-q", "--no-report", "-o")
-    assert run(*argv, "r", "--seeds", "0,1").status == 0  # of another kind, with other files
-    assert run(*argv, "new", "--seed", "1").status == 0
-    replace = os.replace
-
-    def stopped(source: Any, place: Any) -> None:
-        if Path(place) == Path("r", name):
-            raise OSError(5, "Input/output error", str(place))
-        replace(source, place)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", stopped)
-        run.fails(*argv, "r", "--seed", "1", "--overwrite")
-    done = run(*argv, "r", "--seed", "1", *again)
-    assert done.status == (0 if again else 1)
-    assert ("r is finished" in done.err) == (again == ("--resume",)), done.err
-    assert {p.name for p in Path("r").iterdir()} == {p.name for p in Path("new").iterdir()}
-    np.testing.assert_array_equal(params(Path("r")), params(Path("new")))
-    assert Path("r/config.toml").read_text() == Path("new/config.toml").read_text()
-
-
 def test_an_interrupt_before_training_leaves_nothing(run: Here,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     from fastbp.cli import run as module
@@ -210,225 +168,6 @@ def test_an_interrupt_before_training_leaves_nothing(run: Here,
     done = run("train", "iris", "-q")
     assert done.status == 143 and done.err == "fastbp: terminated, nothing saved\n"
     assert not list(run.folder.iterdir())
-
-
-def test_earlier_results_stay_until_new_ones_are_complete(run: Here,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    argv = ("train", "iris", "--epochs", "5", "-q", "--no-report")
-    assert run(*argv).status == 0
-    folder = run.folder / "fastbp-iris"
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-
-    def unchanged() -> bool:
-        return before == {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
-
-    assert "--overwrite" in run.fails(*argv) and unchanged()
-    with monkeypatch.context() as patch:
-        _Signalling(patch, 2)
-        assert run(*argv, "--overwrite", "--seed", "1").status == 130
-    assert unchanged() and (folder / "unfinished").exists()
-    assert "--resume" in run.fails(*argv[:-2], "-q", "-o", "fastbp-iris")
-    line = run.fails(*argv, "--resume", "--seed", "2")
-    assert "seed = 1" in line and "2" in line and unchanged()
-    # divergence, and a model that cannot be written
-    assert run(*argv, "--overwrite", "--optimizer", "sgd", "--lr", "1e30").status == 3
-    assert unchanged() and not (folder / "unfinished").exists()
-    from fastbp.model import Model
-
-    def full(model: Model, path: Path) -> None:
-        raise OSError(28, "No space left on device", str(path))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Model, "save", full)
-        assert "No space left on device" in run.fails(*argv, "--overwrite", "--seed", "1")
-    assert unchanged()
-    assert run(*argv, "--overwrite", "--resume", "--seed", "1").status == 0
-    assert not unchanged() and not (folder / "unfinished").exists()
-
-
-def test_a_full_disk_is_one_line_and_earlier_results_stay(tmp_path: Path) -> None:
-    assert process("train", "iris", "--epochs", "2", "-q", "--no-report",
-                   folder=tmp_path).returncode == 0
-    before = params(tmp_path / "fastbp-iris")
-
-    done = process("train", "iris", "--epochs", "3", "-q", "--no-report", "--overwrite",
-                   "--hidden", "300", folder=tmp_path, file_bytes=2000,
-                   env={**os.environ, "FASTBP_CACHE_DIR": os.environ.get("FASTBP_CACHE_DIR", "")})
-    assert done.returncode == 1 and not done.stdout
-    assert len(done.stderr.splitlines()) == 1 and "fastbp: error:" in done.stderr
-    assert "fastbp-iris" in done.stderr and "too large" in done.stderr
-    np.testing.assert_array_equal(before, params(tmp_path / "fastbp-iris"))
-
-
-def test_two_runs_in_one_folder_are_refused(run: Here) -> None:
-    from fastbp.cli.output import Output
-
-    folder = run.folder / "r"
-    first = Output(folder)
-    settings = {"data": "iris", "output": "r", "overwrite": True, "resume": False}
-    first.begin(first.plan(settings), settings, "0", "")
-    line = run.fails("train", "iris", "-o", folder, "-q", "--overwrite")
-    assert "another fastbp train is at work" in line
-    first.discard()
-    assert not folder.exists()
-    assert run("train", "iris", "-o", folder, "-q", "--epochs", "1", "--no-report").status == 0
-
-
-@pytest.mark.parametrize("how", ["finished", "unfinished", "begun"])
-@pytest.mark.parametrize("option", [(), ("--resume",)])
-def test_what_another_start_has_done_meanwhile_stays(how: str, option: tuple[str, ...], run: Here,
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastbp.cli import main
-    from fastbp.cli import run as module
-
-    argv = ["train", "iris", "-o", "r", "--epochs", "3", "-q", "--no-report", *option]
-    before, plain = dict[Path, bytes](), module.prepare
-
-    def files() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in Path("r").rglob("*") if path.is_file()}
-
-    def meanwhile(settings: Any) -> Any:
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "prepare", plain)
-            if how != "finished":
-                _Signalling(patch, 2)
-            main(argv)
-        if how == "begun":  # and killed before its first checkpoint
-            Path("r/unfinished/checkpoint.safetensors").unlink()
-        before.update(files())
-        return plain(settings)
-
-    monkeypatch.setattr(module, "prepare", meanwhile)
-    done = run(*argv)
-    assert done.status == 1 and "fastbp: error: " in done.err.splitlines()[-1], done
-    assert len(before) > 2 and before == files()
-    monkeypatch.setattr(module, "prepare", plain)
-    assert run(*argv, *(() if option else ("--overwrite",))).status == 0
-
-
-def test_what_is_removed_is_locked_until_it_is_gone(run: Here,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    import fcntl
-
-    from fastbp.cli.output import Output
-
-    settings = {"data": "iris", "output": "r", "overwrite": True, "resume": False}
-    first, second, release, flock = Output("r"), Output("r"), Output.release, fcntl.flock
-    first.begin("new", settings, "0", "")
-
-    def released(output: Output) -> None:
-        assert not Path("r/unfinished").exists()
-        release(output)
-
-    def late(*given: Any) -> None:
-        first.discard()
-        flock(*given)
-
-    monkeypatch.setattr(Output, "release", released)
-    monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(ValueError, match="another fastbp train is at work"):
-        second.begin("new", settings, "0", "")  # the lock of a file that is gone holds nobody off
-
-
-def test_more_epochs_go_on_from_a_finished_run(run: Here) -> None:
-    argv = ("train", "iris", "-q", "--no-report")
-    assert run(*argv, "--epochs", "7", "-o", "whole").status == 0
-    assert run(*argv, "--epochs", "3", "-o", "r").status == 0
-    assert len(json.loads(read(run.folder / "r/checkpoint.safetensors")[1]["fastbp-run"])[
-        "history"]["loss"]) == 3
-    assert run(*argv, "--epochs", "7", "-o", "r", "--resume").status == 0
-    np.testing.assert_array_equal(params(run.folder / "r"), params(run.folder / "whole"))
-
-
-@pytest.mark.parametrize("begun", [False, True])
-def test_changed_data_are_not_gone_on_with(begun: bool, run: Here) -> None:
-    argv = ("train", "d.csv", "--target", "kind", "-q", "--no-report", "-o", "r", "--epochs")
-    table(run.folder / "d.csv")
-    assert run(*argv, 2).status == 0
-    if begun:
-        shutil.copytree("r", "r/unfinished", ignore=shutil.ignore_patterns("model.*"))
-        Path("r/unfinished/learned.json").write_text(json.dumps({"rows": 3}))
-    else:
-        text = Path("d.csv").read_text()
-        Path("d.csv").write_text(text.replace("red", "reddish"))
-    before = params(Path("r"))
-    line = run.fails(*argv, 3, "--resume")
-    assert "--resume: d.csv has changed" in line and "--overwrite" in line
-    np.testing.assert_array_equal(params(Path("r")), before)
-    assert run(*argv, 3, "--resume", "--overwrite").status == 0
-    assert json.loads(Path("r/result.json").read_text())["epochs"] == 3
-
-
-@pytest.mark.parametrize("begun", [False, True])
-@pytest.mark.parametrize("more", [(), ("--stream",), ("--stream", "--validation-split", "0"),
-                                  ("--missing-target", "drop")], ids=" ".join)
-def test_other_weights_of_the_rows_are_not_gone_on_with(
-        more: tuple[str, ...], begun: bool, run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    argv = ("train", "d.csv", "--target", "kind", "--ignore", "y", "--weight", "w", "-q",
-            "--no-report", "-o", "r", *more, "--epochs")
-    w = np.arange(1, 201) / 8
-    table(run.folder / "d.csv", w=w)
-    with monkeypatch.context() as patch:
-        if begun:
-            _Signalling(patch, 3)
-        assert run(*argv, 2).status == (130 if begun else 0)
-    table(run.folder / "d.csv", w=np.roll(w, 1))  # the same sum, mean and spread
-    before = {path: path.read_bytes() for path in Path("r").rglob("*.*")}
-    line = run.fails(*argv, 3, "--resume")
-    assert "--resume: d.csv has changed" in line and "--overwrite" in line
-    assert before == {path: path.read_bytes() for path in Path("r").rglob("*.*")}
-    table(run.folder / "d.csv", w=w)
-    assert run(*argv, 3, "--resume").status == 0
-    assert json.loads(Path("r/result.json").read_text())["epochs"] == 3
-
-
-@pytest.mark.parametrize("more", [(), ("--seeds", "0..2")])
-def test_a_run_that_stopped_after_its_last_epoch_is_finished(
-        more: tuple[str, ...], run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    argv = ("train", "iris", "--epochs", "3", "--no-report", "-o", "r", *more)
-    with monkeypatch.context() as patch:
-        _Signalling(patch, 12)  # 120 rows are 4 steps
-        assert run(*argv, "-q").status == 130
-    done = run(*argv, "--resume")
-    assert done.status == 0 and "warning" not in done.err, done.err
-    assert done.err.count("fastbp: all of --epochs 3 are trained") == (not more)
-    assert json.loads(Path("r/result.json").read_text())["epochs"] == 3
-
-
-def test_fewer_epochs_than_trained_are_refused(run: Here,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
-    argv = ("train", "iris", "-q", "--no-report", "--resume", "-o", "r")
-
-    def refused(epochs: int, words: str) -> None:
-        before = {path: path.read_bytes() for path in Path("r").rglob("*.*")}
-        done = run(*argv, "--epochs", epochs)
-        assert done.status == 2 and not done.out
-        assert done.err.splitlines()[-1] == (f"Error: --resume --epochs {epochs}: r holds a run "
-                                             f"of {words} already; --overwrite starts anew")
-        assert before == {path: path.read_bytes() for path in Path("r").rglob("*.*")}
-
-    with monkeypatch.context() as patch:
-        patch.setattr("fastbp.job.CHUNK_SECONDS", 1e-9)
-        _Signalling(patch, 10)  # 120 rows are 4 steps: in the third epoch
-        assert run(*argv, "--epochs", "6").status == 130
-    refused(2, "3 epochs")
-    assert run(*argv, "--epochs", "3", "--json").json["epochs"] == 3
-    refused(2, "3 epochs")
-    assert run(*argv, "--epochs", "2", "--overwrite", "--json").json["epochs"] == 2
-
-
-@pytest.mark.parametrize("finished", [True, False])
-def test_several_runs_keep_their_epochs(finished: bool, run: Here,
-                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    argv = ("train", "iris", "-q", "--no-report", "--resume", "-o", "r", "--grid",
-            "epochs=2,3", "--epochs")
-    with monkeypatch.context() as patch:
-        if not finished:
-            _Signalling(patch, 2)
-        assert run(*argv, "1").status == (0 if finished else 130)
-    done = run(*argv, "5")
-    assert done.status == 2 and "--resume --epochs 5: r holds several runs" in done.err
-    assert run(*argv, "1").status == 0  # the same line: as ever
 
 
 def test_a_signal_amid_an_import_ends_the_command_like_any_other(tmp_path: Path) -> None:

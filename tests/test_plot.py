@@ -21,6 +21,8 @@ from fastbp.layer_statistics import weight_statistics  # noqa: E402
 from fastbp.plot.canvas import MAX_POINTS, few, plain, short, thin  # noqa: E402
 from fastbp.plot.classes import calibration_error, confidence  # noqa: E402
 
+from .axes import curve, texts  # noqa: E402
+
 HISTORY = {"loss": [3.0, 2.0, 1.5], "val_loss": [3.0, 1.0, 2.0], "val_accuracy": [0.2, 0.9, 0.8],
            "learning_rate": [0.1, 0.1, 0.01]}
 
@@ -35,14 +37,6 @@ def outcome(k: int = 3, rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
 
 def net() -> Network:
     return Network([Dense(4, 6), Tanh(), Dense(6, 3), Softmax()], CrossEntropyLoss())
-
-
-def curve(ax: Any, label: str) -> Any:
-    return next(line for line in ax.lines if line.get_label() == label)
-
-
-def texts(ax: Any) -> list[str]:
-    return [t.get_text() for t in ax.texts]
 
 
 def rendered(ax: Any) -> str:

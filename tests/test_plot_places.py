@@ -22,7 +22,7 @@ from fastbp.plot.classes import _compact, calibration_error, counts, one_against
 from fastbp.plot.curves import _thousands, best_epoch  # noqa: E402
 from fastbp.plot.targets import are_probabilities, labels, scores  # noqa: E402
 
-from .test_plot import curve, texts  # noqa: E402
+from .axes import curve, texts  # noqa: E402
 
 
 def test_large_counts_are_cut_to_four_characters() -> None:
