@@ -146,14 +146,15 @@ class Duration(Kind):
 
     def parse(self, value: Any) -> float:
         """Seconds."""
-        text = str(value).strip()
-        parts = re.findall(r"([\d.]+)([smhd]?)", text)
-        if isinstance(value, float):  # of a config.toml, written like 1e-05 too
-            parts = [(text, "")]
-        if isinstance(value, bool) or not parts or "".join(a + b for a, b in parts) != text or (
-                len(parts) > 1 and not all(unit for _, unit in parts)):
-            raise ValueError(f"{value!r} is no time like 90s, 10m or 1h30m")
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        if isinstance(value, float):  # of a config.toml
+            seconds = value
+        else:
+            text = str(value).strip()
+            parts = re.findall(r"([\d.]+)([smhd]?)", text)
+            if isinstance(value, bool) or not parts or "".join(map("".join, parts)) != text or (
+                    len(parts) > 1 and not all(unit for _, unit in parts)):
+                raise ValueError(f"{value!r} is no time like 90s, 10m or 1h30m")
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
         if not 0 < seconds < math.inf:
             raise ValueError(f"{value!r} is no time above 0")
         return seconds

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._extras import needs
 from .._validation import Array
-from .columns import Columns
+from .columns import EXACT, Columns
 from .table import OTHER, ROWS, WORDS, Table
 
 #: Bytes of a Parquet column that are read at once, and of a page.
@@ -97,7 +97,7 @@ def _array(values: Any) -> Array:
         values = values.cast(pa.float64())
     if pa.types.is_integer(values.type) and values.null_count:
         ends = [abs(end) for end in min_max(values).as_py().values() if end is not None]
-        if max(ends, default=0) > 2**53:  # float64 would make some of them equal
+        if max(ends, default=0) > EXACT:
             return np.array(values.to_pylist(), object)
     if pa.types.is_null(values.type):
         return np.full(len(values), None, object)

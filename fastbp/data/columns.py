@@ -13,6 +13,8 @@ from .._validation import Array
 
 #: Arrays of one length by the names of their columns.
 Columns = Mapping[str, Array]
+#: float64 makes some whole numbers beyond this equal, and the one after it equal to it.
+EXACT = 2**53
 
 
 class Matrix(Mapping[str, Array]):
@@ -85,7 +87,7 @@ def _concatenated(parts: Sequence[Array]) -> Array:
     if float64 would make some of them equal."""
     found: Array = np.concatenate(parts)
     if found.dtype.kind == "f" and any(part.dtype.kind in "iu" and len(part) and (
-            part.max() > 2**53 or part.min() < -2**53) for part in parts):
+            part.max() > EXACT or part.min() < -EXACT) for part in parts):
         return np.concatenate([part.astype(object) for part in parts])
     return found
 
@@ -143,7 +145,7 @@ def array(values: Any) -> Array:
         return known
     found, own = np.asarray(values), getattr(values, "dtype", getattr(values, "type", None))
     if found.dtype.kind == "f" and re.match(r"u?int\d", str(own).lower()) and (
-            np.abs(found) >= 2**53).any():  # float64 would make some of them equal
+            np.abs(found) >= EXACT).any():
         ways = (getattr(values, name, None) for name in ("to_pylist", "to_list"))
         make = next(filter(None, ways), None)  # polars and pyarrow go through floats to objects
         return np.asarray(make() if make else values, object)

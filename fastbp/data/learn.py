@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, check_bool, check_choice, check_size
-from .columns import Matrix, among_numbers, column, numbers, plain, rows_of, text
+from .columns import EXACT, Matrix, among_numbers, column, numbers, plain, rows_of, text
 from .features import ENCODINGS, UNKNOWN, Boolean, Categorical, Column, Numeric, refuse_missing
 from .moments import Moments
 from .preprocess import Preprocessor
@@ -102,7 +102,7 @@ class _Target:
             return Target(self.name, task, None, float(self.moments.mean[0]),
                           float(self.moments.scale()[0]))
         assert values is not None
-        if any(isinstance(v, float) and abs(v) >= 2**53 for v in values):
+        if any(isinstance(v, float) and abs(v) >= EXACT for v in values):
             raise ValueError(f"target {self.name!r} holds whole numbers of 2**53 or more as "
                              "floats, which takes some for others: give it as integers or words")
         if all(type(v) is int or isinstance(v, float) and v.is_integer() for v in values):
