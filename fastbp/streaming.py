@@ -88,10 +88,11 @@ class StreamRun(Run):
             if not self._left:
                 self._place()
             count, team = min(n_steps, self._left), n_threads
-            if self._ahead is not None and self._ahead.busy and (
-                    n_threads == within_quota(len(cores()))):
-                # The reading thread would hold up a full team: leave it a core for a while.
-                count, team = min(count, -(-self.chunk // 10)), max(1, n_threads - 1)
+            if self._ahead is not None and self._ahead.busy:
+                most = within_quota(len(cores()))
+                if n_threads >= most:
+                    # The reading thread would hold up a full team: leave it a core for a while.
+                    count, team = min(count, -(-self.chunk // 10)), max(1, most - 1)
             with held():  # meanwhile the position is split over two cursors
                 n_steps -= self._steps(count, team)
 

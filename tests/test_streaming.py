@@ -154,7 +154,8 @@ def test_a_core_that_reads_is_left_out_of_the_team(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Run, "advance", watched)
     nets = []
     less = {max(1, most - 1)}
-    for cores, quota, seen in ((most, 99, less), (most + 1, 99, {most}), (most + 1, most, less)):
+    for cores, quota, seen in ((most, 99, less), (most + 1, 99, {most}), (most + 1, most, less),
+                               (most + 1, 1, {1})):
         monkeypatch.setattr("fastbp.streaming.cores", lambda n=cores: list(range(n)))
         monkeypatch.setattr("fastbp.streaming.within_quota", lambda n, most=quota: min(n, most))
         teams.clear()
