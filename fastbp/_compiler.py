@@ -1,12 +1,13 @@
 """Numba's compiler with six changes.
 
-Loops are vectorised with the host's full register width, and compute several vectors side by side
-where asked (``interleave``). Functions marked ``cold`` are kept out of line. Passes for constructs
-that kernels do not use are left out. No full garbage collection runs meanwhile. And a kernel that
-is called by other kernels gets no wrapper for Python, no machine code of its own and no
-optimisation: callers copy its body and optimise the result, so all three would be wasted, and take
-two fifths of a first fit. They are made on demand: ``LazyLibrary`` makes machine code when an
-address is first asked for, ``LazyDispatcher`` has a twin for calls from Python.
+Loops are vectorised with the host's full register width, and with several or longer vectors side
+by side where asked (``interleave``, ``lanes``). Functions marked ``cold`` are kept out of line.
+Passes for constructs that kernels do not use are left out. No full garbage collection runs
+meanwhile. And a kernel that is called by other kernels gets no wrapper for Python, no machine code
+of its own and no optimisation: callers copy its body and optimise the result, so all three would
+be wasted, and take two fifths of a first fit. They are made on demand: ``LazyLibrary`` makes
+machine code when an address is first asked for, ``LazyDispatcher`` has a twin for calls from
+Python.
 """
 
 from __future__ import annotations
@@ -28,26 +29,19 @@ from numba.core.untyped_passes import InlineClosureLikes
 from ._convention import INLINES, entry_module, entry_name, widen
 from ._garbage import no_full_collections
 
-#: Vectors side by side in a loop of long chains.
-_SIDE_BY_SIDE = 4
-
 llvm.initialize_native_asmparser()  # for no-ops between tile instructions (``kernels.squares``)
 
 
-def _interleave(function: Any) -> None:
-    """Have loops that LLVM vectorises compute several vectors side by side.
-
-    By default LLVM takes one vector per iteration if the body is long. A core then waits for each
-    operation of a long chain, as it cannot look far enough ahead to begin the next vector's.
-    """
+def _advise(function: Any, hints: dict[str, int]) -> None:
+    """Give these hints (``llvm.loop.*``) for all loops of a function."""
     module, place = function.module, {block: n for n, block in enumerate(function.blocks)}
     for block, n in place.items():
         targets = [one for one in block.terminator.operands if isinstance(one, ir.Block)]
         if any(place[one] <= n for one in targets):
-            count = ir.Constant(ir.IntType(32), _SIDE_BY_SIDE)
-            hint = module.add_metadata(["llvm.loop.interleave.count", count])
+            given = [module.add_metadata([f"llvm.loop.{name}", ir.Constant(ir.IntType(32), value)])
+                     for name, value in hints.items()]
             loop = ir.MDValue(module, (), str(len(module.metadata)))
-            loop.operands = (loop, hint)  # first itself, by which LLVM tells loops apart
+            loop.operands = (loop, *given)  # first itself, by which LLVM tells loops apart
             block.terminator.set_metadata("llvm.loop", loop)
 
 
@@ -55,8 +49,8 @@ class _WideLower(Lower):  # type: ignore[misc]
     def lower_normal_function(self, fndesc: Any) -> None:
         super().lower_normal_function(fndesc)
         widen(self.function)
-        if getattr(self.func_ir.func_id.func, "interleave", False):
-            _interleave(self.function)
+        if hints := getattr(self.func_ir.func_id.func, "loop_hints", None):
+            _advise(self.function, hints)
         if getattr(self.func_ir.func_id.func, "cold", False):
             for attribute in ("cold", "noinline"):
                 self.function.attributes.add(attribute)

@@ -87,20 +87,24 @@ def entry_point(dispatcher: Any, argtypes: tuple[Any, ...]) -> int:
 
 def kernel(func: Any = None, *, fastmath: frozenset[str] = frozenset(),
            inline: bool = False, forceinline: bool = False, cold: bool = False,
-           interleave: bool = False) -> Any:
+           interleave: int = 0, lanes: int = 0) -> Any:
     """Compile a serial kernel: no exceptions, no allocation, only valid indices (unchecked).
 
     ``inline`` copies the body into each caller before LLVM sees it: for thin functions
     between kernels, which then compile faster, and for those that return a view of an array.
     ``forceinline`` has LLVM inline it whatever its size: a loop with a call stays scalar.
     ``cold`` keeps it out of line, so that what its callers do in each step has the registers.
-    ``interleave`` has its loops compute several vectors side by side: for long chains of
-    operations on each element.
+    ``interleave`` has its loops compute so many vectors side by side: of long bodies LLVM would
+    take one, and a core would wait for each operation of a chain.
+    ``lanes`` is the number of elements in such a vector, where LLVM would take as many as a
+    register holds of the loop's widest type. LLVM warns of a loop that it cannot vectorise so.
     """
     if func is None:
         return functools.partial(kernel, fastmath=fastmath, inline=inline,
-                                 forceinline=forceinline, cold=cold, interleave=interleave)
-    func.cold, func.interleave = cold, interleave
+                                 forceinline=forceinline, cold=cold, interleave=interleave,
+                                 lanes=lanes)
+    hints = {"interleave.count": interleave, "vectorize.width": lanes}
+    func.cold, func.loop_hints = cold, {name: value for name, value in hints.items() if value}
     if not fastmath <= CONTRACT:
         raise ValueError(f"fastmath={set(fastmath)} is not within {set(CONTRACT)}")
     options: dict[str, Any] = {"inline": "always"} if inline else {}

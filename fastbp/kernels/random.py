@@ -65,7 +65,13 @@ def _encipher(high, low, height, width, key):
     for _ in range(3):
         high, key = _turn(high, low, height, key), _U32(key + _GOLDEN32)
         low, key = _turn(low, high, width, key), _U32(key + _GOLDEN32)
-    return np.int64(high) * np.int64(width) + np.int64(low)
+    return np.int64(_U32(_U32(high * width) + low))  # < 2^32 rows
+
+
+@kernel(interleave=2, lanes=16)  # 32-bit numbers, which become 64-bit ones at the end
+def _encipher_line(line, high, height, width, key):
+    for j in range(line.size):
+        line[j] = _encipher(high, _U32(j), height, width, key)
 
 
 @kernel
@@ -75,8 +81,7 @@ def encipher(order, key, first, last, width):
     w, h = _U32(width), _U32((n + width - 1) // width)
     for i in range(first, last):
         line, high = order[i * width:min((i + 1) * width, n)], n - 1
-        for j in range(line.size):
-            line[j] = _encipher(_U32(i), _U32(j), h, w, key)
+        _encipher_line(line, _U32(i), h, w, key)
         for j in range(line.size):
             high = max(high, line[j])
         if high >= n:

@@ -23,7 +23,7 @@ from ..kernels.vmath import select, sigmoid, tanh
 from .base import Kernels, Layer
 
 
-@kernel(interleave=True)
+@kernel(interleave=4)
 def sigmoid_forward(op, now, params, ws, x, y):
     for i in range(y.size):
         y[i] = sigmoid(y[i])
@@ -36,7 +36,7 @@ def sigmoid_backward(op, now, params, ws, x, y, dy, dx):
         dx[i] = dx[i] * (y[i] * (one - y[i]))
 
 
-@kernel(interleave=True)
+@kernel(interleave=4)
 def tanh_forward(op, now, params, ws, x, y):
     for i in range(y.size):
         y[i] = tanh(y[i])
@@ -77,7 +77,7 @@ def leaky_relu_backward(op, now, params, ws, x, y, dy, dx):
         dx[i] = select(y[i] > zero, dx[i], slope * dx[i])
 
 
-@kernel(interleave=True)
+@kernel(interleave=4)
 def elu_forward(op, now, params, ws, x, y):
     """e^x - 1 = 2 t / (1 - t) with t = tanh(x / 2): near 0 no digits cancel."""
     zero, one, half = y.dtype.type(0), y.dtype.type(1), y.dtype.type(0.5)

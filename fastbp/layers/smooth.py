@@ -43,13 +43,13 @@ def near(x):
     return above(select(x > high, high, x))
 
 
-@kernel(interleave=True)
+@kernel(interleave=4)
 def silu_forward(op, now, params, ws, x, y):
     for i in range(y.size):
         y[i] = above(x[i]) * sigmoid(x[i])
 
 
-@kernel(interleave=True)
+@kernel(interleave=4)
 def silu_backward(op, now, params, ws, x, y, dy, dx):
     one = x.dtype.type(1)
     for i in range(dx.size):
@@ -58,19 +58,19 @@ def silu_backward(op, now, params, ws, x, y, dy, dx):
         dx[i] = dy[i] * (s + v * (s * (one - s)))
 
 
-@kernel(interleave=True)
+@kernel(interleave=4)
 def softplus_forward(op, now, params, ws, x, y):
     for i in range(y.size):
         y[i] = softplus(x[i])
 
 
-@kernel(interleave=True)
+@kernel(interleave=4)
 def softplus_backward(op, now, params, ws, x, y, dy, dx):
     for i in range(dx.size):
         dx[i] = dy[i] * sigmoid(x[i])
 
 
-@kernel(interleave=True)
+@kernel(interleave=4)
 def gelu_forward(op, now, params, ws, x, y):
     """``a`` of the op is 0 for "none", 1 for "tanh"."""
     one, half, root = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(_ROOT_HALF)
@@ -85,7 +85,7 @@ def gelu_forward(op, now, params, ws, x, y):
             y[i] = v * sigmoid(v * (first + third * (v * v)))
 
 
-@kernel(interleave=True)
+@kernel(interleave=4)
 def gelu_backward(op, now, params, ws, x, y, dy, dx):
     one, half, root = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(_ROOT_HALF)
     density, three = x.dtype.type(_DENSITY), x.dtype.type(3)
