@@ -12,6 +12,7 @@ pause.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -47,7 +48,7 @@ def sweep(x, times):
 @kernel
 def meet(worker, size, sync, n):
     """Run ``n`` barriers; returns whether the team was complete."""
-    if not assemble(sync, size):
+    if not assemble(worker, sync, size):
         return False
     for i in range(n):
         barrier(sync, size, i + 1)
@@ -57,7 +58,7 @@ def meet(worker, size, sync, n):
 @kernel
 def exchange(worker, size, sync, n, arrays, read):
     """``n`` times each thread writes its row of ``arrays`` and, if ``read``, reads the other's."""
-    if not assemble(sync, size):
+    if not assemble(worker, sync, size):
         return False
     total = arrays.dtype.type(0)
     for i in range(n):
@@ -90,7 +91,7 @@ def complete_seconds(work: Callable[..., bool], *args: object) -> float:
     found = []
     while len(found) < 9:
         began = time.perf_counter()
-        if launch(work, 2, *args):
+        if launch(work, 2, math.inf, *args):
             found.append(time.perf_counter() - began)
     return min(found)
 
@@ -124,7 +125,7 @@ def products(best: float) -> None:
 
 def team() -> None:
     """Print the costs between two threads."""
-    launch(meet, 2, 10)
+    launch(meet, 2, math.inf, 10)
     print(f"barrier: {complete_seconds(meet, 100_000) * 1e4:.0f} ns")
     arrays, n = np.zeros((2, 65536), np.float32), 300
     times = [complete_seconds(exchange, n, arrays, read) for read in (True, False)]
@@ -135,7 +136,7 @@ def team() -> None:
         for _ in range(30):
             time.sleep(pause)
             began = time.perf_counter()
-            complete += launch(meet, 2, 1)
+            complete += launch(meet, 2, math.inf, 1)
             calls.append(time.perf_counter() - began)
         print(f"call of a team after {pause:g} s: {statistics.median(calls) * 1e6:.0f} us, "
               f"{complete} of 30 complete")

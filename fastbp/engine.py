@@ -86,7 +86,7 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
 
     ``mode`` PREDICT leaves the outputs in the workspace, GRADIENT the gradients in ``grads``.
     """
-    if not assemble(sync, size):
+    if not assemble(worker, sync, size):
         if worker > 0:
             return 0.0
         size = 1
@@ -140,7 +140,7 @@ def run_steps(worker, size, sync, passes, tables, heads, tasks, moves, home, hom
     ``home`` and back at the end; without, both are the same arrays. With several copies each
     thread updates its own (see ``panels``): ``tables`` has ops for each, ``heads`` two in turn.
     """
-    if not assemble(sync, size):
+    if not assemble(worker, sync, size):
         if worker > 0:
             return
         size = 1

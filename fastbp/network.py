@@ -318,10 +318,10 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
                   scale: float, weights: Array | None = None) -> float:
         own = _NO_WEIGHTS[self.dtype] if weights is None else weights
         source = np.arange(rows.start, rows.stop, dtype=np.int64)
-        team = plan.team(source.size, 3 if mode == engine.GRADIENT else 1)
-        return launch(engine.evaluate, team, mode, np.uint64(0), plan.one_pass, plan.ops,
-                      plan.tasks, plan.head, self.params, self.grads, plan.workspace, X,
-                      *self.split_target(T), own, source, scale)
+        what = source.size, 3 if mode == engine.GRADIENT else 1
+        return launch(engine.evaluate, plan.team(*what), plan.work_of(*what), mode, np.uint64(0),
+                      plan.one_pass, plan.ops, plan.tasks, plan.head, self.params, self.grads,
+                      plan.workspace, X, *self.split_target(T), own, source, scale)
 
     def _scale(self, rows: int, weights: Array | None = None) -> float:
         if self._head_loss.reduction != "mean":

@@ -68,10 +68,13 @@ class Plan:
         """Whether steps use this number of threads without a trial."""
         return self.n_threads == 1 or self.work >= sharing.SETTLED_WORK * self.n_threads
 
+    def work_of(self, rows: int, passes: int) -> int:
+        """Multiply-adds of a call with ``rows``; ``passes`` is 1 for forward, 3 with gradients."""
+        return self.work * rows * passes // (3 * self.capacity)
+
     def team(self, rows: int, passes: int) -> int:
-        """Threads for one call with ``rows``; ``passes`` is 1 for forward, 3 with gradients."""
-        work = self.work * rows * passes // (3 * self.capacity)
-        return self.n_threads if work >= sharing.LAUNCH_WORK else 1
+        """Threads for such a call."""
+        return self.n_threads if self.work_of(rows, passes) >= sharing.LAUNCH_WORK else 1
 
     @property
     def capacity(self) -> int:

@@ -198,9 +198,9 @@ class Run:
         sizes, hyper = self._sizes.of(self.optimizer, int(self.cursor[engine.STEP]) + 1, n_steps,
                                       self.rate_scale, self.rates)
         first, update, last = self._lasts(plan, hyper)
-        launch(engine.run_steps, plan.n_threads, *first, self.X, *net.split_target(self.T),
-               self.weights, self.order, prefetches(self.X), self.batch_size, self.mean,
-               update, sizes, *last, self.watch, self.cursor, errors)
+        launch(engine.run_steps, plan.n_threads, n_steps * plan.work, *first, self.X,
+               *net.split_target(self.T), self.weights, self.order, prefetches(self.X),
+               self.batch_size, self.mean, update, sizes, *last, self.watch, self.cursor, errors)
         return errors, sizes
 
     def _textbook(self) -> None:

@@ -139,7 +139,7 @@ def test_threads_and_weights_may_change_from_call_to_call() -> None:
 
 
 def test_a_thread_that_is_left_alone_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lonely(function: Any, size: int, *args: Any) -> Any:
+    def lonely(function: Any, size: int, work: float, *args: Any) -> Any:
         return function(0, size, np.zeros(64, np.int64), *args)
 
     found = []

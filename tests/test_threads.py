@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from threading import BrokenBarrierError
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +10,6 @@ import pytest
 import fastbp
 from fastbp import sharing
 from fastbp import threads as module
-from fastbp.kernels import team
 from fastbp.run import Run
 from fastbp.threads import Threads, sizes
 
@@ -229,77 +225,6 @@ def test_calls_of_a_team_give_the_bits_of_one_thread(monkeypatch: pytest.MonkeyP
         found.append([net.predict(X), net.loss(X, T), *net.loss_and_grad(X, T)])
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_threads_leave_the_core_of_their_caller_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever wakes them: Linux would wake one there, where it waits for a caller that spins."""
-    here, places, told = 7, [3, 7, 9], dict[int, set[int]]()
-    monkeypatch.setattr(team, "_pools", {})
-    monkeypatch.setattr(team, "_core_of_caller", lambda: lambda: here)
-    monkeypatch.setattr(team, "cores", lambda: places)
-    monkeypatch.setattr(team, "DISABLED", False)
-    monkeypatch.setattr(os, "sched_setaffinity", told.__setitem__, raising=False)
-
-    def called() -> list[set[int]]:
-        told.clear()
-        assert team.launch(lambda worker, size, sync: (worker, size), 3) == (0, 3)
-        return list(told.values())
-
-    assert called() == [{3, 9}] * 2
-    pool = team._pool(2)
-    assert sorted(told) == sorted(t.native_id for t in pool._threads)
-    assert called() == []  # they are where they should be
-    here = 3
-    assert called() == [{7, 9}] * 2
-    places = [3, 5]
-    assert called() == [{5}] * 2
-    here = 5
-    with pool.calling():
-        assert called() == []  # another call has them
-    here, places = 3, [3]
-    assert called() == [{3}] * 2  # no other core is allowed
-
-    def refused(*args: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "sched_setaffinity", refused)
-    here, places = 3, [3, 5]
-    assert called() == []  # only a matter of speed
-    pool.shutdown()
-
-
-def test_a_pool_that_cannot_be_had_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    submit, begun = team._Pool.submit, list[Any]()
-
-    def meagre(self: team._Pool, work: Any) -> Any:
-        if len(begun) == 2:
-            raise RuntimeError("can't start new thread")
-        begun.append(submit(self, work))
-        return begun[-1]
-
-    monkeypatch.setattr(team._Pool, "submit", meagre)
-    with pytest.raises(RuntimeError, match="start new thread"):
-        team._Pool(3)
-    assert all(isinstance(one.exception(timeout=60), BrokenBarrierError) for one in begun)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 8, 11])
-@pytest.mark.parametrize("shares", [0, 1, 2, 7, 24, 40])
-def test_each_share_is_claimed_once_phase_after_phase(size: int, shares: int) -> None:
-    """Whoever comes first; and all start the next phase from the same place."""
-    rng, sync, base = np.random.default_rng(size + shares), np.zeros(24 + 8 * size, np.int64), 0
-    for _ in range(3):
-        found, turns, waiting = [], dict.fromkeys(range(size), np.int64(0)), list(range(size))
-        while waiting:
-            worker = int(rng.choice(waiting))
-            share, turns[worker] = team.claim(worker, size, sync, base, shares, turns[worker])
-            if share < shares:
-                found.append(int(share))
-            else:
-                waiting.remove(worker)
-        assert sorted(found) == list(range(shares))
-        base += team.claims(shares, size)
-        assert size == 1 or (sync[24::8] == base).all()
 
 
 def test_later_runs_begin_with_the_pace_of_earlier_ones() -> None:

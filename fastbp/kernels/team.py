@@ -19,8 +19,9 @@ import functools
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from threading import Barrier, Lock
 from typing import Any
@@ -34,16 +35,19 @@ from numba.extending import intrinsic
 from .._jit import DISABLED, kernel
 from ..interrupts import held
 
-#: Offsets in ``sync``: a cache line each, and from _CLAIMED on one for each thread; its words.
-_ARRIVED, _DECISION, _BARRIER, _CLAIMED, _LINE = 0, 8, 16, 24, 8
+#: Offsets in ``sync``: a cache line each, and from _CLAIMED on one for each thread; its words. In
+#: the second line are also two numbers that are written before the team starts.
+_ARRIVED, _DECISION, _DEADLINE, _POLITE, _BARRIER, _CLAIMED, _LINE = 0, 8, 9, 10, 16, 24, 8
 _TOGETHER, _ALONE = 1, 2
 #: Threads whose shares a thread may claim, its own included: with all of them, too many claims
 #: would fail on large machines.
 _HELPED = 8
-#: Spins before an incomplete team gives up and one thread does everything: a few ms.
-_PATIENCE = 200_000
-#: Spins before a waiting thread yields its core.
-_POLITE = 4_000
+#: Seconds before an incomplete team gives up and one thread does everything: as long as that
+#: takes, by the multiply-adds of a second, but at least as long as threads need to wake on cores
+#: of their own, and at most _PATIENCE. Spins, where the system has no such clock.
+_WAKING, _PATIENCE, _RATE, _SPINS = 0.3e-3, 10e-3, 5e10, 200_000
+#: Spins at a barrier before a thread yields its core, if each has one.
+_OWN_CORE = 4_000
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -108,27 +112,48 @@ def _breathe(typingctx, polite):
     return types.void(types.boolean), codegen
 
 
+def _now(typingctx):
+    """Nanoseconds of ``CLOCK_MONOTONIC``; 0 where there is none."""
+
+    def codegen(context, builder, signature, args):
+        i32, i64 = ir.IntType(32), ir.IntType(64)
+        if not _HAS_CLOCK:
+            return i64(0)
+        parts = cgutils.alloca_once(builder, ir.ArrayType(i64, 2))  # seconds, nanoseconds
+        read = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(i32, [i32, i64.as_pointer()]), "clock_gettime")
+        first = builder.gep(parts, [i32(0), i32(0)])
+        builder.call(read, [i32(time.CLOCK_MONOTONIC), first])
+        second = builder.load(builder.gep(parts, [i32(0), i32(1)]))
+        return builder.add(builder.mul(builder.load(first), i64(10**9)), second)
+
+    return types.int64(), codegen
+
+
+_HAS_CLOCK = hasattr(time, "CLOCK_MONOTONIC")
 fetch_add: Any = intrinsic(_fetch_add)
 decide: Any = intrinsic(_decide)
 load: Any = intrinsic(_load)
 breathe: Any = intrinsic(_breathe)
+now: Any = intrinsic(_now)
 
 
 @kernel
-def assemble(sync, size):
+def assemble(worker, sync, size):
     """Whether all ``size`` threads are running. All get the same answer.
 
     A thread delayed by other work may start late or never; waiting for it could last
-    forever. If the answer is no, thread 0 does everything.
+    forever. If the answer is no, thread 0 does everything. The others may have one core for all
+    of them, so they make way for each other.
     """
     if size == 1:
         return True
     fetch_add(sync, _ARRIVED, 1)
-    spins = 0
-    while load(sync, _ARRIVED) < size:
-        breathe(False)
+    spins, deadline = 0, load(sync, _DEADLINE)
+    while load(sync, _ARRIVED) < size and load(sync, _DECISION) == 0:
+        breathe(worker > 0)
         spins += 1
-        if spins > _PATIENCE:
+        if now() > deadline or (deadline == 0 and spins > _SPINS):
             return decide(sync, _DECISION, _ALONE) == _TOGETHER
     return decide(sync, _DECISION, _TOGETHER) == _TOGETHER
 
@@ -141,7 +166,7 @@ def barrier(sync, size, meeting):
     fetch_add(sync, _BARRIER, 1)
     spins = 0
     while load(sync, _BARRIER) < size * meeting:
-        breathe(spins > _POLITE)
+        breathe(spins >= load(sync, _POLITE))
         spins += 1
 
 
@@ -193,12 +218,13 @@ class _Pool(ThreadPoolExecutor):
     """Threads that keep off the core of their caller.
 
     Linux may wake a thread on the core of the thread that wakes it. There it waits for a few ms,
-    longer than ``_PATIENCE``, while the caller spins and then does everything alone.
+    longer than its patience, while the caller spins and then does everything alone.
     """
 
     def __init__(self, n_threads: int) -> None:
         super().__init__(n_threads, thread_name_prefix="fastbp")
         self.size, self._calls, self._lock, self._told = n_threads, 0, Lock(), (-1, [-1])
+        self.late = list[Future[Any]]()  # of the last call, if it did not wait for them
         started = Barrier(n_threads + 1)
         with held():  # a thread left waiting would keep the process from exiting
             try:
@@ -251,19 +277,31 @@ def _pool(n_threads: int) -> _Pool:
         return pool
 
 
-def launch(function: Callable[..., Any], size: int, *args: Any) -> Any:
+def launch(function: Callable[..., Any], size: int, work: float, *args: Any) -> Any:
     """Call ``function(worker, size, sync, *args)`` in ``size`` threads at once.
 
-    The caller is thread 0, whose result is returned.
+    The caller is thread 0, whose result is returned. ``work`` is the number of multiply-adds of
+    the call: it tells how long to wait for the other threads. One that comes too late finds that
+    nothing is left to do; it is not waited for, and until it has come short calls do without.
     """
     if size == 1 or DISABLED:
         return function(0, 1, _NO_ONE, *args)
     sync = np.zeros(_CLAIMED + _LINE * size, np.int64)
+    sync[_POLITE] = _OWN_CORE if size <= len(cores()) else 0
+    patience = min(max(work / _RATE, _WAKING), _PATIENCE)
+    if _HAS_CLOCK:
+        sync[_DEADLINE] = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(patience * 1e9)
     pool = _pool(size - 1)
+    if patience < _PATIENCE and not all(one.done() for one in pool.late):
+        sync[_DECISION] = _ALONE
+        return function(0, size, sync, *args)
     with pool.calling():
         others = [pool.submit(function, worker, size, sync, *args) for worker in range(1, size)]
         try:
             return function(0, size, sync, *args)
         finally:
-            for other in others:
-                other.result()
+            if sync[_DECISION] == _ALONE:
+                pool.late = others
+            else:
+                for other in others:
+                    other.result()
