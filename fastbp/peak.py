@@ -87,13 +87,13 @@ def peak_flops(dtype: str = "float32", n_threads: int | None = None) -> float:
 def training_flops(network: Network) -> int:
     """Floating-point operations of the matrix products that train ``network`` on one row.
 
-    Three products with each weight, of two operations each; two in the first layer, which passes
-    no gradient down.
+    Up to three products with each weight, of two operations each: the output, the gradient of
+    the input if a layer below learns, and that of the weights unless the layer is held.
     """
-    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
-    products = [int(layer.n_in) * int(layer.n_out) for layer in dense]
-    first = products[0] if dense and network.layers[0] is dense[0] else 0
-    return 6 * sum(products) - 2 * first
+    layers = network.layers
+    learns = [layer.trainable and layer.trained_rows()[0] > 0 for layer in layers]
+    return sum(2 * int(layer.n_in) * int(layer.n_out) * (1 + any(learns[:k]) + learns[k])
+               for k, layer in enumerate(layers) if isinstance(layer, Dense))
 
 
 def share_of_peak(network: Network, rows_per_s: float,

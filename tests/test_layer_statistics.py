@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fastbp import (
     ReLU,
     Softmax,
 )
+from fastbp import peak as peaks
 from fastbp.layer_statistics import gradient_statistics, weight_statistics
 from fastbp.peak import share_of_peak, training_flops
 
@@ -131,3 +133,53 @@ def test_work_is_counted_and_set_against_the_peak() -> None:
     assert found["gflops"] == pytest.approx(1000 * training_flops(net) / 1e9)
     assert found["share"] == pytest.approx(found["gflops"] / found["peak_gflops"])
     assert 0 < found["share"] < 0.01
+
+
+def test_work_is_that_of_the_layers_that_learn_and_of_those_above_them() -> None:
+    first, last = 5 * 7, 7 * 3
+    for held, products in (((), 2 * first + 3 * last), ((0,), first + 3 * last),
+                           ((0, 1), first + 2 * last), ((4,), 2 * first + 2 * last),
+                           ((0, 4), first + 2 * last)):
+        net = network()
+        for k in held:
+            net.layers[k].trainable = False
+        assert training_flops(net) == 2 * products
+    below = Network([Dropout(0.3), Dense(5, 7), ReLU(), Dense(7, 3)], L2Loss())
+    assert training_flops(below) == 2 * (2 * first + 3 * last)
+    normed = Network([BatchNorm(), Dense(5, 7), ReLU(), Dense(7, 3)], L2Loss())
+    assert training_flops(normed) == 2 * 3 * (first + last)
+
+
+@pytest.mark.parametrize(("dtype", "lanes"), [("float32", 16), ("float64", 8)])
+def test_the_peak_is_the_best_of_what_all_threads_did(dtype: str, lanes: int,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    spun, times = [], iter([0.0, 4.0] * 20 + [0.0, 0.5] + [0.0, 3.0] * 29)
+    monkeypatch.setattr(peaks, "thread_count", lambda n: n or 3)
+    monkeypatch.setattr(peaks, "_spin", lambda x, n: spun.append((x, n)))
+    monkeypatch.setattr(peaks, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    found = peaks.peak_flops(dtype, 2)
+    each = spun[-1][1]
+    assert spun[1:] == [(0.5, each)] * 100 and spun[-1][0].dtype == dtype
+    assert found == 2 * each * 16 * lanes * 2 / 0.5  # 16 sums of so many numbers, two operations
+
+
+def test_the_share_is_of_the_peak_of_that_type_and_those_threads(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    peak = {("float32", 2): 8e9, ("float64", 2): 4e9, ("float32", None): 32e9}
+    monkeypatch.setattr(peaks, "peak_flops", lambda dtype, n=None: peak[dtype, n])
+    for (dtype, threads), most in peak.items():
+        found = share_of_peak(net := network(dtype), 1000.0, threads)
+        assert found["peak_gflops"] == pytest.approx(most / 1e9)
+        assert found["share"] == pytest.approx(1000 * training_flops(net) / most)
+
+
+def test_statistics_of_large_numbers_are_finite() -> None:
+    net = Network([Dense(3, 4)], L2Loss())  # float32, whose squares would be infinite
+    net.layers[0].weight[...] = 1e25
+    before = net.params.copy()
+    net.layers[0].weight[...] = 3e25
+    weight = weight_statistics(net, before)[0]
+    assert (weight.norm, weight.change) == pytest.approx((3e25 * 12 ** 0.5, 2))
+    assert (weight.near_zero, weight.std) == (0, pytest.approx(0, abs=1e18))
+    found = gradient_statistics(net, [[1.0, 2.0, 2.0]], np.zeros((1, 4)))[0]
+    assert found.norm == pytest.approx(3 * 2 * 5 * 3e25, rel=1e-5) and found.ratio > 0
