@@ -72,6 +72,10 @@ def test_a_refused_network_leaves_its_layers_free() -> None:
     Network([first], L2Loss())
     with pytest.raises(ValueError, match="already"):
         Network([first], L2Loss())
+    relu = ReLU()
+    with pytest.raises(ValueError, match="takes 5"):
+        Network([Dense(3, 4), relu, second], L2Loss())
+    assert relu.n_in is relu.n_out is None
 
 
 INPUTS: list[tuple[Any, type[Exception], str]] = [
