@@ -17,6 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -126,20 +127,18 @@ def main() -> None:
     files = ("npy", "parquet")
     found: dict[str, list[dict[str, float]]] = {"npy": [], "parquet": [], "memory": []}
     shares: dict[str, list[float]] = {kind: [] for kind in files}
-    try:
+    # A folder of their own: files of these names in the one that is given may be a user's.
+    with tempfile.TemporaryDirectory(prefix="fastbp-", dir=given.folder) as folder:
         for kind in files:
-            _fresh(given.folder, "--gib", given.gib, "--only", "generate", "--kind", kind)
+            _fresh(folder, "--gib", given.gib, "--only", "generate", "--kind", kind)
         for _ in range(given.repeat):
             for kind in files:
-                runs = {k: _fresh(given.folder, "--only", "measure", "--kind", name)
+                runs = {k: _fresh(folder, "--only", "measure", "--kind", name)
                         for k, name in (("before", "memory"), (kind, kind), ("after", "memory"))}
                 found[kind].append(runs[kind])
                 found["memory"] += [runs["before"], runs["after"]]
                 around = (runs["before"]["rows_per_s"] + runs["after"]["rows_per_s"]) / 2
                 shares[kind].append(runs[kind]["rows_per_s"] / around)
-    finally:
-        for name in ("X.npy", "T.npy", "t.parquet"):
-            (given.folder / name).unlink(missing_ok=True)
     print(f"| {given.gib:g} GiB, {rows:,} rows | rows/s | over in-memory | peak MB | learn s |\n"
           "|---|---:|---:|---:|---:|")
     for kind, runs in found.items():
