@@ -207,6 +207,8 @@ def test_predictions() -> None:
     np.testing.assert_array_equal(net.predict_proba(X), P)
     np.testing.assert_array_equal(net.predict_classes(X), P.argmax(axis=1))
     np.testing.assert_array_equal(net.predict(X[3:4]), P[3:4])
+    two = fastbp.Network([fastbp.Dense(6, 2)], "SoftmaxCrossEntropyLoss")
+    np.testing.assert_array_equal(two.predict_classes(X), two.predict(X).argmax(axis=1))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -355,6 +357,9 @@ def test_assigned_buffers_are_copied_into(name: str) -> None:
     assert (own == 1).all()
     with pytest.raises(ValueError, match=rf"^{name} must have shape \({own.size},\), got \(2,\)"):
         setattr(net, name, np.ones(2))
+    with pytest.raises(TypeError, match=f"^{name} must hold real numbers"):
+        setattr(net, name, own * 1j)
+    assert (own == 1).all()
 
 
 def test_layers_and_loss_of_a_network_cannot_be_replaced() -> None:

@@ -56,6 +56,31 @@ def test_layers_are_out_of_training_after_a_textbook_fit() -> None:
     np.testing.assert_array_equal(net.predict(X), expected)
 
 
+def test_rows_have_their_weights_without_the_engine_too() -> None:
+    net, weights = Network([Dense(3, 2), fastbp.Tanh()], "l2", dtype="float64"), np.arange(60.0)
+    found = []
+    for compiled in True, False:
+        vars(net)["compiled"] = compiled
+        figures = net.evaluate(X, T, sample_weight=weights, metrics=["mse"])
+        error, grad = net.loss_and_grad(X, T, sample_weight=weights)
+        found.append([*figures.values(), net.loss(X, T, sample_weight=weights), error, *grad])
+    np.testing.assert_allclose(*found, rtol=1e-12)
+    each = 0.5 * np.square(net.predict(X) - T).sum(axis=1)
+    assert found[0][0] == pytest.approx(np.average(each, weights=weights))
+
+
+def test_constants_of_a_subclass_count_where_its_base_is_fused() -> None:
+    class Smooth(fastbp.CrossEntropyLoss):
+        def constants(self) -> tuple[float, float]:
+            return 0.2, 0.0
+
+    labels = np.arange(60) % 2
+    nets = [Network([Dense(3, 2), fastbp.Softmax()], loss) for loss in (
+        Smooth(), fastbp.CrossEntropyLoss(label_smoothing=0.2), fastbp.CrossEntropyLoss())]
+    own, smooth, plain = (net.loss(X, labels) for net in nets)
+    assert own == pytest.approx(smooth, rel=1e-6) != pytest.approx(plain, rel=1e-2)
+
+
 def test_a_gradient_that_was_not_returned_is_missed() -> None:
     class Forgetful(Sine):
         def backward(self, dY: Any) -> Any:
