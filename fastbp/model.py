@@ -61,6 +61,8 @@ class Model:
                 target.n_outputs == 2 and network.n_out == 1):
             raise ValueError(f"target {target.name!r} needs {target.n_outputs} outputs, the "
                              f"network has {network.n_out}")
+        if not isinstance(info, (Mapping, type(None))):
+            raise TypeError(f"info must be a dict, got {info!r}")
         self.network, self.preprocessor, self.target = network, preprocessor, target
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.info: dict[str, Any] = {"fastbp": version(), "created": now} | dict(info or {})
@@ -88,7 +90,11 @@ class Model:
                                 f"to arrays; got {type(table).__name__}{ways_of(table)}")
             return self.preprocessor.transform(table, first_row=first_row)
         if not named:
-            return np.asarray(table)
+            X = np.asarray(table)
+            if X.ndim == 0:
+                raise TypeError("this model takes a table: a path, a matrix, or a mapping from "
+                                f"column names to arrays; got {type(table).__name__}")
+            return X
         if not isinstance(table, Mapping):  # the names: polars' own are not what it iterates over
             table = {name: table[name] for name in table.columns}
         rows_of(table)

@@ -132,6 +132,12 @@ def test_a_network_alone_reads_any_data_frame() -> None:
         Model(net).predict(named | {"c5": X[:9, 5]})
 
 
+@pytest.mark.parametrize("wrong", [None, 5.0, b"new.csv", {1.0}])
+def test_what_is_no_table_is_named(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"takes a table: .*; got {type(wrong).__name__}$"):
+        Model(classifier()).predict(wrong)
+
+
 def test_one_output_without_a_target_stays_one_column() -> None:
     X, net = clusters()[0], Network([Dense(6, 1)], "SigmoidBinaryCrossEntropyLoss")
     np.testing.assert_array_equal(Model(net).predict_proba(X), net.predict_proba(X))
@@ -196,6 +202,8 @@ def test_parts_that_do_not_fit() -> None:
     for i, name in enumerate(["network", "preprocessor", "target"]):
         with pytest.raises(TypeError, match=f"{name} must be a {name.title()}, got Learned"):
             Model(*parts[:i], learned, *parts[i + 1:])
+    with pytest.raises(TypeError, match=r"info must be a dict, got \[1, 2\]"):
+        Model(classifier(), info=[1, 2])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="network must be a Network, got Prep"):
         Model(parts[1], parts[0], parts[2])
 
