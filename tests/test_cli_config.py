@@ -36,7 +36,8 @@ from .commands import Here, params, told
     ["train", "digits", "--grid", "target=a,b"], ["train", "digits", "--grid", "lr=1,-1"],
     ["train", "digits", "--grid", "lr=1,1"], ["train", "digits", "--task", "guess"],
     ["train", "digits", "--config", "none.toml"], ["predict", "none", "digits"],
-    ["export", "none"], ["bench", "12"], ["bench", "4-3:2:foo"], ["bench", "4-3:0"],
+    ["export", "none"], ["bench", "12"], ["bench", "4-3:2:foo"], ["bench", "4-1:2"],
+    ["bench", "4-3:0"],
     ["train", "digits", "--momentum", "0.9"], ["train", "digits", "--grid", "momentum=0,0.9"],
     ["train", "digits", "--patience", "3"], ["train", "digits", "--grid", "patience=3,4"],
     ["train", "digits", "--delimiter", ";;"], ["bench", "4:2"], ["warmup", "--dtype", "int8"]])

@@ -132,4 +132,7 @@ def row_of(text: str) -> dict[str, Any]:
         raise ValueError(f"sizes must be those of inputs and outputs at least, got {parts[0]}")
     for (name, known), word in zip(_WORDS.items(), parts[2:], strict=False):
         row[name] = check_choice(word, name, known)
+    if row["sizes"][-1] < 2 and row.get("loss") != "l2":
+        raise ValueError("softmax_cross_entropy needs at least 2 outputs; one is for the loss l2, "
+                         f"as in {parts[0]}:{parts[1]}:{row['hidden']}:{row['optimizer']}:l2")
     return row
