@@ -96,6 +96,16 @@ def test_a_row_is_timed_in_turns_and_the_median_counts(
     assert "not this one" in said and "nosuch" in said and said.count("DIFFERS") == 1
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [
+    (np.nan, {np.nan: True, np.inf: True, 1.0: False}),
+    (np.inf, {np.nan: True, np.inf: True, 1.0: False}),
+    (1.0, {np.nan: False, np.inf: False, 1.0: True, 1.009: True, 0.991: True, 1.011: False}),
+    (0.0, {0.0: True, 1e-9: False})])
+def test_backends_that_diverge_alike_agree(ours: float, theirs: dict[float, bool]) -> None:
+    """Else fastbp itself, whose error is NaN, was left out, and ``fastbp bench`` had no row."""
+    assert {error: measure._agree(error, ours) for error in theirs} == theirs
+
+
 def test_settings_are_measured_apart_and_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, status = list[Any](), [0]
 
@@ -316,3 +326,10 @@ def test_backends_of_one_name_are_one_backend() -> None:
         assert len({table[name] for table in tables if name in table}) == 1
     kinds = list((PEERS | CALLS | PRECISIONS).values())
     assert len(set(kinds)) == len(kinds)
+
+
+def test_one_output_is_for_the_other_loss() -> None:
+    for text in ("4-8-1:8", "4-1:8:tanh:adam", "4-1:8:relu:sgd:softmax_cross_entropy"):
+        with pytest.raises(ValueError, match="at least 2 outputs.* as in 4-.*1:8:.*:l2$"):
+            row_of(text)
+    assert row_of("4-1:8:relu:sgd:l2")["sizes"] == [4, 1]

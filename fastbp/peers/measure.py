@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import math
 import os
 import platform
 import statistics
@@ -106,12 +107,12 @@ def measure(rows: list[dict[str, Any]], threads: int, backends: Sequence[str], b
                                    (counts[name] * backend.steps))
         for name, spent in times.items():
             step = statistics.median(spent)
-            agrees = abs(error[name] - error[ours]) <= AGREEMENT * abs(error[ours])
+            agrees = _agree(error[name], error[ours])
             rate = work.flops / step
             records.append({
                 "row": work.name, "backend": name, "threads": threads, "us": step * 1e6,
                 "gflops": rate / 1e9, "share_of_peak": rate / peak,
-                "error": error[name], "agrees": bool(agrees)})
+                "error": error[name], "agrees": agrees})
             _say(f"  {work.name:14} {name:14} {step * 1e6:10.1f} us {rate / 1e9:7.1f} GFLOP/s"
                  f" {rate / peak:6.1%} of peak"
                  f"{'' if agrees else f'   DIFFERS: error {error[name]:.6g}'}")
@@ -171,6 +172,13 @@ def lead(own: dict[str, dict[str, Any]]) -> float:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _agree(error: float, ours: float) -> bool:
+    """Whether two backends compute the same; so they do where both diverge."""
+    if not math.isfinite(ours):
+        return not math.isfinite(error)
+    return abs(error - ours) <= AGREEMENT * abs(ours)
 
 
 def _apart(places: list[int]) -> list[int]:
