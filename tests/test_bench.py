@@ -202,6 +202,7 @@ def test_rows_from_the_command_line() -> None:
     for text, word in (("foo", "parts"), ("4-3:2:relu:sgd:l2:float32:1", "parts"),
                        ("4-x:2", "sizes must .*'x'"), ("4-3:", "batch must"),
                        ("4:2", "sizes"), ("0-3:2", "sizes"), ("4-3:0", "batch"),
+                       ("4-\u00b2:2", "sizes must .*'\u00b2'"),
                        ("4-3:2:foo", "hidden"), ("4-3:2:relu:lion", "optimizer"),
                        ("4-3:2:relu:sgd:l1", "loss"), ("4-3:2:relu:sgd:l2:int8", "dtype")):
         with pytest.raises(ValueError, match=word):

@@ -328,6 +328,14 @@ def test_several_threads_predict_with_one_network() -> None:
             np.testing.assert_array_equal(found, one)
 
 
+def test_the_last_plans_are_kept() -> None:
+    net = classifier()
+    plans = [net.plan(rows) for rows in range(1, 9)]
+    for rows in (8, 7, 6, 5, 8):
+        assert net.plan(rows) is plans[rows - 1]
+    assert len(net._plans) <= 5 and net.plan(1) is not plans[0]
+
+
 def test_settings_may_change() -> None:
     X, T = np.random.default_rng(0).normal(size=(40, 4)).astype("f4"), np.arange(40) % 3
 
