@@ -15,6 +15,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from fastbp._cgroup import within_quota
 from fastbp.kernels.team import cores
 from fastbp.peers.measure import best
 
@@ -80,7 +81,8 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Parse arguments, run, report."""
-    found = measured(RESULTS, __doc__, ROWS, BACKENDS, 0.5, 3, settings(len(cores())))
+    found = measured(RESULTS, __doc__, ROWS, BACKENDS, 0.5, 3,
+                     settings(within_quota(len(cores()))))
     print(report(found))
     plot(found, PLOT)
 

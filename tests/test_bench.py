@@ -443,6 +443,17 @@ def test_scaling_is_what_was_measured(tmp_path: Path) -> None:
     assert all(name in (tmp_path / "plot.svg").read_text() for name in scaling.ROWS)
 
 
+def test_no_number_of_cores_beyond_the_quota_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(scaling, "cores", lambda: list(range(8)))
+    monkeypatch.setattr(scaling, "within_quota", lambda n: min(n, 3))
+    monkeypatch.setattr(scaling, "measured", lambda *all_of_them: given.extend(all_of_them))
+    for name in ("report", "plot"):
+        monkeypatch.setattr(scaling, name, lambda *_: "")
+    scaling.main()
+    assert given[-1] == [1, 2, 3]
+
+
 def test_halves_of_a_core_come_after_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     siblings = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}
     monkeypatch.setattr(Path, "exists", lambda path: True)
