@@ -120,6 +120,9 @@ def test_nonfinite_is_let_in_when_asked() -> None:
     X[2, 0] = np.inf
     P = classifier(allow_nonfinite=True).predict(X)
     assert np.isfinite(P[0]).all() and np.isnan(P[1]).all()
+    line = fastbp.Network([fastbp.Dense(6, 2)], "mse", allow_nonfinite=True)
+    for bad in (np.nan, np.inf):
+        assert not np.isfinite(line.loss(np.ones((3, 6)), [[0, 1], [bad, 1], [0, 1]]))
 
 
 def test_numbers_of_rows_are_int64_where_numpys_own_integers_are_not(

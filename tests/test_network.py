@@ -14,7 +14,7 @@ from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 
 from . import naive
-from .builders import CHAINS, classifier, clusters, data, network
+from .builders import CHAINS, Scale, classifier, clusters, data, network
 
 
 def test_chains_cover_every_layer_and_loss() -> None:
@@ -147,6 +147,8 @@ def test_buffers_are_flat_and_tensors_are_views() -> None:
     for layer, offset in zip(net.layers, net._offsets, strict=True):
         for value in layer.parameters().values():
             assert (value.ctypes.data - net.params.ctypes.data) // 4 >= offset
+    own = fastbp.Network([Scale(), fastbp.Dense(5, 3), Scale(), fastbp.Dense(3, 2)], "mse")
+    assert {v.ctypes.data % 64 for v in own.named_parameters().values()} == {0}
 
 
 def test_a_gradient_step_descends() -> None:
