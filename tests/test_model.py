@@ -238,7 +238,7 @@ def test_other_formats_and_versions_are_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ValueError, match="m is not a fastbp model"):
         load_model(path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="none'$"):
         load_model(tmp_path / "none")
 
 
