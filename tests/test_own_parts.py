@@ -125,6 +125,37 @@ def test_pads_stay_zero_whatever_an_optimizer_does() -> None:
     net.fit(X, T, epochs=2, optimizer=Shifts(0.1))
     assert np.count_nonzero(net.params) <= net.n_params < net.params.size
     assert (net.layers[0].bias == 4).all()  # type: ignore[attr-defined]  # two epochs of two steps
+    nets = [Network([fastbp.BatchNorm(), Dense(3, 2)], "l2") for _ in range(2)]
+    for net, kind in zip(nets, (Shifts, Plain), strict=True):
+        net.fit(X, T, epochs=2, optimizer=kind(0.1))
+    one, other = (net.layers[0].parameters() for net in nets)
+    assert (one["weight"] != other["weight"]).all()
+    for name in fastbp.BatchNorm.buffers:  # which are no optimizer's
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_held_layer_with_averages_of_its_own_is_out_of_training(trainable: bool) -> None:
+    class Averaging(Sine):
+        buffers = ("mean",)
+
+        def shapes(self) -> dict[str, tuple[int, ...]]:
+            return {"mean": (3,)}
+
+        def initialize(self, rng: np.random.Generator) -> None:
+            self.parameters()["mean"][...] = 0
+
+        def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+            keys.append(self.key)
+            return super().forward(X)
+
+    own, keys = Averaging(), list[int]()
+    own.trainable = trainable
+    net = Network([own, Dense(3, 2)], "l2")
+    net.fit(X, T, epochs=1)
+    assert len(keys) == 2 and [key != 0 for key in keys] == [trainable] * 2
+    net.predict(X)
+    assert keys[-1] == own.key == 0
 
 
 def test_streamed_weights_that_a_loss_does_not_take_are_refused_first(tmp_path: Path) -> None:
@@ -201,6 +232,7 @@ def test_a_callback_may_call_what_it_has_as_it_likes(tmp_path: Path,
 @pytest.mark.parametrize("call, made, message", [
     ("forward", lambda Z: Z[:, :1], r"forward\(X\) must have 5 columns, got shape \(32, 1\)"),
     ("forward", lambda Z: Z[1:], r"forward\(X\) must have 32 rows, got shape \(31, 5\)"),
+    ("forward", lambda Z: Z.repeat(2, 0), r"forward\(X\) must have 32 rows, got shape \(64, 5\)"),
     ("backward", lambda Z: Z[:, :1], r"backward\(dY\) must have 5 columns, got shape \(32, 1\)"),
     ("backward", lambda Z: Z[1:], r"backward\(dY\) must have 32 rows, got shape \(31, 5\)")])
 def test_a_layer_that_returns_another_shape_is_named(call: str, made: Any, message: str) -> None:
