@@ -171,6 +171,17 @@ def test_an_epoch_is_as_much_data_as_is_allowed() -> None:
     assert batches(1 << 20, 100, "float32") == 2
 
 
+@pytest.mark.parametrize(("kind", "method"), [(FastbpBackend, "fit"),
+                                              (FastbpCalls, "partial_fit")])
+def test_each_setting_has_its_threads(kind: Any, method: str,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    side, used = kind(Workload("", (5, 7, 3), 8, "relu", "sgd"), 3), list[int]()
+    monkeypatch.setattr(side.network, method, lambda X, T, n_threads, **_: used.append(n_threads),
+                        raising=False)
+    side.epochs(1)
+    assert set(used) == {3} and len(used) == (1 if method == "fit" else side.steps)
+
+
 def test_rates_and_options_reach_the_fit() -> None:
     for optimizer, rate in (("sgd", 0.01), ("adam", 1e-3)):
         work = Workload("", (5, 7, 3), 8, "relu", optimizer)
