@@ -356,11 +356,15 @@ def test_a_thousand_networks_are_timed_alike() -> None:
 
 
 def test_the_work_of_a_step_is_the_planners() -> None:
-    work = constants.work_of(64, 32)
+    work, kept = constants.work_of(64, 32), constants.sharing.PARALLEL_THRESHOLD
     for limit, several in ((work, True), (work + 1, False)):
         with constants.constants(PARALLEL_THRESHOLD=limit):
             net = Workload("", (64, 64, 10), 32, "relu", "sgd").network()
             assert (net.plan(32, 2).n_threads > 1) == (several and thread_count(2) > 1)
+        assert kept == constants.sharing.PARALLEL_THRESHOLD != limit
+    with pytest.raises(KeyError), constants.constants(PARALLEL_THRESHOLD=work):
+        raise KeyError
+    assert kept == constants.sharing.PARALLEL_THRESHOLD
 
 
 def test_steps_with_shards_are_shared_by_threads_from_less_work_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -206,6 +207,24 @@ def test_calls_go_on_where_the_last_ended(name: str, loss: str) -> None:
     halves.epochs(1)
     for a, b in zip(whole.weights(), halves.weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["jax", "jax.scan", "torch"])
+@pytest.mark.parametrize("given", ["5-7-6-3:8:tanh:adam", "5-7-3:8:sigmoid:sgd:l2"])
+def test_whole_epochs_of_peers_take_the_steps_of_a_fit(name: str, given: str,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    module, kind = PEERS[name]
+    pytest.importorskip(module)
+    monkeypatch.setattr(Workload, "batches", property(lambda self: 4))
+    (work,) = read([row_of(given) | {"dtype": "float64"}]).values()
+    own = getattr(importlib.import_module(f"fastbp.peers.{module}"), kind)
+    ours, theirs, shuffled = BACKENDS["fastbp"](work), own(work, 1), own(work, 1)
+    for side in (ours, theirs):
+        side.epochs(1, shuffle=False)
+    shuffled.epochs(1)
+    for a, b, c in zip(ours.weights(), theirs.weights(), shuffled.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+        assert not np.allclose(a, c, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("given", ["5-7-3:8:relu:adam", "5-7-6-3:8:sigmoid:sgd",
