@@ -318,6 +318,8 @@ def test_networks_are_drawn_within_bounds_and_told_by_their_ratios() -> None:
     assert "| numpy | 2 | 5.00 | 5.00 | 5.00 | 5.00 | 5.00 |" in text
     assert "| best of them | 2 | 2.00 | 2.00 | 3.50 | 5.00 | 3.16 |" in text
     assert text.index("    a  numpy 5.00, jax.scan 2.00") < text.index("    b  numpy 5.00")
+    text = drawn.report({"a": {"numpy": 3.0}, "b": {"numpy": 2.0}})
+    assert text.index("    b  numpy 2.00") < text.index("    a  numpy 3.00")
 
 
 def test_growth_changes_one_size_at_a_time() -> None:

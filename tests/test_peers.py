@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("threadpoolctl")
 
-from bench import command, growth, timing
+from bench import command, growth, peers, scaling, timing
 from fastbp.peers import measure
 from fastbp.peers import numpy as plain
 from fastbp.peers.fastbp import BACKENDS, FastbpBackend, FastbpCalls
@@ -363,3 +363,21 @@ def test_one_output_is_for_the_other_loss() -> None:
         with pytest.raises(ValueError, match="at least 2 outputs.* as in 4-.*1:8:.*:l2$"):
             row_of(text)
     assert row_of("4-1:8:relu:sgd:l2")["sizes"] == [4, 1]
+
+
+def test_plots_draw_what_the_tables_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    pyplot, drawn = pytest.importorskip("matplotlib.pyplot"), list[Any]()
+    monkeypatch.setattr("matplotlib.use", lambda name: pyplot.switch_backend("agg"))
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig",
+                        lambda self, *_, **__: drawn.append(self))
+    records = [{"row": row, "backend": backend, "threads": threads, "us": us, "agrees": True}
+               for row, backend, threads, us in (
+                   ("a", "fastbp", 1, 60.0), ("a", "fastbp", 2, 40.0), ("a", "jax", 1, 80.0),
+                   ("b", "fastbp", 1, 30.0), ("b", "fastbp", 2, 45.0))]
+    scaling.plot({"records": records}, Path("none"))
+    peers.plot({"records": records}, Path("none"))
+    pyplot.close(drawn[1])
+    lines = [{line.get_label(): [list(map(float, data)) for data in line.get_data()]
+              for line in one.axes[0].get_lines()} for one in drawn]
+    assert lines[0]["a"] == [[1, 2], [1, 1.5]] and lines[0]["b"][1] == pytest.approx([1, 2 / 3])
+    assert lines[1]["fastbp"] == [[0, 1], [1, 1]] and lines[1]["jax"] == [[0], [2]]
