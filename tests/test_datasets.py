@@ -56,6 +56,7 @@ def test_split_keeps_rows_together_and_classes_level() -> None:
     assert all(whole[x.tobytes()] == t for x, t in zip(s.X_test, s.T_test, strict=True))
     assert not {x.tobytes() for x in s.X_test} & {x.tobytes() for x in s.X_train}
     assert np.ptp(np.bincount(s.T_test)) <= 4
+    assert len(datasets.split(data).T_test) == 360  # a fifth
     again, other = datasets.split(data, 0.25, seed=1), datasets.split(data, 0.25, seed=2)
     np.testing.assert_array_equal(s.X_test, again.X_test)
     assert (s.T_test != other.T_test).any()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp import engine
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 
@@ -228,8 +229,10 @@ def test_one_row_is_the_same_by_the_short_way(chain: str, dtype: str) -> None:
         assert found.dtype == dtype and net._row_plan is not None
         apart, fixed = np.repeat(row, 2, axis=1)[:, ::2], row.copy()
         fixed.flags.writeable = False
+        kinds = getattr(engine.predict_row, "signatures", [])
         for other in (row.tolist(), apart, fixed):
             np.testing.assert_array_equal(net.predict(other), found)
+        assert kinds == getattr(engine.predict_row, "signatures", [])  # none is compiled for these
     net.params *= 2  # nothing is remembered but the plan
     assert (net.predict(X[:1].copy()) != whole[:1]).any()
     row[0, 2] = np.inf
@@ -311,8 +314,7 @@ def test_summary_and_repr() -> None:
 
 def test_a_pickled_network_owns_its_layers() -> None:
     net = fastbp.Network([fastbp.Dense(4, 8), fastbp.LeakyReLU(0.1), fastbp.Dense(8, 3)], "mse")
-    row = np.ones((1, 4), np.float32)
-    again = pickle.loads(pickle.dumps(net))
+    row, again = np.ones((1, 4), np.float32), pickle.loads(pickle.dumps(net))
     np.testing.assert_array_equal(again.predict(row), net.predict(row))
     assert again._row_plan is not None  # by the short way too
     for one in (net, again):
@@ -334,8 +336,7 @@ def test_several_threads_predict_with_one_network() -> None:
 
 
 def test_the_last_plans_are_kept() -> None:
-    net = classifier()
-    plans = [net.plan(rows) for rows in range(1, 9)]
+    plans = [(net := classifier()).plan(1), *map(net.plan, range(2, 9))]
     for rows in (8, 7, 6, 5, 8):
         assert net.plan(rows) is plans[rows - 1]
     assert len(net._plans) <= 5 and net.plan(1) is not plans[0]

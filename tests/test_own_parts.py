@@ -56,6 +56,16 @@ def test_layers_are_out_of_training_after_a_textbook_fit() -> None:
     np.testing.assert_array_equal(net.predict(X), expected)
 
 
+def test_a_layer_may_tell_its_inputs_alone() -> None:
+    class Three(Sine):
+        n_in = 3
+
+    net = Network([Three(), Dense(3, 2)], "l2")
+    assert (net.n_in, net.layers[0].n_out) == (3, 3)
+    with pytest.raises(ValueError, match="takes 3 inputs, the layer below gives 4"):
+        Network([Dense(2, 4), Three()], "l2")
+
+
 def test_rows_have_their_weights_without_the_engine_too() -> None:
     net, weights = Network([Dense(3, 2), fastbp.Tanh()], "l2", dtype="float64"), np.arange(60.0)
     found = []

@@ -114,6 +114,12 @@ def test_masks_differ_by_step_layer_row_and_seed() -> None:
     assert abs(np.mean(agreement) - 0.5) < 0.02 and max(agreement) < 0.85
 
 
+def test_two_layers_of_a_network_drop_by_themselves() -> None:
+    net = fastbp.Network([Dropout(0.5), Dropout(0.5), Dense(200, 1)], "mse")
+    left = net.forward(np.ones((100, 200), np.float32), 2, key=5) != 0
+    assert left.mean() == pytest.approx(0.25, abs=0.02)
+
+
 def test_dropout_is_off_outside_of_training() -> None:
     X = np.random.default_rng(0).normal(size=(5, 4))
     np.testing.assert_array_equal(Dropout(0.9).forward(X), X)
