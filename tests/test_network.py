@@ -229,10 +229,10 @@ def test_one_row_is_the_same_by_the_short_way(chain: str, dtype: str) -> None:
         assert found.dtype == dtype and net._row_plan is not None
         apart, fixed = np.repeat(row, 2, axis=1)[:, ::2], row.copy()
         fixed.flags.writeable = False
-        kinds = getattr(engine.predict_row, "signatures", [])
+        kinds = getattr(engine.predict_row, "_ways_in", None)
         for other in (row.tolist(), apart, fixed):
             np.testing.assert_array_equal(net.predict(other), found)
-        assert kinds == getattr(engine.predict_row, "signatures", [])  # none is compiled for these
+        assert kinds == getattr(engine.predict_row, "_ways_in", None)  # none is compiled for these
     net.params *= 2  # nothing is remembered but the plan
     assert (net.predict(X[:1].copy()) != whole[:1]).any()
     row[0, 2] = np.inf
