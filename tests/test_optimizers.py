@@ -284,3 +284,30 @@ def test_a_rate_that_is_set_later_is_looked_at(rate: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="learning_rate must be"):
         net.fit(X, T, epochs=1, optimizer=optimizer)
     np.testing.assert_array_equal(net.params, before)
+
+
+@pytest.mark.parametrize("rate", [-0.1, np.nan, None, "fast", True])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_rate_that_is_set_amid_a_run_is_looked_at(rate: Any, compiled: bool) -> None:
+    class Set(fastbp.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            self.run.optimizer.learning_rate = rate
+            kept.append(self.run.network.params.copy())
+
+    net, (X, T), kept = classifier(), clusters(20), list[np.ndarray]()
+    vars(net)["compiled"] = compiled
+    with pytest.raises((ValueError, TypeError), match="learning_rate must be"):
+        net.fit(X, T, epochs=3, optimizer=fastbp.SGD(0.1), callbacks=[Set()])
+    np.testing.assert_array_equal(net.params, *kept)
+
+
+def test_a_rate_of_any_type_counts_as_the_number_that_it_is() -> None:
+    X, T = clusters(20)
+    nets = [classifier() for _ in range(2)]
+    for net, rate in zip(nets, (np.float16(0.1), float(np.float16(0.1))), strict=True):
+        optimizer = fastbp.SGD(1.0)
+        optimizer.learning_rate = rate
+        run = Run(net, net.check_input(X), net.check_target(T), 5, optimizer, False)
+        run.rate_scale = 1 / 3
+        run.advance(4, 1)
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)

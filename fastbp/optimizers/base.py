@@ -109,13 +109,12 @@ class Optimizer:
         Raises
         ------
         ValueError, TypeError
-            If a schedule gives anything but one rate a step, finite and at least 0.
+            If a schedule gives anything but one rate a step, finite and at least 0; for a
+            learning rate that is no such number, as it may have been set amid a run.
         """
         if not isinstance(self.learning_rate, Schedule):
-            if type(self.learning_rate) is not float:  # None would be filled in as NaN
-                return np.full(epoch.shape, self.learning_rate)
             rates = np.empty(epoch.shape)
-            rates.fill(self.learning_rate)
+            rates.fill(check_real(self.learning_rate, "learning_rate"))
             return rates
         return rates_of(self.learning_rate, epoch, epochs)
 
