@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ._validation import Array, as_weights, same_length
+from ._validation import Array, as_array, as_weights, same_length
 from .kernels.random import shuffle as shuffle_rows
 from .losses.base import check_weighs
 from .network import Network
@@ -75,7 +75,7 @@ class CheckedBlocks:
     def __init__(self, network: Network, source: Source, class_weight: Any) -> None:
         self.network, self.source = network, source
         blocks = source.blocks(0, network.seed, False)
-        found = next((block for block in blocks if len(block[0])), None)
+        found = next((block for block in blocks if _rows(block)), None)
         if found is None:
             raise ValueError(f"source has no rows, its n_rows is {source.n_rows}")
         X, T, weights = _checked(network, found)
@@ -123,7 +123,10 @@ def _rows(block: Any) -> int:
             or not isinstance(block[0], Sized)):
         raise TypeError(f"blocks must be (X, T) or (X, T, weights), got {type(block).__name__}; a "
                         "source of them is [(X, T)], a data.ArrayStream or a data.TableStream")
-    return len(block[0])
+    try:
+        return len(block[0])
+    except TypeError:  # of a sparse matrix or a number: refused by name
+        return as_array(block[0], "X of a block").size
 
 
 def _checked(network: Network, given: Any) -> tuple[Array, Array, Array | None]:
@@ -146,7 +149,7 @@ def _writeable(array: Array) -> Array:
 def _balance(network: Network, source: Any) -> dict[int, float]:
     """Balanced class weights, from one pass over the targets."""
     counts, targets = np.zeros(()), getattr(source, "targets", None)
-    given = ((None, *pair) for pair in targets()) if targets else (
+    given = ((None, *pair) for pair in targets()) if callable(targets) else (
         source.blocks(0, network.seed, False))
     for _, T, *own in given:
         if not len(T):
@@ -156,4 +159,6 @@ def _balance(network: Network, source: Any) -> dict[int, float]:
                              "weights of a block", zeros=True)
         labels, n_classes = labels_of(T, network.n_out)
         counts = counts + np.bincount(labels, weights, n_classes)
+    if not counts.any():
+        raise ValueError("the weights of the source are zero for every row")
     return dict(enumerate(balanced(counts).tolist()))

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,6 +109,17 @@ def test_class_weights() -> None:
     four = network()
     four.fit(X, T, epochs=2, shuffle=False, class_weight="balanced", sample_weight=W)
     np.testing.assert_allclose(three.params, four.params, rtol=1e-4, atol=1e-5)
+
+
+def test_targets_of_a_source_that_are_no_function_are_not_called() -> None:
+    """``ArrayStream`` and ``TableStream`` have one; datasets of others have an array so named."""
+    class Named(Lies):
+        targets = T
+
+    one, two = network(), network()
+    for net, source in ((one, Named(500)), (two, Lies(500))):
+        fit_stream(net, source, epochs=1, class_weight="balanced")
+    np.testing.assert_array_equal(one.params, two.params)
 
 
 class Slow:
@@ -250,6 +262,17 @@ class Lies:
         yield X[300:], T[300:]
 
 
+class Odd(Lies):
+    """A source whose blocks are not what fit_stream takes."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__(500)
+        self.block = block
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
+        yield self.block
+
+
 @pytest.mark.parametrize(("source", "options", "message"), [
     (Lies(501), {}, "source gave 500 rows in epoch 1, its n_rows is 501"),
     (Lies(499), {}, "source gave more than 499 rows in epoch 1"),
@@ -270,6 +293,12 @@ class Lies:
     ((X, T), {}, r"must be \(X, T\) or .* ndarray; a source of them is \[\(X, T\)\]"),
     ("large.csv", {}, "got str; a source of them is .* a data.TableStream"),
     ([(3, 4)], {}, r"must be \(X, T\) or .* got tuple"),
+    (Odd({"X": X, "T": T}), {}, r"blocks must be \(X, T\) or .* got dict"),
+    (Odd(None), {}, r"blocks must be \(X, T\) or .* got NoneType"),
+    ([(scipy.sparse.csr_array(X), T)], {}, "X of a block is a sparse matrix"),
+    ([(np.array(3), T)], {}, "X of a block must be 2-D"),
+    ([(X, T, 0 * W)], {"class_weight": "balanced"},
+     "weights of the source are zero for every row"),
     ([], {}, "source.n_rows must be at least 1"), (Lies(0), {}, "n_rows"),
     (iter([(X, T)]), {}, "ends after one epoch"), (3, {}, "source must have n_rows"),
     ([(X, T)], {"batch_size": 0}, "batch_size must be at least 1"),
