@@ -40,6 +40,8 @@ def test_each_parameter_belongs_to_one_task(
             assert task["last"] <= m and task["right"] <= n
             owners[task["first"]:task["last"], task["left"]:task["right"]] += 1
         assert (owners == 1).all()
+    lanes = pad(1, kind)
+    assert not (tasks["first"] % lanes).any() and not (tasks["left"] % lanes).any()
 
 
 @pytest.mark.parametrize("m, n, threads", [
