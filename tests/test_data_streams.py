@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,29 @@ def test_blocks_of_a_list_come_in_a_new_order_in_each_epoch() -> None:
     assert len(set(map(tuple, orders))) == 6, "by seed and epoch"
     assert [block[1][0] for block in blocks.blocks(2, 1, True)] == orders[-1]
     assert [block[1][0] for block in blocks.blocks(2, 1, False)] == list(range(9))
+
+
+@pytest.mark.parametrize("kind", [".csv", ".parquet", ".feather", ".npy"])
+def test_streams_are_pickled_amid_their_blocks(tmp_path: Path, kind: str) -> None:
+    """For processes of the user's own, and beside a checkpoint."""
+    if kind == ".npy":
+        np.save(tmp_path / "X.npy", np.arange(600.0).reshape(200, 3))
+        mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+        sources: list[Any] = [ArrayStream(X, np.arange(200), np.ones(200), block_rows=64)
+                              for X in (tmp_path / "X.npy", mapped, mapped[:, :2], mapped + 0)]
+        sources.append(ArrayStream(mapped[20:60], np.arange(40), np.ones(40), block_rows=16))
+    else:
+        path = written(tmp_path, frame(200), kind, rows=37)
+        learned = data.learn(path, "kind", drop=["member", "colour"])
+        assert learned.target is not None
+        sources = [TableStream(path, learned.preprocessor, learned.target, weight="age",
+                               block_rows=64)]
+    for source in sources:
+        given = source.blocks(1, 7, True)
+        first = next(given)
+        again = pickle.loads(pickle.dumps(source))
+        blocks = list(again.blocks(1, 7, True))
+        for one, other in zip([first, *given], blocks, strict=True):
+            for a, b in zip(one, other, strict=True):
+                np.testing.assert_array_equal(a, b)
+        assert again.n_rows == source.n_rows == sum(len(block[0]) for block in blocks)
