@@ -137,6 +137,19 @@ def test_time_limit_and_functions_stop() -> None:
     np.testing.assert_array_equal(net.params, before)
 
 
+def test_a_run_that_a_callback_refuses_is_over() -> None:
+    """The callbacks before it, which keep the run, keep no rows with it."""
+    told, never, net = Callback(), Callback(), classifier()
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("not this one")
+
+    never.on_train_begin = refuse  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="not this one"):
+        net.fit(*clusters(), callbacks=[told, never])
+    assert not told.run.X.size and net.last_run is None
+
+
 def test_a_time_limit_is_of_each_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     now, hook = [0.0], TimeLimit(10)
     monkeypatch.setattr("fastbp.callbacks.stopping.time",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import fastbp
 from fastbp import fit_stream
 from fastbp.ahead import Ahead
 from fastbp.callbacks import Callback
+from fastbp.engine import STEP
 from fastbp.run import Run
+from fastbp.sources import Blocks, CheckedBlocks
 
 from .builders import StopAt, classifier, clusters
 
@@ -84,3 +87,70 @@ def test_a_team_that_leaves_a_core_to_the_reader_looks_again_soon(
                         raising=False)
     fit_stream(classifier(), [(X, T)], epochs=1, batch_size=5, n_threads=1, callbacks=[Many()])
     assert counts[:3] == [3, 3, 15] and sum(counts) == 24
+
+
+def test_of_the_first_block_a_row_is_kept() -> None:
+    checked = CheckedBlocks(classifier(), Blocks([(X, T)]), None)
+    assert [len(array) for array in checked.example] == [1, 1]
+    assert not any(np.shares_memory(*pair) for pair in zip(checked.example, (X, T), strict=True))
+
+
+def test_a_source_is_told_the_epoch_and_the_networks_seed() -> None:
+    calls = []
+
+    class Spy(Blocks):
+        def blocks(self, epoch: int, seed: int, shuffle: bool) -> Any:
+            calls.append((epoch, seed, shuffle))
+            return super().blocks(epoch, seed, shuffle)
+
+    for shuffle in (True, False):
+        calls.clear()
+        fit_stream(classifier(seed=5), Spy([(X, T)]), epochs=2, shuffle=shuffle)
+        assert calls == [(0, 5, False), (0, 5, shuffle), (1, 5, shuffle)]  # one to look at
+
+
+@pytest.mark.parametrize("class_weight", [{0: 0, 1: 2}, {0: 3}, "balanced"])
+def test_one_output_has_two_classes(class_weight: Any) -> None:
+    nets = [fastbp.Network([fastbp.Dense(6, 1), fastbp.Sigmoid()], "BinaryCrossEntropyLoss",
+                           "float64") for _ in range(2)]
+    nets[0].fit(X, T == 0, epochs=2, class_weight=class_weight)
+    fit_stream(nets[1], [(X, T == 0)], epochs=2, class_weight=class_weight)
+    np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-12)
+
+
+class Plain(fastbp.L2Loss):
+    """A user's loss, which takes no weights."""
+
+    def forward(self, X: Any, T: Any) -> float:  # type: ignore[override]
+        return super().forward(X, T)
+
+
+@pytest.mark.parametrize(("weights", "class_weight", "name"), [
+    ((), "balanced", "class_weight"), ((), {0: 1}, "class_weight"),
+    ((np.ones(120),), {0: 1}, "class_weight"), ((np.ones(120),), None, "weights of a block")])
+def test_weights_that_a_loss_does_not_take_are_refused_first(
+        weights: tuple[Any, ...], class_weight: Any, name: str) -> None:
+    net = fastbp.Network([fastbp.Dense(6, 1)], Plain())
+    before = net.params.copy()
+    with pytest.raises(TypeError, match=f"^{name} needs a loss that takes weights: Plain"):
+        fit_stream(net, [(X, T[:, None] % 2, *weights)], class_weight=class_weight)
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_an_interrupt_amid_a_call_leaves_one_position(ctrl_c: None) -> None:
+    class Interrupting(np.ndarray):  # type: ignore[type-arg]
+        def __setitem__(self, key: Any, value: Any) -> None:
+            super().__setitem__(key, value)
+            if key == STEP:
+                signal.raise_signal(signal.SIGINT)
+
+    class Set(Callback):
+        def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
+            self.run.chunk, self.run.cursor = 3, self.run.cursor.view(Interrupting)
+
+    net = classifier()
+    with pytest.raises(KeyboardInterrupt):
+        fit_stream(net, [(X, T)], batch_size=10, callbacks=[Set()])
+    assert net.last_run is not None
+    step, _, position, *_ = net.last_run.cursor.tolist()
+    assert step > 0 and position == 10 * step
