@@ -18,6 +18,7 @@ import fastbp
 from fastbp.ahead import Ahead
 from fastbp.callbacks import Callback
 from fastbp.interrupts import held
+from fastbp.job import do_all
 from fastbp.optimizers.base import Optimizer
 from fastbp.step_sizes import StepSizes
 
@@ -57,6 +58,30 @@ def test_errors_pass_and_threads_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]
+
+
+def test_of_several_errors_the_first_is_raised_unless_an_interrupt_follows() -> None:
+    done, first, stop = list[int](), ValueError("first"), KeyboardInterrupt()
+
+    def raising(error: BaseException) -> Any:
+        def step() -> None:
+            raise error
+
+        return step
+
+    last = raising(TypeError("last"))
+    for steps, raised, notes in (
+            ([raising(first), last], first, ["After that: TypeError('last')"]),
+            ([raising(first), raising(stop), last], stop,
+             ["Before that: ValueError('first')", "After that: TypeError('last')"])):
+        with pytest.raises(type(raised)) as found:
+            do_all([*steps, lambda: done.append(1)])
+        assert found.value is raised
+        assert getattr(raised, "__notes__", notes) == notes  # Python 3.11
+    assert done == [1, 1]
+    do_all([last], first)  # which the caller raises
+    with pytest.raises(KeyboardInterrupt):
+        do_all([raising(KeyboardInterrupt())], first)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
