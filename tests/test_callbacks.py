@@ -139,15 +139,30 @@ def test_time_limit_and_functions_stop() -> None:
 
 def test_a_run_that_a_callback_refuses_is_over() -> None:
     """The callbacks before it, which keep the run, keep no rows with it."""
-    told, never, net = Callback(), Callback(), classifier()
+    class Told(Callback):
+        def __init__(self) -> None:
+            self.events = list[str]()
+
+        def on_train_begin(self, *_: Any) -> None:
+            self.events.append("begin")
+
+        def on_train_end(self) -> None:
+            self.events.append("end")
+
+    told, never, after, net = Told(), Callback(), Told(), classifier()
 
     def refuse(*_: Any) -> None:
         raise RuntimeError("not this one")
 
     never.on_train_begin = refuse  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="not this one"):
-        net.fit(*clusters(), callbacks=[told, never])
+        net.fit(*clusters(), callbacks=[told, never, after])
     assert not told.run.X.size and net.last_run is None
+    assert (told.events, after.events) == (["begin", "end"], [])
+    hook, schedule = Told(), fastbp.schedules.Function(refuse)
+    with pytest.raises(RuntimeError, match="not this one"):  # before callbacks have done anything
+        net.fit(*clusters(), optimizer=fastbp.SGD(schedule), callbacks=[hook])
+    assert not hook.events
 
 
 def test_a_time_limit_is_of_each_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,3 +158,16 @@ def test_streams_are_pickled_amid_their_blocks(tmp_path: Path, kind: str) -> Non
             for a, b in zip(one, other, strict=True):
                 np.testing.assert_array_equal(a, b)
         assert again.n_rows == source.n_rows == sum(len(block[0]) for block in blocks)
+
+
+def test_what_is_unfit_is_told_by_part_and_row(tmp_path: Path) -> None:
+    df = pd.DataFrame({"x": np.arange(12.0), "y": np.arange(12) % 2})
+    df.to_parquet(tmp_path / "good.parquet")
+    learned = data.learn(tmp_path / "good.parquet", "y", missing="error")
+    assert learned.target is not None
+    df.loc[9, "x"] = np.nan
+    df.to_parquet(tmp_path / "bad.parquet", row_group_size=4)
+    stream = TableStream(tmp_path / "bad.parquet", learned.preprocessor, learned.target)
+    for shuffle in (False, True):
+        with pytest.raises(ValueError, match=r"bad\.parquet, part 2: .*'x' .*in row 1 "):
+            list(stream.blocks(0, 0, shuffle))

@@ -54,6 +54,24 @@ def test_folds_segments_and_lists_of_data() -> None:
         assert a.params.tobytes() == b.params.tobytes() == c.params.tobytes() == d.params.tobytes()
 
 
+def test_rows_are_named_in_every_way_of_numpys() -> None:
+    X, T = clusters(40)
+    mask = np.arange(40) % 3 > 0
+    rows = [mask, mask.tolist(), slice(5, 30), np.array([-1, -40, 3]), range(10)]
+    nets, twins = ([classifier(seed=k) for k in range(5)] for _ in range(2))
+    fastbp.fit_many(nets, X, T, rows=rows, epochs=2)
+    chosen = [np.arange(40)[np.array(own) if isinstance(own, (list, range)) else own]
+              for own in rows]
+    alone(twins, [X[own] for own in chosen], [T[own] for own in chosen], [{"epochs": 2}] * 5)
+    for net, twin in zip(nets, twins, strict=True):
+        np.testing.assert_array_equal(net.params, twin.params)
+    for bad in (40, -41):
+        with pytest.raises(ValueError, match=rf"^rows\[1\] holds {bad}, and X has 40 rows"):
+            fastbp.fit_many(nets[:2], X, T, rows=[[39, -40], [0, bad]])
+    with pytest.raises(TypeError, match=r"rows\[0\] must hold integers"):
+        fastbp.fit_many(nets[:1], X, T, rows=[mask[:39]])
+
+
 def test_labels_that_callbacks_write_to_are_not_those_of_other_networks() -> None:
     X, T = clusters(60)
     nets, twins = ([classifier(seed=k) for k in range(2)] for _ in range(2))
@@ -140,6 +158,16 @@ def test_a_fused_loss_is_not_the_loss_itself() -> None:
     alone(other, [X] * 2, [T] * 2, [{"epochs": 2}] * 2)
     for net, twin in zip(one, other, strict=True):
         assert net.params.tobytes() == twin.params.tobytes()
+
+
+def test_constants_of_a_loss_are_its_own() -> None:
+    X, T = clusters(60)
+    one, other = ([fastbp.Network([fastbp.Dense(6, 1)], fastbp.HuberLoss(delta=delta), seed=1)
+                   for delta in (0.1, 9.0)] for _ in range(2))
+    fastbp.fit_many(one, X, T, epochs=2, n_threads=1)
+    alone(other, [X] * 2, [T] * 2, [{"epochs": 2}] * 2)
+    for net, twin in zip(one, other, strict=True):
+        np.testing.assert_array_equal(net.params, twin.params)
 
 
 def test_constants_that_a_layer_does_not_tell_of_are_its_own() -> None:

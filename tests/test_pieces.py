@@ -88,6 +88,9 @@ def test_rows_to_learn_from_are_counted_through_all_pieces(name: str, at: dict[i
     stream = TableStream(bad, learned.preprocessor, learned.target, weight="h", block_rows=4)
     with pytest.raises(ValueError, match=message):
         list(stream.blocks(0, 0, False))
+    if name in ("y", "h"):
+        with pytest.raises(ValueError, match=message):
+            list(stream.targets())
 
 
 def test_weights_may_be_zero_in_some_pieces(pieces: None) -> None:

@@ -118,6 +118,13 @@ def test_one_output_has_two_classes(class_weight: Any) -> None:
     np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-12)
 
 
+def test_blocks_without_rows_are_passed_over_whatever_they_hold() -> None:
+    nets = [classifier("float64") for _ in range(2)]
+    for net, none in zip(nets, ([], [([], [])]), strict=True):
+        fit_stream(net, [*none, (X, T), *none], epochs=2, shuffle=False, class_weight="balanced")
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)
+
+
 class Plain(fastbp.L2Loss):
     """A user's loss, which takes no weights."""
 
