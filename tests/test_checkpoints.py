@@ -22,7 +22,7 @@ from fastbp.engine import EPOCH
 from fastbp.io.safetensors import read
 from fastbp.layers import Layer
 
-from .builders import StopAt, classifier, clusters
+from .builders import Figures, StopAt, classifier, clusters
 
 
 class Slow(Layer):
@@ -245,3 +245,14 @@ def test_a_user_layer_resumes_through_the_textbook_loop() -> None:
     for _ in range(3):
         parts.partial_fit(X, T, l2=0.1, clip_norm=0.1, average=0.5, sample_weight=weights)
     np.testing.assert_array_equal(whole.params, parts.params)
+
+
+def test_a_run_that_early_stopping_ended_is_over(tmp_path: Path) -> None:
+    X, T = clusters(32)
+    nets, found = [classifier() for _ in range(2)], []
+    path = tmp_path / "run"
+    for net, resume in zip(nets, (None, path), strict=True):
+        hooks = [Figures([1.0] * 20), EarlyStopping("figure", patience=2), Checkpoint(path)]
+        found.append(net.fit(X, T, epochs=20, resume=resume, callbacks=hooks))
+    assert len(found[0]["loss"]) == len(found[1]["loss"]) == 4
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)

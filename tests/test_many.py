@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp._jit import thread_count
 from fastbp.callbacks import EarlyStopping, Lambda
 
 from .builders import CHAINS, classifier, clusters, data, network
@@ -131,6 +132,28 @@ def test_after_an_error_all_end_as_alone_and_at_once() -> None:
         fastbp.fit_many([classifier(), classifier()], X, T, epochs=500, n_threads=2,
                         options=[{"callbacks": [Lambda(f)]} for f in (fail, count)])
     assert len(seen) < 500
+
+
+@pytest.mark.skipif(thread_count(2) < 2, reason="one network after the other")
+def test_after_an_error_those_end_that_nothing_watches() -> None:
+    X, T = clusters(100)
+    begun = threading.Event()
+
+    def rate(epoch: float) -> float:
+        begun.set()
+        return 0.1
+
+    def fail(epoch: int, logs: dict[str, float]) -> None:
+        begun.wait(60)
+        raise ArithmeticError("no more")
+
+    nets, epochs = [classifier(), classifier()], 200_000
+    with pytest.raises(ArithmeticError):
+        fastbp.fit_many(nets, X, T, epochs=epochs, batch_size=100, n_threads=2, options=[
+            {"callbacks": [Lambda(fail)]},
+            {"optimizer": fastbp.SGD(fastbp.schedules.Function(rate))}])
+    run = nets[1].last_run
+    assert run is not None and len(run.history.get("loss", ())) < epochs
 
 
 @pytest.mark.parametrize("chain", CHAINS)

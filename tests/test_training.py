@@ -160,6 +160,7 @@ def test_a_diverging_fit_warns(monkeypatch: pytest.MonkeyPatch) -> None:
             history = net.fit(X, T, epochs=30, optimizer=fastbp.SGD(rate), n_threads=1)
         first = next(k for k, loss in enumerate(history["loss"]) if not np.isfinite(loss))
         assert (first > 6) == late and f"in epoch {first + 1};" in str(found[0].message)
+        assert len(found) == 1
 
 
 class Absolute(fastbp.Loss):
