@@ -42,3 +42,12 @@ def test_steps_of_another_size_begin_with_one_and_with_threads_of_their_own(
     monkeypatch.setattr(Run, "take", taken)
     net.partial_fit(X, T)
     assert net.last_run is run and counts[0] == 1 and run.given[1] is not small
+
+
+def test_a_schedule_begins_anew_with_each_warm_start() -> None:
+    """In the steps, too, not in the history alone."""
+    nets, options = [classifier() for _ in range(2)], {"shuffle": False, "warm_start": True}
+    for net, rate in zip(nets, (fastbp.schedules.Step(0.1, 0.5, 1), 0.1), strict=True):
+        for _ in range(3):  # one epoch each, all at the rate of the first
+            net.fit(X, T, epochs=1, optimizer=fastbp.SGD(rate), **options)
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)
