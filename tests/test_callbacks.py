@@ -231,6 +231,17 @@ def test_large_parameters_are_no_divergence_as_long_as_each_is_finite() -> None:
     assert (net.layers[0].weight[:2, 0] == np.float32(3e38)).all()
 
 
+def test_held_out_labels_that_a_callback_writes_are_looked_at_again() -> None:
+    (X, T), (rows, labels) = clusters(64), clusters(20)
+
+    def spoil(epoch: int, logs: dict[str, float]) -> None:
+        labels[0] = 4
+
+    with pytest.raises(ValueError, match="label 4"):
+        classifier().fit(X, T, epochs=3, validation_data=(rows, labels),
+                         callbacks=[fastbp.callbacks.Lambda(spoil)])
+
+
 def test_labels_that_a_callback_writes_are_looked_at_again() -> None:
     X, T = clusters(64)
     net = classifier()
