@@ -47,7 +47,12 @@ V2 = "0::/jobs/a\n"
      math.inf),
     (V1, {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
     (V1, {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "0"}, math.inf),
+    (V1, {"cpu/cpu.cfs_quota_us": "0", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
     (V1, {"memory/cpu.cfs_quota_us": "100000", "memory/cpu.cfs_period_us": "100000"}, math.inf),
+    ("2:cpuset:/sets/b\n1:cpu,cpuacct:/jobs/a\n",
+     {"cpu/sets/b/cpu.cfs_quota_us": "100000", "cpu/sets/b/cpu.cfs_period_us": "100000",
+      "cpu/jobs/a/cpu.cfs_quota_us": "250000", "cpu/jobs/a/cpu.cfs_period_us": "100000"}, 2.5),
+    ("0::/pod:a:b\n", {"pod:a:b/cpu.max": "150000 100000"}, 1.5),
 ])
 def test_the_tightest_quota_of_the_groups_around_counts(
         layout: Layout, listed: str, files: dict[str, str], quota: float) -> None:
