@@ -35,6 +35,8 @@ def cache_dir() -> Path | None:
         return None
     if parent is None:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        if not os.path.isabs(base):  # a user without a home: "~" would be a folder of that name
+            return None
         parent = os.path.join(base, "fastbp")
     digest = hashlib.sha256()
     root = Path(__file__).parent
