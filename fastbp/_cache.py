@@ -40,8 +40,14 @@ def cache_dir() -> Path | None:
         parent = os.path.join(base, "fastbp")
     digest = hashlib.sha256()
     root = Path(__file__).parent
-    for source in sorted(root.rglob("*.py")):
-        digest.update(str(source.relative_to(root)).encode() + b"\0" + source.read_bytes())
+    try:
+        sources = {path: path.read_bytes() for path in sorted(root.rglob("*.py"))}
+    except OSError:  # an editor's lock among them is a link to nowhere
+        return None
+    if not sources:  # in an archive: no name would tell one version from the next
+        return None
+    for source, text in sources.items():
+        digest.update(str(source.relative_to(root)).encode() + b"\0" + text)
     import llvmlite.binding as llvm
 
     host = (numba.__version__, sys.version, platform.machine(), llvm.get_host_cpu_name(),

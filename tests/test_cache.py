@@ -31,3 +31,36 @@ def test_without_a_home_no_folder_is_made_where_one_happens_to_be(
     assert find() is None and not [*tmp_path.iterdir()]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     assert find().parent == tmp_path / "own" / "fastbp"
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder that stands for that of fastbp."""
+    root = tmp_path / "package"
+    (root / "inner").mkdir(parents=True)
+    (root / "a.py").write_text("1")
+    (root / "inner" / "b.py").write_text("2")
+    monkeypatch.setattr(_cache, "__file__", str(root / "_cache.py"))
+    return root
+
+
+def test_any_change_of_the_sources_has_a_folder_of_its_own(package: Path) -> None:
+    found = {find()}
+    for change in (lambda: (package / "inner" / "b.py").write_text("3"),
+                   lambda: (package / "a.py").rename(package / "c.py"),
+                   lambda: (package / "c.py").rename(package / "inner" / "c.py"),
+                   lambda: (package / "inner" / "d.py").write_text("")):
+        before = len(found)
+        change()
+        found.add(find())
+        assert len(found) == before + 1
+    (package / "notes.txt").write_text("no code")
+    assert find() in found and None not in found
+
+
+def test_kernels_of_sources_that_cannot_be_read_are_not_cached(package: Path) -> None:
+    (package / ".#a.py").symlink_to("nowhere")  # as Emacs marks a file that is being edited
+    assert find() is None
+    for path in package.rglob("*.py"):
+        path.unlink()
+    assert find() is None, "of fastbp in an archive"
