@@ -52,6 +52,8 @@ def cache_dir() -> Path | None:
 
     host = (numba.__version__, sys.version, platform.machine(), llvm.get_host_cpu_name(),
             llvm.get_host_cpu_features().flatten(), str(config.CPU_NAME), str(config.OPT),
+            config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE,
+            config.DEBUGINFO_DEFAULT,
             os.environ.get("FASTBP_ISA"))
     digest.update(repr(host).encode())
     try:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import llvmlite.binding
 import pytest
 
 from fastbp import _cache
@@ -64,3 +66,19 @@ def test_kernels_of_sources_that_cannot_be_read_are_not_cached(package: Path) ->
     for path in package.rglob("*.py"):
         path.unlink()
     assert find() is None, "of fastbp in an archive"
+
+
+@pytest.mark.parametrize(("owner", "name", "value"), [
+    (_cache.config, "BOUNDSCHECK", 1), (_cache.config, "LOOP_VECTORIZE", 0),
+    (_cache.config, "SLP_VECTORIZE", 1), (_cache.config, "DEBUGINFO_DEFAULT", 1),
+    (_cache.config, "OPT", 0), (_cache.config, "CPU_NAME", "generic"),
+    (_cache.numba, "__version__", "0.0"), (_cache.sys, "version", "3.0"),
+    (llvmlite.binding, "get_host_cpu_name", lambda: "other"),
+    (llvmlite.binding, "get_host_cpu_features", llvmlite.binding.FeatureMap),
+    (_cache.platform, "machine", lambda: "other"),
+])
+def test_whatever_changes_compiled_code_has_a_folder_of_its_own(
+        owner: Any, name: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = find()
+    monkeypatch.setattr(owner, name, value)
+    assert before is not None and find() not in (before, None)
