@@ -9,7 +9,6 @@ import pickle
 import platform
 import stat
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +63,6 @@ def cache_dir() -> Path | None:
         foreign = hasattr(os, "getuid") and info.st_uid != os.getuid()
         if foreign or (os.name == "posix" and stat.S_IMODE(info.st_mode) & 0o022):
             return None
-        tempfile.TemporaryFile(dir=path).close()
     except OSError:
         return None
     return path

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +85,27 @@ def test_whatever_changes_compiled_code_has_a_folder_of_its_own(
     before = find()
     monkeypatch.setattr(owner, name, value)
     assert before is not None and find() not in (before, None)
+
+
+def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file can be made, as where a container's file system is read-only; root may all else."""
+    whole, low = builtins.open, os.open
+
+    def opened(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if set(mode) & set("wxa+"):
+            raise OSError(errno.EROFS, "read-only")
+        return whole(file, mode, *args, **options)
+
+    def opened_low(file: Any, flags: int, *args: Any, **options: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, "read-only")
+        return low(file, flags, *args, **options)
+
+    monkeypatch.setattr(builtins, "open", opened)
+    monkeypatch.setattr(os, "open", opened_low)
+
+
+def test_a_folder_that_cannot_be_written_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = find()
+    unwritable(monkeypatch)
+    assert folder is not None and find() == folder

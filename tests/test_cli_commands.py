@@ -379,6 +379,12 @@ def test_warmup_without_a_cache_says_so(run: Here) -> None:
     assert done.returncode == 1 and "FASTBP_CACHE_DIR" in done.stderr
 
 
+def test_warmup_of_a_folder_that_is_only_read_says_so(
+        run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root would be told that it can
+    assert "its folder cannot be written" in run.fails("warmup", "--dtype", "float32")
+
+
 def test_bench_compares_with_what_is_installed(run: Here) -> None:
     pytest.importorskip("threadpoolctl")
     done = run("bench", "5-8-3:8", "--peer", "numpy", "--seconds", "0.02", "--json")

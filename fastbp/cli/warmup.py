@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def command(dtypes: tuple[str, ...], as_json: bool) -> None:
     from .._jit import DISABLED
 
     folder = cache_dir()
-    if folder is None or DISABLED:
+    if folder is None or DISABLED or not os.access(folder, os.W_OK):
         raise ValueError("the kernel cache is off, or its folder cannot be written or is open to "
                          "others: set FASTBP_CACHE_DIR to a folder of your own")
     began, before = time.monotonic(), _files(folder)
