@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import builtins
 import errno
+import hashlib
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
+import numpy as np
 import pytest
 
-from fastbp import _cache
+from fastbp import _cache, _jit
 
 find = _cache.cache_dir.__wrapped__
 
@@ -109,3 +113,101 @@ def test_a_folder_that_cannot_be_written_is_read(monkeypatch: pytest.MonkeyPatch
     folder = find()
     unwritable(monkeypatch)
     assert folder is not None and find() == folder
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where kernels are kept that are compiled within this process."""
+    monkeypatch.setattr(_cache, "cache_dir", lambda: tmp_path)
+    return tmp_path
+
+
+def writes(number: int, module: str = "math", name: str = "outer.f") -> Callable[..., None]:
+    """A function that writes a number, as if it were defined in some module."""
+    space: dict[str, Any] = {"__name__": module}
+    exec(f"def f(x):\n    x[0] = {number}", space)
+    space["f"].__qualname__ = name
+    return space["f"]
+
+
+def called(make: Any, func: Callable[..., None], dtype: str = "f8") -> tuple[float, int]:
+    """(what a dispatcher of the function writes, how many of its kernels the cache had)."""
+    kernel, x = make(func), np.zeros(1, dtype)
+    kernel(x)
+    others = [kernel._twin] if getattr(kernel, "_twin", None) else [kernel]
+    return float(x[0]), sum(sum(one.stats.cache_hits.values()) for one in others)
+
+
+def test_each_function_type_and_option_has_an_entry_of_its_own(folder: Path) -> None:
+    def contract(func: Callable[..., None]) -> Any:
+        return _jit.kernel(func, fastmath=_jit.CONTRACT)
+
+    def forced(func: Callable[..., None]) -> Any:
+        return _jit.kernel(func, forceinline=True)
+
+    cases: list[tuple[Any, dict[str, str], str]] = [
+        (_jit.kernel, {}, "f8"), (_jit.kernel, {}, "f4"), (_jit.kernel, {"module": "json"}, "f8"),
+        (_jit.kernel, {"name": "inner.f"}, "f8"), (contract, {}, "f8"), (forced, {}, "f8")]
+    for seen, (make, place, dtype) in enumerate(cases):
+        assert len([*folder.iterdir()]) == seen
+        func = writes(seen + 1, **place)  # what others write would be wrong
+        assert called(make, func, dtype) == (seen + 1, 0)
+        assert called(make, func, dtype) == (seen + 1, 1)
+
+
+def test_a_kernel_for_kernels_is_kept_apart_from_that_for_python(folder: Path) -> None:
+    func, types = writes(1), (_jit.numba.types.float64[::1],)
+    _jit.entry_point(_jit.kernel(func), types)
+    assert called(_jit.kernel, func) == (1, 0) and len([*folder.iterdir()]) == 2
+    kernel = _jit.kernel(func)
+    assert _jit.entry_point(kernel, types) > 0 and sum(kernel.stats.cache_hits.values()) == 1
+
+
+@pytest.mark.parametrize("payload", [b"nonsense", pickle.dumps(None), pickle.dumps((1, 2)), b""])
+def test_a_whole_file_of_something_else_is_compiled_again(payload: bytes, folder: Path) -> None:
+    assert called(_jit.kernel, writes(1)) == (1, 0)
+    (file,) = folder.iterdir()
+    file.write_bytes(hashlib.sha256(payload).digest() + payload)
+    assert called(_jit.kernel, writes(1)) == (1, 0)
+    assert called(_jit.kernel, writes(1)) == (1, 1)
+
+
+@pytest.mark.parametrize("fails", ["open", "replace"])
+def test_what_cannot_be_kept_leaves_nothing_behind(
+        fails: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        if fails == "open":
+            unwritable(patch)
+        else:
+            patch.setattr(os, "replace", full)
+        assert called(_jit.kernel, writes(1)) == (1, 0)
+    assert not [*folder.iterdir()]
+
+
+def test_a_cache_can_be_turned_off_and_emptied(folder: Path) -> None:
+    def off(func: Callable[..., None]) -> Any:
+        kernel = _jit._compile(func)
+        kernel._cache.disable()
+        return kernel
+
+    assert called(off, writes(1)) == (1, 0) and not [*folder.iterdir()]
+    assert called(_jit._compile, writes(1)) == (1, 0) and called(off, writes(1)) == (1, 0)
+    kernel, other = off(writes(1)), folder / "ff-1"
+    kernel._cache.enable()
+    kernel(np.zeros(1))
+    assert sum(kernel.stats.cache_hits.values()) == 1 and kernel.stats.cache_path == str(folder)
+    other.write_text("of another kernel")
+    kernel._cache.flush()
+    assert [*folder.iterdir()] == [other]
+
+
+def test_without_a_folder_there_is_nothing_to_read_or_empty(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cache, "cache_dir", lambda: None)
+    kernel = _jit._compile(writes(1))
+    kernel(np.zeros(1))
+    kernel._cache.flush()
+    assert kernel.stats.cache_path is None
