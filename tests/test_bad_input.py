@@ -184,6 +184,8 @@ def test_layers_and_losses_by_themselves() -> None:
     for layer in (Dense(6, 2), softmax, fastbp.Tanh()):
         with pytest.raises(ValueError, match="needs a forward before"):
             layer.backward(X)
+    with pytest.raises(ValueError, match=r"X is empty: shape \(3, 0\)"):
+        fastbp.Tanh().forward(np.ones((3, 0)))
     dense.forward(X)
     with pytest.raises(ValueError, match=r"dY must have 2 columns"):
         dense.backward(X)
