@@ -163,6 +163,15 @@ def test_a_kernel_for_kernels_is_kept_apart_from_that_for_python(folder: Path) -
     assert _jit.entry_point(kernel, types) > 0 and sum(kernel.stats.cache_hits.values()) == 1
 
 
+def test_a_file_is_used_only_if_its_checksum_is_right(folder: Path) -> None:
+    assert called(_jit.kernel, writes(1)) == (1, 0)
+    (file,) = folder.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(bytes(32) + whole[32:])  # it could be read, and is not trusted
+    assert called(_jit.kernel, writes(1)) == (1, 0)
+    assert file.read_bytes()[32:] != b"" and called(_jit.kernel, writes(1)) == (1, 1)
+
+
 @pytest.mark.parametrize("payload", [b"nonsense", pickle.dumps(None), pickle.dumps((1, 2)), b""])
 def test_a_whole_file_of_something_else_is_compiled_again(payload: bytes, folder: Path) -> None:
     assert called(_jit.kernel, writes(1)) == (1, 0)
