@@ -14,7 +14,7 @@ _HELD = signal.SIGINT, signal.SIGTERM
 @contextmanager
 def held() -> Iterator[None]:
     """Defer a first Ctrl-C or SIGTERM to the end of the (outermost) block; a second one acts at
-    once.
+    once, after the first.
 
     Only signals with a Python handler, which may raise, and only in the main thread, where it
     would run.
@@ -27,11 +27,19 @@ def held() -> Iterator[None]:
     if any(getattr(handler, "holds", False) for handler in before.values()):
         yield
         return
-    came: list[tuple[int, FrameType | None]] = []
+    came, waiting = 0, list[tuple[int, FrameType | None]]()
 
     def hold(number: int, frame: FrameType | None) -> None:
-        came.append((number, frame))
-        if len(came) > 1:
+        nonlocal came
+        came += 1
+        waiting.append((number, frame))
+        if came > 1:
+            handle()
+
+    def handle() -> None:
+        due = waiting.copy()
+        waiting.clear()
+        for number, frame in due:
             before[number](number, frame)
 
     hold.holds = True  # type: ignore[attr-defined]
@@ -42,5 +50,4 @@ def held() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if len(came) == 1:
-            before[came[0][0]](*came[0])
+        handle()

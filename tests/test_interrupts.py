@@ -17,6 +17,7 @@ import pytest
 import fastbp
 from fastbp.ahead import Ahead
 from fastbp.callbacks import Callback
+from fastbp.cli.exits import Signals, Stopped
 from fastbp.interrupts import held
 from fastbp.job import do_all
 from fastbp.optimizers.base import Optimizer
@@ -43,6 +44,46 @@ def test_the_second_does_not_wait() -> None:
         signal.raise_signal(signal.SIGINT)
         done.append(2)
     assert done == [1] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """Ctrl-C and SIGTERM are written down, and raise nothing."""
+    kinds, seen = {signal.SIGINT: "int", signal.SIGTERM: "term"}, list[str]()
+    before = {kind: signal.signal(kind, lambda number, _: seen.append(kinds[number]))
+              for kind in kinds}
+    yield seen
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
+
+
+def test_each_signal_is_handled_once_by_its_own_handler(told: list[str]) -> None:
+    with held():
+        signal.raise_signal(signal.SIGTERM)
+        assert not told
+    assert told == ["term"]
+    with held():
+        for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+            signal.raise_signal(kind)
+        assert told == ["term", "term", "int", "int"]
+    assert told == ["term", "term", "int", "int"]
+
+
+def test_who_asks_twice_to_stop_a_command_need_not_ask_again() -> None:
+    signals, before = Signals(), signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signals.handle)
+    with pytest.raises(Stopped), signals.gently(), held():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_signals_without_a_handler_of_pythons_are_left_alone() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with held():
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    signal.signal(signal.SIGTERM, before)
 
 
 def test_errors_pass_and_threads_are_left_alone() -> None:
