@@ -69,6 +69,17 @@ def test_each_signal_is_handled_once_by_its_own_handler(told: list[str]) -> None
     assert told == ["term", "term", "int", "int"]
 
 
+def test_the_second_does_not_wait_in_a_block_within() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), held():
+        signal.raise_signal(signal.SIGINT)
+        with held():
+            done.append(1)
+            signal.raise_signal(signal.SIGINT)
+            done.append(2)
+    assert done == [1]
+
+
 def test_who_asks_twice_to_stop_a_command_need_not_ask_again() -> None:
     signals, before = Signals(), signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signals.handle)
