@@ -42,6 +42,16 @@ def test_without_a_home_no_folder_is_made_where_one_happens_to_be(
     assert find().parent == tmp_path / "own" / "fastbp"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_only_a_folder_that_is_ones_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = find()
+    for mode, used in ((0o755, True), (0o775, False), (0o757, False), (0o700, True)):
+        folder.chmod(mode)
+        assert (find() == folder) is used
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    assert find() is None
+
+
 @pytest.fixture
 def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder that stands for that of fastbp."""
