@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import fastbp
 from fastbp import Dense, Network, SoftmaxCrossEntropyLoss
-from fastbp._validation import all_finite
+from fastbp._validation import all_finite, flushed
 
 from .builders import classifier, clusters
 
@@ -181,6 +181,16 @@ def test_all_numbers_are_looked_at(dtype: str, size: int) -> None:
             assert not all_finite(array)
             assert not all_finite(array.reshape(1, -1)[:, ::-1])
             array[at] = 1
+
+
+@pytest.mark.parametrize("dtype", [np.dtype("float32"), np.dtype("float64")])
+def test_only_subnormal_numbers_are_flushed(dtype: np.dtype[Any]) -> None:
+    tiny = np.finfo(dtype).tiny
+    kept, small = np.array([-1, -tiny, 0, tiny, 1], dtype), np.nextafter(tiny, dtype.type(0))
+    assert flushed(kept, dtype) is kept
+    array = np.array([small, tiny, -small, -1], dtype)
+    np.testing.assert_array_equal(flushed(array, dtype), np.array([0, tiny, 0, -1], dtype))
+    assert array[0] == small, "a copy"
 
 
 def test_no_threads_of_blas_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
