@@ -42,6 +42,12 @@ def test_without_a_home_no_folder_is_made_where_one_happens_to_be(
     assert find().parent == tmp_path / "own" / "fastbp"
 
 
+def test_an_empty_name_is_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FASTBP_CACHE_DIR", "")
+    monkeypatch.chdir(tmp_path)
+    assert find() is None and not [*tmp_path.iterdir()]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions")
 def test_only_a_folder_that_is_ones_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = find()
