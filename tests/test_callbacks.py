@@ -285,6 +285,13 @@ def test_labels_written_within_an_epoch_are_looked_at_before_their_steps() -> No
     np.testing.assert_array_equal(net.params, held[-1])
 
 
+def test_callbacks_may_come_one_by_one() -> None:
+    seen: list[int] = []
+    hooks = (Lambda(lambda epoch, logs, k=k: seen.append(k)) for k in (1, 2))
+    classifier().fit(*clusters(32), epochs=2, callbacks=hooks)  # type: ignore[arg-type]
+    assert seen == [1, 2, 1, 2]
+
+
 def test_every_hook_hears_of_an_epoch_whatever_another_raises() -> None:
     X, T = clusters(64)
     heard: list[int] = []
