@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pytest
+
+from fastbp.weights import class_weights
 
 from .builders import classifier, clusters
 
@@ -20,3 +24,19 @@ def test_rows_that_are_kept_stay_in_their_order() -> None:
                     validation_data=(X[held], T[held], own[held]))
     np.testing.assert_array_equal(one.params, twin.params)
     assert [*found] == [*same] and found["val_loss"] == same["val_loss"]
+
+
+def test_weights_of_classes_by_any_mapping() -> None:
+    T = np.array([0, 1, 2, 1])
+    for given in ({1: 3, 2: 0.5}, MappingProxyType({1: 3, 2: 0.5}), {np.int8(1): 3, 2: 0.5}):
+        found = class_weights(T, given, 3, None, np.dtype("float32"))
+        assert found.dtype == np.float32 and found.tolist() == [1, 3, 0.5, 3]
+    with pytest.raises(ValueError, match=r"names class 1.0, outside \[0, 3\)"):
+        class_weights(T, {1.0: 3}, 3, None, np.dtype("float32"))
+
+
+@pytest.mark.parametrize("rows", [[[1, 1, 0], [1, 0, 0]], [[0, 0, 0], [1, 0, 0]], [[2, -1, 0]],
+                                  [[2], [0]], [[0.5, 0.5]]])
+def test_rows_of_no_class_or_of_several_have_no_weight(rows: list[list[float]]) -> None:
+    with pytest.raises(ValueError, match="needs one class for each row"):
+        class_weights(np.array(rows), "balanced", len(rows[0]), None, np.dtype("float64"))
