@@ -26,6 +26,15 @@ def test_rows_that_are_kept_stay_in_their_order() -> None:
     assert [*found] == [*same] and found["val_loss"] == same["val_loss"]
 
 
+def test_accuracy_comes_first_and_once() -> None:
+    X, T = clusters(40)
+    for metrics, names in (((), ["accuracy"]), (["log_loss"], ["accuracy", "log_loss"]),
+                           (["log_loss", "accuracy"], ["log_loss", "accuracy"])):
+        found = classifier().fit(X, T, epochs=1, validation_data=(X, T), metrics=metrics)
+        assert [name for name in found if name.startswith("val_")] == [
+            "val_loss", *(f"val_{name}" for name in names)]
+
+
 def test_weights_of_classes_by_any_mapping() -> None:
     T = np.array([0, 1, 2, 1])
     for given in ({1: 3, 2: 0.5}, MappingProxyType({1: 3, 2: 0.5}), {np.int8(1): 3, 2: 0.5}):
