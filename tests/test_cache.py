@@ -196,6 +196,23 @@ def test_a_file_is_used_only_if_its_checksum_is_right(folder: Path) -> None:
     assert called(_jit.kernel, writes(1)) == (1, 1)
 
 
+def test_machine_code_is_kept_once_it_is_made(folder: Path) -> None:
+    types = (_jit.numba.types.float64[::1],)
+
+    def waits(func: Callable[..., None]) -> bool:
+        kernel = _jit.kernel(func)
+        kernel.compile(types)
+        return bool(getattr(kernel.overloads[types].library, "waits", False))
+
+    assert [waits(writes(1)) for _ in range(2)] == [True, True], "nobody has asked for it"
+    _jit.entry_point(_jit.kernel(writes(1)), types)
+    (file,) = folder.iterdir()
+    before = file.stat().st_mtime_ns
+    assert not waits(writes(1))
+    _jit.entry_point(_jit.kernel(writes(1)), types)
+    assert file.stat().st_mtime_ns == before
+
+
 @pytest.mark.parametrize("payload", [b"nonsense", pickle.dumps(None), pickle.dumps((1, 2)), b""])
 def test_a_whole_file_of_something_else_is_compiled_again(payload: bytes, folder: Path) -> None:
     assert called(_jit.kernel, writes(1)) == (1, 0)

@@ -30,8 +30,9 @@ def nothing_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
     ("safe", {"omp"}, "workqueue"),
     ("forksafe", {"tbb", "omp"}, "tbb"), ("forksafe", {"omp"}, "workqueue"),
     ("threadsafe", {"omp"}, "omp"), ("threadsafe", {"tbb", "omp"}, "tbb"),
-    ("threadsafe", set(), "workqueue"), ("omp", {"tbb", "omp"}, "omp"), ("OMP", {"omp"}, "omp"),
-    ("tbb", {"tbb", "omp"}, "tbb"), ("workqueue", {"tbb", "omp"}, "workqueue"),
+    ("threadsafe", set(), "workqueue"), ("omp", {"tbb", "omp"}, "omp"),
+    ("OMP", {"tbb", "omp"}, "omp"), ("tbb", {"tbb", "omp"}, "tbb"),
+    ("workqueue", {"tbb", "omp"}, "workqueue"),
 ])
 def test_the_layer_is_the_first_there_is_of_those_wanted(
         wanted: str, has: set[str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
