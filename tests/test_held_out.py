@@ -35,6 +35,14 @@ def test_accuracy_comes_first_and_once() -> None:
             "val_loss", *(f"val_{name}" for name in names)]
 
 
+@pytest.mark.parametrize("weights", [np.ones((40, 1)), np.ones((40, 4)), np.ones((1, 40)), 1.0])
+def test_weights_of_another_shape_than_one_a_row_are_refused(weights: Any) -> None:
+    for options in ({"sample_weight": weights},
+                    {"validation_data": (*clusters(40), weights)}):
+        with pytest.raises(ValueError, match=r"must have shape \(40,\), got \("):
+            classifier().fit(*clusters(40), epochs=1, **options)
+
+
 def test_weights_of_classes_by_any_mapping() -> None:
     T = np.array([0, 1, 2, 1])
     for given in ({1: 3, 2: 0.5}, MappingProxyType({1: 3, 2: 0.5}), {np.int8(1): 3, 2: 0.5}):
