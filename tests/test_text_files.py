@@ -138,6 +138,10 @@ def test_what_is_not_of_the_encoding_is_told(tmp_path: Path) -> None:
             data.open_table(path, charset=wrong)
     with pytest.raises(TypeError, match="charset must be .* got None"):
         data.open_table("iris", charset=None)  # type: ignore[arg-type]
+    path.write_text("a\n1\n", encoding="utf-16")
+    for name in ("utf-8", "UTF8", "U8"):  # one encoding, however it is named
+        with pytest.raises(ValueError, match="UTF-16"):
+            data.open_table(path, charset=name)
 
 
 def packed(path: Path, content: bytes) -> Path:
