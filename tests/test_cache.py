@@ -205,10 +205,11 @@ def test_machine_code_is_kept_once_it_is_made(folder: Path) -> None:
         return bool(getattr(kernel.overloads[types].library, "waits", False))
 
     assert [waits(writes(1)) for _ in range(2)] == [True, True], "nobody has asked for it"
-    _jit.entry_point(_jit.kernel(writes(1)), types)
+    kernel = _jit.kernel(writes(1))
+    address = _jit.entry_point(kernel, types)
     (file,) = folder.iterdir()
     before = file.stat().st_mtime_ns
-    assert not waits(writes(1))
+    assert _jit.entry_point(kernel, types) == address and not waits(writes(1))
     _jit.entry_point(_jit.kernel(writes(1)), types)
     assert file.stat().st_mtime_ns == before
 

@@ -50,8 +50,8 @@ def test_the_second_does_not_wait() -> None:
 def told() -> Iterator[list[str]]:
     """Ctrl-C and SIGTERM are written down, and raise nothing."""
     kinds, seen = {signal.SIGINT: "int", signal.SIGTERM: "term"}, list[str]()
-    before = {kind: signal.signal(kind, lambda number, _: seen.append(kinds[number]))
-              for kind in kinds}
+    before = {kind: signal.signal(kind, lambda *_, name=name: seen.append(name))
+              for kind, name in kinds.items()}
     yield seen
     for kind, handler in before.items():
         signal.signal(kind, handler)
