@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from fastbp import _cache, _jit
 from fastbp._extras import needs
 from fastbp._garbage import no_full_collections
 from fastbp.ahead import Ahead
@@ -49,6 +50,20 @@ def test_thresholds_of_the_collector_are_what_they_were_however_blocks_meet(
         blocks[first].__exit__(None, None, None)
         blocks[second].__exit__(None, None, None)
         assert gc.get_threshold() == thresholds
+
+
+@pytest.mark.skipif(_jit.DISABLED, reason="nothing is compiled")
+def test_loops_have_vectors_as_long_as_registers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM would take half of them where it expects AVX-512 to lower the clock."""
+    def double(x):  # type: ignore[no-untyped-def]
+        for i in range(x.size):
+            x[i] += x[i]
+
+    monkeypatch.setattr(_cache, "cache_dir", lambda: None)
+    kernel, types = _jit.kernel(double), (_jit.numba.types.float32[::1],)
+    _jit.entry_point(kernel, types)
+    code = kernel.overloads[types].library.get_llvm_str()
+    assert '"prefer-vector-width"="512"' in code
 
 
 class Item:
