@@ -37,9 +37,8 @@ def held() -> Iterator[None]:
             handle()
 
     def handle() -> None:
-        due = waiting.copy()
-        waiting.clear()
-        for number, frame in due:
+        while waiting:  # a handler may raise: the end of the block comes back to the rest
+            number, frame = waiting.pop(0)
             before[number](number, frame)
 
     hold.holds = True  # type: ignore[attr-defined]

@@ -192,17 +192,6 @@ def test_peers_report_leaves_out_what_differs() -> None:
     assert set(PEERS) >= set(BACKENDS)
 
 
-def test_fastbp_counts_also_where_it_diverges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else ``fastbp bench`` of a network that its rate is too large for ended in a KeyError."""
-    monkeypatch.setattr(measure, "REST", 0)
-    monkeypatch.setattr(measure, "peak_flops", lambda dtype, threads: 1e9)
-    monkeypatch.setattr(Workload, "error", lambda work, weights: float("nan"))
-    row = row_of("4-3:2")
-    records = measure.measure([row], 1, ["fastbp", "numpy"], 1e-3, 1)
-    assert [r["backend"] for r in records] == ["fastbp", "numpy"]
-    assert list(best(records)[row["name"]]) == ["fastbp"]
-
-
 def test_rows_from_the_command_line() -> None:
     (work,) = read([row_of("20-50-3:64:tanh:adam")]).values()
     assert (work.sizes, work.batch) == ((20, 50, 3), 64)

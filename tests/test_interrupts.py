@@ -69,6 +69,14 @@ def test_each_signal_is_handled_once_by_its_own_handler(told: list[str]) -> None
     assert told == ["term", "term", "int", "int"]
 
 
+def test_a_first_that_raises_loses_no_second(told: list[str]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt), held():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert told == ["term"]
+
+
 def test_the_second_does_not_wait_in_a_block_within() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), held():
