@@ -33,7 +33,9 @@ def cache_dir() -> Path | None:
     if parent == "":
         return None
     if parent is None:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        if not os.path.isabs(base):  # its specification: to be ignored
+            base = os.path.join(os.path.expanduser("~"), ".cache")
         if not os.path.isabs(base):  # a user without a home: "~" would be a folder of that name
             return None
         parent = os.path.join(base, "fastbp")
