@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,8 @@ class KernelCache(_Cache):  # type: ignore[misc]
                 out.write(hashlib.sha256(payload).digest() + payload)
             os.replace(scratch, file)
         except OSError:
-            Path(scratch).unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only file system refuses this, too
+                Path(scratch).unlink(missing_ok=True)
 
 
 class LazyCache(KernelCache):

@@ -124,8 +124,12 @@ def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(errno.EROFS, "read-only")
         return low(file, flags, *args, **options)
 
+    def unlinked(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "read-only")  # whether there is such a file or not
+
     monkeypatch.setattr(builtins, "open", opened)
     monkeypatch.setattr(os, "open", opened_low)
+    monkeypatch.setattr(Path, "unlink", unlinked)
 
 
 def test_a_folder_that_cannot_be_written_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +145,12 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         pytest.skip("nothing is compiled")
     monkeypatch.setattr(_cache, "cache_dir", lambda: tmp_path)
     return tmp_path
+
+
+def test_kernels_are_compiled_where_they_cannot_be_kept(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unwritable(monkeypatch)
+    assert called(_jit.kernel, writes(3)) == (3.0, 0) and not [*folder.iterdir()]
 
 
 def writes(number: int, module: str = "math", name: str = "outer.f") -> Callable[..., None]:
