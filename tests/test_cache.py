@@ -147,12 +147,6 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_kernels_are_compiled_where_they_cannot_be_kept(
-        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unwritable(monkeypatch)
-    assert called(_jit.kernel, writes(3)) == (3.0, 0) and not [*folder.iterdir()]
-
-
 def writes(number: int, module: str = "math", name: str = "outer.f") -> Callable[..., None]:
     """A function that writes a number, as if it were defined in some module."""
     space: dict[str, Any] = {"__name__": module}
