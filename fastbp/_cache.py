@@ -50,12 +50,13 @@ def cache_dir() -> Path | None:
         return None
     for source, text in sources.items():
         digest.update(str(source.relative_to(root)).encode() + b"\0" + text)
+    import llvmlite
     import llvmlite.binding as llvm
 
     host = (numba.__version__, sys.version, platform.machine(), llvm.get_host_cpu_name(),
             llvm.get_host_cpu_features().flatten(), str(config.CPU_NAME), str(config.OPT),
             config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE,
-            config.DEBUGINFO_DEFAULT,
+            config.DEBUGINFO_DEFAULT, config.USING_SVML, llvmlite.__version__,
             os.environ.get("FASTBP_ISA"))
     digest.update(repr(host).encode())
     try:

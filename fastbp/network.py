@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 #: Rows in the workspace at a time in predict, loss and loss_and_grad.
 CHUNK_ROWS = 4096
 #: Plans that a network keeps, with their workspaces.
-_KEPT_PLANS = 4
+_KEPT_PLANS = 5
 _NO_TARGET = {np.dtype(t): np.empty((0, 0), t) for t in ("f4", "f8")}
 _NO_WEIGHTS = {np.dtype(t): np.empty(0, t) for t in ("f4", "f8")}
 _NO_LABELS = np.empty(0, np.int64)
@@ -190,7 +190,7 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
         return found
 
     def _keep_plan(self, key: Any, plan: Plan) -> None:
-        for old in list(self._plans)[:-_KEPT_PLANS]:
+        for old in list(self._plans)[:1 - _KEPT_PLANS]:
             self._plans.pop(old, None)
         self._plans[key] = plan
 

@@ -74,8 +74,8 @@ class CheckedBlocks:
 
     def __init__(self, network: Network, source: Source, class_weight: Any) -> None:
         self.network, self.source = network, source
-        blocks = source.blocks(0, network.seed, False)
-        found = next((block for block in blocks if _rows(block)), None)
+        found = next((block for block in _blocks(source, 0, network.seed, False)
+                      if _rows(block)), None)
         if found is None:
             raise ValueError(f"source has no rows, its n_rows is {source.n_rows}")
         X, T, weights = _checked(network, found)
@@ -101,7 +101,7 @@ class CheckedBlocks:
         ValueError, TypeError
             If one is invalid, or unlike the first.
         """
-        for k, given in enumerate(self.source.blocks(epoch, seed, shuffle)):
+        for k, given in enumerate(_blocks(self.source, epoch, seed, shuffle)):
             X, T, weights = _checked(self.network, given)
             if not len(X):
                 continue
@@ -116,6 +116,14 @@ class CheckedBlocks:
                 raise ValueError(f"{own} has targets of shape {T.shape}, unlike the first block "
                                  "of the source: class indices or rows, in all of them")
             yield X, T, weights
+
+
+def _blocks(source: Source, epoch: int, seed: int, shuffle: bool) -> Iterable[tuple[Any, ...]]:
+    found: Any = source.blocks(epoch, seed, shuffle)
+    if not isinstance(found, Iterable):
+        raise TypeError("blocks(epoch, seed, shuffle) of source must return blocks (X, T), got "
+                        f"{type(found).__name__}")
+    return found
 
 
 def _rows(block: Any) -> int:
@@ -150,7 +158,7 @@ def _balance(network: Network, source: Any) -> dict[int, float]:
     """Balanced class weights, from one pass over the targets."""
     counts, targets = np.zeros(()), getattr(source, "targets", None)
     given = ((None, *pair) for pair in targets()) if callable(targets) else (
-        source.blocks(0, network.seed, False))
+        _blocks(source, 0, network.seed, False))
     for _, T, *own in given:
         if not len(T):
             continue

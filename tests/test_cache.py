@@ -98,6 +98,7 @@ def test_kernels_of_sources_that_cannot_be_read_are_not_cached(package: Path) ->
     (_cache.config, "BOUNDSCHECK", 1), (_cache.config, "LOOP_VECTORIZE", 0),
     (_cache.config, "SLP_VECTORIZE", 1), (_cache.config, "DEBUGINFO_DEFAULT", 1),
     (_cache.config, "OPT", 0), (_cache.config, "CPU_NAME", "generic"),
+    (_cache.config, "USING_SVML", "other"), (llvmlite, "__version__", "0.0"),
     (_cache.numba, "__version__", "0.0"), (_cache.sys, "version", "3.0"),
     (llvmlite.binding, "get_host_cpu_name", lambda: "other"),
     (llvmlite.binding, "get_host_cpu_features", llvmlite.binding.FeatureMap),

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -295,6 +296,7 @@ class Odd(Lies):
     ([(3, 4)], {}, r"must be \(X, T\) or .* got tuple"),
     (Odd({"X": X, "T": T}), {}, r"blocks must be \(X, T\) or .* got dict"),
     (Odd(None), {}, r"blocks must be \(X, T\) or .* got NoneType"),
+    (SimpleNamespace(n_rows=500, blocks=lambda *_: None), {}, "return blocks .* got NoneType"),
     ([(scipy.sparse.csr_array(X), T)], {}, "X of a block is a sparse matrix"),
     ([(np.array(3), T)], {}, "X of a block must be 2-D"),
     ([(X, T, 0 * W)], {"class_weight": "balanced"},
