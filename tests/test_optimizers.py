@@ -43,6 +43,36 @@ def test_every_optimizer_has_cases_and_a_naive_twin() -> None:
     assert set(CASES) == set(naive.OPTIMIZERS) == set(OPTIMIZERS)
 
 
+def test_no_more_state_is_kept_than_the_formula_has() -> None:
+    found = [[OPTIMIZERS[name](**own).n_slots for own in cases] for name, cases in CASES.items()]
+    assert found == [[0, 0, 1, 1, 0, 1], [2, 2, 2, 2, 3], [2, 2, 3], [1, 2, 2, 1, 3], [1, 1, 1, 1],
+                     [1, 1]]
+    for name, arguments in ALL:
+        optimizer = OPTIMIZERS[name](**arguments)
+        assert len({*optimizer.slot_names}) == optimizer.n_slots
+
+
+def test_plain_steps_are_those_of_descent_alone() -> None:
+    class Own(fastbp.SGD):
+        kernel = fastbp.Adam.kernel
+
+    assert fastbp.SGD().plain and fastbp.SGD(0.5, weight_decay=0.1).plain  # decay: see ``rules``
+    assert not any(x.plain for x in (fastbp.SGD(momentum=1e-9), Own(), fastbp.Adam()))
+
+
+@pytest.mark.parametrize(("kind", "names"), [
+    (fastbp.Adam, ("beta1", "beta2")), (fastbp.AdamW, ("beta1", "beta2")),
+    (fastbp.Lion, ("beta1", "beta2")), (fastbp.RMSprop, ("alpha", "momentum")),
+    (fastbp.SGD, ("momentum",))], ids=lambda x: getattr(x, "__name__", ""))
+def test_decays_are_from_zero_up_to_below_one(kind: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        for value in (0, 1e-9, 0.6, np.nextafter(1, 0)):
+            assert getattr(kind(**{name: value}), name) == value
+        for value in (-1e-9, 1, 1.05, 2, np.nan):
+            with pytest.raises(ValueError, match=f"^{name} must be in"):
+                kind(**{name: value})
+
+
 @pytest.mark.parametrize(("name", "arguments"), ALL)
 def test_settings_count_that_are_set_later(name: str, arguments: dict[str, Any]) -> None:
     """The state that they need is there: a kernel that has none would write beyond its end."""
