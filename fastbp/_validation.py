@@ -7,6 +7,7 @@ import math
 import numbers
 import os
 import reprlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,34 @@ def check_bool(value: Any, name: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def check_seed(value: Any, name: str) -> int:
+    """An integer from 0 up to below 2**63."""
+    seed = check_size(value, name, 0)
+    if seed >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, got {value!r}")
+    return seed
+
+
+class _Checked:
+    """An attribute that becomes ``check(value, name, ...)`` whenever it is set. It is read as fast
+    as any other: only what has ``__get__`` is asked."""
+
+    def __init__(self, check: Callable[..., Any], *args: Any, **options: Any) -> None:
+        self.check, self.args, self.options = check, args, options
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        vars(owner)[self.name] = self.check(value, self.name, *self.args, **self.options)
+
+
+def checked(check: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """For the body of a class: an attribute that is checked whenever it is set, by
+    ``check(value, name, *args, **options)``."""
+    return _Checked(check, *args, **options)
 
 
 def check_choice(value: Any, name: str, choices: Any) -> str:

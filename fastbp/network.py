@@ -20,9 +20,7 @@ from ._validation import (
     Array,
     as_matrix,
     as_weights,
-    check_bool,
     check_dtype,
-    check_size,
     same_length,
 )
 from .chain import check_layers
@@ -107,10 +105,7 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
         self.layers = check_layers(layers)
         self.loss_function = get_loss(loss)
         self.dtype = check_dtype(dtype)
-        self.seed = check_size(seed, "seed", 0)
-        if self.seed >= 2**63:
-            raise ValueError(f"seed must be below 2**63, got {seed!r}")
-        self.allow_nonfinite = check_bool(allow_nonfinite, "allow_nonfinite")
+        self.seed, self.allow_nonfinite = seed, allow_nonfinite
         self.matmul_precision = matmul_precision
         self.n_in = width = next(int(x.n_in) for x in self.layers if x.n_in is not None)
         for layer in self.layers:

@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import PRECISIONS, Array, as_array, check_choice, check_dtype
+from ._validation import (
+    PRECISIONS,
+    Array,
+    as_array,
+    check_bool,
+    check_choice,
+    check_dtype,
+    check_seed,
+    checked,
+)
 from .kernels.vectors import aligned_zeros
 from .layers import Layer
 from .losses import Loss
@@ -50,19 +59,6 @@ class Fixed:
         network.__dict__[self.name] = value
 
 
-class Choice:
-    """An attribute that has one of these values."""
-
-    def __init__(self, *values: str) -> None:
-        self.values = values
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __set__(self, network: Any, value: Any) -> None:
-        network.__dict__[self.name] = check_choice(value, self.name, self.values)
-
-
 class Portable:
     """Base of classes that own layers with one flat buffer of parameters."""
 
@@ -71,7 +67,9 @@ class Portable:
     params: Array = Buffer()  # type: ignore[assignment]
     grads: Array = Buffer()  # type: ignore[assignment]
     loss_function: Loss = Fixed()  # type: ignore[assignment]
-    matmul_precision: str = Choice(*PRECISIONS)  # type: ignore[assignment]
+    seed: int = checked(check_seed)
+    allow_nonfinite: bool = checked(check_bool)
+    matmul_precision: str = checked(check_choice, PRECISIONS)
     _offsets: list[int]
 
     def _fuse(self) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._jit import kernel
-from .._validation import check_real
+from .._validation import check_real, checked
 from ..kernels.vmath import select, sigmoid, tanh
 from .base import Kernels, Layer
 
@@ -145,9 +145,11 @@ class LeakyReLU(_FromOutput):
 
     kernels = Kernels(leaky_relu_forward, leaky_relu_backward)
 
+    negative_slope: float = checked(check_real)
+
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        self.negative_slope = check_real(negative_slope, "negative_slope")
+        self.negative_slope = negative_slope
 
     def constants(self) -> tuple[float, float]:
         """(negative_slope, 0)."""
@@ -174,9 +176,11 @@ class ELU(_FromOutput):
 
     kernels = Kernels(elu_forward, elu_backward)
 
+    alpha: float = checked(check_real)
+
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
-        self.alpha = check_real(alpha, "alpha")
+        self.alpha = alpha
 
     def constants(self) -> tuple[float, float]:
         """(alpha, 0)."""

@@ -106,9 +106,8 @@ class Layer:
     _flat_grad: Array | None = None
     _tensors: tuple[Tensor, ...] = ()
     _owner: Any = None
-    _x: Array | None = None
-    _y: Array | None = None
-    _extra: Array = np.empty(0)
+    #: x, y and extra of the last forward: set at once, as several threads may predict.
+    _kept: tuple[Array, Array, Array] | None = None
     _trainable: bool = True
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -129,8 +128,7 @@ class Layer:
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the parameters, but not the network nor the last batch."""
         flat = None if self._flat is None else self._flat.copy()
-        return self.__dict__ | {"_flat": flat, "_flat_grad": None, "_owner": None, "_x": None,
-                                "_y": None}
+        return self.__dict__ | {"_flat": flat, "_flat_grad": None, "_owner": None, "_kept": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -268,28 +266,26 @@ class Layer:
         X = self._take_input(X, allow_nonfinite)
         Y = X.copy() if self.in_place else np.empty_like(X)
         op, key, params = self._alone(X), self._key, self._values(X)
-        self._extra = np.zeros(self.extra_size(*X.shape), X.dtype)
+        extra = np.zeros(self.extra_size(*X.shape), X.dtype)
         if key and self.kernels.couple_forward is not None:
-            couple_columns(op["couple_forward"][0], op, key, params, self._extra, X.ravel(),
-                           self._extra)
-        forward_rows(op, key, params, self._extra, X.ravel(), Y.ravel())
-        self._x, self._y = X, Y
+            couple_columns(op["couple_forward"][0], op, key, params, extra, X.ravel(), extra)
+        forward_rows(op, key, params, extra, X.ravel(), Y.ravel())
+        self._kept = X, Y, extra
         return Y
 
     def backward(self, dY: Any) -> Array:
         """dX of shape (b, n_in) for dY of shape (b, n_out); sets the gradients."""
         if self.kernels is None:
             raise NotImplementedError(f"{type(self).__name__}.backward")
-        dY = self._take_gradient(dY)
-        assert self._x is not None and self._y is not None
+        dY, X, Y, extra = self._take_gradient(dY)
         dX = dY.copy() if self.in_place else np.empty_like(dY)
         op, key, params = self._alone(dY), self._key, self._values(dY)
-        x, y, dy = self._x.ravel(), self._y.ravel(), dY.ravel()
+        x, y, dy = X.ravel(), Y.ravel(), dY.ravel()
         if key and self.kernels.couple_backward is not None:
-            couple_columns(op["couple_backward"][0], op, key, params, self._extra, x, dy)
-        backward_rows(op, key, params, self._extra, x, y, dy, dX.ravel())
+            couple_columns(op["couple_backward"][0], op, key, params, extra, x, dy)
+        backward_rows(op, key, params, extra, x, y, dy, dX.ravel())
         if self.kernels.gradient is not None:
-            gradient_rows(op, key, params, self._extra, x, dy, self._flat_grad)
+            gradient_rows(op, key, params, extra, x, dy, self._flat_grad)
         return dX
 
     @property
@@ -315,13 +311,15 @@ class Layer:
         dtype = self._flat.dtype if self._flat is not None else _float_dtype(X)
         return as_matrix(X, "X", dtype, self.n_in, allow_nonfinite=allow_nonfinite)
 
-    def _take_gradient(self, dY: Any) -> Array:
-        if self._x is None or self._y is None:
+    def _take_gradient(self, dY: Any) -> tuple[Array, Array, Array, Array]:
+        """dY, and x, y and extra of the forward that it belongs to."""
+        if self._kept is None:
             raise ValueError(f"{type(self).__name__}.backward needs a forward before it")
-        dY = as_matrix(dY, "dY", self._y.dtype, self._y.shape[1], allow_nonfinite=True)
-        if len(dY) != len(self._y):
-            raise ValueError(f"dY has {len(dY)} rows, the forward before it had {len(self._y)}")
-        return dY
+        Y = self._kept[1]
+        dY = as_matrix(dY, "dY", Y.dtype, Y.shape[1], allow_nonfinite=True)
+        if len(dY) != len(Y):
+            raise ValueError(f"dY has {len(dY)} rows, the forward before it had {len(Y)}")
+        return dY, *self._kept
 
     def config(self) -> dict[str, Any]:
         """Arguments that make a layer like this one."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._jit import kernel
-from .._validation import check_real
+from .._validation import check_real, checked
 from ..kernels.copy import clear_row
 from ..kernels.passes import down_columns, root
 from ..kernels.tile import WRITE
@@ -200,10 +200,11 @@ class BatchNorm(Norm):
     _initial: ClassVar[dict[str, float]] = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0,
                                             "running_var": 1.0}
 
+    momentum: float = checked(check_real, 0.0, 1.0, open_low=True, open_high=False)
+
     def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
         super().__init__(epsilon)
-        self.momentum = check_real(momentum, "momentum", 0.0, 1.0, open_low=True,
-                                   open_high=False)
+        self.momentum = momentum
 
     def kernels_for(self, dtype: np.dtype[Any], n_in: int, n_out: int) -> Kernels:
         """By the averages if the layer is not trainable: rows are not coupled then."""

@@ -290,17 +290,18 @@ class Dense(Layer):
         op["param"], op["ld_in"] = 0, wide.shape[1]
         Y = np.empty((len(X), int(op["ld_out"][0])), X.dtype)
         forward_rows(op, np.uint64(0), self._flat, self._flat[:0], wide.ravel(), Y.ravel())
-        self._x, self._y = X, np.ascontiguousarray(Y[:, :self.n_out])
-        return self._y
+        Y = np.ascontiguousarray(Y[:, :self.n_out])
+        self._kept = X, Y, Y[:0].ravel()
+        return Y
 
     def backward(self, dY: Any) -> Array:
         """dX = dY W of shape (b, n_in); sets ``weight_grad`` and ``bias_grad``."""
-        dY = self._take_gradient(dY)
-        assert self._x is not None and self._flat is not None and self._flat_grad is not None
+        dY, X, *_ = self._take_gradient(dY)
+        assert self._flat is not None and self._flat_grad is not None
         ldx, ldy = row_length(self.n_in, dY.dtype), row_length(self.n_out, dY.dtype)
         op, wide, none = self.op(dY.dtype, self.n_in, self.n_out), _padded(dY, ldy), dY[:0].ravel()
         op["ld_in"], op["param"] = ldx, 0
-        gradient_rows(op, np.uint64(0), self._flat, none, _padded(self._x, ldx).ravel(),
+        gradient_rows(op, np.uint64(0), self._flat, none, _padded(X, ldx).ravel(),
                       wide.ravel(), self._flat_grad)
         mirror = none
         if self.mirrored(dY.dtype, self.n_in, self.n_out):

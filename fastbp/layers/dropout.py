@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._jit import DISABLED, kernel
-from .._validation import check_real
+from .._validation import check_real, checked
 from ..kernels.arrays import row_of
 from ..kernels.random import mix
 from ..kernels.vmath import select
@@ -86,9 +86,11 @@ class Dropout(Layer):
     kernels = Kernels(dropout_forward, dropout_backward)
     in_place = True
 
+    rate: float = checked(check_real, 0.0, 1.0)
+
     def __init__(self, rate: float = 0.5) -> None:
         super().__init__()
-        self.rate = check_real(rate, "rate", 0.0, 1.0)
+        self.rate = rate
 
     def constants(self) -> tuple[float, float]:
         """(rate, 0)."""

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._jit import kernel
-from .._validation import Array, check_real
+from .._validation import Array, check_real, checked
 from ..kernels.vectors import row_length
 from .base import Layer, Tensor
 
@@ -35,9 +35,11 @@ class Norm(Layer):
 
     _initial: ClassVar[dict[str, float]] = {"weight": 1.0, "bias": 0.0}
 
+    epsilon: float = checked(check_real, open_low=True)
+
     def __init__(self, epsilon: float = 1e-5) -> None:
         super().__init__()
-        self.epsilon = check_real(epsilon, "epsilon", open_low=True)
+        self.epsilon = epsilon
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """One number per unit for each tensor."""

@@ -18,7 +18,7 @@ import math
 from typing import Any
 
 from .._jit import kernel
-from .._validation import check_choice
+from .._validation import check_choice, checked
 from ..kernels.erf import erf
 from ..kernels.vmath import exp, select, sigmoid, softplus
 from .base import Kernels, Layer
@@ -130,9 +130,11 @@ class GELU(Layer):
 
     kernels = Kernels(gelu_forward, gelu_backward)
 
+    approximate: str = checked(check_choice, ("none", "tanh"))
+
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
-        self.approximate = check_choice(approximate, "approximate", ("none", "tanh"))
+        self.approximate = approximate
 
     def constants(self) -> tuple[float, float]:
         """(0 for "none", 1 for "tanh"; 0)."""

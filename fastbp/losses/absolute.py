@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._jit import kernel
-from .._validation import check_real
+from .._validation import check_real, checked
 from ..kernels.arrays import row_of
 from ..kernels.vmath import select
 from .base import Loss
@@ -82,9 +82,11 @@ class QuantileLoss(Loss):
 
     kernel = quantile
 
+    quantile: float = checked(check_real, 0.0, 1.0, open_low=True)
+
     def __init__(self, reduction: str = "mean", *, quantile: float = 0.5) -> None:
         super().__init__(reduction)
-        self.quantile = check_real(quantile, "quantile", 0.0, 1.0, open_low=True)
+        self.quantile = quantile
 
     def constants(self) -> tuple[float, float]:
         """The quantile."""

@@ -73,12 +73,11 @@ class Loss:
     probabilities: str | None = None
     threshold: float = 0.5
     changes_target: bool = False
-    reduction: str = "mean"  # for a user's subclass whose __init__ does not call this one
     _dx: Array | None = None
 
     def __init__(self, reduction: str = "mean") -> None:
         try:
-            self.reduction = check_choice(reduction, "reduction", ("mean", "sum"))
+            self.reduction = reduction
         except TypeError as error:  # QuantileLoss(0.9)
             taken = inspect.signature(type(self)).parameters.values()
             own = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.name != "reduction"]
@@ -86,6 +85,16 @@ class Loss:
                 raise
             raise TypeError(f"{error}; {type(self).__name__} takes {', '.join(own)} by name"
                             ) from None
+
+    @property
+    def reduction(self) -> str:
+        """"mean", unless set: a user's subclass need not call ``__init__``."""
+        found: str = vars(self).get("reduction", "mean")
+        return found
+
+    @reduction.setter
+    def reduction(self, value: str) -> None:
+        vars(self)["reduction"] = check_choice(value, "reduction", ("mean", "sum"))
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Address of the kernel for ``dtype``."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._jit import kernel
-from .._validation import check_real
+from .._validation import check_real, checked
 from ..kernels.arrays import row_of
 from ..kernels.reduce import entropy_terms, row_max
 from ..kernels.vmath import log1p, select, sigmoid, softplus
@@ -130,9 +130,11 @@ class FocalLoss(Loss):
     probabilities = "softmax"
     kernel = focal
 
+    gamma: float = checked(check_real)
+
     def __init__(self, reduction: str = "mean", *, gamma: float = 2.0) -> None:
         super().__init__(reduction)
-        self.gamma = check_real(gamma, "gamma")
+        self.gamma = gamma
 
     def constants(self) -> tuple[float, float]:
         """Gamma."""
@@ -142,6 +144,10 @@ class FocalLoss(Loss):
         """Arguments that make a loss like this one."""
         own = {} if self.gamma == 2 else {"gamma": self.gamma}
         return {**super().config(), **own}
+
+
+def _check_alpha(value: Any, name: str) -> float | None:
+    return None if value is None else check_real(value, name, 0.0, 1.0, open_high=False)
 
 
 class SigmoidFocalLoss(Loss):
@@ -169,12 +175,14 @@ class SigmoidFocalLoss(Loss):
     probabilities = "sigmoid"
     kernel = sigmoid_focal
 
+    gamma: float = checked(check_real)
+    alpha: float | None = checked(_check_alpha)
+
     def __init__(self, reduction: str = "mean", *, gamma: float = 2.0,
                  alpha: float | None = None) -> None:
         super().__init__(reduction)
-        self.gamma = check_real(gamma, "gamma")
-        self.alpha = None if alpha is None else check_real(alpha, "alpha", 0.0, 1.0,
-                                                           open_high=False)
+        self.gamma = gamma
+        self.alpha = alpha
 
     def constants(self) -> tuple[float, float]:
         """Gamma, and alpha or -1."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._jit import kernel
-from .._validation import check_real
+from .._validation import check_real, checked
 from ..kernels.arrays import row_of
 from ..kernels.vmath import select
 from .base import Loss
@@ -58,9 +58,11 @@ class HuberLoss(Loss):
 
     kernel = huber
 
+    delta: float = checked(check_real, open_low=True)
+
     def __init__(self, reduction: str = "mean", *, delta: float = 1.0) -> None:
         super().__init__(reduction)
-        self.delta = check_real(delta, "delta", open_low=True)
+        self.delta = delta
 
     def constants(self) -> tuple[float, float]:
         """Delta."""

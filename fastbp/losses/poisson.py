@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .._jit import kernel
-from .._validation import Array, check_bool
+from .._validation import Array, check_bool, checked
 from ..kernels.arrays import row_of
 from ..kernels.vmath import exp, select
 from .base import Loss
@@ -70,9 +70,11 @@ class PoissonLoss(Loss):
 
     kernel = poisson
 
+    deviance: bool = checked(check_bool)
+
     def __init__(self, reduction: str = "mean", *, deviance: bool = False) -> None:
         super().__init__(reduction)
-        self.deviance = check_bool(deviance, "deviance")
+        self.deviance = deviance
 
     def expected(self, Y: Array) -> Array:
         """Rates of counts."""

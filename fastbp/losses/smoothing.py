@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._jit import kernel
-from .._validation import check_real
+from .._validation import check_real, checked
 from .base import Loss
 
 YES_OR_NO = np.int64(2)
@@ -31,9 +31,11 @@ def smooth_targets(h, t, k):
 class Smoothed(Loss):
     """Base of losses that take ``label_smoothing``; their kernels find it as ``a``."""
 
+    label_smoothing: float = checked(check_real, 0.0, 1.0)
+
     def __init__(self, reduction: str = "mean", *, label_smoothing: float = 0.0) -> None:
         super().__init__(reduction)
-        self.label_smoothing = check_real(label_smoothing, "label_smoothing", 0.0, 1.0)
+        self.label_smoothing = label_smoothing
 
     @property
     def changes_target(self) -> bool:

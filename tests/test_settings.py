@@ -1,0 +1,138 @@
+"""Settings of layers, losses and networks, which may be set at any time."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp._validation import _Checked
+from fastbp.layers import LAYERS, Layer, base
+from fastbp.losses import LOSSES
+
+#: Of each setting, values that are refused, and one that is taken but is not the default.
+BAD: dict[str, tuple[list[Any], Any]] = {
+    "rate": ([1.0, 2.0, -0.1, np.nan, None, "a"], 0.25),
+    "momentum": ([2.0, -1e-9, np.nan, None], 0.3), "epsilon": ([0.0, -1.0, np.inf, "1"], 0.25),
+    "negative_slope": ([-0.1, np.inf, None], 0.3), "alpha": ([-0.1, np.nan, "1"], 0.3),
+    "approximate": (["erf", None, 1], "tanh"), "label_smoothing": ([1.5, -0.1, np.nan], 0.1),
+    "gamma": ([-1.0, np.inf, None], 3.0), "delta": ([0.0, -1.0, np.nan], 2.0),
+    "quantile": ([0.0, 1.5, None], 0.9), "deviance": ([1, None, "yes"], True),
+    "reduction": (["total", None, 3], "sum")}
+FIXED = {"n_in", "n_out", "bias", "weight_init", "dtype", "seed", "shape"}  # from the start
+
+
+def parts() -> list[Any]:
+    made = [kind(3, 2) if kind is fastbp.Dense else kind() for kind in LAYERS.values()]
+    return made + [kind() for kind in LOSSES.values()]
+
+
+def test_every_setting_is_checked_whenever_it_is_set() -> None:
+    seen = set()
+    for part in parts():
+        names = set(inspect.signature(type(part)).parameters) - FIXED
+        for name in names:
+            bad, good = BAD[name]
+            before = getattr(part, name)
+            for value in bad:
+                with pytest.raises((ValueError, TypeError), match=f"^{name} must be"):
+                    setattr(part, name, value)
+                assert getattr(part, name) == before
+            setattr(part, name, good)
+            assert getattr(part, name) == good and part.config()[name] == good
+        seen |= names
+    assert seen == set(BAD)
+
+
+def test_settings_are_read_as_fast_as_other_attributes() -> None:
+    found = [(kind, name) for kind in (*LAYERS.values(), *LOSSES.values())
+             for name in dir(kind) if isinstance(inspect.getattr_static(kind, name), _Checked)]
+    assert len(found) > 12 and not hasattr(_Checked, "__get__")
+
+
+@pytest.mark.parametrize(("name", "value", "error"), [
+    ("seed", 2**70, ValueError), ("seed", -1, ValueError), ("seed", 1.5, TypeError),
+    ("allow_nonfinite", 1, TypeError), ("matmul_precision", "low", ValueError)])
+def test_settings_of_a_network_are_checked(name: str, value: Any, error: type[Exception]) -> None:
+    net = fastbp.Network([fastbp.Dense(3, 2)], "l2")
+    before = getattr(net, name)
+    with pytest.raises(error, match=f"^{name} must be"):
+        setattr(net, name, value)
+    assert getattr(net, name) == before
+
+
+def test_a_loss_that_calls_no_constructor_is_a_mean() -> None:
+    class Own(fastbp.L2Loss):
+        def __init__(self) -> None:
+            pass
+
+    class Sum(fastbp.L2Loss):
+        reduction = "sum"  # type: ignore[assignment]
+
+        def __init__(self) -> None:
+            pass
+
+    assert Own().reduction == "mean" and Own().config() == {}
+    X, T = np.ones((3, 2)), np.zeros((3, 2))
+    assert Sum().forward(X, T) == 3 * Own().forward(X, T)
+
+
+class Own(Layer):
+    """Of the user: predictions run layer by layer."""
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        return X
+
+    def backward(self, dY: Any) -> Any:
+        return dY
+
+
+def test_threads_that_predict_layer_by_layer_share_no_scratch(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel writes as many numbers as its call has rows: scratch of another call is no place
+    for them. Here that other call comes between any two lines of the first."""
+    forward_rows, sizes, inside = base.forward_rows, [], False
+
+    def counted(op: Any, key: Any, params: Any, extra: Any, x: Any, y: Any) -> None:
+        sizes.append(x.size)
+        assert extra.size == net.layers[0].extra_size(x.size // 5, 5)
+        forward_rows(op, key, params, extra, x, y)
+
+    def interrupted(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal inside
+        if event == "line" and not inside:
+            inside = True
+            net.predict(inputs[0])
+            inside = False
+        return interrupted
+
+    monkeypatch.setattr(base, "forward_rows", counted)
+    net = fastbp.Network([fastbp.LayerNorm(), Own(), fastbp.Dense(5, 2)], "l2")
+    inputs = [np.random.default_rng(rows).normal(size=(rows, 5)).astype("f4")
+              for rows in (1, 2000)]
+    expected, before = net.predict(inputs[1]), sys.gettrace()
+    sys.settrace(lambda frame, *_: interrupted if frame.f_code is Layer.forward.__code__ else None)
+    try:
+        found = net.predict(inputs[1])
+    finally:
+        sys.settrace(before)
+    np.testing.assert_array_equal(found, expected)
+    assert sizes.count(5) > 5 and sizes.count(10_000) == 2
+
+
+def test_what_backward_needs_is_of_one_forward() -> None:
+    layer, X = fastbp.LayerNorm(), np.random.default_rng(0).normal(size=(6, 5))
+    net = fastbp.Network([layer, fastbp.Dense(5, 2)], "l2", "float64")
+    assert net.layers[0] is layer
+    layer.forward(X)
+    kept = layer._kept
+    assert kept is not None and kept[2].size == layer.extra_size(6, 5)
+    layer.forward(X[:2])
+    layer._kept = kept
+    dX = layer.backward(np.ones((6, 5)))
+    layer.forward(X)
+    np.testing.assert_array_equal(dX, layer.backward(np.ones((6, 5))))
