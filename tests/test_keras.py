@@ -70,6 +70,14 @@ def test_what_is_not_trained_there_is_not_here() -> None:
     assert [x.trainable for x in fastbp.from_keras(model).layers] == [False, False, True, False]
 
 
+def test_numbers_beyond_the_dtype_are_named() -> None:
+    model = keras.Sequential([keras.Input((3,)), K.Dense(2, dtype="float64", name="wide")])
+    model.set_weights([np.zeros((3, 2)), np.full(2, 1e300)])
+    assert (fastbp.from_keras(model).layers[0].bias == 1e300).all()
+    with pytest.raises(ValueError, match="wide: bias holds numbers beyond float32"):
+        fastbp.from_keras(model, dtype="float32")
+
+
 def shaken(model: Any) -> Any:
     rng = np.random.default_rng(0)
     for layer in model.layers:

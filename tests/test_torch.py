@@ -196,6 +196,19 @@ def test_modules_without_an_equal_are_named(make: Any, error: Any, match: str) -
         fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), make()))
 
 
+def test_numbers_beyond_the_dtype_of_a_new_network_are_named() -> None:
+    module = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)).double()
+    with torch.no_grad():
+        module[2].bias[1] = torch.inf  # what a module holds, a network may hold
+        assert fastbp.from_torch(module, dtype="float32").layers[2].bias[1] == np.inf
+        module[2].bias[0] = 1e300
+    assert fastbp.from_torch(module).layers[2].bias[0] == 1e300
+    with pytest.raises(ValueError, match=r"2\.bias holds numbers beyond float32"):
+        fastbp.from_torch(module, dtype="float32")
+    with pytest.raises(ValueError, match=r"0\.weight must hold real numbers, got dtype complex64"):
+        fastbp.from_torch(nn.Linear(3, 3, dtype=torch.complex64))
+
+
 @pytest.mark.parametrize(("make", "match"), [
     (lambda: nn.LayerNorm(3, elementwise_affine=False), "LayerNorm.*rows of 12"),
     (lambda: nn.LayerNorm(3), "LayerNorm.*rows of 12"),

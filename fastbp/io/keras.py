@@ -19,7 +19,7 @@ from ..losses import Loss
 from ..network import Network
 from .keras_loss import PACKAGES, compiled_loss
 from .keras_loss import from_keras as _from_keras
-from .parts import check_known, loss_for
+from .parts import cast, check_known, loss_for
 
 
 def _activation(name: str) -> Callable[[Any, Any, str], Any]:
@@ -125,7 +125,8 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     TypeError
         If ``model`` is something else, or has a layer without equivalent: names it.
     ValueError
-        For a setting without equivalent, or a model that is not a chain or is not built.
+        For a setting without equivalent, a model that is not a chain or is not built, or weights
+        beyond the dtype.
     """
     if not (_from_keras(model) and hasattr(model, "layers")):
         raise TypeError(f"model must be a Sequential or functional model of Keras, got "
@@ -133,7 +134,7 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     if not model.built:
         raise ValueError(f"{model.name} is not built: the size of its input is not known")
     layers: list[Layer] = []
-    given: list[tuple[Layer, list[Array]]] = []
+    given: list[tuple[str, Layer, list[Array]]] = []
     shape = model.inputs[0].shape  # valid until a Flatten, for its number of axes only
     wide = False
     for part in _chain(model):
@@ -149,7 +150,7 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
                 layers.append(layer)
                 if values:
                     layer.trainable = layer.trainable and bool(part.trainable)
-                    given.append((layer, values))
+                    given.append((part.name, layer, values))
         except (TypeError, ValueError) as error:
             raise type(error)(f"{part.name}: {error}") from error
     if not layers:
@@ -159,9 +160,9 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     if loss is None:
         loss = compiled_loss(model, layers[-1])
     network = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
-    for layer, values in given:
-        for name, value in zip(layer.parameters(), values, strict=True):
-            layer.parameters()[name][...] = value
+    for part_name, layer, values in given:
+        for (name, place), value in zip(layer.parameters().items(), values, strict=True):
+            place[...] = cast(f"{part_name}: {name}", value, network.dtype)
     return network
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import Array
 from ..losses import LOSSES
 from ..network import Network
 
@@ -156,6 +157,21 @@ def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,
     if kinds == {int} and max(map(abs, found)) >= 2**63:
         raise ValueError("classes must be whole numbers between -(2**63 - 1) and 2**63 - 1, got "
                          f"{max(found, key=abs)}")
+    return found
+
+
+def cast(name: str, value: Array, dtype: np.dtype[Any]) -> Array:
+    """A tensor in a network's dtype.
+
+    Raises
+    ------
+    ValueError
+        If finite numbers of it would become infinite.
+    """
+    with np.errstate(over="ignore"):
+        found = value.astype(dtype)
+    if (np.isinf(found) & np.isfinite(value)).any():
+        raise ValueError(f"{name} holds numbers beyond {dtype}")
     return found
 
 

@@ -16,6 +16,7 @@ from ..layers import LAYERS
 from ..losses import LOSSES, CustomLoss
 from ..network import Network
 from .files import write_whole
+from .parts import cast
 
 FORMAT = "fastbp-network-1"
 #: Metadata that holds the version of fastbp that wrote a file.
@@ -168,8 +169,5 @@ def _build(description: dict[str, Any], tensors: dict[str, Any]) -> Network:
     for name, value in tensors.items():
         if value.dtype.kind != "f":
             raise ValueError(f"{name} has dtype {value.dtype}, expected {network.dtype}")
-        with np.errstate(over="ignore"):
-            own[name][...] = value
-        if np.isinf(own[name]).sum() > np.isinf(value).sum():
-            raise ValueError(f"{name} holds a number beyond {network.dtype}")
+        own[name][...] = cast(name, value, network.dtype)
     return network

@@ -17,7 +17,7 @@ from .._validation import Array, check_dtype
 from ..layers import Layer
 from ..losses import Loss
 from ..network import Network
-from .parts import check_known, loss_for
+from .parts import cast, check_known, loss_for
 
 #: The PyTorch module for each of fastbp's layers: a function of ``torch.nn`` and the layer.
 MODULES: dict[type[Layer], Callable[[Any, Any], Any]] = {
@@ -120,8 +120,8 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
     TypeError
         For a module without equivalent, or options that do not go with ``source``.
     ValueError
-        For a setting of a module without equivalent, or tensors that do not fit; ``network`` is
-        unchanged then.
+        For a setting of a module without equivalent, or tensors that do not fit or hold numbers
+        beyond the dtype; ``network`` is unchanged then.
     """
     if isinstance(source, Mapping):
         if network is None:
@@ -151,7 +151,7 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
         dtype = "float64" if wide else "float32"
     layers = [layer for _, layer in pairs]
     made = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
-    for module, layer in pairs:
+    for k, (module, layer) in enumerate(pairs):
         size = getattr(module, "num_features", getattr(module, "normalized_shape", layer.n_in))
         if size not in (layer.n_in, (layer.n_in,)):
             raise ValueError(f"{module!r} does not fit rows of {layer.n_in} numbers")
@@ -162,7 +162,7 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
         if lost or not found.keys() <= own.keys():
             raise ValueError(f"{module!r} has tensors {sorted(found)}, expected {sorted(own)}")
         for name, value in found.items():
-            own[name][...] = _array(value)
+            own[name][...] = _real(f"{k}.{name}", _array(value), made.dtype)
         wanted = [value.requires_grad for value in module.parameters(recurse=False)]
         layer.trainable = not wanted or any(wanted)
     return made
@@ -199,18 +199,13 @@ def fill(network: Network, tensors: dict[str, Array]) -> Network:
     if own.keys() != found.keys():
         raise ValueError(f"tensors {sorted(tensors)} do not fit {network!r}, which has "
                          f"{sorted(own)}")
+    new_values = {}
     for name, value in found.items():
         if value.shape != own[name].shape:
             raise ValueError(f"{name} has shape {value.shape}, the network's is "
                              f"{own[name].shape}")
-        if value.dtype.kind not in "iuf":
-            raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
-    with np.errstate(over="ignore"):
-        cast = {name: value.astype(network.dtype) for name, value in found.items()}
-    for name, value in cast.items():
-        if (np.isinf(value) & np.isfinite(found[name])).any():
-            raise ValueError(f"{name} holds numbers beyond {network.dtype}")
-    for name, value in cast.items():
+        new_values[name] = _real(name, value, network.dtype)
+    for name, value in new_values.items():
         own[name][...] = value
     return network
 
@@ -231,6 +226,12 @@ def _array(value: Any) -> Array:
         value = value.float() if value.is_floating_point() and value.itemsize < 4 else value
         return np.asarray(value.numpy())
     return np.asarray(value)
+
+
+def _real(name: str, value: Array, dtype: np.dtype[Any]) -> Array:
+    if value.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
+    return cast(name, value, dtype)
 
 
 def _flat(nn: Any, module: Any) -> list[Any]:
