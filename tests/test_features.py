@@ -309,6 +309,21 @@ def test_columns_that_do_not_fit() -> None:
             p.transform(good, out=out)
 
 
+@pytest.mark.parametrize("as_matrix", [False, True])
+def test_where_features_cannot_go_is_named(as_matrix: bool) -> None:
+    X = np.ones((3, 2), "f4")
+    pre = Preprocessor([Numeric("a", 0.5, 2.0), Numeric("b", 0.5, 2.0)])
+    table = columns.Matrix(["a", "b"], X) if as_matrix else {"a": X[:, 0].copy(),
+                                                             "b": X[:, 1].copy()}
+    still = np.zeros((3, 2), "f4")
+    still.flags.writeable = False
+    with pytest.raises(ValueError, match="out must be .*read-only"):
+        pre.transform(table, out=still)
+    assert not still.any()
+    with pytest.raises(TypeError, match="out must be a NumPy array, got list"):
+        pre.transform(table, out=still.tolist())  # type: ignore[arg-type]
+
+
 def test_whole_numbers_of_many_digits_scale_and_fill_a_column() -> None:
     for column in (Numeric("a", mean=10**30, scale=10**30, fill=10**30),
                    Numeric("a", mean=1e30, scale=1e30, fill=1e30)):

@@ -91,9 +91,9 @@ class Preprocessor:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             For a missing column, a missing value, an unknown category, or a value that is not
-            a number: names the column and the row.
+            a number: names the column and the row; or for an ``out`` that does not fit.
         """
         if isinstance(table, Matrix) and table.of_numbers and self._moments is not None and all(
                 name in table.places for name in self.names):
@@ -124,6 +124,10 @@ class Preprocessor:
     def _place(self, rows: int, out: Array | None) -> Array:
         if out is None:
             return np.empty((rows, self.n_features), np.float32)
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+        if not out.flags.writeable:
+            raise ValueError("out must be an array that can be written to, got a read-only one")
         if out.shape != (rows, self.n_features) or out.dtype != np.float32:
             raise ValueError(f"out must be float32 of shape {(rows, self.n_features)}, got "
                              f"{out.dtype} of shape {out.shape}")
