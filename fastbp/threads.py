@@ -11,6 +11,7 @@ the first call of a run should take. No result depends on either number.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from .run import Run
@@ -27,15 +28,26 @@ _AGAIN, _RARELY = 1.0, 60.0
 _LATE_CALLS, _LATE = 3, 1.3
 #: Fraction of the time that more threads must save.
 _GAIN = 0.03
-#: What is known by kind of step: the number of threads that pays, the seconds of a step for which
-#: it was chosen, the seconds left until the next trial and the whole interval, the times of a
-#: trial in progress, and the seconds of a recent step.
-_found: dict[Any, int] = {}
-_chosen: dict[Any, float] = {}
-_rests: dict[Any, tuple[float, float]] = {}
-_trials: dict[Any, dict[int, list[float]]] = {}
+
+
+@dataclass
+class _Kind:
+    """What is known of a kind of step: the number of threads that pays, 0 before the first trial
+    ends, the seconds of a step for which it was chosen, the seconds left until the next trial and
+    the whole interval, and the times of a trial in progress."""
+
+    size: int = 0
+    chosen: float = 0.0
+    left: float = 0.0
+    again: float = 0.0
+    times: dict[int, list[float]] = field(default_factory=dict)
+
+
+#: Kinds of step that runs have had, and the seconds of a recent step. Keys are hashes: tables of
+#: ops are long, and should two be alike, only time is lost.
+_kinds: dict[int, _Kind] = {}
 _paces: dict[int, float] = {}
-#: Kinds of step whose pace is kept.
+#: Entries that each of them has at most. A run keeps what it shares when its entry goes.
 _KEPT = 1000
 
 
@@ -59,7 +71,7 @@ class Threads:
     def __init__(self, run: Run, most: int, watched: bool = False) -> None:
         self.size, self._times = most, dict[int, list[float]]()
         self._late, self._slow = 0, 0.0
-        self._key: Any = None
+        self._kind: _Kind | None = None
         self._step: int | None = None
         if not run.compiled:
             return
@@ -69,18 +81,20 @@ class Threads:
             self._step = hash((*step, type(run.optimizer), run.rules))
         if plan.settled or not run.whole:
             return
-        self._key = (*step, run.steps_per_epoch if watched else 0)
+        key = hash((*step, run.steps_per_epoch if watched else 0))
+        _make_room(_kinds, key)
+        self._kind = _kinds.setdefault(key, _Kind())
         self._most = plan.n_threads
         self._trial_seconds = _LONGEST_TRIAL if plan.moves.size else (  # copied in each call
             min(_TRIAL_SECONDS * plan.n_threads, _LONGEST_TRIAL))
-        if self._key in _found:
-            self.size = _found[self._key]
+        if self._kind.size:
+            self.size = self._kind.size
         else:
-            self._try()
+            self._try(self._kind)
 
-    def _try(self) -> None:
+    def _try(self, kind: _Kind) -> None:
         """Begin a trial, or join one that another run has begun."""
-        self._times = _trials.setdefault(self._key, {n: [] for n in sizes(self._most)})
+        self._times = kind.times = kind.times or {n: [] for n in sizes(self._most)}
         self.size = self._next()
 
     def _next(self) -> int:
@@ -99,28 +113,29 @@ class Threads:
     def told(self, steps: int, seconds: float, cut: bool) -> None:
         """Learn from a call; ``cut`` says that it could not have been longer."""
         if steps and self._step is not None and not (cut and self._step in _paces):
-            for old in list(_paces)[:len(_paces) - _KEPT]:
-                _paces.pop(old, None)
+            _make_room(_paces, self._step)
             _paces[self._step] = seconds / steps
-        if self._key in _found and not self._times:
-            left, again = _rests[self._key]
-            _rests[self._key] = left - seconds, again
-            self.size = _found[self._key]  # another run may have tried meanwhile
-            self._watch(steps, seconds)
-            if left < seconds or self._slow > 0:
-                self._try()
+        kind = self._kind
+        if kind is None:
             return
-        if not self._times or not steps or (seconds < self._trial_seconds / 2 and not cut):
+        if not self._times:
+            kind.left -= seconds
+            self.size = kind.size  # another run may have tried meanwhile
+            self._watch(kind, steps, seconds)
+            if kind.left < 0 or self._slow > 0:
+                self._try(kind)
+            return
+        if not steps or (seconds < self._trial_seconds / 2 and not cut):
             return
         self._times[self.size].append(seconds / steps)
         self.size = self._next()
         if len(self._times[self.size]) >= _TRIALS:
-            self._decide()
+            self._decide(kind)
 
-    def _watch(self, steps: int, seconds: float) -> None:
+    def _watch(self, kind: _Kind, steps: int, seconds: float) -> None:
         """Count calls in a row that are too slow; after too many, note how slow the last was."""
         if steps and seconds >= self._trial_seconds / 2:
-            late = seconds > _LATE * _chosen[self._key] * steps
+            late = seconds > _LATE * kind.chosen * steps
             self._late = self._late + 1 if late else 0
             if self._late == _LATE_CALLS:
                 self._late, self._slow = 0, seconds / steps
@@ -133,19 +148,24 @@ class Threads:
         most = count * self.call_seconds(longest) / seconds
         run.chunk = max(1, int(min(most, 8 * run.chunk)))
 
-    def _decide(self) -> None:
+    def _decide(self, kind: _Kind) -> None:
         """From now on use the smallest number that takes hardly longer than the best."""
         best = {n: min(times) for n, times in self._times.items()}
         enough = min(best.values()) * (1 + _GAIN)
         self.size = min(n for n, time in best.items() if time <= enough)
-        same = _found.get(self._key) == self.size
+        same = kind.size == self.size
         # As slow as before with the same number: that is the pace now, no reason for a new trial.
-        _chosen[self._key] = max(best[self.size], self._slow if same else 0.0)
+        kind.chosen = max(best[self.size], self._slow if same else 0.0)
         steady, self._slow = same and self._slow == 0, 0.0
-        again = min(2 * _rests[self._key][1], _RARELY) if steady else _AGAIN
-        _rests[self._key] = again, again
-        _found[self._key], self._times = self.size, {}
-        _trials.pop(self._key, None)
+        kind.left = kind.again = min(2 * kind.again, _RARELY) if steady else _AGAIN
+        kind.size, kind.times, self._times = self.size, {}, {}
+
+
+def _make_room(known: dict[int, Any], key: int) -> None:
+    """Drop the oldest entries if ``key`` would be one too many; other threads may do so, too."""
+    if key not in known:
+        for old in list(known)[:max(0, len(known) - _KEPT + 1)]:
+            known.pop(old, None)
 
 
 def sizes(most: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -22,11 +23,8 @@ FAR = {1: 100.0, 2: 130.0, 4: 210.0, 8: 150.0}
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sharing, "PARALLEL_THRESHOLD", 0)
-    monkeypatch.setattr(module, "_found", {})
-    monkeypatch.setattr(module, "_chosen", {})
-    monkeypatch.setattr(module, "_trials", {})
+    monkeypatch.setattr(module, "_kinds", {})
     monkeypatch.setattr(module, "_paces", {})
-    monkeypatch.setattr(module, "_rests", {})
     monkeypatch.setattr(module, "_AGAIN", 1e9)
     monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
     yield
@@ -69,9 +67,10 @@ def test_calls_of_single_steps_are_tried_by_themselves() -> None:
         net.partial_fit(X, T, n_threads=2)
     assert net.last_run is not None and net.last_run.given is not None
     brief = net.last_run.given[1]
-    assert brief._key in module._found and len(module._found) == 1
+    assert [kind for kind in module._kinds.values() if kind.size] == [brief._kind]
     net.fit(X, T, epochs=1, n_threads=2)
-    assert set(module._trials) - {brief._key} and len(module._found) == 1
+    others = [kind for kind in module._kinds.values() if kind is not brief._kind]
+    assert others and all(kind.times and not kind.size for kind in others)
 
 
 def test_numbers_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +140,7 @@ def test_streams_and_loops_in_python_try_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Run, "whole", False)
     threads = crew()
     assert work(threads, FAR, 9) == [8] * 9
-    assert threads.call_seconds(9.0) == 9.0 and not module._found
+    assert threads.call_seconds(9.0) == 9.0 and not module._kinds
 
 
 @pytest.mark.parametrize(("most", "tried"), [
@@ -250,4 +249,47 @@ def test_few_paces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_KEPT", 3)
     for batch in range(10, 20):
         crew(batch, 1).told(1, 0.001, False)
-    assert len(module._paces) <= 4 and crew(19, 1).first_steps(1.0) == 500
+    assert len(module._paces) == 3 and crew(19, 1).first_steps(1.0) == 500
+
+
+def test_few_kinds_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest go. What a run has of one stays with it, in a trial and after."""
+    monkeypatch.setattr(module, "_KEPT", 3)
+    tried, known = crew(40, watched=True), crew(41, watched=True)
+    work(known, FAR)
+    work(tried, FAR, 5)
+    for n in range(200, 210):  # epochs of other lengths
+        work(crew(10, watched=True, n=10 * n), FAR, 1)
+    assert len(module._kinds) == 3
+    assert not {id(tried._kind), id(known._kind)} & set(map(id, module._kinds.values()))
+    assert work(known, FAR, 9) == [4] * 9
+    assert work(tried, FAR, 9) == [2, 4, 8, 1, 2, 4, 8, 4, 4]
+    assert work(crew(10, watched=True, n=2090), FAR, 1) == [2]  # the newest is there
+    assert crew(41, watched=True).size == 1
+
+
+def test_entries_stay_until_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KEPT", 10)
+    for batch in range(10, 20):
+        work(crew(batch), FAR, 1)
+        assert len(module._kinds) == len(module._paces) == batch - 9
+    work(crew(10), FAR, 1)
+    assert len(module._kinds) == len(module._paces) == 10
+    work(crew(20), FAR, 1)
+    assert crew(11).first_steps(9.0) is not None and crew(10).first_steps(9.0) is None
+
+
+def test_runs_of_several_threads_share_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KEPT", 2)
+    monkeypatch.setattr(module, "_AGAIN", 0.0)  # one trial after another
+    runs = [[crew(batch) for batch in (10, 11, 12, 13)] for _ in range(4)]
+
+    def train(own: list[Threads]) -> None:
+        for _ in range(30):
+            for threads, batch in zip(own, (10, 11, 12, 13), strict=True):
+                work(threads, FAR, 5)
+                crew(batch)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(train, runs))  # raises what one of them raises
+    assert all(threads.size in FAR for own in runs for threads in own)
