@@ -1,10 +1,10 @@
 """What a step does beside the update: penalties, gradient clipping, max norm, moving average.
 
-    E + l1 sum|w| + l2/2 sum w^2     over the weights of dense layers, biases left out
-    g <- min(max(g, -c), c)          clip_value
-    g <- g c / |g|  where |g| > c    clip_norm, |g| over all parameters
-    w_j <- w_j c / |w_j|             max_norm: the weights into a unit, after the update
-    a <- d a + (1 - d) p             average: d the decay
+    E + l1 sum|w| + l2/2 sum w^2            over the weights of dense layers, biases left out
+    g <- min(max(g, -c), c)                 clip_value
+    g <- g c / (|g| + 1e-6)  where |g| > c  clip_norm, |g| over all parameters; as in PyTorch
+    w_j <- w_j c / |w_j|                    max_norm: the weights into a unit, after the update
+    a <- d a + (1 - d) p                    average: d the decay
 
 Here are the arguments, the kernels of the rules that few runs use, which the engine calls by
 address (``updates``), and the same in NumPy for the textbook loop.

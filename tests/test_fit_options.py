@@ -154,6 +154,18 @@ def test_limits_hold() -> None:
 
 
 @pytest.mark.parametrize("compiled", [True, False])
+def test_gradients_are_clipped_by_the_formula_of_pytorch(compiled: bool) -> None:
+    """g c / (|g| + 1e-6), as ``rules`` has it."""
+    X, T = data("relu-softmax", 64)
+    net = network("relu-softmax")
+    vars(net)["compiled"] = compiled
+    norm, before = float(np.linalg.norm(net.loss_and_grad(X, T)[1])), net.params.copy()
+    net.fit(X, T, epochs=1, batch_size=64, optimizer=fastbp.SGD(1.0), clip_norm=norm / 2)
+    step = np.linalg.norm(net.params - before)
+    assert step == pytest.approx(norm / 2 * norm / (norm + 1e-6), rel=1e-10)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("size", [1e20, 1e-25])
 def test_the_largest_norm_holds_where_squares_do_not(size: float, compiled: bool) -> None:
     X, T = clusters()
