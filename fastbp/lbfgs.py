@@ -3,6 +3,7 @@
     minimise E(w) + l2 / 2 * (sum of the squared weights)
 
 For small data and small networks, where it often needs far fewer passes than gradient descent.
+The search needs an error that is a function of w alone, so layers work as in ``predict``.
 Source: Byrd, Lu, Nocedal & Zhu, A limited memory algorithm, 1995; scipy.optimize.
 """
 
@@ -19,6 +20,7 @@ from ._validation import Array, as_weights, check_real, check_size, check_thread
 from .arguments import check_network, check_outputs
 from .history import History
 from .kernels.vectors import row_length
+from .layers import Dropout, Layer
 from .network import Network
 
 
@@ -45,7 +47,8 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     """Train ``network`` on X and T by L-BFGS.
 
     Needs SciPy: ``pip install "fastbp[scipy]"``. Works in float32, but a float64 network
-    comes closer to the minimum.
+    comes closer to the minimum. Layers work as in ``predict``: ``Dropout`` drops nothing, and
+    ``BatchNorm`` goes by its running averages, which stay as they are.
 
     Parameters
     ----------
@@ -88,6 +91,8 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     -----
     RuntimeWarning
         If ``max_iter`` or ``max_fun`` was reached, or the error is not finite.
+    UserWarning
+        If a layer would work otherwise in ``fit``: names it.
 
     Examples
     --------
@@ -108,6 +113,11 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
     n_threads = check_threads(n_threads)
+    if other := [layer for layer in network.layers if _differs(layer, network.dtype)]:
+        warnings.warn(f"fit_lbfgs trains with {', '.join(map(repr, other))} as in predict: "
+                      "nothing is dropped, running averages are used but not updated. Leave such "
+                      "layers out, set trainable=False of those with averages, or use fit",
+                      UserWarning, stacklevel=2)
     history = LBFGSHistory()
 
     def each(error: float) -> bool | None:
@@ -127,6 +137,15 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
         limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"
         warnings.warn(f"fit_lbfgs reached {limit} before its end", RuntimeWarning, stacklevel=2)
     return history
+
+
+def _differs(layer: Layer, dtype: np.dtype[Any]) -> bool:
+    """Whether a layer works otherwise in the steps of ``fit`` than in ``predict``."""
+    if isinstance(layer, Dropout):
+        return layer.rate > 0
+    kernels = layer.kernels_for(dtype, int(layer.n_in or 0), int(layer.n_out or 0))
+    coupled = kernels is not None and kernels.couple_forward is not None
+    return not layer._steady and (bool(layer.buffers) or coupled)
 
 
 def minimise(network: Network, X: Array, T: Array, weights: Array | None, l2: float, *,

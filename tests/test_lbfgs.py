@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -257,6 +258,42 @@ def test_layers_of_the_users_own() -> None:
     fastbp.fit_lbfgs(net, X, X[:, :1] * 2 + 1)
     assert net.loss(X, X[:, :1] * 2 + 1) < 1e-5
     fastbp.fit_lbfgs(net, X, X[:, :1], sample_weight=np.ones(30))
+
+
+class Averaged(fastbp.Layer):
+    """A user's layer that fit would change otherwise than by its gradient."""
+
+    buffers = ("mean",)
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        return X
+
+    def backward(self, dY: Any) -> Any:
+        return dY
+
+
+@pytest.mark.parametrize("make", [lambda: fastbp.Dropout(0.3), fastbp.BatchNorm, Averaged])
+def test_layers_that_fit_runs_otherwise_are_named(make: Any) -> None:
+    (X, T), layer = clusters(40), make()
+    net = fastbp.Network([fastbp.Dense(6, 5), layer, fastbp.Dense(5, 4)],
+                         "SoftmaxCrossEntropyLoss", "float64")
+    before = net.params.copy()
+    name = re.escape(f"fit_lbfgs trains with {layer!r} as in predict")
+    with pytest.raises(UserWarning, match=name):  # warnings are errors here: nothing has changed
+        fastbp.fit_lbfgs(net, X, T, l2=0.1, tol=1e-2)
+    np.testing.assert_array_equal(net.params, before)
+    with pytest.warns(UserWarning, match=name) as told:
+        fastbp.fit_lbfgs(net, X, T, l2=0.1, tol=1e-2)
+    assert [one.filename for one in told] == [__file__] and (net.params != before).any()
+
+
+@pytest.mark.parametrize("layer", [fastbp.Dropout(0.0), fastbp.LayerNorm(), fastbp.BatchNorm()])
+def test_layers_that_fit_runs_alike_are_not(layer: fastbp.Layer) -> None:
+    X, T = clusters(40)
+    layer.trainable = not layer.buffers  # held, it goes by its averages in fit too
+    net = fastbp.Network([fastbp.Dense(6, 5), layer, fastbp.Dense(5, 4)],
+                         "SoftmaxCrossEntropyLoss", "float64")
+    fastbp.fit_lbfgs(net, X, T, l2=0.1, tol=1e-2)
 
 
 @pytest.mark.parametrize(("options", "error"), [

@@ -261,7 +261,8 @@ def test_lbfgs_holds_it_too() -> None:
     pytest.importorskip("scipy")
     X, T = rows()
     start, net = network(), network((0, 6))
-    with pytest.warns(RuntimeWarning, match="max_iter=5"):
+    with (pytest.warns(RuntimeWarning, match="max_iter=5"),
+          pytest.warns(UserWarning, match=r"BatchNorm\(.*Dropout\(rate=0.2\) as in predict")):
         fastbp.fit_lbfgs(net, X, T, max_iter=5, l2=0.1)
     assert changed(start, net) == {1, 4, 7}  # batch norm's weight and bias learn
     assert (net.layers[1].parameters()["running_mean"] == 0).all()
