@@ -37,7 +37,7 @@ class Model:
     preprocessor : Preprocessor, optional
         Without one, ``predict`` takes matrices (n, n_in).
     target : Target, optional
-        Without one, ``predict`` gives class indices or outputs as they are.
+        Without one, ``predict`` gives class indices, or what the outputs stand for.
     info : dict, optional
         Further data to keep, plain JSON; "fastbp" (version) and "created" are added.
 
@@ -132,16 +132,11 @@ class Model:
         return self._over(table, self._probabilities)
 
     def _labels(self, X: Array) -> Array:
-        network, target = self.network, self.target
-        if target is not None and target.task == "regression":
-            return target.decode(network.predict(X))
-        if network.loss_function.probabilities is None:
-            Y = network.predict(X)
-            return Y if target is None else target.decode(
-                Y, network.loss_function.threshold)
-        if target is None:
+        network, target, loss = self.network, self.target, self.network.loss_function
+        if target is None and loss.probabilities is not None:
             return network.predict_classes(X)
-        return target.decode(network.predict_proba(X))  # of several yes/no outputs the likeliest
+        Y = network._expected(X)  # of several yes/no outputs the likeliest is the class
+        return Y if target is None else target.decode(Y, loss.threshold)
 
     def _probabilities(self, X: Array) -> Array:
         P = self.network.predict_proba(X)

@@ -49,6 +49,11 @@ class Outputs:
             Y[rows] = plan.output(rows.stop - rows.start, self._n_train - 1)
         return total, Y, self._n_train < len(self.layers)
 
+    def _expected(self, X: Any) -> Array:
+        """The targets that the outputs predict: probabilities, rates of counts, else the outputs
+        as they are."""
+        return self.loss_function.expected(self.predict(X))
+
     def predict_proba(self, X: Any) -> Array:
         """Probabilities (b, n_out) of a network whose loss is a cross-entropy.
 
@@ -60,7 +65,7 @@ class Outputs:
         loss = self.loss_function
         if loss.probabilities is None:
             raise ValueError(f"predict_proba needs a cross-entropy loss, not {loss!r}")
-        return loss.expected(self.predict(X))
+        return self._expected(X)
 
     def predict_classes(self, X: Any) -> Array:
         """Class indices (b,): the largest output, or whether a single one exceeds the

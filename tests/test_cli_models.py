@@ -89,6 +89,20 @@ def test_the_truth_may_have_another_name_and_is_in_the_same_units(
     assert run("evaluate", "m", "x.csv", "--json").json["scores"] == {"r2": None, "mae": 1.0}
 
 
+def test_rates_are_scored_against_counts(rows: np.ndarray, run: Here) -> None:
+    net = Network([Dense(3, 1)], "PoissonLoss")
+    counts = np.arange(30.0)
+    np.savez("y.npz", X=rows, y=counts)
+    mae = np.abs(np.exp(net.predict(rows)[:, 0]) - counts).mean()
+    net.save("alone")
+    Model(net, None, Target("y", "regression")).save("model")
+    for name in ("alone", "model"):
+        found = run("evaluate", name, "y.npz", "--json").json["scores"]
+        assert found["mae"] == pytest.approx(mae, rel=1e-5)
+    whole = scores.of_network(net, Target("y", "regression"), rows, counts[:, None])
+    assert whole["mae"] == pytest.approx(mae, rel=1e-5)
+
+
 def test_the_threshold_of_a_loss_decides_between_two_classes() -> None:
     net = Network([Dense(1, 1)], "HingeLoss")
     net.layers[0].weight[...], net.layers[0].bias[...] = 1, 0

@@ -160,6 +160,18 @@ def test_numbers_are_in_the_units_of_the_target() -> None:
                                    network.predict(rows)[:, 0] * scale + mean)
 
 
+def test_rates_of_a_model_have_no_other_units() -> None:
+    network, rows = exports.shaken(fastbp.Network(
+        [fastbp.Dense(5, 7), fastbp.Tanh(), fastbp.Dense(7, 1)], "poisson",
+        "float64")), exports.rows()
+    model = fastbp.Model(network, None, fastbp.data.Target("y", "regression"))
+    if "loss" in MLPRegressor().get_params():
+        np.testing.assert_allclose(fastbp.to_sklearn(model).predict(rows), model.predict(rows))
+    model.target = fastbp.data.Target("y", "regression", mean=0, scale=4)
+    with pytest.raises(ValueError, match=r"rates .* in no other units: mean 0, scale 4"):
+        fastbp.to_sklearn(model)
+
+
 def test_nothing_is_shared() -> None:
     network = exports.around("Tanh", "float64")
     before, made = network.params.copy(), fastbp.to_sklearn(network)

@@ -190,6 +190,21 @@ def test_a_column_of_classes_has_one_a_row(loss: str, n_out: int) -> None:
     assert _columns(model, X, True)["prediction"].tolist() == wanted
 
 
+def test_numbers_are_what_outputs_stand_for(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(9, 2))
+    target = data.Target("y", "regression", mean=1, scale=4)
+    counts = Network([Dense(2, 1)], "PoissonLoss", "float64")
+    rates = np.exp(counts.predict(X)[:, 0])
+    shares = Network([Dense(2, 1)], "SigmoidBinaryCrossEntropyLoss", "float64")
+    for net, wanted in ((counts, rates), (shares, shares.predict_proba(X)[:, 0])):
+        model = Model(net, None, target)
+        np.testing.assert_allclose(model.predict(X), 1 + 4 * wanted)
+        assert list(_columns(model, X, True)) == ["prediction"]
+        np.testing.assert_allclose(_columns(model, X, True)["prediction"], 1 + 4 * wanted)
+    np.testing.assert_allclose(Model(counts).predict(X)[:, 0], rates)
+    np.testing.assert_allclose(_columns(Model(counts), X, True)["prediction"], rates)
+
+
 def test_parts_that_do_not_fit() -> None:
     learned = data.learn({"x": np.arange(9), "y": np.arange(9) % 3}, "y")
     with pytest.raises(ValueError, match="makes 1 features, the network takes 2"):

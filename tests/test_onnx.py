@@ -219,6 +219,18 @@ def test_estimators() -> None:
         assert exports.far(outputs(to_onnx(model), {"X": X})["Y"][:, 0], model.predict(X)) <= 1e-9
 
 
+def test_a_model_of_counts_gives_rates() -> None:
+    network, X = exports.shaken(fastbp.Network([fastbp.Dense(5, 1)], "poisson")), exports.rows()
+    target = fastbp.data.Target("y", "regression", mean=3.0, scale=2.0)
+    model = fastbp.Model(network, None, target)
+    found = outputs(to_onnx(model), {"X": X})["Y"][:, 0]
+    np.testing.assert_allclose(found, model.predict(X), rtol=1e-4)
+    assert exports.far(outputs(to_onnx(network), {"X": X})["Y"], network.predict(X)) <= 1e-5
+    shares = fastbp.Network([fastbp.Dense(5, 1)], "sigmoid_binary_cross_entropy")
+    with pytest.raises(ValueError, match=r"'y' is of numbers .*: no ONNX of it; give the network"):
+        to_onnx(fastbp.Model(shares, None, target))
+
+
 def test_the_file_is_whole_and_names_its_weights(tmp_path: Path) -> None:
     network = exports.around("ReLU")
     data = to_onnx(network, tmp_path / "m.onnx")

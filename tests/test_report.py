@@ -27,6 +27,7 @@ from fastbp import (  # noqa: E402
     HingeLoss,
     L2Loss,
     Network,
+    PoissonLoss,
     ReLU,
     Sigmoid,
     SigmoidBinaryCrossEntropyLoss,
@@ -37,7 +38,7 @@ from fastbp import (  # noqa: E402
 )
 from fastbp.report import Report, from_network  # noqa: E402
 from fastbp.report.markup import text  # noqa: E402
-from fastbp.report.scores import of_classifier  # noqa: E402
+from fastbp.report.scores import judge, of_classifier  # noqa: E402
 
 from .browser import Browser, open_browser  # noqa: E402
 
@@ -361,6 +362,17 @@ def test_target_brings_a_regression_back_to_its_units() -> None:
     np.testing.assert_allclose(made.output, net.predict(X) * 10 + 100)
     np.testing.assert_array_equal(made.T, X[:, :1])
     assert list(made.classes) == ["price"] and made.task == "regression"
+
+
+def test_rates_are_judged_against_counts() -> None:
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    counts = np.arange(20.0)[:, None]
+    net = Network([Dense(2, 1)], PoissonLoss(), "float64")
+    made = from_network(net, {}, X, counts)
+    np.testing.assert_allclose(made.output, np.exp(net.predict(X)))
+    figures = judge(made.task, made.T_true, made.output, None).outputs
+    told = net.evaluate(X, counts, metrics=["r2"])["r2"]
+    assert figures is not None and figures[0][1] == pytest.approx(told)
 
 
 # -- files and bad input --------------------------------------------------------------

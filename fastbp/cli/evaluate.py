@@ -40,23 +40,21 @@ def command(model: str, data: str, target: str | None, weight: str | None, missi
     own = models.target_of(found, target, table)
     if missing_target == "drop":
         table = open_table(table, drop_missing=[own.name])
-    truth, output, weights = [], [], []
+    pairs, weights = [], []
     for X, T, weighs in models.batches(found, table, batch_rows, own, weight):
         assert T is not None
         if weighs is not None:
             weights.append(weighs)
-        numbers = own.task == "regression"
-        truth.append(own.decode(T) if numbers else T)
-        output.append(own.decode(found.network.predict(X)) if numbers
-                      else models.probabilities(found, X))
-    if not truth:
+        pairs.append(scores.compared(found.network, own, X, T))
+    if not pairs:
         raise ValueError(f"{data} has no rows")
     whole = None
     if weight is not None:
         whole = np.concatenate(weights)
         check_any(whole, weight, "")
-    figures = scores.scores(own, np.concatenate(truth), np.concatenate(output), whole)
-    rows, gone = sum(map(len, truth)), {}
+    truth, output = map(np.concatenate, zip(*pairs, strict=True))
+    figures = scores.scores(own, truth, output, whole)
+    rows, gone = len(truth), {}
     if missing_target == "drop":
         gone = {"dropped": table.dropped}
         say(f"{data}: {table.dropped:,} rows without a target dropped")

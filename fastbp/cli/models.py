@@ -12,6 +12,7 @@ from ..data import Table, Target
 from ..data.columns import column, rows_of
 from ..data.weights import row_weights
 from ..model import Model
+from ..network import Network
 
 
 def batches(model: Model, table: Table, rows: int, target: Target | None = None,
@@ -74,9 +75,9 @@ def target_of(model: Model, name: str | None, table: Table) -> Target:
     return Target(name, "regression")
 
 
-def probabilities(model: Model, X: Array) -> Array:
+def probabilities(network: Network, X: Array) -> Array:
     """Probabilities (n, classes) of rows of features."""
-    P = model.network.predict_proba(X)
+    P = network.predict_proba(X)
     return np.column_stack([1 - P[:, 0], P[:, 0]]) if P.shape[1] == 1 else P
 
 

@@ -48,18 +48,18 @@ def _columns(model: Any, X: Any, with_probabilities: bool) -> dict[str, Any]:
     """Columns of the result by name."""
     from . import models
 
-    network, target = model.network, model.target
-    if network.loss_function.probabilities is None:
-        Y = network.predict(X)
+    network, target, loss = model.network, model.target, model.network.loss_function
+    if loss.probabilities is None or (target is not None and target.task == "regression"):
+        Y = network._expected(X)
         if target is not None:
-            return {"prediction": target.decode(Y, network.loss_function.threshold)}
+            return {"prediction": target.decode(Y, loss.threshold)}
         names = ["prediction"] if Y.shape[1] == 1 else [f"y{i}" for i in range(Y.shape[1])]
         return dict(zip(names, Y.T, strict=True))
-    if target is None and network.n_out > 1 and not network.loss_function.labels:
+    if target is None and network.n_out > 1 and not loss.labels:
         # each output is a label of its own
         P = network.predict_proba(X)
         return {f"y{i}": P[:, i] for i in range(P.shape[1])}
-    P = models.probabilities(model, X)
+    P = models.probabilities(network, X)
     classes = P.argmax(axis=1)
     found = {"prediction": classes if target is None else target.decode(P)}
     if with_probabilities:

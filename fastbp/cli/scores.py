@@ -10,6 +10,7 @@ from .._extras import needs
 from .._validation import Array
 from ..data import Target
 from ..network import Network
+from .models import probabilities
 
 #: Names of the figures on the command line, and how they are printed.
 TITLES = {"accuracy": ("accuracy", "{:.2%}"), "balanced_accuracy": ("balanced accuracy", "{:.2%}"),
@@ -79,9 +80,14 @@ def scores(target: Target, truth: Array, output: Array,
 def of_network(network: Network, target: Target, X: Array, T: Array,
                weights: Array | None = None) -> dict[str, float | None]:
     """Scores of a network on rows of features and encoded targets, with their weights."""
+    return scores(target, *compared(network, target, X, T), weights)
+
+
+def compared(network: Network, target: Target, X: Array, T: Array) -> tuple[Array, Array]:
+    """Truth and output of rows of features and encoded targets, as ``scores`` takes them."""
     if target.task == "regression":
-        return scores(target, target.decode(T), target.decode(network.predict(X)), weights)
-    return scores(target, T, network.predict_proba(X), weights)
+        return target.decode(T), target.decode(network._expected(X))
+    return T, probabilities(network, X)
 
 
 def lines(found: dict[str, float | None], where: str = "") -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
-from ..losses import LOSSES
+from ..losses import LOSSES, PoissonLoss
 from ..network import Network
 
 #: Kinds of columns that a preprocessor may have.
@@ -54,7 +54,7 @@ class Parts:
     exponential : bool
         Whether the outputs are logarithms of what is predicted.
     mean, scale : float
-        Predictions are outputs * scale + mean.
+        Predictions are outputs, or their exponentials, * scale + mean.
     """
 
     network: Network
@@ -93,7 +93,8 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
     TypeError
         For no model, a layer of the user's own, or a column of unknown kind.
     ValueError
-        For classes that do not fit the outputs, or parameters that are not finite.
+        For classes that do not fit the outputs, a target of numbers under a loss that makes
+        probabilities of the outputs, or parameters that are not finite.
     """
     network, columns, features, own = model, None, [], None
     mean, scale, exponential, one_of = 0.0, 1.0, False, False
@@ -104,6 +105,12 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
         own = model.classes_.tolist() if hasattr(model, "classes_") else None
     elif hasattr(model, "network"):
         network, target, preprocessor = model.network, model.target, model.preprocessor
+        exponential = isinstance(network.loss_function, PoissonLoss)
+        if target is not None and target.task == "regression" and (
+                network.loss_function.probabilities not in (None, "identity")):
+            raise ValueError(f"target {target.name!r} is of numbers that "
+                             f"{network.loss_function!r} makes of the outputs: no {what} of it; "
+                             "give the network")
         if preprocessor is not None:
             columns, features = tuple(preprocessor.columns), list(preprocessor.feature_names)
         if target is not None:

@@ -130,6 +130,10 @@ def to_sklearn(model: Any, *, classes: Sequence[Any] | None = None) -> Any:
         raise ValueError("scikit-learn's networks have one output for two classes, and for two "
                          f"labels sigmoids; this one is {parts.network!r}")
     if parts.exponential:
+        if output != "identity" or parts.mean != 0 or parts.scale != 1:
+            raise ValueError("scikit-learn's rates are exponentials of a last Dense layer, not of "
+                             f"{parts.network!r}, and in no other units: mean {parts.mean:g}, "
+                             f"scale {parts.scale:g}")
         output = "exp"
     elif output == "identity":
         weights[-1], biases[-1] = weights[-1] * parts.scale, biases[-1] * parts.scale + parts.mean

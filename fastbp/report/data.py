@@ -151,8 +151,7 @@ def from_network(network: Network, history: Mapping[str, Sequence[float]], X: An
     if X is None and T is None:
         return report
     report.X, report.T = network._check_pair(X, T)
-    truth, output = report.T, (network.predict(X) if loss.probabilities is None
-                               else network.predict_proba(X))
+    truth, output = report.T, network._expected(X)
     if task == "regression" and target is not None:
         mean, scale = float(target.mean), float(target.scale)
         truth, output = (A.astype(np.float64) * scale + mean for A in (truth, output))
