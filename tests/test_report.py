@@ -320,6 +320,21 @@ def test_the_task_says_what_is_judged_whatever_the_outputs_look_like() -> None:
     assert "ROC, each label" in page and "wet" in page
 
 
+def test_margins_are_no_probabilities_wherever_they_lie() -> None:
+    X = np.array([[0.2], [0.4], [0.6], [0.9]])
+    net = Network([Dense(1, 1)], HingeLoss(), "float64")
+    net.layers[0].weight[...], net.layers[0].bias[...] = 1, 0
+    for T in (np.ones(4, int), np.array([1, 1, 0, 1])):
+        made = from_network(net, {}, X, T)
+        told = f"<dd>{net.evaluate(X, T, metrics=['accuracy'])['accuracy']:.1%}</dd>"
+        page = report.html(made)
+        assert f"accuracy</dt>{told}" in page and "alibration" not in page
+    several = Report("", task="multilabel", T_true=np.eye(2), output=[[0.4, 0], [0.4, 0.2]],
+                     threshold=0)
+    page = report.html(several)
+    assert "each yes or no</dt><dd>75.0%</dd>" in page and "alibration" not in page
+
+
 def test_a_history_of_validation_alone() -> None:
     assert "Rows a second" in report.html(Report("", {"val_samples_per_s": [2.0]}))
 
@@ -408,6 +423,8 @@ def test_the_style_of_a_notebook_does_not_leak(reports: dict[str, Report],
     ({"T_true": [1.0], "output": [[1.0, 2.0]], "task": "regression"}, ValueError, "go together"),
     ({"config": "adam"}, TypeError, "config must be a dict"),
     ({"timings": {"fit": "long"}}, TypeError, r"timings\['fit'\]"),
+    ({"threshold": "0.5"}, TypeError, "threshold must be a number, got '0.5'"),
+    ({"threshold": np.nan}, ValueError, "threshold must be in .*, got nan"),
     ({"peak": {"share": 1.0}}, ValueError, "peak must hold")])
 def test_parts_that_do_not_fit_leave_the_file_as_it_was(
         parts: dict[str, Any], error: type[Exception], message: str, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from .._extras import needs
 from .._validation import Array, as_array, check_mask, same_length
 
 
-def scores(output: Any, name: str = "output") -> Array:
+def scores(output: Any, name: str = "output", threshold: float | None = None) -> Array:
     """Outputs of a classifier as float64, a column for each class.
 
-    A single column is that of class 1: class 0 gets the rest to 1 of probabilities, or the
-    negative of other scores.
+    A single column is that of class 1: class 0 gets what is larger where that is not above
+    ``threshold``; by default the rest to 1 if all lie in [0, 1], else the negative.
 
     Raises
     ------
@@ -29,8 +29,9 @@ def scores(output: Any, name: str = "output") -> Array:
         raise ValueError(f"{name} must have a row for each target, got shape {Y.shape}")
     if Y.shape[1] > 1:
         return Y
-    inside = ((Y >= 0) & (Y <= 1) | np.isnan(Y)).all()
-    return np.hstack([1 - Y if inside else -Y, Y])
+    if threshold is None:
+        threshold = 0.5 if ((Y >= 0) & (Y <= 1) | np.isnan(Y)).all() else 0.0
+    return np.hstack([2 * threshold - Y, Y])
 
 
 def loose(A: Any, name: str) -> Array:
@@ -122,7 +123,8 @@ def names(classes: Sequence[Any] | None, count: int) -> list[str]:
     return [str(name) for name in classes]
 
 
-def pair(T: Any, output: Any, classes: Sequence[Any] | None) -> tuple[Array, Array]:
+def pair(T: Any, output: Any, classes: Sequence[Any] | None,
+         threshold: float | None = None) -> tuple[Array, Array]:
     """Class indices (n,) and scores (n, k) of the same rows.
 
     Raises
@@ -130,7 +132,7 @@ def pair(T: Any, output: Any, classes: Sequence[Any] | None) -> tuple[Array, Arr
     ValueError, TypeError
         As ``labels`` and ``scores``, and for lengths that differ.
     """
-    Y = scores(output)
+    Y = scores(output, threshold=threshold)
     found = labels(T, Y.shape[1], classes)
     same_length(found, Y, "T", "output")
     return found, Y

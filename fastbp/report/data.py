@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_choice, same_length
+from .._validation import check_choice, check_real, same_length
 from ..network import Network
 from ..plot import curves, targets
 
@@ -49,6 +49,9 @@ class Report:
         Rows and targets, as the network takes them, whose gradients are shown.
     notes : sequence of str
         Sentences to show at the top.
+    threshold : float, optional
+        An output of a single column, or of a label of its own, is a yes above it; by default
+        0.5 if all lie in [0, 1], as probabilities do, else 0.
     """
 
     title: str
@@ -65,6 +68,7 @@ class Report:
     X: Any = None
     T: Any = None
     notes: Sequence[str] = ()
+    threshold: float | None = None
 
     @property
     def tested(self) -> bool:
@@ -95,6 +99,8 @@ class Report:
         if self.peak is not None and not {"gflops", "peak_gflops", "share"} <= set(self.peak):
             raise ValueError("peak must hold 'gflops', 'peak_gflops' and 'share', got "
                              f"{dict(self.peak)!r}")
+        if self.threshold is not None:
+            check_real(self.threshold, "threshold", -np.inf)
         if self.tested:
             self._check_outcome()
 
@@ -128,12 +134,12 @@ def from_network(network: Network, history: Mapping[str, Sequence[float]], X: An
         The target before encoding: its ``classes`` name the outputs of a classifier, ``mean``
         and ``scale`` convert a regression back to its own units.
     **parts
-        Further parts of the ``Report``: config, timings, peak, initial_params, notes.
+        Further parts of the ``Report``: config, timings, peak, initial_params, notes, ...
 
     Returns
     -------
     Report
-        Task, outputs and truth follow from the loss of the network.
+        Task, outputs, truth and threshold follow from the loss of the network.
 
     Raises
     ------
@@ -148,6 +154,8 @@ def from_network(network: Network, history: Mapping[str, Sequence[float]], X: An
     report = Report(title, history, task, network, classes=own, **parts)
     if classes is None and own is None and task == "regression" and network.n_out == 1:
         report.classes = [target.name] if getattr(target, "name", None) else None
+    if loss.classes and report.threshold is None:
+        report.threshold = loss.threshold
     if X is None and T is None:
         return report
     report.X, report.T = network._check_pair(X, T)

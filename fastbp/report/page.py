@@ -34,8 +34,8 @@ def html(report: Report) -> str:
     """
     report.check()
     chart = sections.Charts()
-    found = judge(report.task, report.T_true, report.output,
-                  report.classes) if report.tested else None
+    found = judge(report.task, report.T_true, report.output, report.classes,
+                  report.threshold) if report.tested else None
     body = "\n".join(part for part in (
         _top(report, found), sections.learning(report, chart),
         sections.outcome(report, found, chart),

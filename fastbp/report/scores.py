@@ -34,7 +34,8 @@ class Classes(NamedTuple):
     mistakes: list[tuple[str, str, int, float]]
 
 
-def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None) -> Outcome:
+def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None,
+          threshold: float | None = None) -> Outcome:
     """Metrics of all rows whose target and output are finite."""
     T, Y = np.asarray(T), np.asarray(output)
     finite = np.isfinite(Y.astype(np.float64).reshape(len(Y), -1)).all(axis=1)
@@ -45,16 +46,17 @@ def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None) -> Outc
         return Outcome(T, Y, lost)
     if task == "regression":
         return Outcome(T, Y, lost, outputs=of_regression(T, Y, classes))
-    return Outcome(T, Y, lost, of_classifier(T, Y, classes, several=task == "multilabel"))
+    return Outcome(T, Y, lost, of_classifier(
+        T, Y, classes, several=task == "multilabel", threshold=threshold))
 
 
 def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None, *,
-                  several: bool = False) -> Classes:
+                  several: bool = False, threshold: float | None = None) -> Classes:
     """Precision, recall, F1, support and area under the ROC curve of each class.
 
     Parameters
     ----------
-    T, output, classes
+    T, output, classes, threshold
         As in ``Report``.
     several : bool
         Whether each output is a label of its own.
@@ -63,11 +65,12 @@ def of_classifier(T: Any, output: Any, classes: Sequence[Any] | None, *,
     if several:
         truth, Y = targets.numbers(T, output)
         truth = yes = truth.astype(np.int64)
-        probable = bool(((Y >= 0) & (Y <= 1)).all())
-        least = 0.5 if probable else 0.0  # an output above it is a yes
+        inside = bool(((Y >= 0) & (Y <= 1)).all())
+        least = (0.5 if inside else 0.0) if threshold is None else threshold
+        probable = inside and least > 0  # nobody is sure of a yes at probability 0
         guess = (least < Y).astype(np.int64)
     else:
-        truth, Y = targets.pair(T, output, classes)
+        truth, Y = targets.pair(T, output, classes, threshold)
         yes, guess = np.eye(Y.shape[1], dtype=np.int64)[truth], Y.argmax(axis=1)
         probable = targets.are_probabilities(Y)
     names = targets.names(classes, Y.shape[1])

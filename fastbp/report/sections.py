@@ -118,7 +118,7 @@ def _classes(report: Report, T: Array, Y: Array, found: Classes, chart: Charts) 
     if several:
         T, Y = targets.numbers(T, Y)
     else:
-        T, Y = targets.pair(T, Y, report.classes)
+        T, Y = targets.pair(T, Y, report.classes, report.threshold)
         worst = found.mistakes[0] if found.mistakes else None
         charts.append(chart(
             lambda: plot.confusion_matrix(T, Y, report.classes),
