@@ -103,6 +103,24 @@ def test_rates_are_scored_against_counts(rows: np.ndarray, run: Here) -> None:
     assert whole["mae"] == pytest.approx(mae, rel=1e-5)
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_margins_are_scored_as_classes(outputs: int, rows: np.ndarray, run: Here) -> None:
+    net, truth = Network([Dense(3, outputs)], "HingeLoss"), np.arange(30) % max(outputs, 2)
+    np.savez("y.npz", X=rows, y=truth)
+    net.save("alone")
+    Model(net, None, Target("y", "classification", [*range(max(outputs, 2))])).save("model")
+    right = (net.predict_classes(rows) == truth).mean()
+    for name in ("alone", "model"):
+        found = run("evaluate", name, "y.npz", "--json").json
+        assert found["task"] == "classification" and found["scores"]["accuracy"] == right
+        assert list(found["scores"]) == ["accuracy", "balanced_accuracy", "f1"]
+    np.savez("y.npz", X=rows, y=rows[:, 0])
+    assert "which is none of the classes" in run.fails("evaluate", "alone", "y.npz")
+    Model(Network([Dense(3, 2)], "mse"), None, Target("y", "classification", [0, 1])).save("m")
+    np.savez("y.npz", X=rows, y=truth % 2)
+    assert "needs a loss of classes, not MSELoss()" in run.fails("evaluate", "m", "y.npz")
+
+
 def test_the_threshold_of_a_loss_decides_between_two_classes() -> None:
     net = Network([Dense(1, 1)], "HingeLoss")
     net.layers[0].weight[...], net.layers[0].bias[...] = 1, 0

@@ -23,7 +23,8 @@ def command(model: str, data: str, target: str | None, weight: str | None, missi
             as_json: bool) -> None:
     """Score MODEL on DATA by scikit-learn's metrics.
 
-    Classes: accuracy, balanced accuracy, F1, log loss, area under the ROC curve, Brier score.
+    Classes: accuracy, balanced accuracy, F1; and of probabilities log loss, area under the ROC
+    curve, Brier score.
     Numbers: R², mean absolute and root mean squared error.
     """
     import numpy as np

@@ -67,7 +67,7 @@ def target_of(model: Model, name: str | None, table: Table) -> Target:
     name = name or table.target
     if name is None:
         raise ValueError("--target is needed: the model file names no column to predict")
-    if network.loss_function.probabilities is not None:
+    if network.loss_function.classes:
         return Target(name, "classification", list(range(max(network.n_out, 2))))
     if network.n_out != 1:
         raise ValueError(f"the model has {network.n_out} outputs that are no classes: there is "

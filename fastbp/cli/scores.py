@@ -18,13 +18,14 @@ TITLES = {"accuracy": ("accuracy", "{:.2%}"), "balanced_accuracy": ("balanced ac
           "roc_auc": ("ROC AUC", "{:.4f}"), "brier": ("Brier score", "{:.4f}"),
           "r2": ("R²", "{:.4f}"), "mae": ("mean absolute error", "{:.6g}"),
           "rmse": ("root mean squared error", "{:.6g}")}
-#: Those of numbers; the others are of classes.
-_NUMBERS = ("r2", "mae", "rmse")
+#: Those of numbers, and those of probabilities; the others are of classes.
+_NUMBERS, _PROBABILITIES = ("r2", "mae", "rmse"), ("log_loss", "roc_auc", "brier")
 
 
 def scores(target: Target, truth: Array, output: Array,
            weights: Array | None = None) -> dict[str, float | None]:
-    """Figures by name; None for one that is undefined for these rows.
+    """Figures by name; None for one that is undefined for these rows. Those of probabilities
+    are left out where there are none.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def scores(target: Target, truth: Array, output: Array,
     truth : ndarray
         Class indices (n,), or numbers (n,) in the units of the column.
     output : ndarray
-        Probabilities (n, classes), or numbers (n,).
+        Probabilities (n, classes), class indices (n,) where there are none, or numbers (n,).
     weights : ndarray, shape (n,), optional
         Not all zero.
 
@@ -54,18 +55,20 @@ def scores(target: Target, truth: Array, output: Array,
         return {"r2": float(metrics.r2_score(truth, output, **own)) if several else None,
                 "mae": float(metrics.mean_absolute_error(truth, output, **own)),
                 "rmse": float(metrics.root_mean_squared_error(truth, output, **own))}
-    P = output.astype(np.float64)
-    P /= P.sum(axis=1, keepdims=True)
-    classes, k = P.argmax(axis=1), P.shape[1]
-    present = np.unique(truth)
+    classes, present = output if output.ndim == 1 else output.argmax(axis=1), np.unique(truth)
     found: dict[str, float | None] = {
         "accuracy": float(metrics.accuracy_score(truth, classes, **own)),
         # Only of classes that occur: others have no recall.
         "balanced_accuracy": float(metrics.recall_score(truth, classes, labels=present,
                                                         average="macro", zero_division=0, **own)),
-        "f1": float(metrics.f1_score(truth, classes, average="macro", zero_division=0, **own)),
-        "log_loss": float(metrics.log_loss(truth, P, labels=np.arange(k), **own)),
-        "roc_auc": None}
+        "f1": float(metrics.f1_score(truth, classes, average="macro", zero_division=0, **own))}
+    if output.ndim == 1:
+        return found
+    P = output.astype(np.float64)
+    P /= P.sum(axis=1, keepdims=True)
+    k = P.shape[1]
+    found |= {"log_loss": float(metrics.log_loss(truth, P, labels=np.arange(k), **own)),
+              "roc_auc": None}
     if len(present) == k:
         found["roc_auc"] = float(metrics.roc_auc_score(truth, P[:, 1], **own) if k == 2 else
                                  metrics.roc_auc_score(truth, P, multi_class="ovr", **own))
@@ -87,6 +90,8 @@ def compared(network: Network, target: Target, X: Array, T: Array) -> tuple[Arra
     """Truth and output of rows of features and encoded targets, as ``scores`` takes them."""
     if target.task == "regression":
         return target.decode(T), target.decode(network._expected(X))
+    if network.loss_function.probabilities is None:
+        return T, network.predict_classes(X)
     return T, probabilities(network, X)
 
 
