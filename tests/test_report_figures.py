@@ -166,6 +166,20 @@ def test_the_worst_outputs_are_drawn_in_their_order() -> None:
     assert "Drawn are the 3 outputs of 5 with the largest error." in page
 
 
+@pytest.mark.parametrize("missing", [None, NAN])
+def test_rows_without_a_target_are_left_out_whatever_holds_them(missing: Any) -> None:
+    T: Any = np.array([0, 1, 2, missing], object)
+    found = judge("regression", T, [0.0, 1.0, 3.0, 4.0], None)
+    assert found.lost == 1 and found.outputs is not None and found.outputs[0][5] == 3
+    assert found.outputs == judge("regression", T[:3], [0.0, 1.0, 3.0], None).outputs
+    page = report.html(Report("", task="regression", T_true=T, output=[0.0, 1.0, 3.0, 4.0]))
+    assert "1 of 4 rows are left out" in page
+    yes: Any = np.array([[0, 1], [1, 0], [missing, 1]], object)
+    several = judge("multilabel", yes, np.full((3, 2), 0.7), None)
+    assert several.lost == 1 and several.classes is not None
+    assert several.classes.overall[0][1] == 0.5
+
+
 def test_the_mean_area_of_all_classes_is_told(captions: list[str]) -> None:
     T, P = np.array([0, 0, 1, 2]), np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.3, 0.6, 0.1],
                                              [0.1, 0.1, 0.8]])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, as_array
 from ..plot import classes as of_classes
 from ..plot import targets
 
@@ -37,7 +37,8 @@ class Classes(NamedTuple):
 def judge(task: str, T: Any, output: Any, classes: Sequence[Any] | None,
           threshold: float | None = None) -> Outcome:
     """Metrics of all rows whose target and output are finite."""
-    T, Y = np.asarray(T), np.asarray(output)
+    T = np.asarray(T) if task == "classification" else as_array(T, "T")  # None becomes NaN
+    Y = np.asarray(output)
     finite = np.isfinite(Y.astype(np.float64).reshape(len(Y), -1)).all(axis=1)
     if T.dtype.kind == "f":
         finite &= np.isfinite(T.reshape(len(T), -1)).all(axis=1)
