@@ -390,6 +390,22 @@ def test_rates_are_judged_against_counts() -> None:
     assert figures is not None and figures[0][1] == pytest.approx(told)
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("loss", ["bce", "hinge"])
+def test_fractions_are_judged_by_what_they_are_nearer_to(loss: str, outputs: int) -> None:
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(40, 2)), rng.random((40, outputs))
+    net = Network([Dense(2, outputs)], SigmoidBinaryCrossEntropyLoss() if loss == "bce"
+                  else HingeLoss(), "float64")
+    made = from_network(net, {}, X, T)
+    np.testing.assert_array_equal(made.T, T)
+    hits = net.predict_classes(X).reshape(40, -1) == (
+        T.argmax(axis=1)[:, None] if made.task == "classification" and outputs > 1 else T > 0.5)
+    found = judge(made.task, made.T_true, made.output, None, made.threshold).classes
+    assert found is not None and found.overall[0][1] == hits.mean()
+    assert f"<dd>{hits.mean():.1%}</dd>" in report.html(made)
+
+
 # -- files and bad input --------------------------------------------------------------
 
 

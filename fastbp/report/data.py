@@ -126,7 +126,8 @@ def from_network(network: Network, history: Mapping[str, Sequence[float]], X: An
     history : History or mapping
         What ``fit`` returned.
     X, T : array_like, optional
-        Held-out rows and targets, as the network takes them.
+        Held-out rows and targets, as the network takes them. Of targets between 0 and 1, a yes
+        or no is judged by whether it is above 0.5, one of several classes by the largest.
     title : str
     classes : sequence, optional
         Names of classes, labels or outputs.
@@ -163,5 +164,7 @@ def from_network(network: Network, history: Mapping[str, Sequence[float]], X: An
     if task == "regression" and target is not None:
         mean, scale = float(target.mean), float(target.scale)
         truth, output = (A.astype(np.float64) * scale + mean for A in (truth, output))
+    elif loss.classes and (network.n_out == 1 or task == "multilabel"):
+        truth = np.where(np.isnan(truth), truth, truth > 0.5)
     report.T_true, report.output = truth, output
     return report
