@@ -20,6 +20,9 @@ from fastbp.callbacks import (
     StopOnNaN,
     TimeLimit,
 )
+from fastbp.callbacks.base import more_is_better
+from fastbp.metrics import METRICS
+from fastbp.plot.curves import best_epoch
 
 from .builders import Figures, StopAt, classifier, clusters
 
@@ -48,6 +51,26 @@ def test_early_stopping_counts_epochs_without_progress() -> None:
     assert EarlyStopping("val_loss").sign == EarlyStopping("val_mae").sign == -1
     with pytest.raises(ValueError, match=r"monitor='nothing' is not among .*samples_per_s"):
         classifier().fit(*clusters(32), epochs=1, callbacks=[EarlyStopping("nothing")])
+
+
+MORE_IS_BETTER = dict.fromkeys(METRICS, True) | dict.fromkeys(
+    ("log_loss", "mse", "rmse", "mae"), False) | {
+    "loss": False, "val_loss": False, "learning_rate": None, "samples_per_s": None, "gap": None,
+    "err2": False, "val_err2": False, "error2": False, "mean_error": False, "err": False,
+    "val_precision_loss": False, "accuracy_error": False, "mean_poisson_deviance": False,
+    "precision": True, "val_recall": True, "Top5_Accuracy": True, "f1_score": True,
+    "neg_log_loss": True, "val_neg_mean_squared_error": True, "d2_absolute_error_score": True,
+    "elf1": None, "": None}
+
+
+@pytest.mark.parametrize(("figure", "more"), MORE_IS_BETTER.items())
+def test_the_words_of_its_name_tell_whether_more_of_a_figure_is_better(
+        figure: str, more: bool | None) -> None:
+    assert more_is_better(figure) is more
+    for hook in (EarlyStopping(figure), ReduceOnPlateau(figure)):
+        assert hook.sign == (1 if more else -1)
+    best = {True: 2, False: 1, None: None}[more]
+    assert best_epoch({f"val_{figure}": np.array([0.5, 0.25, 0.75])}, figure) == best
 
 
 def test_a_function_may_add_the_figure_to_follow() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from .._validation import check_choice, check_real, check_size
@@ -10,8 +11,20 @@ if TYPE_CHECKING:
     from ..network import Network
     from ..run import Run
 
-#: Words in the names of figures for which more is better.
-MORE = ("accuracy", "f1", "auc", "r2", "precision", "recall")
+#: Words in the names of figures for which less, and for which more is better.
+_LESS = {"loss", "logloss", "error", "err", "mse", "rmse", "mae", "mape", "deviance"}
+_MORE = {"accuracy", "acc", "f1", "f1score", "auc", "rocauc", "prauc", "r2", "d2", "precision",
+         "recall"}
+
+
+def more_is_better(figure: str) -> bool | None:
+    """Whether more of a figure is better, by the words between the "_" of its name; None if they
+    do not tell."""
+    words = re.split(r"[\W_]+", figure.lower().removeprefix("val_"))
+    known = {*words, *(word.rstrip("0123456789") for word in words)}  # err2 is an err
+    if known & _LESS:
+        return words[0] in ("neg", "d2")  # as scikit-learn names errors that it has turned round
+    return True if known & _MORE else None
 
 
 class Callback:
@@ -72,8 +85,9 @@ class Monitor(Callback):
     min_delta : float
         Improvements up to this do not count.
     mode : {"auto", "min", "max"}
-        Whether less is better; "auto" takes more where the name says accuracy, f1, auc, r2,
-        precision or recall.
+        Whether less is better; "auto" takes more where a word of the name, between "_", is
+        accuracy, f1, auc, r2, precision or recall and none is loss, error, err, mse, rmse or mae
+        (other than in scikit-learn's neg_... and d2_...).
 
     Raises
     ------
@@ -89,8 +103,8 @@ class Monitor(Callback):
         self.monitor, self.patience = monitor, check_size(patience, "patience", 0)
         self.min_delta = check_real(min_delta, "min_delta")
         mode = check_choice(mode, "mode", ("auto", "min", "max"))
-        more = any(word in monitor for word in MORE)
-        self.sign = 1.0 if mode == "max" or (mode == "auto" and more) else -1.0
+        more = mode == "max" or (mode == "auto" and more_is_better(monitor))
+        self.sign = 1.0 if more else -1.0
         self.reset()
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..callbacks.base import MORE
+from ..callbacks.base import more_is_better
 from ..history import History
 from ..many import fit_many
 from ..streaming import fit_stream
@@ -56,7 +56,7 @@ def check_monitor(monitor: str, data: Prepared) -> None:
 def rank(one: One, data: Prepared) -> tuple[float, float]:
     """Key to compare runs by, less being better; without a whole epoch, the loss so far."""
     name = build.monitored(one.settings, data.held)
-    sign = -1 if any(word in name for word in MORE) else 1
+    sign = -1 if more_is_better(name) else 1
     value = one.figures.get(name, math.nan)  # NaN would be neither more nor less than others
     return math.inf if math.isnan(value) else sign * value, one.figures["loss"]
 

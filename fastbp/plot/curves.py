@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._validation import Array
-from ..callbacks.base import MORE
+from ..callbacks.base import more_is_better
 from .canvas import axes, finish, legend, log_axis, say, thin
 
 if TYPE_CHECKING:
@@ -134,11 +134,8 @@ def best_epoch(known: dict[str, Array], metric: str) -> int | None:
     values = known.get(f"val_{metric}", np.empty(0))
     if not np.isfinite(values).any():
         return None
-    if any(part in metric for part in ("loss", "error", "mse", "mae", "deviance")):
-        return int(np.nanargmin(values))
-    if any(part in metric for part in MORE):
-        return int(np.nanargmax(values))
-    return None
+    more = more_is_better(metric)
+    return None if more is None else int(np.nanargmax(values) if more else np.nanargmin(values))
 
 
 def _curve(ax: Axes, values: Array, colour: str, label: str) -> None:
