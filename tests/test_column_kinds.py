@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
+from sklearn.preprocessing import OrdinalEncoder
 
 from fastbp import data
+from fastbp.data.features import Categorical
 
 from .tables import written
 
@@ -50,8 +53,8 @@ def test_columns_can_be_forced() -> None:
     t = {"code": np.array([7, 7, 11]), "size": np.array(["1.5", "2", "3"], object),
          "y": np.array([0.5, 1.5, 2.5])}
     p = data.learn(t, "y", categorical=["code"], numeric=["size"], standardize=False).preprocessor
-    assert p.feature_names == ["code=11", "code=7", "size"]
-    np.testing.assert_array_equal(p.transform(t), [[0, 1, 1.5], [0, 1, 2], [1, 0, 3]])
+    assert p.feature_names == ["code=7", "code=11", "size"]
+    np.testing.assert_array_equal(p.transform(t), [[1, 0, 1.5], [1, 0, 2], [0, 1, 3]])
     as_floats = t | {"code": np.array([7.0, 7.0, 11.0])}
     np.testing.assert_array_equal(p.transform(as_floats), p.transform(t))
     with pytest.raises(ValueError, match="column 'size' must hold numbers, got 'big' in row 1"):
@@ -113,17 +116,17 @@ def test_categories_are_the_same_from_every_file(tmp_path: Path, values: list[An
 class Polars:
     """A column as polars has it: missing values make floats even of its objects."""
 
-    def __init__(self, values: list[int | None], dtype: str) -> None:
+    def __init__(self, values: list[Any], dtype: Any) -> None:
         self.values, self.dtype = values, dtype
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        found = np.array(self.values, float if None in self.values else int)
+        found = np.array(self.values, float if None in self.values else None)
         return found if dtype is None else found.astype(dtype)
 
-    def to_list(self) -> list[int | None]:
+    def to_list(self) -> list[Any]:
         return self.values
 
 
@@ -295,6 +298,47 @@ def test_words_of_a_category_may_look_like_numbers_in_another_file(tmp_path: Pat
     assert p.feature_names == ["f=1.0", "f=True", "f=x"]  # words stay what they are
     for value in (1.0, True):
         assert p.transform({"f": np.array([value])}).sum() == 1
+
+
+class Enum:
+    """A dtype as polars has it."""
+
+    categories = ("S", "M", "L")
+
+
+@pytest.mark.parametrize(("values", "known"), [
+    ([10, 2, 1, 2], ("1", "2", "10")), ([-1.5, 0.25, -10.0, 3.0], ("-10", "-1.5", "0.25", "3")),
+    (["10", "9", "007", "7"], ("007", "7", "9", "10")), (["10", "9", "x", "x"], ("10", "9", "x")),
+    (["b", "a", "nan", "1"], ("1", "a", "b", "nan")), (["2", "nan", "10", "2"],
+                                                       ("10", "2", "nan")),
+    ([True, False, True, True], ("false", "true")),
+    (pd.Categorical(["S", "L", "M", "S"], ["S", "M", "L", "XL"], ordered=True), ("S", "M", "L")),
+    (pd.Categorical(["S", "L", "M", "S"], ["S", "M", "L", "XL"]), ("L", "M", "S")),
+    (pd.Categorical([3, 1, 20, None], [20, 3, 1], ordered=True), ("20", "3", "1")),
+    (Polars(["L", "S", "M", "S"], Enum()), ("S", "M", "L"))])
+@pytest.mark.parametrize("encoding", ["ordinal", "onehot"])
+def test_categories_are_in_the_order_of_their_dtype_or_values(
+        values: Any, known: tuple[str, ...], encoding: str) -> None:
+    columns = {"c": values if isinstance(values, (Polars, pd.Categorical)) else np.array(values),
+               "y": [1.0, 2.5, 3.0, 4.0]}
+    table = data.open_table(columns, drop_missing=["y"])
+    for source in (columns, table):
+        pre = data.learn(source, "y", categorical=["c"], encoding=encoding).preprocessor
+        assert pre.columns[0].categories == known
+    X = pre.transform({"c": np.array(known)})
+    own = np.arange(len(known))[:, None] if encoding == "ordinal" else np.eye(len(known))
+    np.testing.assert_array_equal(X, own)
+    assert data.Preprocessor.from_dict(pre.to_dict()) == pre
+    if encoding == "ordinal" and isinstance(values, list) and isinstance(values[0], int | float):
+        np.testing.assert_array_equal(
+            pre.transform(columns),
+            OrdinalEncoder().fit_transform(np.array(values, float)[:, None]))
+
+
+def test_a_file_keeps_the_order_of_its_categories() -> None:
+    pre = data.Preprocessor([Categorical("c", ("1", "10", "2"), "ordinal")])
+    again = data.Preprocessor.from_dict(json.loads(json.dumps(pre.to_dict())))
+    np.testing.assert_array_equal(again.transform({"c": [1, 2, 10]}), [[0], [2], [1]])
 
 
 def test_unknown_categories() -> None:

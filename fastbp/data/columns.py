@@ -276,6 +276,23 @@ def _word(value: Any) -> str:
     return str(value)
 
 
+def order_of(values: Any) -> tuple[str, ...]:
+    """The categories of an ordered dtype, of pandas or polars, as ``text`` writes them."""
+    dtype = getattr(values, "dtype", None)
+    if getattr(dtype, "ordered", False) is True or type(dtype).__name__ == "Enum":
+        return tuple(map(_word, array(getattr(dtype, "categories", ())).tolist()))
+    return ()
+
+
+def in_order(words: Iterable[str], order: Sequence[str] = ()) -> list[str]:
+    """Distinct words as in ``order``; others by value if all are numbers, else as text."""
+    found = sorted(words)
+    if all(map(_is_number, found)) and not any(np.isnan(list(map(float, found)))):
+        found.sort(key=float)
+    places = {word: i for i, word in enumerate(order)}
+    return sorted(found, key=lambda word: places.get(word, len(places)))
+
+
 def plain(word: str) -> str:
     """A word as ``text`` writes the number or boolean that it means: "1.0" is 1, "True" true."""
     if word.lower() in ("true", "false"):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, check_bool, check_choice, check_size
-from .columns import EXACT, Matrix, among_numbers, column, numbers, plain, rows_of, text
+from .columns import EXACT, Matrix, among_numbers, column, in_order, numbers, plain, rows_of, text
 from .features import ENCODINGS, UNKNOWN, Boolean, Categorical, Column, Numeric, refuse_missing
 from .moments import Moments
 from .preprocess import Preprocessor
@@ -36,11 +36,11 @@ class Learned(NamedTuple):
 
 class _Words:
     """Counts of distinct words, up to a limit; ``stand_in``: they are text for numbers or
-    booleans."""
+    booleans; ``order``: that of their dtype, if it has one."""
 
-    def __init__(self, name: str, most: int, stand_in: bool) -> None:
+    def __init__(self, name: str, most: int, stand_in: bool, order: Sequence[str]) -> None:
         self.name, self.most, self.counts = name, most, Counter[str]()
-        self.stand_in = stand_in
+        self.stand_in, self.order = stand_in, order
         self.missing: int | None = None
 
     def add(self, values: Array, first_row: int) -> None:
@@ -114,13 +114,13 @@ class _Features:
     """What is gathered from the columns that become features."""
 
     def __init__(self, kinds: Mapping[str, str], stand_ins: Collection[str], most: int,
-                 any_row: str) -> None:
-        self.kinds, self.any_row = dict(kinds), any_row
+                 table: Table) -> None:
+        self.kinds, self.any_row = dict(kinds), table.any_row
         own = [name for name, kind in kinds.items() if kind != "categorical"]
         self.places = {name: i for i, name in enumerate(own)}
         self.moments = Moments(len(own))
         self.missing: dict[str, int] = {}
-        self.words = {name: _Words(name, most, name in stand_ins)
+        self.words = {name: _Words(name, most, name in stand_ins, table.orders.get(name, ()))
                       for name, kind in kinds.items() if kind == "categorical"}
 
     def add(self, piece: Mapping[str, Any], first_row: int) -> None:
@@ -155,7 +155,7 @@ class _Features:
             if row is not None and not impute:
                 refuse_missing(name, np.ones(1, bool), row)
             if words:
-                found.append(Categorical(name, tuple(sorted(words.counts)),
+                found.append(Categorical(name, tuple(in_order(words.counts, words.order)),
                                          encoding[name], unknown,
                                          words.fill() if impute else None))
                 continue
@@ -194,7 +194,10 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
     missing : {"impute", "error"}
         Replace missing values by the mean or the most frequent value; or refuse them.
     encoding : {"onehot", "ordinal"} or dict
-        Of categories; with a dict by column, other columns have "onehot".
+        Of categories; with a dict by column, other columns have "onehot". "ordinal" is the
+        place among the categories found, counted from 0: in the order of an ordered dtype of
+        pandas or an Enum of polars, else by value if all are numbers, else by the alphabet. In
+        the same order are the features of "onehot".
     unknown : {"error", "ignore"}
         What to do with categories that training has not seen.
     standardize : bool
@@ -260,7 +263,7 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
         if kinds.get(name) != "categorical":
             raise ValueError(f"encoding names column {name!r}, which gives no categories "
                              f"(with categorical=[{name!r}] it does)")
-    features = _Features(kinds, stand_ins, most, table.any_row)
+    features = _Features(kinds, stand_ins, most, table)
     guessed = task == "auto"
     if guessed and target is not None and (
             target in categorical or table.kinds[target] == "categorical"):

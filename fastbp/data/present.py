@@ -35,6 +35,7 @@ class Present(Table):
         self.label, self.kinds, self.n_parts = table.label, table.kinds, table.n_parts
         self.part_bytes, self.target = table.part_bytes, table.target
         self.looked_at, self.na_values = table.looked_at, table.na_values
+        self.orders = table.orders
         self.any_row = f"{table.any_row} that has one in {some(needed)}"
         self._gone: dict[int, int] = {}  # by part, in the order in which they were read
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy as np
 from .. import datasets
 from .._validation import Array, check_charset, check_choice, check_size
 from ..io.files import is_special
-from .columns import Columns, Matrix, join, missing, one, rows_of, some, ways_of
+from .columns import Columns, Matrix, join, missing, one, order_of, rows_of, some, ways_of
 
 #: Most rows, and most numbers, of a piece by default.
 ROWS, NUMBERS = 65_536, 1024 * 1024
@@ -55,6 +56,8 @@ class Table:
         Which rows the table has, for messages.
     na_values : tuple of str
         Words that stand for missing values in text, in addition to the usual ones.
+    orders : mapping from str to tuple of str
+        Categories in their order, of the columns whose dtype is ordered.
     dropped : int
         Rows left out, of the parts that have been read so far.
     """
@@ -68,6 +71,7 @@ class Table:
     looked_at: str = ""
     any_row: str = "any row"
     na_values: tuple[str, ...] = ()
+    orders: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     dropped: int = 0
 
     @property
@@ -191,6 +195,7 @@ class Arrays(Table):
             self.columns: Any = columns
         else:
             self.columns = {name: one(name, columns[name]) for name in columns}
+            self.orders = {name: order_of(columns[name]) for name in columns}
         self.n_rows = rows_of(self.columns)
         if self.n_rows == 0:
             raise ValueError(f"{label} has no rows")
