@@ -263,3 +263,33 @@ def test_a_share_is_the_same_in_any_pieces_and_shares_make_the_whole() -> None:
     assert sorted([*first["bmi"], *second["bmi"]]) == sorted(whole.read()["bmi"])
     small = [x for piece in parts[0].batches(rows=7) for x in piece["bmi"]]
     assert small == list(first["bmi"])
+
+
+@pytest.mark.parametrize("way", ["--stream", "--no-stream"])
+@pytest.mark.parametrize("row", [7, 150, 199])  # to train, to validate and to test on
+@pytest.mark.parametrize("gone", [0, 5])
+def test_rows_are_counted_with_those_that_are_held_out(gone: int, row: int, way: str,
+                                                       run: Here) -> None:
+    x, y = np.arange(200.0), np.arange(200.0).astype(object)
+    x[row], y[:gone] = 1e39, ""
+    line = run.fails("train", table(run.folder / "d.csv", x=x, y=y), "--target", "y",
+                     "--no-standardise", "--test-split", "0.3", "--validation-split", "0.4",
+                     "--missing-target", "drop", *QUICK, way)
+    assert f"'x' is too large for float32 in row {row} (counted from 0)" in line
+
+
+def test_rows_of_shares_are_counted_over_all_parts(tmp_path: Path) -> None:
+    from pyarrow import parquet
+    from pyarrow import table as columns
+
+    rows = np.arange(90)
+    parquet.write_table(columns({"x": rows}), tmp_path / "d.parquet", row_group_size=40)
+    share = prepare.Share(open_table(tmp_path / "d.parquet"), 0.2, 0.7, 1, ["x"])
+    kept = share.read()["x"]
+    assert [share.told(f"in row {i} (counted from 0)") for i in range(len(kept))] == [
+        f"in row {row} (counted from 0)" for row in kept]
+    own = np.concatenate([piece["x"] for piece in share.part(2)])
+    assert [share.told(f"row {i} (counted from 0)", 2) for i in range(len(own))] == [
+        f"row {row - 80} (counted from 0)" for row in own]
+    beyond = f"row {len(kept)} (counted from 0)"
+    assert share.told(beyond) == beyond and share.told("row of none") == "row of none"

@@ -17,6 +17,7 @@ from .._validation import Array
 from ..data import Preprocessor, Table, Target, learn, open_table
 from ..data.columns import Columns, column, rows_at, rows_of, some
 from ..data.features import Numeric
+from ..data.present import Chosen
 from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays
 from ..data.weights import check_any, digest, row_weights
@@ -258,31 +259,38 @@ def is_large(data: str) -> bool:
     return size > SHARE_OF_MEMORY * memory()
 
 
-class Share(Table):
+class Share(Chosen):
     """The rows of a table whose random number in [0, 1) is in an interval.
 
-    A row's number depends only on the seed, its part and its position there.
+    A row's number depends only on the seed, its part and its position there. Rows are counted by
+    the columns ``counted_by``, all by default, of which some may be unreadable.
     """
 
-    def __init__(self, table: Table, low: float, high: float, seed: int) -> None:
-        self.table, self.low, self.high, self.seed = table, low, high, seed
-        self.label, self.kinds, self.n_parts = table.label, table.kinds, table.n_parts
-        self.part_bytes, self.any_row = table.part_bytes, _TRAINED
-        self.na_values = table.na_values
+    def __init__(self, table: Table, low: float, high: float, seed: int,
+                 counted_by: Sequence[str] = ()) -> None:
+        super().__init__(table, counted_by)
+        self.low, self.high, self.seed, self.any_row = low, high, seed, _TRAINED
 
     def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = (),
               na_values: Sequence[str] = ()) -> Table:
         """The same rows of the table typed so."""
-        return Share(self.table.typed(text, numbers, na_values), self.low, self.high, self.seed)
+        return Share(self.table.typed(text, numbers, na_values), self.low, self.high, self.seed,
+                     self.counted_by)
+
+    def chosen(self, index: int, columns: Sequence[str] | None,
+               rows: int) -> Iterator[tuple[Columns, Array]]:
+        """Each piece of a part with all rows, and of which of them the number is in the
+        interval."""
+        draw = np.random.default_rng([self.seed, index])
+        for piece in self.table.part(index, columns, rows):
+            chance = draw.random(rows_of(piece))
+            yield piece, (self.low <= chance) & (chance < self.high)
 
     def part(self, index: int, columns: Sequence[str] | None = None,
              rows: int = ROWS) -> Iterator[Columns]:
         """The rows of a part whose number is in the interval."""
-        draw = np.random.default_rng([self.seed, index])
-        for piece in self.table.part(index, columns, rows):
-            chance = draw.random(rows_of(piece))
-            at = np.flatnonzero((self.low <= chance) & (chance < self.high))
-            if len(at):
+        for piece, here in self.chosen(index, columns, rows):
+            if len(at := np.flatnonzero(here)):
                 yield rows_at(piece, at)
 
 
@@ -302,7 +310,7 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
                         _from_file(settings, preprocessor, target, dropped), None, dropped,
                         weights)
 
-    rest = Share(table, tested + held, 1.0, seed)
+    rest = Share(table, tested + held, 1.0, seed, [target.name])
     n_train = sum(rows_of(piece) for piece in rest.batches([target.name]))
     if not n_train:
         raise ValueError(f"--test-split {settings['test_split']} and --validation-split {split} "
@@ -312,8 +320,8 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     def part(low: float, high: float, what: str) -> Rows | None:
         if low == high:
             return None
-        found = features_of(Share(table, low, high, seed), preprocessor, target, name,
-                            f" to {what}")
+        found = features_of(Share(table, low, high, seed, [target.name]), preprocessor, target,
+                            name, f" to {what}")
         return found if len(found[0]) else None
 
     source = TableStream(rest, preprocessor, target, weight=name, n_rows=n_train)

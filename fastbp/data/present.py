@@ -1,4 +1,4 @@
-"""A table without the rows that have no value in some columns, such as the target."""
+"""Some rows of a table, such as those that have a value in the target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,44 @@ from .columns import Columns, Matrix, column, missing, packed, rows_at, rows_of,
 from .table import ROWS, Table
 
 
-class Present(Table):
+class Chosen(Table):
+    """Base of tables of some rows of another, whose numbers messages give.
+
+    Parameters
+    ----------
+    table : Table
+    counted_by : sequence of names of columns
+        What is read to find the rows; all if empty.
+    """
+
+    def __init__(self, table: Table, counted_by: Sequence[str]) -> None:
+        self.table, self.counted_by = table, list(counted_by)
+        self.label, self.kinds, self.n_parts = table.label, table.kinds, table.n_parts
+        self.part_bytes, self.na_values = table.part_bytes, table.na_values
+        self.orders = table.orders
+
+    def chosen(self, index: int, columns: Sequence[str] | None,
+               rows: int) -> Iterator[tuple[Columns, Array]]:
+        """Each piece of a part of the other table, and which of its rows are here."""
+        raise NotImplementedError
+
+    def told(self, message: str, part: int | None = None) -> str:
+        """A message about a row, with its number in the source."""
+        found = re.search(r"(?<=row )\d+(?= \(counted from 0\))", message)
+        if not found:
+            return message
+        left, at = int(found[0]), 0
+        for index in range(self.n_parts) if part is None else [part]:
+            for piece, here in self.chosen(index, self.counted_by, ROWS):
+                kept = np.flatnonzero(here)
+                if left < len(kept):
+                    said = f"{message[:found.start()]}{at + kept[left]}{message[found.end():]}"
+                    return self.table.told(said, part)
+                left, at = left - len(kept), at + rows_of(piece)
+        return message
+
+
+class Present(Chosen):
     """The rows of a table that have a value in each of some columns.
 
     Its parts come in the same pieces as those of a table that never had the other rows, so that
@@ -31,11 +68,8 @@ class Present(Table):
 
     def __init__(self, table: Table, needed: Sequence[str]) -> None:
         table.check(needed)
-        self.table, self.needed = table, list(needed)
-        self.label, self.kinds, self.n_parts = table.label, table.kinds, table.n_parts
-        self.part_bytes, self.target = table.part_bytes, table.target
-        self.looked_at, self.na_values = table.looked_at, table.na_values
-        self.orders = table.orders
+        super().__init__(table, needed)
+        self.needed, self.target, self.looked_at = self.counted_by, table.target, table.looked_at
         self.any_row = f"{table.any_row} that has one in {some(needed)}"
         self._gone: dict[int, int] = {}  # by part, in the order in which they were read
 
@@ -51,12 +85,15 @@ class Present(Table):
         other._gone = self._gone  # one count for the source
         return other
 
-    def _kept(self, piece: Columns) -> Array:
-        """Which rows of a piece have all values."""
-        gone = np.zeros(rows_of(piece), bool)
-        for name in self.needed:
-            gone |= missing(column(piece, name))
-        return ~gone
+    def chosen(self, index: int, columns: Sequence[str] | None,
+               rows: int) -> Iterator[tuple[Columns, Array]]:
+        """Each piece of a part with all rows, and which of them have all values."""
+        names = list(dict.fromkeys([*(columns or self.names), *self.needed]))
+        for piece in self.table.part(index, names, rows):
+            gone = np.zeros(rows_of(piece), bool)
+            for name in self.needed:
+                gone |= missing(column(piece, name))
+            yield piece, ~gone
 
     def part(self, index: int, columns: Sequence[str] | None = None,
              rows: int = ROWS) -> Iterator[Columns]:
@@ -65,8 +102,7 @@ class Present(Table):
 
         def pieces() -> Iterator[Columns]:
             gone = 0
-            for piece in self.table.part(index, list(dict.fromkeys([*names, *self.needed])), rows):
-                kept = self._kept(piece)
+            for piece, kept in self.chosen(index, names, rows):
                 if not kept.all():
                     gone += int((~kept).sum())
                     piece = rows_at(piece, kept)
@@ -84,18 +120,3 @@ class Present(Table):
             yield piece
         if empty:
             raise ValueError(f"{self.label} has no row with a value in {some(self.needed)}")
-
-    def told(self, message: str, part: int | None = None) -> str:
-        """A message about a row, with its number in the source."""
-        found = re.search(r"(?<=row )\d+(?= \(counted from 0\))", message)
-        if not found:
-            return message
-        left, at = int(found[0]), 0
-        for index in range(self.n_parts) if part is None else [part]:
-            for piece in self.table.part(index, self.needed, ROWS):
-                kept = np.flatnonzero(self._kept(piece))
-                if left < len(kept):
-                    said = f"{message[:found.start()]}{at + kept[left]}{message[found.end():]}"
-                    return self.table.told(said, part)
-                left, at = left - len(kept), at + rows_of(piece)
-        return message
