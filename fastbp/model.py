@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_path
+from ._validation import Array, all_finite, as_path
 from .data.columns import rows_of, ways_of
 from .data.preprocess import Preprocessor
 from .data.target import Target
@@ -98,7 +98,21 @@ class Model:
         if not isinstance(table, Mapping):  # the names: polars' own are not what it iterates over
             table = {name: table[name] for name in table.columns}
         rows_of(table)
-        return np.column_stack([np.asarray(column) for column in table.values()])
+        X = np.column_stack([np.asarray(column) for column in table.values()])
+        self._check_finite(X, list(table), first_row)
+        return X
+
+    def _check_finite(self, X: Array, names: list[Any], first_row: int) -> None:
+        """Refuse what the network would, which knows neither columns nor the first row."""
+        net = self.network
+        if net.allow_nonfinite or X.dtype.kind != "f" or X.shape[1] != net.n_in:
+            return
+        with np.errstate(over="ignore"):
+            own = X.astype(net.dtype, copy=False)
+        if not all_finite(own):
+            i, j = np.argwhere(~np.isfinite(own))[0]
+            raise ValueError(f"column {names[j]!r} holds {X[i, j]} in row {first_row + int(i)} "
+                             f"(counted from 0), where a finite {net.dtype} is needed")
 
     def predict(self, table: Any) -> Array:
         """Predicted labels or numbers, as in the target column.

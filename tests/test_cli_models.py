@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,31 @@ def test_outputs_of_a_network_alone_have_names(loss: str, outputs: int, names: l
         P = net.predict_proba(X)
         expected = np.column_stack([P > 0.5, 1 - P, P])
     np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("value", "told"), [(np.nan, "nan"), (-np.inf, "-inf"),
+                                             (1e39, "1e+39")])
+def test_rows_that_a_network_alone_refuses_are_those_of_the_file(value: float, told: str,
+                                                                 run: Here) -> None:
+    X = np.zeros((70_000, 3))
+    X[66_000, 1], X[69_000, 0] = value, np.nan
+    np.save("X.npy", X)
+    np.savez("d.npz", X=X, y=np.zeros(70_000))
+    Network([Dense(3, 1)], "mse").save("net")
+    line = f"holds {told} in row 66000 (counted from 0), where a finite float32 is needed"
+    out = ("-o", "p.csv")
+    for argv in (("predict", "net", "X.npy", *out),
+                 ("predict", "net", "X.npy", *out, "--batch-rows", "500"),
+                 ("evaluate", "net", "d.npz", "--target", "y")):
+        failed = run.fails(*argv)
+        assert f"column 'x1' {line}" in failed and "allow_nonfinite" not in failed
+    for given in ("X.npy", {f"x{i}": X[:, i] for i in range(3)}):
+        with pytest.raises(ValueError, match=f"^column 'x1' {re.escape(line)}$"):
+            load_model("net").predict(given)
+    open_net = Network([Dense(3, 1)], "mse", allow_nonfinite=True)
+    open_net.save("open")
+    np.testing.assert_array_equal(load_model("open").predict("X.npy")[:, 0],
+                                  open_net.predict(X)[:, 0])
 
 
 def test_truth_and_weights_beside_the_rows_are_no_features(rows: np.ndarray, run: Here) -> None:
