@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fastbp import data
+from fastbp import Dense, Model, Network, data, load_model
 
 from .tables import written
 
@@ -53,6 +53,20 @@ def test_the_target_may_have_any_name_of_a_column(name: Any) -> None:
     found = data.learn({name: np.array(["a", "b"] * 5), "x": np.arange(10.0)}, name)
     assert found.target is not None and found.target.name == name
     assert found.preprocessor.feature_names == ["x"]
+
+
+def test_names_that_are_integers_of_numpy_are_kept_in_files(tmp_path: Path) -> None:
+    df = pd.DataFrame(np.random.default_rng(0).random((20, 5))).drop(columns=1)
+    for names in (df.columns[-2:], np.array([3, 4])):
+        target, weight = names
+        found = data.learn(df, target, weight=weight, numeric=[np.int64(0)])
+        assert found.target is not None and type(found.target.name) is int
+        assert found.preprocessor.names == [0, 2]
+        network = Network([Dense(2, 1)], "MSELoss")
+        Model(network, found.preprocessor, found.target).save(tmp_path / "m.safetensors")
+        again = load_model(tmp_path / "m.safetensors")
+        assert again.target is not None and again.target.name == 3
+        np.testing.assert_array_equal(again.predict(df), again.predict(dict(df)))
 
 
 @pytest.mark.parametrize("name", [("k", "a"), np.int64(0), None, 1.5])

@@ -242,6 +242,8 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
     for names in (categorical, numeric, drop, list(by_column),
                   [name for name in (target, weight) if name is not None]):
         table.check(names)
+    keys: dict[Any, Any] = {name: name for name in table.kinds}
+    target, weight = keys.get(target), keys.get(weight)  # NumPy's integers are no JSON
     for name in table.kinds:
         if name not in drop and not isinstance(name, (str, int)):  # a model file holds no others
             raise TypeError(f"names of columns must be strings or integers, got {name!r}")
