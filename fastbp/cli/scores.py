@@ -18,8 +18,8 @@ TITLES = {"accuracy": ("accuracy", "{:.2%}"), "balanced_accuracy": ("balanced ac
           "roc_auc": ("ROC AUC", "{:.4f}"), "brier": ("Brier score", "{:.4f}"),
           "r2": ("R²", "{:.4f}"), "mae": ("mean absolute error", "{:.6g}"),
           "rmse": ("root mean squared error", "{:.6g}")}
-#: Those of numbers, and those of probabilities; the others are of classes.
-_NUMBERS, _PROBABILITIES = ("r2", "mae", "rmse"), ("log_loss", "roc_auc", "brier")
+#: Those of numbers; the others are of classes.
+_NUMBERS = ("r2", "mae", "rmse")
 
 
 def scores(target: Target, truth: Array, output: Array,
