@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 class History(dict[str, list[float]]):
-    """Figures by name, one entry per epoch: "loss", "samples_per_s", "val_loss", ..."""
+    """Figures by name, one entry per epoch: "loss", "samples_per_s", "val_loss", ... An epoch
+    that a callback has ended before its last step is not validated: it has no "val_..."."""
 
     @property
     def history(self) -> dict[str, list[float]]:

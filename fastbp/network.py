@@ -235,11 +235,14 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
             flags = X.flags
             if flags.c_contiguous and flags.writeable and self.compiled:
                 return self._predict_row(X)
+        return self._predict(X)
+
+    def _predict(self, X: Any, n_threads: int | None = None) -> Array:
         X = self.check_input(X)
         if not self.compiled:
             return self.forward(X)
         Y = np.empty((len(X), self.n_out), self.dtype)
-        for rows, plan in self._chunks(len(X)):
+        for rows, plan in self._chunks(len(X), n_threads):
             self._evaluate(engine.PREDICT, plan, X, Y, rows, 1.0)
             Y[rows] = plan.output(rows.stop - rows.start)
         return Y

@@ -30,6 +30,7 @@ class Outputs:
         @cached_property
         def compiled(self) -> bool: ...
         def predict(self, X: Any) -> Array: ...
+        def _predict(self, X: Any, n_threads: int | None = None) -> Array: ...
         def loss(self, X: Any, T: Any, *, sample_weight: Any = None) -> float: ...
         def _chunks(self, n: int, n_threads: int | None = None) -> list[tuple[slice, Plan]]: ...
         def _scale(self, rows: int, weights: Array | None = None) -> float: ...
@@ -49,10 +50,10 @@ class Outputs:
             Y[rows] = plan.output(rows.stop - rows.start, self._n_train - 1)
         return total, Y, self._n_train < len(self.layers)
 
-    def _expected(self, X: Any) -> Array:
+    def _expected(self, X: Any, n_threads: int | None = None) -> Array:
         """The targets that the outputs predict: probabilities, rates of counts, else the outputs
         as they are."""
-        return self.loss_function.expected(self.predict(X))
+        return self.loss_function.expected(self._predict(X, n_threads))
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities (b, n_out) of a network whose loss is a cross-entropy.

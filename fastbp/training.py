@@ -92,7 +92,8 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     verbose : int
         0 is silent, 1 prints a line an epoch.
     warm_start : bool
-        Continue with the optimizer state, step and epoch counts of the last fit.
+        Continue with the optimizer state, step and epoch counts of the last fit, and with the
+        factor by which ``ReduceOnPlateau`` has lowered its rates. A schedule begins anew.
     resume : path, optional
         A checkpoint of this very run: continue from there, up to ``epochs`` in all; a warning
         tells that it has as many already.
@@ -286,7 +287,8 @@ def _validate(job: Job) -> dict[str, float]:
         return {f"val_{name}": value for name, value in found.items()}
     if not job.metrics:
         return {}
-    return measure(run.network, run.network.predict(run.X), run.T, job.metrics, job.own)
+    return measure(run.network, run.network._predict(run.X, job.n_threads), run.T, job.metrics,
+                   job.own)
 
 
 def _figures(network: Network, data: Validation, metrics: Sequence[Metric],

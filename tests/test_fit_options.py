@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp import network as network_module
 from fastbp import sensitivity
 from fastbp.kernels.matmul import SCALED, WHOLE
 from fastbp.metrics import METRICS
@@ -446,3 +447,17 @@ def test_weights_beyond_what_a_mean_divides_by_are_refused() -> None:
     for one, weight in ((net, 1e297), (near, 1.0)):
         one.fit(X, T, epochs=1, sample_weight=np.full(len(X), weight))
     np.testing.assert_allclose(net.params, near.params, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_metrics_of_training_rows_keep_to_the_threads(most: int,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("LAUNCH_WORK", "PARALLEL_THRESHOLD"):
+        monkeypatch.setattr(f"fastbp.sharing.{limit}", 0)
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
+    launch, sizes = network_module.launch, set()
+    monkeypatch.setattr(network_module, "launch", lambda function, size, *rest: (
+        sizes.add(size), launch(function, size, *rest))[1])
+    net, (X, T) = classifier(), clusters(300)
+    net.fit(X, T, epochs=1, metrics=["f1"], n_threads=most)
+    assert sizes == {most}

@@ -14,6 +14,7 @@ from fastbp._jit import DISABLED
 from fastbp.kernels import team
 
 from .builders import classifier, clusters
+from .programs import run
 
 compiled = pytest.mark.skipif(DISABLED, reason="plain Python has no teams")
 
@@ -144,3 +145,35 @@ def test_each_share_is_claimed_once_phase_after_phase(size: int, shares: int) ->
         assert sorted(found) == list(range(shares))
         base += team.claims(shares, size)
         assert size == 1 or (sync[24::8] == base).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_amid_a_call_of_another_thread_leaves_no_lock_held() -> None:
+    found = run("""
+import os, time, warnings
+from threading import Event, Thread
+from fastbp.kernels import team
+held, done = Event(), Event()
+def hold():
+    with team._lock:
+        held.set()
+        done.wait()
+thread = Thread(target=hold)
+thread.start()
+held.wait()
+warnings.simplefilter("ignore")  # of the threads, from Python 3.12 on
+child = os.fork()
+if child == 0:
+    os._exit(40 + team._pool(2).size)
+done.set()
+thread.join()
+for _ in range(300):
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        break
+    time.sleep(0.1)
+else:
+    os.kill(child, 9)
+print(ended == child and os.waitstatus_to_exitcode(status))
+""")
+    assert found.split() == ["42"]

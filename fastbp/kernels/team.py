@@ -264,6 +264,16 @@ class _Pool(ThreadPoolExecutor):
 
 _pools: dict[int, _Pool] = {}
 _lock = Lock()
+
+
+def _forked() -> None:
+    """Another thread may have held the lock when this process was forked, and is not here."""
+    global _lock
+    _lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 #: ``sync`` of one thread, which waits for none.
 _NO_ONE = np.zeros(_CLAIMED + _LINE, np.int64)
 
