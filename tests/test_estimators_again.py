@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import signal
 import warnings
 from typing import Any
@@ -56,6 +58,78 @@ def test_training_goes_on_only_with_the_same_network(change: dict[str, Any]) -> 
         with pytest.raises(ValueError, match="fit with warm_start=False first"):
             go_on(X, y)
     np.testing.assert_array_equal(model.network_.params, before)
+
+
+def pinball(q: float) -> fastbp.CustomLoss:
+    def error(x: Any, t: Any, dx: Any) -> float:
+        slope = 1 - q if x[0] > t[0] else -q
+        dx[0] = slope
+        return slope * (x[0] - t[0])
+
+    return fastbp.CustomLoss(error)
+
+
+class Scaled(fastbp.L2Loss):
+    def __init__(self, scale: Any) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "scale": self.scale}
+
+
+@pytest.mark.parametrize(("loss", "other", "equal"), [
+    (pinball(0.1), pinball(0.9), None), (Scaled(np.arange(2)), Scaled(np.ones(2)),
+                                         Scaled(np.arange(2))),
+    (fastbp.HuberLoss(delta=2.0), fastbp.HuberLoss(), fastbp.HuberLoss(delta=2)),
+    ("L2Loss", fastbp.MSELoss(), "L2Loss"), (fastbp.L2Loss(), Scaled(1), fastbp.L2Loss())],
+    ids=["functions of one name", "arrays", "a parameter", "names", "a class derived"])
+def test_training_goes_on_only_with_the_same_loss(loss: Any, other: Any, equal: Any) -> None:
+    X, y = load("diabetes")
+    model = MLPRegressor(loss, (4,), warm_start=True, max_iter=1, random_state=0).fit(X, y)
+    assert repr(pinball(0.1)) == repr(pinball(0.9))
+    twin = copy.deepcopy(model)
+    before = model.network_.params.copy()
+    model.set_params(loss=other)
+    for go_on in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match="fit with warm_start=False first"):
+            go_on(X, y)
+    np.testing.assert_array_equal(model.network_.params, before)
+    model.set_params(loss=loss if equal is None else equal)
+    for one in (model, twin):
+        one.fit(X, y).partial_fit(X, y)
+    np.testing.assert_array_equal(model.network_.params, twin.network_.params)
+
+
+def absolute(x: Any, t: Any, dx: Any) -> float:
+    dx[0] = 1.0 if x[0] > t[0] else -1.0
+    return abs(x[0] - t[0])
+
+
+@pytest.mark.parametrize("loss", [None, "SoftmaxCrossEntropyLoss", fastbp.FocalLoss(gamma=1.0),
+                                  fastbp.CustomLoss(absolute)], ids=str)
+def test_a_pickled_estimator_goes_on(loss: Any) -> None:
+    X, y = load("diabetes") if isinstance(loss, fastbp.CustomLoss) else IRIS
+    kind: Any = MLPRegressor if isinstance(loss, fastbp.CustomLoss) else MLPClassifier
+    model = kind(hidden_layer_sizes=(4,), loss=loss, max_iter=1, random_state=0).fit(X, y)
+    again = pickle.loads(pickle.dumps(model)).partial_fit(X, y)
+    model.partial_fit(X, y)
+    np.testing.assert_array_equal(again.network_.params, model.network_.params)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_goes_on_only_in_the_same_dtype(dtype: str) -> None:
+    X, y = IRIS
+    model = MLPClassifier((4,), warm_start=True, max_iter=1, random_state=0)
+    model.fit(X.astype(dtype), y)
+    model.set_params(dtype=dtype).fit(X, y).partial_fit(X, y)
+    before = model.network_.params.copy()
+    model.set_params(dtype={"float32": "float64", "float64": "float32"}[dtype])
+    for go_on in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match="fit with warm_start=False first"):
+            go_on(X, y)
+    np.testing.assert_array_equal(model.network_.params, before)
+    assert model.set_params(warm_start=False).fit(X, y).network_.dtype == model.dtype
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -92,11 +92,12 @@ class _Ahead:
             if left == len(self.orders):
                 wanted = twin.get_state(legacy=False)
             twin.shuffle(places)
-        if _same(twin.get_state(legacy=False), real.get_state(legacy=False)):
+        if same(twin.get_state(legacy=False), real.get_state(legacy=False)):
             real.set_state(wanted)
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, dict):
-        return all(_same(value, other[name]) for name, value in one.items())
+def same(one: Any, other: Any) -> bool:
+    """Whether these are equal: dicts, whose values may be dicts and arrays, or what is in them."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
     return np.array_equal(one, other)

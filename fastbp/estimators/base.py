@@ -31,7 +31,7 @@ from ..losses import Loss
 from ..network import Network
 from ..rules import Rules
 from ..run import Run
-from .ahead import descend
+from .ahead import descend, same
 from .callbacks import (
     CALLER,
     CallbackSupportMixin,
@@ -70,9 +70,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     # -- the network ------------------------------------------------------------------
 
-    def _plan(self) -> tuple[Any, ...]:
+    def _plan(self) -> dict[str, Any]:
         """What the network is built from: training goes on only with the same."""
-        return (sizes_of(self), self.activation, self.dropout, self.batch_norm, repr(self.loss))
+        loss = self.loss
+        if isinstance(loss, Loss):  # not by its repr: functions may share a name
+            loss = {"class": type(loss), **loss.config()}
+        return {"hidden_layer_sizes": sizes_of(self), "activation": self.activation,
+                "dropout": self.dropout, "batch_norm": self.batch_norm, "loss": loss,
+                "dtype": self.network_.dtype.name if self.dtype == "auto" else self.dtype}
 
     def _build(self, n_in: int, n_out: int, dtype: np.dtype[Any], loss: Loss,
                head: list[Layer]) -> Network:
@@ -170,7 +175,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             if self.solver == "lbfgs" and validation_data is not None:
                 raise ValueError("validation_data goes with the solvers adam and sgd, not lbfgs")
             going_on = hasattr(self, "network_") and (self.warm_start or incremental)
-            if going_on and self._built != self._plan():
+            if going_on and not same(self._built, self._plan()):
                 raise ValueError(f"the network that is there has {self._built}, the parameters "
                                  f"ask for {self._plan()}: fit with warm_start=False first")
             X, y = validate_data(self, X, y, accept_sparse=("csr", "csc"), multi_output=True,
