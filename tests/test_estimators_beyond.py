@@ -14,6 +14,7 @@ pytest.importorskip("sklearn", minversion="1.6")
 from sklearn import datasets, neural_network
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
@@ -43,6 +44,34 @@ def test_class_weight() -> None:
             MLPClassifier(class_weight={0: 2.0}).fit(load("wine")[0], indicators)
     with pytest.raises(ValueError, match="balanced"):
         MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["alone", "with sample_weight"])
+def test_class_weight_is_for_training_alone(weighted: bool,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = load("breast_cancer")
+    w = np.random.default_rng(0).uniform(0.5, 2.0, len(X)) if weighted else np.ones(len(X))
+    drawn: list[Any] = []
+
+    def drawing(*args: Any, **options: Any) -> Any:
+        drawn[:] = train_test_split(*args, **options)
+        return drawn
+
+    monkeypatch.setattr("fastbp.estimators.split.train_test_split", drawing)
+    scores: list[float] = []
+
+    class Scores(fastbp.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            held = drawn[1]
+            scores.append(float(np.average(model.predict(X[held]) == y[held], weights=w[held])))
+
+    model = MLPClassifier((9,), max_iter=8, random_state=0, class_weight={0: 50.0},
+                          early_stopping=True, validation_fraction=0.3, callbacks=[Scores()])
+    model.fit(X, y, sample_weight=w if weighted else None)
+    assert model.validation_scores_ == pytest.approx(scores) and len(set(scores)) > 1
+    by_hand = MLPClassifier((9,), max_iter=8, random_state=0, early_stopping=True,
+                            validation_fraction=0.3).fit(X, y, w * np.where(y == 0, 50.0, 1.0))
+    np.testing.assert_allclose(by_hand.loss_curve_, model.loss_curve_)  # trained by both
 
 
 def test_validation_data_and_callbacks() -> None:

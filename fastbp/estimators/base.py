@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -43,6 +42,7 @@ from .callbacks import (
 from .errors import as_before_on_error, named
 from .parameters import ACTIVATIONS, check_arrays, check_parameters, sizes_of
 from .solvers import Follow, SkAdam, SkSGD, reporting, threads_for
+from .split import split
 
 Fitted = TypeVar("Fitted", bound="BaseMLP")
 
@@ -183,7 +183,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                                  **self._numeric)
             X = np.ascontiguousarray(_dense(X))
             T = self._targets(y, incremental, going_on, classes)
-            weights = self._weights(sample_weight, X, y)
+            own = self._weights(sample_weight, X)
+            weights = self._by_class(own, y, X.dtype)
             n_out, loss, *rest = self._head(T)
             n_out = self.network_.n_out if going_on else n_out
 
@@ -198,7 +199,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 self._start(X, n_out, loss, *rest)
             rows, scored = (X, T, weights), held
             if self.early_stopping and held is None and self.solver != "lbfgs":
-                rows, scored = self._split(*rows)
+                rows, scored = split(*rows, own, self._strata(T), self.validation_fraction,
+                                     self._random_state)
         self.network_.matmul_precision = self.matmul_precision
         relay = begin_fit(self, 1 if incremental else self.max_iter, X, y, sample_weight)
         if self.solver == "lbfgs":
@@ -210,10 +212,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                              "and need scaling, or learning_rate_init may be too large")
         end_fit(self, relay, X, y)
 
-    def _weights(self, given: Any, X: Array, y: Array) -> Any:
+    def _weights(self, given: Any, X: Array) -> Array | None:
         if isinstance(given, numbers.Real):
             given = np.full(len(X), given)
         return as_weights(given, len(X), X.dtype)
+
+    def _by_class(self, weights: Array | None, y: Any, dtype: np.dtype[Any]) -> Array | None:
+        """``weights`` to train by: times those of the classes."""
+        return weights
 
     def _held_out(self, data: Any, dtype: np.dtype[Any],
                   target: Callable[[Array, str], Array]) -> Validation | None:
@@ -302,26 +308,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             return SkAdam(self.learning_rate_init, beta1=self.beta_1, beta2=self.beta_2,
                           epsilon=self.epsilon)
         return SkSGD(self.learning_rate_init, float(self.momentum), self.nesterovs_momentum)
-
-    def _split(self, X: Array, T: Array, weights: Array | None
-               ) -> tuple[tuple[Array, Array, Array | None], Validation]:
-        """Rows to train on, and rows held out for the score, stratified by class if possible."""
-        rows, options = np.arange(len(X)), {"random_state": self._random_state,
-                                            "test_size": self.validation_fraction}
-        labels = self._strata(T)
-        if labels is not None:
-            counts = np.unique(labels, return_counts=True)[1]
-            held = np.ceil(self.validation_fraction * len(X))
-            if counts.min() < 2 or not len(counts) <= held <= len(X) - len(counts):
-                labels = None
-        kept, held = train_test_split(rows, stratify=labels, **options)
-        if len(held) < 2:
-            raise ValueError("the validation set is too small: raise validation_fraction="
-                             f"{self.validation_fraction!r} or give more rows than {len(X)}")
-        given, left = (None if weights is None else as_weights(
-            weights[rows], len(rows), X.dtype, f"sample_weight of the rows {what} by "
-            "early_stopping") for rows, what in ((kept, "not held out"), (held, "held out")))
-        return (X[kept], T[kept], given), Validation(X[held], T[held], left)
 
     def _held_out_score(self, data: Validation) -> float:
         Y = self._output(data.X)

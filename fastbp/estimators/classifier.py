@@ -75,8 +75,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         binary problem has two outputs.
     class_weight : dict or "balanced", optional
         Weight of each class, 1 for those not named, times ``sample_weight``; "balanced" is
-        n / (classes * count). A dict with all classes of y may name further ones. Not for
-        multi-label y.
+        n / (classes * count). A dict with all classes of y may name further ones. In training
+        alone: held-out rows have their ``sample_weight``. Not for multi-label y.
     callbacks : sequence of fastbp.Callback
         Called after each epoch; see ``fastbp.callbacks``.
     n_threads : int, optional
@@ -234,8 +234,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         head: list[Layer] = [Sigmoid() if apart else Softmax()]
         return n_out, loss, head if loss.probabilities == "identity" else [], name
 
-    def _weights(self, given: Any, X: Array, y: Any) -> Any:
-        weights = super()._weights(given, X, y)
+    def _by_class(self, weights: Array | None, y: Any, dtype: np.dtype[Any]) -> Array | None:
         if self.class_weight is None:
             return weights
         if self._kind == "multilabel":
@@ -252,8 +251,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             by_class = {k: check_real(by_class[label], f"class_weight[{label!r}]")
                         for k, label in enumerate(classes) if label in by_class}
         T = self._encode(y)
-        weights = class_weights(T, by_class, max(len(self.classes_), 2), weights, X.dtype)
-        return as_weights(weights, len(X), X.dtype, "sample_weight times class_weight")
+        weights = class_weights(T, by_class, max(len(self.classes_), 2), weights, dtype)
+        return as_weights(weights, len(T), dtype, "sample_weight times class_weight")
 
     def _strata(self, T: Array) -> Array | None:
         return None if self._kind == "multilabel" else T.ravel()
