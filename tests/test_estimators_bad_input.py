@@ -10,7 +10,9 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.6")
 
-from fastbp import MLPClassifier, MLPRegressor
+from sklearn.exceptions import NotFittedError
+
+from fastbp import Callback, EarlyStopping, MLPClassifier, MLPRegressor, Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -59,6 +61,10 @@ def test_several_labels_are_not_for_one_class_a_row(call: Callable[[Any], Any],
      "sample_weight of the rows held out by early_stopping is zero"),
     ({"early_stopping": True, "random_state": 1}, lambda m: m.fit(X, y, np.arange(60) == 5),
      "sample_weight of the rows .*held out by early_stopping is zero"),
+    ({"callbacks": [EarlyStopping("val_los")]}, lambda m: m.fit(
+        X, y + 1, validation_data=(X, y + 1)), "val_los.*val_accuracy"),
+    ({"callbacks": [EarlyStopping("val_loss")], "matmul_precision": "medium"},
+     lambda m: m.partial_fit(X, y, classes=[0, 1, 2]), "val_loss"),
 ])
 def test_what_is_refused_leaves_the_estimator_as_it_was(
         parameters: dict[str, Any], call: Callable[[Any], Any], message: str,
@@ -75,6 +81,61 @@ def test_what_is_refused_leaves_the_estimator_as_it_was(
     assert all(value is before[name] for name, value in vars(model).items())
     if fitted:
         np.testing.assert_array_equal(model.predict_proba(X), expected)
+
+
+class Failing(Callback):
+    def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
+        raise OSError("no space")
+
+
+class Failed:
+    """A callback of scikit-learn's protocol that fails as it begins."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        self.heard.append("setup")
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        self.heard.append("teardown")
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        raise OSError("no space")
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
+        self.heard.append("end")
+
+
+@pytest.mark.parametrize(("method", "solver", "scikit"), [
+    ("fit", "adam", False), ("fit", "adam", True), ("fit", "lbfgs", True),
+    ("partial_fit", "adam", False), ("partial_fit", "adam", True)])
+@pytest.mark.parametrize("before", ["new", "fitted", "warm"])
+def test_a_callback_that_fails_as_it_begins_leaves_the_estimator_as_it_was(
+        method: str, before: str, solver: str, scikit: bool) -> None:
+    model, failed = MLPClassifier((4,), max_iter=2, solver=solver, random_state=0), Failed()
+    if before != "new":
+        model.fit(X, y)
+    if scikit:
+        pytest.importorskip("sklearn.callback")
+        model.set_callbacks(failed)
+    else:
+        model.set_params(callbacks=[Callback(), Failing()])
+    model.set_params(warm_start=before == "warm")
+    if solver != "lbfgs":
+        model.set_params(matmul_precision="medium")
+    was, kept = vars(model).copy(), [] if before == "new" else [*model.network_.params]
+    with pytest.raises(OSError, match="no space"):
+        getattr(model, method)(X, y, **({"classes": [0, 1, 2]} if method != "fit" else {}))
+    assert vars(model).keys() == was.keys()
+    assert all(value is was[name] for name, value in vars(model).items())
+    assert failed.heard == (["setup", "teardown"] if scikit else [])
+    if before == "new":
+        with pytest.raises(NotFittedError):
+            model.predict(X)
+    else:
+        assert kept == [*model.network_.params]
+        assert model.network_.matmul_precision == "highest"
 
 
 @pytest.mark.parametrize("labels", [("a", "b"), (10, 20)])

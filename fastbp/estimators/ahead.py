@@ -8,6 +8,8 @@ something else has drawn from it since.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,26 @@ from ..training import straight, train
 from .solvers import Follow
 
 
-def descend(job: Job, follow: Follow) -> None:
+@dataclass
+class Fit(Job):
+    """A job that calls ``begun`` once all callbacks have begun."""
+
+    begun: Callable[[], object] = lambda: None
+
+    def begin(self) -> bool:
+        """As of ``Job``."""
+        stop = super().begin()
+        self.begun()
+        return stop
+
+
+def descend(job: Fit, follow: Follow) -> None:
     """Train; many epochs in each call if only ``follow`` looks at each epoch."""
     if len(job.hooks) > 1 or job.validation or not (job.run.compiled and follow.by_loss):
         train(job)
         return
     job.start()
-    follow.on_train_begin(job.run.network, job.run.epochs, len(job.run.X))
+    job.begin()
     ahead = _Ahead(job, follow)
     try:
         straight(job, job.threads(), ahead.stopped)
@@ -36,7 +51,7 @@ def descend(job: Job, follow: Follow) -> None:
 
 
 class _Ahead:
-    def __init__(self, job: Job, follow: Follow) -> None:
+    def __init__(self, job: Fit, follow: Follow) -> None:
         self.run, self.follow, self.own = job.run, follow, follow.estimator
         self.last, self.seen = job.run.first_epoch + job.run.epochs, 0
         # Row orders of the current epoch and of later ones; the generator's state before the

@@ -21,16 +21,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._validation import Array, as_weights, check_finite
-from ..arguments import Validation
+from ..arguments import Validation, check_monitors
 from ..history import History
-from ..job import Job
 from ..layers import BatchNorm, Dense, Dropout, Layer
 from ..lbfgs import minimise
 from ..losses import Loss
 from ..network import Network
 from ..rules import Rules
 from ..run import Run
-from .ahead import descend, same
+from .ahead import Fit, descend, same
 from .callbacks import (
     CALLER,
     CallbackSupportMixin,
@@ -168,7 +167,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     @with_callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None,
              incremental: bool = False, classes: Array | None = None) -> None:
-        with as_before_on_error(self):
+        with as_before_on_error(self) as begun:
             check_parameters(self)
             if incremental and self.early_stopping:
                 raise ValueError("partial_fit does not support early_stopping=True")
@@ -201,12 +200,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             if self.early_stopping and held is None and self.solver != "lbfgs":
                 rows, scored = split(*rows, own, self._strata(T), self.validation_fraction,
                                      self._random_state)
-        self.network_.matmul_precision = self.matmul_precision
-        relay = begin_fit(self, 1 if incremental else self.max_iter, X, y, sample_weight)
-        if self.solver == "lbfgs":
-            self._lbfgs(*rows)
-        else:
-            self._descend(*rows, held, scored, incremental, relay)
+            check_monitors(self.callbacks, self.network_, scored, ())
+            self.network_.matmul_precision = self.matmul_precision
+            relay = begin_fit(self, 1 if incremental else self.max_iter, X, y, sample_weight)
+            if self.solver == "lbfgs":
+                begun()
+                self._lbfgs(*rows)
+            else:
+                self._descend(*rows, held, scored, incremental, relay, begun)
         if not np.isfinite(self.network_.params).all():
             raise ValueError("the solver left weights that are not finite; inputs may be large "
                              "and need scaling, or learning_rate_init may be too large")
@@ -262,7 +263,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                           "scale the data", ConvergenceWarning, stacklevel=CALLER)
 
     def _descend(self, X: Array, T: Array, weights: Array | None, held: Validation | None,
-                 scored: Validation | None, incremental: bool, relay: Relay | None) -> None:
+                 scored: Validation | None, incremental: bool, relay: Relay | None,
+                 begun: Callable[[], None]) -> None:
         network = self.network_
         if not hasattr(self, "loss_curve_"):
             self.__dict__ |= {"loss_curve_": [], "best_loss_": np.inf,
@@ -290,9 +292,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_, self.history_ = 0, run.history
         try:
             with reporting(network, self._share):
-                descend(Job(run, scored if held or self.callbacks else None,
+                descend(Fit(run, scored if held or self.callbacks else None,
                             hooks=[follow, *([relay] if relay else []), *self.callbacks],
-                            warm_start=warm,
+                            warm_start=warm, begun=begun,
                             n_threads=threads_for(network, len(X), self.n_threads)), follow)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=CALLER)

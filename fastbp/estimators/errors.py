@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+#: By these scikit-learn ends the callbacks of a fit, also after an error.
+_TO_END = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
+
 
 @contextmanager
-def as_before_on_error(estimator: Any) -> Iterator[None]:
-    """If the block raises, all attributes are as before."""
-    before = vars(estimator).copy()
+def as_before_on_error(estimator: Any) -> Iterator[Callable[[], None]]:
+    """If the block raises before it calls what it is given, all attributes are as before."""
+    before, network = vars(estimator).copy(), vars(estimator).get("network_")
+    precision = getattr(network, "matmul_precision", None)
     try:
-        yield
+        yield before.clear
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        own = vars(estimator)
+        if before:
+            before |= {name: own[name] for name in _TO_END if name in own}
+            own.clear()
+            own.update(before)
+            if network is not None:
+                network.matmul_precision = precision
         raise
 
 
