@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from fastbp.callbacks import (
     ReduceOnPlateau,
 )
 from fastbp.engine import EPOCH
-from fastbp.io.safetensors import read
+from fastbp.io.safetensors import VERSION, read, write
 from fastbp.layers import Layer
 
 from .builders import Figures, StopAt, classifier, clusters
@@ -33,6 +34,21 @@ class Slow(Layer):
 
     def backward(self, dY: Any) -> Any:
         return dY * 0.5
+
+
+class Counts(Callback):
+    """A callback that counts epochs, and keeps the count."""
+
+    epochs = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.epochs += 1
+
+    def state(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.epochs = state["epochs"]
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
@@ -229,6 +245,36 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run of another network"):
         other.fit(X, T, resume=path)
     np.testing.assert_array_equal(net.params, before)
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ReduceOnPlateau])
+def test_a_checkpoint_of_another_figure_or_mode_is_refused(kind: Any, tmp_path: Path) -> None:
+    """Or an accuracy would be taken for a loss, which no epoch could improve."""
+    (X, T), path = clusters(64), tmp_path / "run.st"
+    more: dict[str, Any] = {"validation_data": (X, T)}
+    classifier().fit(X, T, epochs=2, **more, callbacks=[
+        Counts(), kind("val_accuracy"), Checkpoint(path)])
+    for arguments, match in (
+            (("val_loss",), "monitor='val_accuracy' with mode='max', this one monitor='val_loss' "
+             "with mode='min'"),
+            (("val_accuracy", 10, 0.0, "min"), "this one monitor='val_accuracy' with mode='min'")):
+        net, hooks = classifier(), [Counts(), kind(*arguments)]
+        before, states = net.params.copy(), [hook.state() for hook in hooks]
+        with pytest.raises(ValueError, match=rf"the saved {kind.__name__} has .*{match}"):
+            net.fit(X, T, epochs=4, resume=path, callbacks=hooks, **more)
+        assert (net.params == before).all() and net.last_run is None
+        assert [hook.state() for hook in hooks] == states
+    arrays, metadata = read(path)  # as it was before figure and mode were saved
+    described = json.loads(metadata["fastbp-run"])
+    for state in described["callbacks"].values():
+        for name in "monitor", "sign":
+            state.pop(name, None)
+    del metadata[VERSION]
+    write(path, arrays, metadata | {"fastbp-run": json.dumps(described)})
+    for figure in "val_accuracy", "val_loss":
+        net = classifier()
+        net.fit(X, T, epochs=3, resume=path, callbacks=[kind(figure)], **more)
+        assert net.last_run is not None
 
 
 def test_a_user_layer_resumes_through_the_textbook_loop() -> None:

@@ -146,11 +146,23 @@ class Monitor(Callback):
                              f"{figures}")
 
     def state(self) -> dict[str, Any]:
-        """Best value and epochs since."""
-        return {"best": self.best, "wait": self.wait}
+        """Best value and epochs since, and what they are of."""
+        return {"best": self.best, "wait": self.wait, "monitor": self.monitor, "sign": self.sign}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up both."""
+        """Take up value and epochs.
+
+        Raises
+        ------
+        ValueError
+            If they are of another figure or mode.
+        """
+        own = self.monitor, self.sign
+        found = state.get("monitor", self.monitor), state.get("sign", self.sign)
+        if found != own:
+            saved, here = (f"monitor={monitor!r} with mode={'max' if sign > 0 else 'min'!r}"
+                           for monitor, sign in (found, own))
+            raise ValueError(f"the saved {type(self).__name__} has {saved}, this one {here}")
         self.best, self.wait = float(state["best"]), int(state["wait"])
         self._saved = self.run
 

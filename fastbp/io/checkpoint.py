@@ -67,18 +67,21 @@ def restore(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -
     ------
     ValueError
         If the file is not a checkpoint, is damaged, or is of a run with other data, sizes or
-        optimizer; the network is unchanged then.
+        optimizer, or its callbacks follow other figures; network and callbacks are unchanged then.
     OSError
         If it cannot be read.
     """
     tensors, metadata = read(path)
     if "fastbp-run" not in metadata:
         raise ValueError(f"{os.fsdecode(path)} holds a network but no run to resume")
-    params = run.network.params.copy()
+    params, own = run.network.params.copy(), [dict(vars(hook)) for hook in hooks]
     try:
         _restore(run, hooks, tensors, json.loads(metadata["fastbp-run"]), metadata["fastbp"])
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         run.network.params[...] = params
+        for hook, values in zip(hooks, own, strict=True):  # those restored before one that failed
+            vars(hook).clear()
+            vars(hook).update(values)
         what = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{os.fsdecode(path)} cannot be resumed: {what}") from error
 
