@@ -271,9 +271,10 @@ class Run:
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """(arrays, description) of the run's present state."""
         described = {"optimizer": repr(self.optimizer), "batch_size": self.batch_size,
-                     "n_rows": self.n_rows, "epochs": self.epochs,
-                     "rate_scale": self.rate_scale, "first_epoch": self.first_epoch,
-                     "first_step": self.first_step, "history": dict(self.history)}
+                     "n_rows": self.n_rows, "shuffle": bool(self.cursor[engine.SHUFFLE]),
+                     "epochs": self.epochs, "rate_scale": self.rate_scale,
+                     "first_epoch": self.first_epoch, "first_step": self.first_step,
+                     "history": dict(self.history), **vars(self.rules)}
         return self._changing(), described
 
     def restore(self, arrays: dict[str, Array], described: dict[str, Any]) -> None:
@@ -282,13 +283,12 @@ class Run:
         Raises
         ------
         ValueError
-            If data, batch size or optimizer are not those of the run that was saved, or its
-            arrays not of this shape.
+            If rows, settings or shapes of arrays are not those of the run that was saved.
         """
-        for name, own in (("batch_size", self.batch_size), ("n_rows", self.n_rows),
-                          ("optimizer", repr(self.optimizer))):
-            if described[name] != own:
-                raise ValueError(f"the saved run has {name} {described[name]}, this one {own}")
+        own = self.state()[1]
+        for name in ("batch_size", "n_rows", "optimizer", "shuffle", *vars(self.rules)):
+            if (found := described.get(name, own[name])) != own[name]:  # older ones have no rules
+                raise ValueError(f"the saved run has {name} {found}, this one {own[name]}")
         for name, array in self._changing().items():
             found = arrays[name]
             if (found.shape, found.dtype) != (array.shape, array.dtype):

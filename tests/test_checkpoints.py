@@ -277,6 +277,47 @@ def test_a_checkpoint_of_another_figure_or_mode_is_refused(kind: Any, tmp_path: 
         assert net.last_run is not None
 
 
+OTHER_SETTINGS = [("shuffle", False, True), *(
+    (name, value, 0.0) for name, value in (
+        ("l1", 0.1), ("l2", 1.0), ("clip_value", 0.5), ("clip_norm", 1e-3), ("max_norm", 2.0),
+        ("average", 0.9)))]
+
+
+@pytest.mark.parametrize(("name", "one", "other"), OTHER_SETTINGS)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_checkpoint_of_other_settings_is_refused(name: str, one: Any, other: Any,
+                                                   streamed: bool, tmp_path: Path) -> None:
+    (X, T), path = clusters(64), tmp_path / "run.st"
+
+    def fit(net: fastbp.Network, epochs: int, value: Any, **more: Any) -> fastbp.History:
+        more |= {name: value, "epochs": epochs}
+        return fastbp.fit_stream(net, [(X, T)], **more) if streamed else net.fit(X, T, **more)
+
+    for saved, here in (one, other), (other, one):
+        fit(classifier(), 1, saved, callbacks=[Checkpoint(path)])
+        net = classifier()
+        before = net.params.copy()
+        with pytest.raises(ValueError, match=f"the saved run has {name} {saved}, this one {here}"):
+            fit(net, 3, here, resume=path)
+        assert (net.params == before).all() and net.last_run is None
+        same = np.array(saved)[()] if name == "shuffle" else np.float64(saved)
+        assert len(fit(net, 2, same, resume=path)["loss"]) == 2
+
+
+def test_settings_that_a_checkpoint_does_not_have_are_not_compared(tmp_path: Path) -> None:
+    (X, T), path = clusters(64), tmp_path / "run.st"
+    classifier().fit(X, T, epochs=1, l2=np.float32(0.1), callbacks=[Checkpoint(path)])
+    assert classifier().fit(X, T, epochs=2, l2=np.float32(0.1), resume=path)
+    arrays, metadata = read(path)
+    described = json.loads(metadata["fastbp-run"])
+    for name in ("shuffle", "decoupled", "by_rows", "weight_decay", "l1", "l2", "clip_value",
+                 "clip_norm", "max_norm", "average"):
+        del described[name]
+    del metadata[VERSION]
+    write(path, arrays, metadata | {"fastbp-run": json.dumps(described)})
+    assert len(classifier().fit(X, T, epochs=2, l2=1.0, resume=path)["loss"]) == 2
+
+
 def test_a_user_layer_resumes_through_the_textbook_loop() -> None:
     X, T = clusters(64)
 

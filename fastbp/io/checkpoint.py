@@ -66,8 +66,9 @@ def restore(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -
     Raises
     ------
     ValueError
-        If the file is not a checkpoint, is damaged, or is of a run with other data, sizes or
-        optimizer, or its callbacks follow other figures; network and callbacks are unchanged then.
+        If the file is not a checkpoint, is damaged, or is of a run with other data, sizes,
+        optimizer or rules, or whose callbacks follow other figures; network and callbacks are
+        unchanged then.
     OSError
         If it cannot be read.
     """
