@@ -172,6 +172,25 @@ def test_checkpoints_are_models_too(tmp_path: Path) -> None:
         net.fit(X, T, resume=tmp_path / "net.st")
 
 
+def test_the_network_of_a_checkpoint_is_what_fit_would_leave(tmp_path: Path) -> None:
+    """The average, not the weights before it, with which a resumed run goes on."""
+    X, T = clusters(200)
+
+    def fit(epochs: int, *hooks: Callback) -> fastbp.Network:
+        net = classifier()
+        net.fit(X, T, epochs=epochs, average=0.9, callbacks=hooks)
+        return net
+
+    fit(3, Checkpoint(tmp_path / "{epoch}.st", keep="all"))
+    for epochs in 1, 2, 3:
+        path, net = tmp_path / f"{epochs}.st", fit(epochs)
+        assert fastbp.load(path).params.tobytes() == net.params.tobytes()
+        assert net.last_run is not None
+        assert read(path)[0]["run/params"].tobytes() == net.last_run.raw.tobytes()
+    stopped = fit(3, StopAt(5), Checkpoint(tmp_path / "within.st"))
+    assert fastbp.load(tmp_path / "within.st").params.tobytes() == stopped.params.tobytes()
+
+
 def test_every_counts_whole_epochs_of_each_fit(tmp_path: Path) -> None:
     (X, T), net = clusters(200), classifier()
     for folder, options in (("first", {}), ("second", {"warm_start": True})):

@@ -20,7 +20,9 @@ class Checkpoint(Callback):
 
     Saved are weights, optimizer state, step, epoch, position, seed, history and the state of the
     other callbacks: a resumed run gives the same bits as one that never stopped.
-    ``fastbp.load`` reads the network alone. Each write replaces the file atomically.
+    ``fastbp.load`` reads the network alone, with the last weights, averaged where ``fit`` has
+    ``average``; the best ones are what ``EarlyStopping`` keeps and gives to the network at the
+    end of ``fit``. Each write replaces the file atomically.
 
     Parameters
     ----------

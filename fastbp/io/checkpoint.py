@@ -50,7 +50,9 @@ def save_run(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) 
         callbacks[name] = {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}
         tensors |= {f"run/{name}/{k}": v for k, v in state.items() if isinstance(v, np.ndarray)}
     described |= {"format": _FORMAT, "callbacks": callbacks}
-    write(path, tensors | dict(run.network.named_parameters()),
+    with run.averaged():  # as the end of the run would leave it; the raw ones are run/params
+        network = {name: value.copy() for name, value in run.network.named_parameters().items()}
+    write(path, tensors | network,
           {"fastbp": describe(run.network), "fastbp-run": json.dumps(described, default=_plain)})
 
 
