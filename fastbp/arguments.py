@@ -127,21 +127,25 @@ def measured(network: Network, validation: Validation | None,
 
 def check_monitors(hooks: Sequence[Callback], network: Network, validation: Validation | None,
                    metrics: Sequence[Metric]) -> None:
-    """Refuse callbacks that monitor a figure that epochs will not have.
+    """Refuse callbacks that monitor a figure that epochs will not have, or one of which they do
+    not know whether less is better.
 
     Raises
     ------
     ValueError
-        Names the figures that there will be.
+        Names the figures that there will be, or that figure.
     """
     names = [metric.name for metric in measured(network, validation, metrics)]
     if validation is not None:
         names = ["val_loss", *(f"val_{name}" for name in names)]
+    known = True
     for hook in hooks:
         if isinstance(hook, Lambda) or not type(hook).__module__.startswith("fastbp."):
-            return  # a user's callback may add figures for those after it
+            known = False  # a user's callback may add figures for those after it
         if isinstance(hook, Monitor):
-            hook.check(sorted([*FIGURES, *names]))
+            if known:
+                hook.check(sorted([*FIGURES, *names]))
+            hook.check_mode()
 
 
 def check_weights(network: Network, weights: Array | None, held: Validation | None,

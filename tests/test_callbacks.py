@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,7 @@ from .builders import Figures, StopAt, classifier, clusters
 
 
 def stopped_after(values: list[float], **arguments: Any) -> tuple[int, EarlyStopping]:
-    hook = EarlyStopping("figure", **arguments)
+    hook = EarlyStopping("figure", **{"mode": "min"} | arguments)
     X, T = clusters(32)
     history = classifier().fit(X, T, epochs=len(values), callbacks=[Figures(values), hook])
     return len(history["loss"]), hook
@@ -60,7 +61,11 @@ MORE_IS_BETTER = dict.fromkeys(METRICS, True) | dict.fromkeys(
     "val_precision_loss": False, "accuracy_error": False, "mean_poisson_deviance": False,
     "precision": True, "val_recall": True, "Top5_Accuracy": True, "f1_score": True,
     "neg_log_loss": True, "val_neg_mean_squared_error": True, "d2_absolute_error_score": True,
-    "elf1": None, "": None}
+    "elf1": None, "": None,
+    "score": True, "val_auroc": True, "pr_ap": True, "val_map50": True, "cohen_kappa": True,
+    "val_mcc": True, "mean_iou": True, "dice": True, "bleu4": True, "explained_variance": True,
+    "cosine_similarity": True, "ndcg": True, "brier_score": False, "neg_brier_score": True,
+    "val_perplexity": False, "cosine_distance": False, "kl_divergence": False, "rate": None}
 
 
 @pytest.mark.parametrize(("figure", "more"), MORE_IS_BETTER.items())
@@ -73,10 +78,32 @@ def test_the_words_of_its_name_tell_whether_more_of_a_figure_is_better(
     assert best_epoch({f"val_{figure}": np.array([0.5, 0.25, 0.75])}, figure) == best
 
 
+@pytest.mark.parametrize("kind", [EarlyStopping, ReduceOnPlateau])
+@pytest.mark.parametrize("first", [[], [Lambda(lambda epoch, logs: None)]], ids=len)
+def test_a_figure_whose_name_does_not_tell_needs_a_mode(kind: Any, first: list[Any]) -> None:
+    """Or the worst epoch of one that grows would be the best."""
+    def gap(T: Any, Y: Any) -> float:
+        return float(len(T))
+
+    (X, T), net = clusters(64), classifier()
+    before = net.params.copy()
+    more: dict[str, Any] = {"epochs": 2, "metrics": [gap], "validation_data": (X, T)}
+    for fit in net.fit, lambda X, T, **more: fastbp.fit_stream(net, [(X, T)], **more):
+        for figure in "val_gap", "samples_per_s":
+            with pytest.raises(ValueError, match=f"monitor='{figure}' does not tell .* "
+                                                 'give mode="min" or mode="max"'):
+                fit(X, T, callbacks=[*first, kind(figure)], **more)
+    assert (net.params == before).all() and net.last_run is None
+    for mode, sign in ("min", -1), ("max", 1):
+        hook = kind("val_gap", mode=mode)
+        net.fit(X, T, callbacks=[*first, hook], **more)
+        assert hook.best == sign * 64
+
+
 def test_a_function_may_add_the_figure_to_follow() -> None:
     add = Lambda(lambda epoch, logs: logs.update(figure=epoch))
     history = classifier().fit(*clusters(32), epochs=9,
-                               callbacks=[add, EarlyStopping("figure", patience=1)])
+                               callbacks=[add, EarlyStopping("figure", patience=1, mode="min")])
     assert len(history["loss"]) == 3
 
 
@@ -86,7 +113,7 @@ def test_the_best_epoch_before_a_checkpoint_is_the_best_of_the_resumed_run(
     best.fit(X, T, epochs=2)
     values = [2.0, 1, 3, 3, 3, 3, 3]
     for epochs, options in ((3, {}), (7, {"resume": path})):
-        hook, net = EarlyStopping("figure", patience=9), classifier()
+        hook, net = EarlyStopping("figure", patience=9, mode="min"), classifier()
         net.fit(X, T, epochs=epochs, callbacks=[Figures(values), hook, Checkpoint(path)],
                 **options)
         assert hook.best_epoch == 1
@@ -95,7 +122,7 @@ def test_the_best_epoch_before_a_checkpoint_is_the_best_of_the_resumed_run(
 
 def test_the_best_of_another_fit_is_forgotten() -> None:
     X, T = clusters(64)
-    hook, net, plain = EarlyStopping("figure"), classifier(), classifier()
+    hook, net, plain = EarlyStopping("figure", mode="min"), classifier(), classifier()
     classifier(seed=1).fit(X, T, epochs=1, callbacks=[Figures([1.0]), hook])
     net.fit(X, T, epochs=1, callbacks=[Figures([np.nan]), hook])  # none is the best
     plain.fit(X, T, epochs=1)
@@ -112,28 +139,29 @@ def test_early_stopping_restores_the_best(average: float) -> None:
     for restore in (True, False):
         net = classifier()
         net.fit(X, T, epochs=7, average=average, callbacks=[
-            Figures(values), EarlyStopping("figure", patience=1, restore_best=restore)])
+            Figures(values), EarlyStopping("figure", 1, mode="min", restore_best=restore)])
         assert np.array_equal(net.params, best.params) == restore
 
 
 def test_plateaus_lower_the_rate() -> None:
     X, T = clusters(32)
+    plateau = functools.partial(ReduceOnPlateau, "figure", mode="min")
     values = [1.0, 2, 2, 2, 2, 2, 2, 2]
     history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
-        Figures(values), ReduceOnPlateau("figure", patience=1, factor=0.5, cooldown=1)])
+        Figures(values), plateau(patience=1, factor=0.5, cooldown=1)])
     # epochs 2 and 3 disappoint; one of rest, then two more
     assert history["learning_rate"] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]
     history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
         Figures([1.0, 2, 2, 0.5, 2, 2, 2, 2]),
-        ReduceOnPlateau("figure", patience=0, factor=0.5, cooldown=3)])
+        plateau(patience=0, factor=0.5, cooldown=3)])
     # three of rest, whatever progress there is among them
     assert history["learning_rate"] == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
     history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
-        Figures(values), ReduceOnPlateau("figure", patience=0, factor=0.1, minimum=0.05)])
+        Figures(values), plateau(patience=0, factor=0.1, minimum=0.05)])
     assert history["learning_rate"][-1] == pytest.approx(0.05)
     history = classifier().fit(X, T, epochs=8, optimizer=fastbp.SGD(1.0), callbacks=[
-        Figures(values), ReduceOnPlateau("figure", patience=0, factor=0.1),
-        ReduceOnPlateau("figure", patience=1, factor=0.5, minimum=0.5)])
+        Figures(values), plateau(patience=0, factor=0.1),
+        plateau(patience=1, factor=0.5, minimum=0.5)])
     assert (np.diff(history["learning_rate"]) <= 0).all()
 
 

@@ -358,7 +358,7 @@ def test_a_run_that_early_stopping_ended_is_over(tmp_path: Path) -> None:
     nets, found = [classifier() for _ in range(2)], []
     path = tmp_path / "run"
     for net, resume in zip(nets, (None, path), strict=True):
-        hooks = [Figures([1.0] * 20), EarlyStopping("figure", patience=2), Checkpoint(path)]
+        hooks = [Figures([1.0] * 20), EarlyStopping("figure", 2, mode="min"), Checkpoint(path)]
         found.append(net.fit(X, T, epochs=20, resume=resume, callbacks=hooks))
     assert len(found[0]["loss"]) == len(found[1]["loss"]) == 4
     np.testing.assert_array_equal(nets[0].params, nets[1].params)

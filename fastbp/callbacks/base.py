@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from ..run import Run
 
 #: Words in the names of figures for which less, and for which more is better.
-_LESS = {"loss", "logloss", "error", "err", "mse", "rmse", "mae", "mape", "deviance"}
+_LESS = {"loss", "logloss", "error", "err", "mse", "rmse", "mae", "mape", "deviance", "brier",
+         "perplexity", "distance", "divergence"}
 _MORE = {"accuracy", "acc", "f1", "f1score", "auc", "rocauc", "prauc", "r2", "d2", "precision",
-         "recall"}
+         "recall", "score", "auroc", "auprc", "ap", "map", "kappa", "mcc", "iou", "dice", "bleu",
+         "sensitivity", "specificity", "correlation", "similarity", "jaccard", "ndcg",
+         "explained"}
 
 
 def more_is_better(figure: str) -> bool | None:
@@ -85,9 +88,10 @@ class Monitor(Callback):
     min_delta : float
         Improvements up to this do not count.
     mode : {"auto", "min", "max"}
-        Whether less is better; "auto" takes more where a word of the name, between "_", is
-        accuracy, f1, auc, r2, precision or recall and none is loss, error, err, mse, rmse or mae
-        (other than in scikit-learn's neg_... and d2_...).
+        Whether less is better. "auto" goes by the words of the name, between "_": less where one
+        is loss, error, mse, mae, distance or the like (other than in scikit-learn's neg_... and
+        d2_...), else more where one is accuracy, score, f1, auc, r2, precision or the like; a
+        name that has neither is refused at the start of ``fit``.
 
     Raises
     ------
@@ -102,7 +106,7 @@ class Monitor(Callback):
             raise TypeError(f"monitor must be the name of a figure, got {monitor!r}")
         self.monitor, self.patience = monitor, check_size(patience, "patience", 0)
         self.min_delta = check_real(min_delta, "min_delta")
-        mode = check_choice(mode, "mode", ("auto", "min", "max"))
+        self.mode = check_choice(mode, "mode", ("auto", "min", "max"))
         more = mode == "max" or (mode == "auto" and more_is_better(monitor))
         self.sign = 1.0 if more else -1.0
         self.reset()
@@ -144,6 +148,18 @@ class Monitor(Callback):
         if self.monitor not in figures:
             raise ValueError(f"monitor={self.monitor!r} is not among the figures of an epoch, "
                              f"{figures}")
+
+    def check_mode(self) -> None:
+        """Refuse mode "auto" for a figure whose name tells nothing.
+
+        Raises
+        ------
+        ValueError
+            Names the figure.
+        """
+        if self.mode == "auto" and more_is_better(self.monitor) is None:
+            raise ValueError(f"the name in monitor={self.monitor!r} does not tell whether less or "
+                             'more is better: give mode="min" or mode="max"')
 
     def state(self) -> dict[str, Any]:
         """Best value and epochs since, and what they are of."""
