@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 import fastbp
-from fastbp import MLPClassifier, MLPRegressor
+from fastbp import MLPClassifier, MLPRegressor, network
 from fastbp.estimators.solvers import Follow
 
 from .estimators import IRIS, VERSION, load, two_labels
@@ -273,3 +273,19 @@ def test_the_network_goes_on_from_the_state_of_the_estimator(solver: str, optimi
     model.partial_fit(X, y)
     assert network.last_run is not None
     assert network.last_run.cursor[0] == after.cursor[0] + 1  # the five are not forgotten
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_predictions_keep_to_the_threads(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("LAUNCH_WORK", "PARALLEL_THRESHOLD"):
+        monkeypatch.setattr(f"fastbp.sharing.{limit}", 0)
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 8)
+    X, y = load("iris")
+    launch, sizes = network.launch, set()
+    monkeypatch.setattr(network, "launch", lambda function, size, *rest: (
+        sizes.add(size), launch(function, size, *rest))[1])
+    for most in (1, 2):
+        sizes.clear()
+        kind(hidden_layer_sizes=(8,), max_iter=2, n_threads=most,
+             early_stopping=True).fit(X, y).predict(X)
+        assert sizes == {most}

@@ -9,6 +9,8 @@ from .base import Monitor
 class ReduceOnPlateau(Monitor):
     """Multiply the learning rate by ``factor`` when a figure stops improving.
 
+    Later fits with ``warm_start``, and ``partial_fit``, go on at the lowered share of their rates.
+
     Parameters
     ----------
     monitor, patience, min_delta, mode

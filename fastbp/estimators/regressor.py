@@ -185,7 +185,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     # -- predictions ------------------------------------------------------------------
 
     def _output(self, X: Array) -> Array:
-        return self.network_._expected(X)
+        return self.network_._expected(X, self.n_threads)
 
     def _score(self, T: Array, Y: Array, weights: Array | None) -> float:
         """R^2, the mean over the outputs; a constant target counts 1 if met exactly, else 0."""
