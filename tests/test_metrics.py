@@ -229,6 +229,16 @@ def test_evaluate_refuses_what_fit_does() -> None:
         net.evaluate(X, T[1:])
 
 
+def test_evaluate_refuses_weights_that_a_loss_does_not_take() -> None:
+    class Plain(fastbp.L2Loss):
+        def forward(self, X: Any, T: Any) -> float:  # type: ignore[override]
+            return super().forward(X, T)
+
+    net = fastbp.Network([fastbp.Dense(6, 4)], Plain())
+    with pytest.raises(TypeError, match="^sample_weight needs a loss that takes weights: Plain"):
+        net.evaluate(np.ones((3, 6)), np.ones((3, 4)), sample_weight=np.ones(3))
+
+
 @pytest.mark.parametrize("end", [[fastbp.Softmax()], []], ids=str)
 def test_classes_are_the_same_with_and_without_probabilities(end: list[fastbp.Layer]) -> None:
     """Alone they are found without; the layer that the loss does the work of has not run then."""

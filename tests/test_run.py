@@ -107,13 +107,3 @@ def test_sizes_made_ahead_are_of_the_same_optimizer(monkeypatch: pytest.MonkeyPa
     found = [float(sizes.of(kind(0.1), first, 1, 1.0, lambda n: np.full(n, 0.1))[0][0, 0])
              for first, kind in enumerate((fastbp.SGD, fastbp.SGD, Alike), start=1)]
     assert found[0] == found[1] == pytest.approx(found[2] / 2)
-
-
-def test_evaluate_refuses_weights_that_a_loss_does_not_take() -> None:
-    class Plain(fastbp.L2Loss):
-        def forward(self, X: Any, T: Any) -> float:  # type: ignore[override]
-            return super().forward(X, T)
-
-    net = fastbp.Network([fastbp.Dense(6, 4)], Plain())
-    with pytest.raises(TypeError, match="^sample_weight needs a loss that takes weights: Plain"):
-        net.evaluate(np.ones((3, 6)), np.ones((3, 4)), sample_weight=np.ones(3))
