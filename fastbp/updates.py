@@ -160,10 +160,12 @@ def finish_tile(worker, op, task, head, params, grads, slots, ws, weight, optimi
                 rules, sums, shrink, prepares, updates):
     """Rules for the gradient of a tile, if this ``prepares``, then its update and mirror, if it
     ``updates``. If there is more to do than the update, it goes in blocks of a few rows, which
-    stay in the L1 cache meanwhile."""
+    stay in the L1 cache meanwhile. Whole rows are one run, unless their padding has vectors of
+    its own: products do not write those (see ``row_length``)."""
     rule, count, columns = rules[0], task["last"] - task["first"], task["right"] - task["left"]
     ld, at = op["ld_param"], place(op, task["first"], task["left"])
-    run, whole = columns == op["n_out"] or columns == ld, rule["clip_norm"] > 0
+    run = (columns == op["n_out"] or columns == ld) and ld - columns < lanes_of(params)
+    whole = rule["clip_norm"] > 0
     grad = gradient_of(at, worker, head, grads, ws, whole)
     step = gradient_step(op, columns, whole, lanes_of(params))
     share = (1.0 / weight if weight > 0 else 0.0) if rule["by_rows"] != 0 else 1.0

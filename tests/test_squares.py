@@ -356,3 +356,27 @@ def test_a_step_is_that_of_multiply_adds_but_for_rounding(rows: int) -> None:
         found.append(net.params - networks((150, 200, 170, 5)).params)
     gap = np.abs(found[0] - found[1]).max()
     assert 0 < gap < 1e-5 * np.abs(found[1]).max()
+
+
+@pytest.mark.parametrize("optimizer", [fastbp.SGD(0.05, momentum=0.9), fastbp.Adam(1e-3)])
+@pytest.mark.parametrize("units", [1010, 1024])
+def test_rows_with_a_vector_more_than_they_need_keep_it_zero(units: int, optimizer: Any) -> None:
+    """Tiles of 1024 columns are as wide as the layer, but not as its stride: the update took
+    whatever the scratch held for the gradient of the padding."""
+    assert row_length(units, FLOAT) - units >= 16
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(256, 128)).astype(FLOAT), rng.integers(0, 3, 256)
+    found = []
+    for threads in (1, 2):
+        net = networks((128, units, 3))
+        net.fit(X, T, epochs=2, batch_size=128, optimizer=optimizer, n_threads=threads)
+        assert net.last_run is not None
+        found += net.params.copy(), net.last_run.slots.copy()
+        for value in net.named_parameters().values():
+            value[...] = 1
+        padding = net.params != 1
+        assert padding.sum() > 16 * 128
+        for kept in found[-2], *found[-1].reshape(-1, padding.size):
+            assert kept.any() and not kept[padding].any()
+    np.testing.assert_array_equal(found[0], found[2])
+    np.testing.assert_array_equal(found[1], found[3])
