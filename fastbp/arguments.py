@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_weights, same_length
+from ._validation import Array, as_weights, check_size, same_length
 from .callbacks import Callback, Lambda, Monitor
-from .layers import Sigmoid, Softmax
+from .layers import BatchNorm, Sigmoid, Softmax
 from .losses.base import check_weighs
 from .metrics import FIGURES, Metric, get_metrics
 from .network import Network
@@ -63,6 +63,22 @@ def check_outputs(network: Network, stacklevel: int = 5) -> None:
         warnings.warn(f"{own!r} takes the {own.probabilities} of its input itself: leave out the "
                       f"last {last!r}, whose outputs it would take for logits", RuntimeWarning,
                       stacklevel=stacklevel)
+
+
+def check_batch_size(network: Network, batch_size: Any) -> int:
+    """``batch_size`` as an integer.
+
+    Raises
+    ------
+    ValueError
+        If it is below 1, or 1 where ``BatchNorm`` learns: one row has no variance.
+    """
+    size = check_size(batch_size, "batch_size")
+    if size == 1 and any(isinstance(layer, BatchNorm) and layer.trainable
+                         for layer in network.layers):
+        raise ValueError("batch_size must be at least 2 for BatchNorm, which takes mean and "
+                         f"variance from the rows of a batch, got {batch_size!r}")
+    return size
 
 
 @dataclass(frozen=True)

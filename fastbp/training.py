@@ -22,6 +22,7 @@ from ._validation import (
 )
 from .arguments import (
     Validation,
+    check_batch_size,
     check_callbacks,
     check_monitors,
     check_outputs,
@@ -63,7 +64,7 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     epochs : int
         Passes over the data.
     batch_size : int
-        Rows a step; the last batch of an epoch may be smaller.
+        Rows a step; the last batch of an epoch may be smaller. At least 2 for ``BatchNorm``.
     optimizer : Optimizer or str
         An optimizer, or the name of one with default settings: "sgd", "adam", "adamw", ...
     shuffle : bool
@@ -138,7 +139,7 @@ def prepare(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: i
     X, T = network._check_pair(X, T)
     check_outputs(network)
     epochs = check_size(epochs, "epochs", 0)
-    batch_size = check_size(batch_size, "batch_size")
+    batch_size = check_batch_size(network, batch_size)
     shuffle, warm_start = check_bool(shuffle, "shuffle"), check_bool(warm_start, "warm_start")
     if isinstance(verbose, (bool, np.bool_)):
         verbose = int(verbose)

@@ -213,6 +213,62 @@ def test_layer_norm_takes_no_unit_for_better_than_others(place: int, size: float
     assert others.max() < 1e-5
 
 
+@pytest.mark.parametrize("n, middle, spread", [
+    (10_000, 1e5, 1.0), (100_000, 1e4, 1.0), (1000, 3333.33, 0.0), (1000, -7.0, 1e-3)])
+def test_batch_norm_keeps_small_spreads_around_large_numbers(n: int, middle: float,
+                                                             spread: float) -> None:
+    rng = np.random.default_rng(0)
+    X = (middle + spread * rng.normal(size=(n, 3))).astype(np.float32)
+    dY, found = rng.normal(size=(n, 3)).astype(np.float32), {}
+    for dtype in np.float32, np.float64:
+        layer = BatchNorm(epsilon=1e-12)
+        layer.key = 1
+        Y = layer.forward(X.astype(dtype))
+        dX = layer.backward(dY.astype(dtype))
+        found[dtype] = [Y, dX, layer.gradients()["weight"],
+                        layer.parameters()["running_mean"], layer.parameters()["running_var"]]
+    for near, exact in zip(found[np.float32], found[np.float64], strict=True):
+        np.testing.assert_allclose(near, exact, rtol=1e-4, atol=1e-4 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("place", [0, 1, 500, 999])
+def test_batch_norm_takes_no_row_for_better_than_others(place: int) -> None:
+    X = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
+    X[place] = 1e6
+    layers = BatchNorm(), BatchNorm()
+    for layer in layers:
+        layer.key = 1
+    close, exact = layers[0].forward(X), layers[1].forward(X.astype(np.float64))
+    others = np.delete(np.abs(close - exact), place, 0) / np.abs(np.delete(exact, place, 0)).mean()
+    assert others.max() < 1e-4
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_batch_of_one_row_says_nothing_of_the_variance(compiled: bool) -> None:
+    """33 rows by 32: the last batch of the epoch. Its variance, 0, was averaged in."""
+    both, first = (train("norm-first", compiled, steps=steps, n=33)[0].named_parameters()
+                   for steps in (2, 1))
+    for name in ("0.running_mean", "0.running_var"):
+        np.testing.assert_array_equal(both[name], first[name])
+    assert (both["1.bias"] != first["1.bias"]).any()
+
+
+def test_batches_of_one_row_are_refused_where_batch_norm_learns() -> None:
+    X, T = rows()
+    made = net("everything")
+    before = made.params.copy()
+    for call in (made.fit, made.partial_fit,
+                 lambda X, T, batch_size: fastbp.fit_stream(made, fastbp.data.ArrayStream(X, T),
+                                                            batch_size=batch_size)):
+        with pytest.raises(ValueError, match="at least 2 for BatchNorm, .* got 1"):
+            call(X, T, batch_size=1)
+    np.testing.assert_array_equal(made.params, before)
+    made.partial_fit(X[:1], T[:1])  # one row that came alone
+    made.layers[2].trainable = made.layers[8].trainable = False
+    made.fit(X, T, batch_size=1, epochs=1)
+    assert np.isfinite(made.params).all()
+
+
 def test_saved_with_its_averages(tmp_path: Any) -> None:
     made = train("everything", True)[0]
     made.save(tmp_path / "net")

@@ -37,7 +37,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         L2 penalty alpha / 2 sum w^2 over the weights, divided by the number of rows of the
         batch (by the sum of their sample weights, if any).
     batch_size : int or "auto"
-        "auto" is min(200, rows). Not for lbfgs.
+        "auto" is min(200, rows). Not for lbfgs. At least 2 with ``batch_norm``.
     learning_rate : {"constant", "invscaling", "adaptive"}
         With sgd: unchanged; learning_rate_init / (samples seen + 1)^power_t; or divided by 5
         whenever training would stop, until it is at most 1e-6.

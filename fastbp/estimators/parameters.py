@@ -51,7 +51,8 @@ def check_parameters(own: Any) -> None:
         check_real(getattr(own, name), name, open_low=True)
     check_real(own.momentum, "momentum", 0.0, 1.0, open_high=False)
     if own.batch_size != "auto":
-        check_size(own.batch_size, "batch_size")
+        normed = own.batch_norm and own.solver != "lbfgs"  # one row has no variance
+        check_size(own.batch_size, "batch_size", 2 if normed else 1)
     if own.n_iter_no_change != np.inf:
         check_size(own.n_iter_no_change, "n_iter_no_change")
     check_threads(own.n_threads)

@@ -20,35 +20,39 @@ from ..table import KEY
 from .base import Kernels
 from .normalization import Norm, clear
 
-#: Rows of the layer's workspace: for each unit the mean, 1 / sqrt(var + epsilon), and the sums
-#: over the batch of dy * xhat and of dy; then the number of rows of the batch.
-_MEAN, _INVERSE, _ALONG, _LEVEL, _ROWS = range(5)
+#: Rows of the layer's workspace: for each unit the mean, the rest that its rounding loses,
+#: 1 / sqrt(var + epsilon), the sums over the batch of dy * xhat and of dy, and two sums over a
+#: block of rows; then the number of rows of the batch. The rest preserves small spreads around
+#: large numbers.
+_MEAN, _REST, _INVERSE, _ALONG, _LEVEL, _SOME, _MORE, _ROWS = range(8)
+#: Rows summed one after the other, before their sum is added to that of other blocks.
+_BLOCK = 512
 
 
-def _sum(x):
-    return (), (x,)
+def _from_first(x, first):
+    return (), (x - first,)
 
 
-def _square(x, mean):
-    gap = x - mean
-    return (), (gap * gap,)
+def _centred(x, mean, rest):
+    gap = (x - mean) - rest
+    return (), (gap, gap * gap)
 
 
-def _gradients(x, dy, mean, inverse):
-    return (), (dy * ((x - mean) * inverse), dy)
+def _gradients(x, dy, mean, rest, inverse):
+    return (), (dy * (((x - mean) - rest) * inverse), dy)
 
 
-def _normal(x, mean, inverse, weight, bias):
-    return (weight * ((x - mean) * inverse) + bias,), ()
+def _normal(x, mean, rest, inverse, weight, bias):
+    return (weight * (((x - mean) - rest) * inverse) + bias,), ()
 
 
-def _pulled_by_batch(x, dy, mean, inverse, weight, level, along, count):
-    hat = (x - mean) * inverse
+def _pulled_by_batch(x, dy, mean, rest, inverse, weight, level, along, count):
+    hat = ((x - mean) - rest) * inverse
     return (weight * inverse * ((dy - level / count) - hat * (along / count)),), ()
 
 
 def _normal_by_averages(x, average, spread, weight, bias, epsilon):
-    return _normal(x, average, 1 / root(spread + epsilon), weight, bias)
+    return (weight * ((x - average) * (1 / root(spread + epsilon))) + bias,), ()
 
 
 def _pulled_by_averages(dy, weight, spread, epsilon):
@@ -56,10 +60,10 @@ def _pulled_by_averages(dy, weight, spread, epsilon):
 
 
 def _gradients_by_averages(x, dy, average, spread, epsilon):
-    return _gradients(x, dy, average, 1 / root(spread + epsilon))
+    return (), (dy * ((x - average) * (1 / root(spread + epsilon))), dy)
 
 
-sums, squares = down_columns(_sum, sums=1), down_columns(_square, sums=1)
+from_first, centre = down_columns(_from_first, sums=1), down_columns(_centred, sums=2)
 gradients, gradients_by_averages = (down_columns(one, sums=2)
                                     for one in (_gradients, _gradients_by_averages))
 normal, normal_by_averages = down_columns(_normal), down_columns(_normal_by_averages)
@@ -68,26 +72,60 @@ pulled_by_batch, pulled_by_averages = (down_columns(one)
 
 
 @kernel
+def _statistics(ws, extra, ld):
+    """Mean, its rest and 1 / sqrt(var + epsilon) of a batch, as ``batch_statistics`` left them."""
+    return ws[extra + _MEAN * ld:], ws[extra + _REST * ld:], ws[extra + _INVERSE * ld:]
+
+
+@kernel
+def _set_zero(n, one, two):
+    for j in range(n):
+        one[j] = 0
+        two[j] = 0
+
+
+@kernel
+def _add(n, one, some, two, more):
+    for j in range(n):
+        one[j] += some[j]
+        two[j] += more[j]
+
+
+@kernel
 def batch_statistics(op, now, params, ws, x, dy, rows, left, right):
-    """Mean and 1 / sqrt(var + epsilon) of columns over the batch; updates the averages."""
+    """Mean and 1 / sqrt(var + epsilon) of columns over the batch; updates the averages.
+
+    The mean is that of the differences from the first row, then corrected by the mean of what
+    remains after centring, as in ``layer_norm``. One row has no variance to average.
+    """
     ld, n, at = op["ld_out"], right - left, op["param"] + left
     extra = op["extra"] + left
-    mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
+    mean, rest, inverse = _statistics(ws, extra, ld)
+    over, some, more = ws[extra + _ALONG * ld:], ws[extra + _SOME * ld:], ws[extra + _MORE * ld:]
     one, count, epsilon = x.dtype.type(1), x.dtype.type(rows), x.dtype.type(op["a"])
+    _set_zero(n, mean, over)
+    from_first(rows, n, ld, (x[left:],), (x[left:],), (), (), (), (mean,))
     for j in range(n):
-        mean[j] = 0
+        first, away = x[left + j], mean[j] / count
+        mean[j] = first + away
+        rest[j] = (first - mean[j]) + away
         inverse[j] = 0
-    sums(rows, n, ld, (x[left:],), (), (), (), (), (mean,))
-    for j in range(n):
-        mean[j] /= count
-    squares(rows, n, ld, (x[left:],), (mean,), (), (), (), (inverse,))
+    for r in range(0, rows, _BLOCK):
+        _set_zero(n, some, more)
+        centre(min(_BLOCK, rows - r), n, ld, (x[r * ld + left:],), (mean, rest), (), (), (),
+               (some, more))
+        _add(n, over, some, inverse, more)
     fresh, step = x.dtype.type(op["b"]), 2 * op["ld_param"]
-    unbiased = x.dtype.type(max(rows - 1, 1))
+    unbiased = count / x.dtype.type(max(rows - 1, 1))
     running, spread = params[at + step:at + step + n], params[at + step + op["ld_param"]:]
     for j in range(n):
-        running[j] += fresh * (mean[j] - running[j])
-        spread[j] += fresh * (inverse[j] / unbiased - spread[j])
-        inverse[j] = one / np.sqrt(inverse[j] / count + epsilon)
+        off = over[j] / count
+        variance = inverse[j] / count - off * off
+        rest[j] += off
+        inverse[j] = one / np.sqrt(variance + epsilon)
+        if rows > 1:
+            running[j] += fresh * ((mean[j] - running[j]) + rest[j])
+            spread[j] += fresh * (variance * unbiased - spread[j])
 
 
 @kernel
@@ -95,11 +133,14 @@ def batch_gradients(op, now, params, ws, x, dy, rows, left, right):
     """Sums over the batch of dy * xhat and dy, by columns."""
     ld, n, extra = op["ld_out"], right - left, op["extra"] + left
     along, level = ws[extra + _ALONG * ld:], ws[extra + _LEVEL * ld:]
-    for j in range(n):
-        along[j] = 0
-        level[j] = 0
-    mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
-    gradients(rows, n, ld, (x[left:], dy[left:]), (mean, inverse), (), (), (), (along, level))
+    some, more = ws[extra + _SOME * ld:], ws[extra + _MORE * ld:]
+    _set_zero(n, along, level)
+    for r in range(0, rows, _BLOCK):
+        _set_zero(n, some, more)
+        at = r * ld + left
+        gradients(min(_BLOCK, rows - r), n, ld, (x[at:], dy[at:]), _statistics(ws, extra, ld), (),
+                  (), (), (some, more))
+        _add(n, along, some, level, more)
     if left == 0:
         ws[op["extra"] + _ROWS * ld] = rows
 
@@ -134,8 +175,8 @@ def batch_norm_forward(op, now, params, ws, x, y):
         return
     n, ld, at, extra = op["n_out"], op["ld_out"], op["param"], op["extra"]
     weight, bias, rows = params[at:], params[at + op["ld_param"]:], y.size // ld
-    mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
-    normal(rows, n, ld, (x,), (mean, inverse, weight, bias), (), (), (y,), ())
+    mean, rest, inverse = _statistics(ws, extra, ld)
+    normal(rows, n, ld, (x,), (mean, rest, inverse, weight, bias), (), (), (y,), ())
     for r in range(rows):
         clear_row(y, r * ld + n, ld - n)
 
@@ -147,9 +188,9 @@ def batch_norm_backward(op, now, params, ws, x, y, dy, dx):
         return
     n, ld, extra = op["n_out"], op["ld_out"], op["extra"]
     weight, rows = params[op["param"]:], dx.size // ld
-    mean, inverse = ws[extra + _MEAN * ld:], ws[extra + _INVERSE * ld:]
+    mean, rest, inverse = _statistics(ws, extra, ld)
     along, level = ws[extra + _ALONG * ld:], ws[extra + _LEVEL * ld:]
-    pulled_by_batch(rows, n, ld, (x, dy), (mean, inverse, weight, level, along),
+    pulled_by_batch(rows, n, ld, (x, dy), (mean, rest, inverse, weight, level, along),
                     (ws[extra + _ROWS * ld],), (), (dx,), ())
     for r in range(rows):
         clear_row(dx, r * ld + n, ld - n)
@@ -175,6 +216,9 @@ def batch_norm_gradient(op, now, params, ws, x, dy, rows, first, last, left, rig
 
 class BatchNorm(Norm):
     """Normalise each unit over the rows of a batch; y = weight * xhat + bias.
+
+    A batch of one row (the last of an epoch may be one) has no variance: it leaves the running
+    averages as they are, and teaches the layers below nothing. ``batch_size=1`` is refused.
 
     Parameters
     ----------
