@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -95,6 +96,40 @@ def test_numbers_of_a_confusion_matrix_are_classes_or_scores() -> None:
     np.testing.assert_array_equal(counts(T, [0.0, 2.0, 1.0]), [[1, 0, 0], [0, 1, 1], [0, 0, 0]])
     np.testing.assert_array_equal(counts(T, [0, 0, 1], "abc"), [[1, 0, 0], [1, 1, 0], [0, 0, 0]])
     np.testing.assert_array_equal(counts([False, True, True], [0, 0, 1], [False, True]), two)
+
+
+@pytest.mark.parametrize("classes", [[1, 2, 3], np.array([1, 2, 3]), [1.0, 2.0, 3.0], [2, 0, 1],
+                                     [-1, 0, 1], "abc", ["1", "2", "3"]])
+def test_targets_are_looked_up_in_classes_of_their_kind(classes: Any) -> None:
+    at, own = np.array([1, 0, 1, 0, 2]), np.array(list(classes))
+    for T in (own[at], own[at][:, None], own[at].tolist(), own[at].astype(object)):
+        assert labels(T, 3, classes).tolist() == at.tolist()
+    wanted = [[2, 0, 0], [0, 2, 0], [0, 0, 1]]
+    np.testing.assert_array_equal(counts(own[at], np.eye(3)[at], classes), wanted)
+    np.testing.assert_array_equal(counts(own[at], own[at], classes), wanted)
+    ones = own[[1, 1]]  # floats that could be scores
+    np.testing.assert_array_equal(counts(ones, ones, classes), np.diag([0, 2, 0]))
+    if own.dtype.kind == "U":
+        assert labels(at, 3, classes).tolist() == at.tolist()
+
+
+def test_booleans_are_no_and_yes_unless_they_are_the_classes() -> None:
+    T, P = np.array([False, True, True]), [0.2, 0.9, 0.4]
+    for classes in (["no", "yes"], [5, 7], [0, 1], [False, True], None):
+        assert labels(T, 2, classes).tolist() == [0, 1, 1]
+    assert labels(T, 2, [True, False]).tolist() == [1, 0, 0]
+    assert plot.roc(T, P, ["no", "yes"]).get_legend() is not None
+
+
+@pytest.mark.parametrize(("T", "classes", "said"), [
+    ([1, 0], [1, 2, 3], "T holds 0, which is none of the classes: 1, 2, 3"),
+    ([1.0, np.nan], [1, 2], "T holds nan, which is none of the classes: 1, 2"),
+    (["a", "x"], "ab", "T holds 'x', which is none of the classes: a, b"),
+    ([0], range(1, 90), "T holds 0, which is none of the classes: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, "
+                        "...")])
+def test_a_target_that_is_none_of_the_classes_is_named(T: Any, classes: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        labels(T, len(classes), classes)
 
 
 def test_one_column_is_of_class_1() -> None:

@@ -9,7 +9,17 @@ import numpy as np
 
 from .._validation import Array, check_finite, same_length
 from .canvas import axes, few, finish, legend, say, short
-from .targets import are_probabilities, check_names, labels, loose, metrics, names, pair, scores
+from .targets import (
+    are_probabilities,
+    check_names,
+    kinds,
+    labels,
+    loose,
+    metrics,
+    names,
+    pair,
+    scores,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +50,10 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     """
     given = loose(predicted, "predicted")
     check_names(classes)
-    # 1-D floats are scores of class 1, unless they can only be indices of more than two classes.
-    if given.ndim == 2 or (given.dtype.kind == "f" and not (
+    # 1-D floats are scores of class 1, unless all are classes, or they can only be indices of more
+    # than two.
+    named = classes is not None and "f" in kinds(classes) and np.isin(given, classes).all()
+    if given.ndim == 2 or (given.dtype.kind == "f" and not named and not (
             ((given >= 0) & (given == np.floor(given))).all() and (given > 1).any())):
         own, Y = pair(T, predicted, classes)
         k, found = Y.shape[1], Y.argmax(axis=1)
@@ -64,11 +76,12 @@ def confusion_matrix(T: Any, predicted: Any, classes: Sequence[Any] | None = Non
     Parameters
     ----------
     T : array_like
-        Class indices (n,), or rows with one 1 (n, k).
+        Class indices (n,), or what ``classes`` holds; or rows with one 1 (n, k).
     predicted : array_like
-        Class indices (n,), or outputs: (n, k), or (n, 1) of class 1.
+        The same (n,), or outputs: (n, k), or (n, 1) of class 1.
     classes : sequence, optional
-        Names of the classes; their indices by default.
+        The classes in the order of their indices: names, numbers as those of ``classes_``, or
+        booleans; their indices by default. If they are numbers, T holds these and no indices.
     ax : matplotlib Axes, optional
         Where to draw; a new figure by default.
 
@@ -169,12 +182,12 @@ def calibration(T: Any, output: Any, classes: Sequence[Any] | None = None, *,
     Parameters
     ----------
     T : array_like
-        Class indices (n,), rows with one 1 (n, k), or rows of 0 and 1 if each output is a
-        label of its own.
+        Class indices (n,), or what ``classes`` holds; rows with one 1 (n, k), or rows of 0 and 1
+        if each output is a label of its own.
     output : array_like
         Probabilities: (n, k), or (n, 1) of class 1.
     classes : sequence, optional
-        Names of the classes.
+        As in ``confusion_matrix``.
     ax : matplotlib Axes, optional
         Where to draw; a new figure by default.
 

@@ -61,6 +61,13 @@ def check_names(classes: Sequence[Any] | None) -> None:
         raise TypeError(f"classes must be a sequence of names, got {classes!r}")
 
 
+def kinds(classes: Sequence[Any]) -> str:
+    """Kinds of dtypes whose values are looked up in ``classes``: "iuf" if these are numbers, "b"
+    if they are booleans, none if they are names."""
+    held = {np.asarray(value).dtype.kind for value in classes}
+    return next((kinds for kinds in ("iuf", "b") if held and held <= set(kinds)), "")
+
+
 def are_probabilities(Y: Array) -> bool:
     """Whether each row of ``Y`` lies in [0, 1] and sums to 1, up to rounding."""
     with np.errstate(invalid="ignore"):
@@ -71,7 +78,8 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
            name: str = "T") -> Array:
     """Targets as class indices (n,), from indices, one column of them, or rows with one 1.
 
-    Anything but numbers is looked up in ``classes``. ``n_classes`` is None if unknown.
+    Words are looked up in ``classes``; so are numbers if these are numbers, and booleans if these
+    are booleans, else no and yes. ``n_classes`` is None if unknown.
 
     Raises
     ------
@@ -80,12 +88,14 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
     """
     array = loose(T, name)
     check_names(classes)
-    if array.dtype.kind in "OUSb" and classes is not None and array.ndim == 1:
-        place = {value: i for i, value in enumerate(classes)}
-        unknown = [value for value in array.tolist() if value not in place]
+    if classes is not None and (array.ndim == 1 or array.shape[1:] == (1,)) and (
+            array.dtype.kind in "OUS" or array.dtype.kind in kinds(classes)):
+        place, values = {value: i for i, value in enumerate(classes)}, array.ravel().tolist()
+        unknown = [value for value in values if value not in place]
         if unknown:
-            raise ValueError(f"{name} holds {unknown[0]!r}, which is none of the classes")
-        array = np.array([place[value] for value in array.tolist()], np.int64)
+            known = ", ".join(map(str, list(classes)[:10])) + ", ..." * (len(classes) > 10)
+            raise ValueError(f"{name} holds {unknown[0]!r}, which is none of the classes: {known}")
+        array = np.array([place[value] for value in values], np.int64)
     array = as_array(array, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

@@ -116,24 +116,25 @@ def outcome(report: Report, found: Outcome | None, chart: Charts) -> str:
 def _classes(report: Report, T: Array, Y: Array, found: Classes, chart: Charts) -> list[str]:
     charts, several = [], report.task == "multilabel"
     if several:
-        T, Y = targets.numbers(T, Y)
+        (T, Y), known = targets.numbers(T, Y), report.classes
     else:
         T, Y = targets.pair(T, Y, report.classes, report.threshold)
+        known = targets.names(report.classes, Y.shape[1])  # T holds indices from here
         worst = found.mistakes[0] if found.mistakes else None
         charts.append(chart(
-            lambda: plot.confusion_matrix(T, Y, report.classes),
+            lambda: plot.confusion_matrix(T, Y, known),
             "Confusion matrix, shaded by the share of each true class" + (
                 f"; most often {worst[0]} is taken for {worst[1]} ({worst[2]:,})." if worst
                 else "; no row is wrong.")))
     error = dict(found.overall).get("calibration error")
     if error is not None:
-        each = (T.ravel(), Y.ravel(), ("no", "yes")) if several else (T, Y, report.classes)
+        each = (T.ravel(), Y.ravel(), ("no", "yes")) if several else (T, Y, known)
         charts.append(chart(lambda: plot.calibration(*each),
                             f"Calibration: off by {share(error)} on average."))
     areas = [area for *_, area in found.rows if area is not None]
     if areas:
         area = number(float(np.mean(areas)))
-        names = ("no", "yes") if several and len(found.rows) == 1 else report.classes
+        names = ("no", "yes") if several and len(found.rows) == 1 else known
         charts.append(chart(lambda: plot.roc(T, Y, names), (
             f"ROC: area under the curve {area}." if len(found.rows) == 2 and not several else
             f"ROC, each {'label' if several else 'class against the rest'}: area {area} on "
