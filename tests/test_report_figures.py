@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,17 @@ import pytest
 pytest.importorskip("matplotlib")
 metrics = pytest.importorskip("sklearn.metrics")
 
-from fastbp import Dense, HingeLoss, L2Loss, Network, ReLU, report  # noqa: E402
+from fastbp import (  # noqa: E402
+    Dense,
+    HingeLoss,
+    L2Loss,
+    MLPClassifier,
+    MLPRegressor,
+    Network,
+    ReLU,
+    Softmax,
+    report,
+)
 from fastbp.report import Report, from_network, markup  # noqa: E402
 from fastbp.report.page import _headline, _top  # noqa: E402
 from fastbp.report.scores import judge, of_classifier  # noqa: E402
@@ -221,3 +232,49 @@ def test_weights_before_training_and_rows_of_gradients_are_told(captions: list[s
     page = report.sections.layers(made, Charts())
     assert "grey: the middle half before training" in captions[0]
     assert captions[1].endswith("on 7 rows.") and "<td class=\"n\">200%</td>" in page
+
+
+@pytest.mark.parametrize("classes", [np.array([1, 2, 3]), [2.0, 0.0, 1.0]])
+def test_classes_that_are_numbers_are_what_the_truth_holds(classes: Any, captions: list[str]
+                                                           ) -> None:
+    at = np.array([0, 1, 0, 1, 1])  # the largest class does not occur
+    T, output = np.asarray(classes)[at], np.eye(3)[at] * 0.8 + 0.1
+    found = judge("classification", T, output, classes)
+    assert found.classes is not None and dict(found.classes.overall)["accuracy"] == 1
+    assert [(row[0], row[4]) for row in found.classes.rows] == [
+        (str(name), n) for name, n in zip(classes, (2, 3, 0), strict=True)]
+    outcome_section(Report("", T_true=T, output=output, classes=classes), found, Charts())
+    assert captions[0].endswith("no row is wrong.")
+
+
+@pytest.mark.parametrize("classes", [[1, 2, 3], ["a", "b", "c"]])
+def test_a_report_of_a_network_takes_indices_whatever_the_classes(classes: Any) -> None:
+    net = Network([Dense(3, 3), Softmax()], "cross_entropy")
+    net.layers[0].weight, net.layers[0].bias = np.eye(3), np.zeros(3)
+    made = from_network(net, {}, np.eye(3)[:2], [0, 1], classes=classes)
+    found = judge(made.task, made.T_true, made.output, made.classes)
+    assert found.classes is not None and dict(found.classes.overall)["accuracy"] == 1
+    assert [row[0] for row in found.classes.rows] == list(map(str, classes))
+
+
+def test_a_report_of_an_estimator_takes_what_its_fit_takes() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    for y in (np.array(["no", "yes"])[(X[:, 0] > 0).astype(int)], X.argmax(axis=1) + 1,
+              np.array(["x", "y", "z"])[X.argmax(axis=1)], (X > 0).astype(int)):
+        model = MLPClassifier(8, solver="lbfgs", max_iter=50, random_state=0).fit(X, y)
+        made = from_network(model, model.history_, X, y)
+        made.check()
+        found = judge(made.task, made.T_true, made.output, made.classes, made.threshold)
+        assert found.classes is not None
+        assert made.task == ("multilabel" if y.ndim == 2 else "classification")
+        assert found.classes.overall[0][1] == (model.predict(X) == y).mean()
+        assert [row[0] for row in found.classes.rows] == list(map(str, model.classes_))
+    rows = MLPRegressor("squared_error", 8, solver="lbfgs", max_iter=2000).fit(X, X[:, 0])
+    made = from_network(rows, rows.history_, X.tolist(), X[:, 0].tolist())
+    (line,) = judge(made.task, made.T_true, made.output, None).outputs or []
+    assert line[1] == pytest.approx(rows.score(X, X[:, 0]))
+    for wrong, said in ((MLPClassifier(), "got MLPClassifier()"),
+                        (SimpleNamespace(network=rows.network_), "give its .network"), (3, "3")):
+        with pytest.raises(TypeError, match=f"^network must be a Network or .*{said}"):
+            from_network(wrong, {})

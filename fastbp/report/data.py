@@ -30,13 +30,14 @@ class Report:
     network : Network, optional
         For sizes, weights and gradients.
     T_true : array_like, optional
-        Truth of held-out rows. Classification: class indices (n,), rows with one 1 (n, k), or
-        names from ``classes``. Multilabel: rows of 0 and 1. Regression: (n,) or (n, k).
+        Truth of held-out rows. Classification: class indices (n,), what ``classes`` holds, or
+        rows with one 1 (n, k). Multilabel: rows of 0 and 1. Regression: (n,) or (n, k).
     output : array_like, optional
         Predictions for the same rows: probabilities (n, k), or (n, 1) of class 1, or
         other scores, the higher the likelier; for regression numbers, shaped as ``T_true``.
     classes : sequence, optional
-        Names of classes or labels or, for regression, of outputs.
+        Names of classes or labels or, for regression, of outputs. Classes that are numbers are
+        what ``T_true`` holds, in place of indices.
     config : mapping
         Settings, nested to any depth.
     timings : mapping of str to float
@@ -115,22 +116,24 @@ class Report:
         targets.names(self.classes, Y.shape[1])
 
 
-def from_network(network: Network, history: Mapping[str, Sequence[float]], X: Any = None,
+def from_network(network: Any, history: Mapping[str, Sequence[float]], X: Any = None,
                  T: Any = None, *, title: str = "Training report",
                  classes: Sequence[Any] | None = None, target: Any = None, **parts: Any) -> Report:
     """The report of a trained network on held-out rows.
 
     Parameters
     ----------
-    network : Network
+    network : Network or fitted estimator of fastbp
     history : History or mapping
-        What ``fit`` returned.
+        What ``fit`` returned, or an estimator's ``history_``.
     X, T : array_like, optional
-        Held-out rows and targets, as the network takes them. Of targets between 0 and 1, a yes
-        or no is judged by whether it is above 0.5, one of several classes by the largest.
+        Held-out rows and targets, as the network or estimator takes them. Of targets between
+        0 and 1, a yes or no is judged by whether it is above 0.5, one of several classes by the
+        largest.
     title : str
     classes : sequence, optional
-        Names of classes, labels or outputs.
+        Names of classes, labels or outputs, in their order; by default ``classes_`` of an
+        estimator.
     target : optional
         The target before encoding: its ``classes`` name the outputs of a classifier, ``mean``
         and ``scale`` convert a regression back to its own units.
@@ -145,13 +148,26 @@ def from_network(network: Network, history: Mapping[str, Sequence[float]], X: An
     Raises
     ------
     ValueError, TypeError
-        For invalid X or T.
+        For another network, and invalid X or T.
     """
+    estimator, network = network, getattr(network, "network_", network)
+    if not isinstance(network, Network):
+        hint = ": give its .network" if hasattr(network, "network") else ""
+        raise TypeError("network must be a Network or a fitted estimator of fastbp, got "
+                        f"{network!r}{hint}")
+    if estimator is not network:
+        classes = getattr(estimator, "classes_", None) if classes is None else classes
+        if X is not None and T is not None:
+            X = estimator._check_X(X)
+            T = estimator._encode(T if hasattr(T, "toarray") else targets.loose(T, "T"), "T")
     loss = network.loss_function
     one_class = loss.labels or network.n_out == 1
     task = "regression" if not loss.classes else (
         "classification" if one_class else "multilabel")
     own = getattr(target, "classes", None) if classes is None else classes
+    targets.check_names(own)
+    if own is not None and targets.kinds(own):
+        own = list(map(str, own))  # as names: the truth is indices, whatever the classes are
     report = Report(title, history, task, network, classes=own, **parts)
     if classes is None and own is None and task == "regression" and network.n_out == 1:
         report.classes = [target.name] if getattr(target, "name", None) else None
