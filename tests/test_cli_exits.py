@@ -49,14 +49,14 @@ def test_warnings_are_lines_and_signals_go_back_to_who_had_them(
     def invoke(*_: object) -> None:
         assert signal.getsignal(signal.SIGTERM) == SIGNALS.handle
         warnings.simplefilter("always")
-        warnings.warn("mind\nthe gap", stacklevel=1)
+        warnings.warn("mind\nthe gap (drop=[''])", stacklevel=1)
 
     before, show = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)], (
         warnings.showwarning)
     assert SIGNALS.handle not in before
     monkeypatch.setattr(click.Group, "invoke", invoke)
     assert main(["datasets"]) == 0
-    assert capsys.readouterr() == ("", "fastbp: warning: mind the gap\n")
+    assert capsys.readouterr() == ("", "fastbp: warning: mind the gap (--ignore '')\n")
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     assert warnings.showwarning is show
 

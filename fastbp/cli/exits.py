@@ -85,8 +85,13 @@ def run(argv: Sequence[str] | None) -> int:
 
 
 def _fail(error: Any, status: int = FAILED) -> int:
-    say(f"error: {_ARGUMENT.sub(_option, str(error))}")
+    say(f"error: {_of_command(error)}")
     return status
+
+
+def _of_command(message: Any) -> str:
+    """A message of the library with options for its arguments."""
+    return _ARGUMENT.sub(_option, str(message))
 
 
 def _option(found: re.Match[str]) -> str:
@@ -123,7 +128,7 @@ def named(error: BaseException) -> str:
 def one_line_warnings() -> Iterator[None]:
     """Warnings as lines of the command, without source code."""
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        say(f"warning: {message}")
+        say(f"warning: {_of_command(message)}")
 
     with warnings.catch_warnings():
         warnings.showwarning = show
