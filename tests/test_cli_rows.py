@@ -70,6 +70,20 @@ def test_words_said_to_be_missing_are_so_for_the_model(way: str, run: Here) -> N
     np.testing.assert_array_equal(params(run.folder / "said"), params(run.folder / "again"))
 
 
+@pytest.mark.filterwarnings("default:column '' counts")
+def test_an_index_in_the_file_is_told_and_can_be_left_out(run: Here) -> None:
+    rows = table(run.folder / "d.csv").read_text().splitlines()
+    (run.folder / "i.csv").write_text("\n".join(
+        f"{k or ''},{row}" if k == 0 else f"{k + 6},{row}" for k, row in enumerate(rows)))
+    for way in ("--stream", "--no-stream"):
+        options = ("i.csv", "--target", "kind", "--overwrite", *QUICK, way)
+        assert run("train", *options).err.splitlines() == [
+            "fastbp: warning: column '' counts the rows from 7 on, as an index that was written "
+            "with the table: leave it out (--ignore ''), or it becomes a feature"]
+        done = run("train", *options, "--ignore", "")
+        assert done.status == 0 and not done.err
+
+
 def test_files_with_commas_before_fractions(run: Here) -> None:
     rows = table(run.folder / "d.csv").read_text()
     (run.folder / "e.csv").write_text(rows.replace(",", ";").replace(".", ","))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from fastbp import Dense, Model, Network, data, load_model
+from fastbp.data.table import ROWS
 
 from .tables import written
 
@@ -248,3 +250,29 @@ def test_columns_of_a_data_frame_that_share_a_name_are_told() -> None:
             call()
     with pytest.raises(ValueError, match="column 'a' must be 1-D"):
         data.learn({"a": good[["a"]], "y": good["y"]}, "y")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 12", "__index_level_0__"])
+def test_a_column_that_counts_the_rows_as_an_index_is_told(name: str) -> None:
+    """In sorted rows it tells the target, and no row to predict has such a number."""
+    n = 2 * ROWS + 5  # the rows come in pieces
+
+    def told(of: Any, **options: Any) -> list[Any]:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            data.learn({name: of, "x": np.arange(n), "y": np.arange(n) % 3}, "y", **options)
+        return found
+
+    for start in (0, 1, 7):
+        (found,) = told(np.arange(start, start + n))
+        assert str(found.message) == (
+            f"column {name!r} counts the rows from {start} on, as an index that was written with "
+            f"the table: leave it out (drop=[{name!r}]), or it becomes a feature")
+        assert found.filename == __file__
+    assert len(told(np.arange(n) + 0.0)) == 1
+    other, late = np.arange(n), np.arange(n)
+    other[3], late[-1] = 4, n
+    for of in (other, late, np.zeros(n), np.arange(n)[::-1], np.where(other == 5, np.nan, other)):
+        assert not told(of)
+    assert not told(np.arange(n), drop=[name])
+    assert not told(np.arange(n), numeric=[name])

@@ -16,6 +16,7 @@ import numpy as np
 from .._validation import Array, check_bool, check_choice, check_size
 from .columns import EXACT, Matrix, among_numbers, column, in_order, numbers, plain, rows_of, text
 from .features import ENCODINGS, UNKNOWN, Boolean, Categorical, Column, Numeric, refuse_missing
+from .index import Indices
 from .moments import Moments
 from .preprocess import Preprocessor
 from .table import OTHER, Table, open_table
@@ -190,7 +191,8 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
         Columns to treat so, whatever they hold; by default words are categories and numbers
         are numbers.
     drop : sequence of str
-        Columns to leave out.
+        Columns to leave out. An index that pandas wrote with the table is a column too: of one
+        that counts the rows, unless it is among ``numeric``, a warning tells.
     missing : {"impute", "error"}
         Replace missing values by the mean or the most frequent value; or refuse them.
     encoding : {"onehot", "ordinal"} or dict
@@ -271,11 +273,14 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
             target in categorical or table.kinds[target] == "categorical"):
         task = "classification"  # numbers too, if the user calls them categorical
     wanted = None if target is None else _Target(target, task)
+    indices = Indices(name for name, kind in kinds.items()
+                      if kind == "numeric" and name not in numeric)
     rows, weighs = 0, np.zeros(0, bool)
     columns = [*kinds, *(name for name in (target, weight) if name is not None)]
     for piece in table.batches(columns):
         with table.counted():
             features.add(piece, rows)
+            indices.add(piece, rows)
             if wanted:
                 wanted.add(column(piece, wanted.name), rows)
             if weight is not None:
@@ -291,6 +296,7 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
         if name not in categorical and (odd := among_numbers(words)):
             warnings.warn(f"column {name!r} is taken for {len(words)} categories{odd}",
                           stacklevel=2)
+    indices.warn(rows)
     with table.counted():
         learned = features.done(standardize=standardize, impute=impute, unknown=unknown,
                                 encoding={name: by_column.get(name, usual) for name in kinds})
