@@ -30,7 +30,10 @@ def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
     hooks = list(callbacks)
     for hook in hooks:
         if not isinstance(hook, Callback):
-            raise TypeError(f"{name} must hold Callback objects, got {hook!r}")
+            hint = ""
+            if callable(hook) and not isinstance(hook, type):
+                hint = ": give a function (epoch, logs) as fastbp.callbacks.Lambda(function)"
+            raise TypeError(f"{name} must hold Callback objects, got {hook!r}{hint}")
     return hooks
 
 

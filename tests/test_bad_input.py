@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 
 import fastbp
-from fastbp import Dense, Flatten, L2Loss, Network, ReLU, Softmax
+from fastbp import Callback, Dense, Flatten, L2Loss, Network, ReLU, Softmax
 
 from .builders import classifier, clusters
 
@@ -152,7 +152,10 @@ FITS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"optimizer": 0.1}, TypeError, "optimizer must be .* got 0.1"),
     ({"shuffle": "yes"}, TypeError, "shuffle must be True or False, got 'yes'"),
     ({"n_threads": 0}, ValueError, "n_threads must be at least 1, got 0"),
-    ({"callbacks": [print]}, TypeError, "callbacks must hold Callback objects"),
+    ({"callbacks": [print]}, TypeError, "callbacks must hold Callback objects, got <built-in "
+     "function print>: give a function (epoch, logs) as fastbp.callbacks.Lambda(function)"),
+    ({"callbacks": [Callback]}, TypeError, "callbacks must hold Callback objects, got "
+     "<class 'fastbp.callbacks.base.Callback'>"),
     ({"validation_data": X}, TypeError, "validation_data must be a pair"),
     ({"validation_data": (X,)}, TypeError, "validation_data must be a pair"),
     ({"validation_data": (X, T, None, 0)}, TypeError, "validation_data must be a pair"),

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import fastbp
+from fastbp.metrics import METRICS
 
 DOCS = Path(__file__).parent.parent / "docs"
 SOURCE = Path(fastbp.__file__).parent
@@ -159,6 +160,9 @@ def test_the_reference_has_every_public_name() -> None:
     assert modules <= {entry.split(".")[0] for entry in listed if "." in entry}
     assert "schedules.Cosine" in listed and len(listed) == len(set(listed))
     assert "## More" not in page, "a module without a place: say in reference.SAME or GROUPS where"
+    assert {"callbacks.Monitor", "callbacks.Lambda", "callbacks.PrintEpoch"} <= set(listed)
+    told = ("`fastbp.rules`: what a step does", "E + l1 sum|w|", *(f"`{m}`" for m in METRICS))
+    assert [words for words in told if words not in page] == []
     for entry in listed:
         thing: Any = fastbp
         for part in entry.split("."):

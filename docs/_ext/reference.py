@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +27,8 @@ GROUPS = {
     "plot": ("Plots", "With Matplotlib (extra `plot`), on axes of yours or new ones."),
     "report": ("Reports", "One page on a training run, in one file."),
     "initializers": ("Initial weights", "Given to `Dense` by name."),
-    "metrics": ("Metrics", "Given to `fit` by name; further functions as objects."),
+    "metrics": ("Metrics", "Given to `fit` and `evaluate` by the names in `fastbp.metrics`, or as "
+                           "functions (T, output) -> number."),
     "more": ("More", "")}
 #: Modules that share a group of the page.
 SAME = {"many": "training", "lbfgs": "training", "history": "training", "gradients": "network",
@@ -34,7 +36,8 @@ SAME = {"many": "training", "lbfgs": "training", "history": "training", "gradien
         "model": "data", "streaming": "training", "datasets": "data", "chain": "network"}
 #: Public by their module: name -> group.
 ALSO = {"training.fit": "training", "online.partial_fit": "training",
-        "training.evaluate": "training",
+        "training.evaluate": "training", "callbacks.Lambda": "callbacks",
+        "callbacks.Monitor": "callbacks", "callbacks.PrintEpoch": "callbacks",
         "sensitivity.input_gradient": "network", "sensitivity.jacobian": "network"}
 #: Modules that are public as a whole; "schedules" also offers what only fastbp itself calls.
 WHOLE = ("schedules", "data", "plot", "report")
@@ -66,6 +69,16 @@ def _group(module: str) -> str:
     return first if first in GROUPS else "more"
 
 
+def _notes() -> dict[str, str]:
+    """By group, what docstrings name that has no page of its own."""
+    rules, metrics = (importlib.import_module(f"fastbp.{name}") for name in ("rules", "metrics"))
+    head, formulas, *_ = (rules.__doc__ or "").split("\n\n")
+    listed = ", ".join(f"`{name}`" for name in metrics.METRICS)
+    return {"training": f"`fastbp.rules`: {head[0].lower()}{head[1:-1]}.\n\n```text\n"
+                        f"{textwrap.dedent(formulas)}\n```",
+            "metrics": f"The names: {listed}."}
+
+
 def page() -> str:
     """The page in Markdown."""
     found: dict[str, list[str]] = {group: [] for group in GROUPS}
@@ -74,13 +87,17 @@ def page() -> str:
     lines = ["# Reference", "",
              f"Every public name of fastbp {fastbp.__version__}, from its docstring. Shapes: `b` "
              "rows, `n_in` and `n_out` columns."]
+    notes = _notes()
     for group, names in found.items():
+        title, text = GROUPS[group]
+        if names or group in notes:
+            lines += ["", f"## {title}", "", text]
+        if group in notes:
+            lines += ["", notes[group]]
         if names:
-            title, text = GROUPS[group]
             listed = "\n".join(f"   {n}" for n in sorted(names, key=str.lower))
-            lines += ["", f"## {title}", "", text, "", "```{eval-rst}",
-                      ".. currentmodule:: fastbp", "", ".. autosummary::", "   :toctree: .",
-                      "   :nosignatures:", "", listed, "```"]
+            lines += ["", "```{eval-rst}", ".. currentmodule:: fastbp", "", ".. autosummary::",
+                      "   :toctree: .", "   :nosignatures:", "", listed, "```"]
     return "\n".join(lines) + "\n"
 
 

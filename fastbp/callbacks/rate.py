@@ -14,7 +14,7 @@ class ReduceOnPlateau(Monitor):
     Parameters
     ----------
     monitor, patience, min_delta, mode
-        See ``Monitor``.
+        See ``fastbp.callbacks.Monitor``.
     factor : float
         In (0, 1).
     cooldown : int

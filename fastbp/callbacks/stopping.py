@@ -23,7 +23,7 @@ class EarlyStopping(Monitor):
     Parameters
     ----------
     monitor, patience, min_delta, mode
-        See ``Monitor``.
+        See ``fastbp.callbacks.Monitor``.
     restore_best : bool
         Give the network the parameters of the best epoch at the end.
     start_epoch : int
