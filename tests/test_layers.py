@@ -335,3 +335,45 @@ def test_a_gradient_of_a_subclass_is_taken_at_any_size_and_corrects_nothing() ->
     kernels = Mine(64, 2).kernels_for(np.dtype("float32"), 64, 2)
     assert kernels is not None and kernels.gradient is layer_norm_gradient
     assert Mine(64, 2).op(np.dtype("float32"), 64, 2)["corrects"] == 0
+
+
+@pytest.mark.parametrize("kind", [fastbp.BatchNorm, fastbp.LayerNorm])
+def test_rows_of_a_normalization_are_attributes_as_those_of_dense(kind: type[Layer]) -> None:
+    layer: Any = kind()
+    names = list(layer.shapes())
+    for name in names:
+        with pytest.raises(AttributeError, match=rf"Norm\(.*\) has no {name} yet: a network or "):
+            getattr(layer, name)
+    net = fastbp.Network([fastbp.Dense(3, 4), layer, fastbp.Dense(4, 1)], "mse")
+    for name in names:
+        own = net.named_parameters()[f"1.{name}"]
+        np.testing.assert_array_equal(getattr(layer, name), own)
+        assert np.shares_memory(getattr(layer, name), net.params)
+        for good in ([1, 2, 3, 4], [[4, 3, 2, 1]], [[1], [2], [3], [4]]):
+            setattr(layer, name, good)
+            np.testing.assert_array_equal(own, np.ravel(good))
+        for bad in ([5, 6], [[5, 6], [7, 8]], 5, []):
+            with pytest.raises(ValueError, match=rf"^{name} must have shape \(4,\), got shape \("):
+                setattr(layer, name, bad)
+        for value in (np.nan, np.inf, 1e300):
+            with pytest.raises(ValueError, match=rf"^{name} holds .* at \(2,\) .*float32\)$"):
+                setattr(layer, name, [1, 2, value, 4])
+        with pytest.raises((ValueError, TypeError), match=f"^{name} "):
+            setattr(layer, name, ["a"] * 4)
+        np.testing.assert_array_equal(own, [1, 2, 3, 4])
+    for name in ("weight", "bias"):
+        layer.gradients()[name][...] = [5, 6, 7, 8]
+        assert getattr(layer, f"{name}_grad").tolist() == [5, 6, 7, 8]
+    before = net.predict([[1, 2, 3]])
+    layer.bias = layer.bias + 1  # also for the plan of single rows
+    assert net.predict([[1, 2, 3]]) == pytest.approx(before + net.layers[2].parameters()[
+        "weight"].sum(), abs=1e-4)
+
+
+def test_a_running_variance_is_not_negative() -> None:
+    layer = fastbp.BatchNorm()
+    layer.forward(np.arange(6.0).reshape(3, 2))
+    layer.running_mean = [-1, 1]
+    with pytest.raises(ValueError, match=r"^running_var must be at least 0, got -1\.0$"):
+        layer.running_var = [1, -1]
+    assert layer.running_mean.tolist() == [-1, 1] and (layer.running_var > 0).all()

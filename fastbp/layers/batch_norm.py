@@ -268,3 +268,21 @@ class BatchNorm(Norm):
     def config(self) -> dict[str, Any]:
         """Momentum and epsilon."""
         return {"momentum": self.momentum, "epsilon": self.epsilon}
+
+    @property
+    def running_mean(self) -> Any:
+        """The average of the means (n,), a writable view."""
+        return self._row("running_mean")
+
+    @running_mean.setter
+    def running_mean(self, value: Any) -> None:
+        self._set_row("running_mean", value)
+
+    @property
+    def running_var(self) -> Any:
+        """The average of the variances (n,), a writable view."""
+        return self._row("running_var")
+
+    @running_var.setter
+    def running_var(self, value: Any) -> None:
+        self._set_row("running_var", value, least=0.0)

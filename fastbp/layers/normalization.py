@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._jit import kernel
-from .._validation import Array, check_real, checked
+from .._validation import Array, as_array, check_finite, check_real, checked
 from ..kernels.vectors import row_length
 from .base import Layer, Tensor
 
@@ -60,6 +60,52 @@ class Norm(Layer):
         """Nothing is drawn: the layer starts as plain normalisation."""
         for name, value in self.parameters().items():
             value[...] = self._initial[name]
+
+    def _row(self, name: str, of: str = "parameters") -> Array:
+        if self._flat is None:
+            raise AttributeError(f"{self!r} has no {name} yet: a network or the first input gives "
+                                 "it its size")
+        found: Array = getattr(self, of)()[name]
+        return found
+
+    def _set_row(self, name: str, value: Any, least: float = -np.inf) -> None:
+        row, given = self._row(name), as_array(value, name)
+        if given.size != row.size or max(given.shape, default=1) != row.size:
+            raise ValueError(f"{name} must have shape ({row.size},), got shape {given.shape}")
+        with np.errstate(over="ignore"):
+            given = given.ravel().astype(row.dtype)
+        check_finite(given, name)
+        if (given < least).any():
+            raise ValueError(f"{name} must be at least {least:g}, got {given.min()}")
+        row[...] = given
+
+    @property
+    def weight(self) -> Array:
+        """The scale (n,), a writable view; there is none before the layer has its size."""
+        return self._row("weight")
+
+    @weight.setter
+    def weight(self, value: Any) -> None:
+        self._set_row("weight", value)
+
+    @property
+    def weight_grad(self) -> Array:
+        """dweight (n,), a writable view."""
+        return self._row("weight", "gradients")
+
+    @property
+    def bias(self) -> Array:
+        """The shift (n,), a writable view."""
+        return self._row("bias")
+
+    @bias.setter
+    def bias(self, value: Any) -> None:
+        self._set_row("bias", value)
+
+    @property
+    def bias_grad(self) -> Array:
+        """dbias (n,), a writable view."""
+        return self._row("bias", "gradients")
 
     def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Array:
         """Normalised rows (b, n), scaled and shifted; see ``Layer.forward``."""
