@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._extras import needs
-from ._validation import Array, check_choice
+from ._validation import Array, all_finite, check_choice
 from .network import Network
 
 #: Figures that every epoch has.
@@ -55,14 +55,14 @@ def _sklearn(name: str, **options: Any) -> Callable[..., float]:
     def measured(T: Array, given: Array, weights: Array | None) -> float:
         with needs(f"metric {name!r} is scikit-learn's", "sklearn"):
             from sklearn import metrics
-        if not np.isfinite(given).all():  # the network has diverged: no error here
+        if not all_finite(given):  # the network has diverged: no error here
             return math.nan
         own = dict(options)
         if name == "roc_auc_score" and given.ndim == 2:
             if given.shape[1] == 1 or (given.shape[1] == 2 and T.ndim == 1):
                 given = given[:, -1]
-            else:
-                own |= {"multi_class": "ovr", "labels": np.arange(given.shape[1])}
+            elif T.ndim == 1:  # each class against the rest; as labels, rows need no sum of 1
+                T = np.eye(given.shape[1], dtype=np.int64)[T]
         if name == "log_loss":
             own["labels"] = np.arange(max(given.shape[1], 2))
         return float(getattr(metrics, name)(T, given, sample_weight=weights, **own))
@@ -157,7 +157,8 @@ def check_metrics(metrics: Sequence[Metric], network: Network, T: Array) -> None
 def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
             weights: Array | None = None, *, fused: bool = False) -> dict[str, float]:
     """Each metric of outputs Y of ``network`` for targets T; if ``fused``, Y is the input of the
-    last layer, which is computed together with the loss.
+    last layer, which is computed together with the loss. Metrics of classes and probabilities are
+    NaN if any output is not finite.
 
     Raises
     ------
@@ -168,7 +169,10 @@ def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
     """
     if not metrics:
         return {}
+    finite, of_classes = True, {"classes", "probabilities"}
     kinds, loss = {metric.takes for metric in metrics}, network.loss_function
+    if kinds & of_classes and not all_finite(Y):  # NaN is of no class, though argmax finds one
+        finite, kinds = False, kinds - of_classes
     given: dict[str, tuple[Array, Array]] = {}
     if kinds == {"classes"} and network.n_out > 1 and one_class(network, T):
         # Turned into probabilities or not, the largest output stays the largest.
@@ -178,7 +182,7 @@ def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
         Y = network._head_loss.expected(Y)
     if "expected" in kinds:
         given["expected"] = T, loss.expected(Y)
-    if kinds & {"classes", "probabilities"}:
+    if kinds & of_classes:
         P = Y if loss.probabilities is None else loss.expected(Y)
         if network.n_out == 1:
             labels, classes = T[:, 0] > 0.5, P[:, 0] > loss.threshold
@@ -190,4 +194,5 @@ def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
         given |= {"probabilities": (labels, P), "classes": (labels, classes)}
     if "output" in kinds:  # for a user's functions, which may write to both
         given["output"] = T.copy(), Y.copy() if len(kinds) > 1 else Y
-    return {m.name: m.function(*given[m.takes], weights) for m in metrics}
+    return {m.name: m.function(*given[m.takes], weights)
+            if finite or m.takes not in of_classes else math.nan for m in metrics}

@@ -140,6 +140,11 @@ def test_margins_are_scored_as_classes(outputs: int, rows: np.ndarray, run: Here
         found = run("evaluate", name, "y.npz", "--json").json
         assert found["task"] == "classification" and found["scores"]["accuracy"] == right
         assert list(found["scores"]) == ["accuracy", "balanced_accuracy", "f1"]
+    net.layers[0].weight[...] = 1e38
+    net.save("diverged")
+    np.savez("y.npz", X=100 * np.abs(rows), y=truth)
+    found = run("evaluate", "diverged", "y.npz", "--json").json
+    assert set(found["scores"].values()) == {None}
     np.savez("y.npz", X=rows, y=rows[:, 0])
     assert "which is none of the classes" in run.fails("evaluate", "alone", "y.npz")
     Model(Network([Dense(3, 2)], "mse"), None, Target("y", "classification", [0, 1])).save("m")

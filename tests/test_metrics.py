@@ -143,7 +143,45 @@ def test_metrics_of_a_network_that_diverged_are_no_numbers() -> None:
         net = fastbp.Network([fastbp.Dense(6, n_out)], loss, allow_nonfinite=True)
         with pytest.warns(RuntimeWarning, match="loss is"):
             history = net.fit(1e4 * X, T, epochs=3, optimizer=fastbp.SGD(1e37), metrics=names)
-        assert np.isnan([history[name][-1] for name in names if name != "f1"]).all()
+        assert np.isnan([history[name][-1] for name in names]).all()
+
+
+@pytest.mark.parametrize(("loss", "n_out"), [
+    ("SoftmaxCrossEntropyLoss", 3), ("SigmoidBinaryCrossEntropyLoss", 1), ("HingeLoss", 3)])
+def test_a_network_that_gives_nan_has_no_class_and_is_never_the_best(
+        loss: str, n_out: int) -> None:
+    """The index of the largest of several NaN is 0, often the class with the most rows."""
+    pytest.importorskip("sklearn")
+    X, T = clusters(200)
+    T = (T > 2).astype(np.int64) if n_out > 1 else (T > 2)[:, None].astype(float)
+    net = fastbp.Network([fastbp.Dense(6, 8), fastbp.Dense(8, n_out)], loss)
+    stops = [fastbp.EarlyStopping(f"val_{name}") for name in ("accuracy", "f1")]
+
+    class Spoil(fastbp.Callback):
+        def on_chunk_end(self, epoch: int, samples: int) -> None:
+            if epoch >= 2:
+                net.params[...] = 1e30  # finite, unlike the outputs
+
+    with pytest.warns(RuntimeWarning, match="loss is"):
+        history = net.fit(X, T, epochs=5, validation_data=(X, T), metrics=["f1"],
+                          callbacks=[Spoil(), *stops])
+    for name, stop in zip(("val_accuracy", "val_f1"), stops, strict=True):
+        assert np.isfinite(history[name]).tolist() == [True, True, False, False, False]
+        assert stop.best_epoch < 2
+    assert (net.params != 1e30).all()
+    net.params[...] = 1e30
+    found = net.evaluate(X, T, metrics=["f1", "balanced_accuracy"])
+    assert np.isnan([found[name] for name in ("accuracy", "f1", "balanced_accuracy")]).all()
+
+
+def test_areas_need_no_outputs_that_sum_to_1() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    X, T = clusters(200)
+    net = fastbp.Network([fastbp.Dense(6, 4), fastbp.Sigmoid()], "CrossEntropyLoss")
+    history = net.fit(X, T, epochs=1, metrics=["roc_auc"])
+    P = net.predict(X)
+    each = [metrics.roc_auc_score(k == T, P[:, k]) for k in range(4)]
+    assert history["roc_auc"] == [pytest.approx(np.mean(each))]
 
 
 @pytest.mark.parametrize("loss", ["SoftmaxCrossEntropyLoss", "MSELoss", "PoissonLoss"])

@@ -91,7 +91,8 @@ def compared(network: Network, target: Target, X: Array, T: Array) -> tuple[Arra
     if target.task == "regression":
         return target.decode(T), target.decode(network._expected(X))
     if network.loss_function.probabilities is None:
-        return T, network.predict_classes(X)
+        classes, finite = network.predict_classes(X), np.isfinite(network.predict(X)).all(axis=1)
+        return T, classes if finite.all() else np.where(finite, classes, np.nan)
     return T, probabilities(network, X)
 
 
