@@ -68,6 +68,15 @@ def test_float64_keeps_every_bit_of_epsilon(make: Any, epsilon: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_layer_norm_of_rows_far_from_0(dtype: str) -> None:
+    network = fastbp.Network([fastbp.Flatten((33,)), fastbp.LayerNorm()], "mse", dtype)
+    X = 1e4 + np.random.default_rng(0).normal(size=(40, 33)).astype(dtype)
+    X = np.concatenate([X, np.full((1, 33), 12345.678, dtype)])
+    assert exports.far(outputs(to_onnx(network), {"X": X})["Y"], network.predict(X)) <= (
+        2e-6 if dtype == "float32" else 1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("make", [fastbp.SiLU, fastbp.GELU, lambda: fastbp.GELU("tanh")])
 def test_infinities_have_their_limits(make: Any, dtype: str) -> None:
     network = fastbp.Network([fastbp.Flatten((5,)), make()], "mse", dtype)
@@ -191,6 +200,22 @@ def test_an_empty_word_that_is_a_category_is_not_a_missing_one() -> None:
     model.preprocessor.columns = [exports.Categorical("w", ("", "a"), fill="a")]
     found = outputs(to_onnx(model), {"w": np.array([[""], ["a"]], object)})
     assert exports.far(found["Y"], network.predict(np.eye(2, dtype=np.float32))) <= 1e-5
+
+
+@pytest.mark.parametrize("encoding", ["onehot", "ordinal"])
+@pytest.mark.parametrize("unknown", ["error", "ignore"])
+def test_a_missing_word_that_predict_refuses_is_refused(encoding: str, unknown: str) -> None:
+    network = exports.shaken(fastbp.Network([fastbp.Dense(2 if encoding == "onehot" else 1, 2)],
+                                            "mse"))
+    model = exports.model(network)
+    model.preprocessor.columns = [exports.Categorical("w", ("b", "a"), encoding, unknown)]
+    data = to_onnx(model)
+    known = np.array([["b"], ["a"], *([["c"]] if unknown == "ignore" else [])], object)
+    wanted = network.predict(
+        model.preprocessor.columns[0].features(known[:, 0]).astype(np.float32))
+    assert exports.far(outputs(data, {"w": known})["Y"], wanted) <= 1e-5
+    with pytest.raises(Exception, match="(?i)out of (data )?bounds"):
+        runtime.InferenceSession(data).run(None, {"w": np.array([["a"], [""]], object)})
 
 
 def test_estimators() -> None:

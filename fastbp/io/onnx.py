@@ -63,9 +63,9 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     -----
     A network reads "X" (N, n_in). A model with a preprocessor reads its raw columns, each an
     input (N, 1) by its own name: numbers and booleans as floats of the network's dtype with
-    NaN for missing, words as strings with "" for missing. An unknown word that ``predict``
-    refuses is an error of the runtime too; a missing number that it refuses makes the row's
-    outputs NaN.
+    NaN for missing, words as strings with "" for missing. An unknown or missing word that
+    ``predict`` refuses is an error of the runtime too; a missing number that it refuses makes
+    the row's outputs NaN.
 
     Outputs are "Y" (N, n_out), what ``predict`` gives, and for losses that give probabilities
     "probabilities", what ``predict_proba`` gives. With classes they are "label" (N,) and
@@ -206,11 +206,12 @@ def _gelu(g: Graph, layer: Any, x: str, prefix: str) -> str:
 
 def _layer_norm(g: Graph, layer: Any, x: str, prefix: str) -> str:
     weight, bias = (g.constant(v, prefix + name) for name, v in layer.parameters().items())
-    if g.dtype == np.float32:
-        return g.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=layer.epsilon)
-    x = g.op("Sub", x, g.op("ReduceMean", x, axes=[-1]))  # the attribute has 32 bits
+    # Not LayerNormalization: its epsilon has 32 bits, and runtimes lose small spreads around
+    # large numbers. The second mean is of what the rounding of the first leaves.
+    for _ in range(2):
+        x = g.op("Sub", x, g.op("ReduceMean", x, axes=[-1]))
     # epsilon as a vector, added before the mean: elsewhere ONNX Runtime rounds it to 32 bits
-    small = g.constant(np.full(layer.n_in, layer.epsilon))
+    small = g.constant(np.full(layer.n_in, layer.epsilon, g.dtype))
     var = g.op("ReduceMean", g.op("Add", g.op("Mul", x, x), small), axes=[-1])
     return g.op("Add", g.op("Mul", g.op("Div", x, g.op("Sqrt", var)), weight), bias)
 

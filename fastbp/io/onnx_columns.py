@@ -4,8 +4,8 @@
     words       LabelEncoder to the index among the categories, then Equal with each of them
                 (one-hot) or Cast (ordinal)
 
-An unknown word that is refused gets an index that is out of range for a Gather: the runtime
-then fails, as ``predict`` does.
+A word that is refused, unknown or missing, gets an index that is out of range for a Gather: the
+runtime then fails, as ``predict`` does.
 """
 
 from __future__ import annotations
@@ -57,14 +57,13 @@ def _words(g: Graph, column: Any, x: str) -> str:
     categories = list(column.categories)
     count, keys = len(categories), list(categories)
     places = list(range(count))
-    if column.fill is not None and "" not in keys:
+    known = [*places, *([] if column.unknown == "error" else [-1])]  # unknown words come last
+    if "" not in keys:  # a missing word
         keys.append("")
-        places.append(categories.index(column.fill))
-    refuse = column.unknown == "error"
+        places.append(len(known) if column.fill is None else categories.index(column.fill))
     place = g.op("LabelEncoder", x, domain=ML, keys_strings=keys, values_int64s=places,
-                 default_int64=count if refuse else -1)
-    if refuse:
-        place = g.op("Gather", g.constant(np.arange(count)), place)
+                 default_int64=count)
+    place = g.op("Gather", g.constant(np.array(known)), place)
     if column.encoding == "ordinal":
         return g.op("Cast", place, to=g.kind(g.dtype))
     hot = g.op("Equal", place, g.constant(np.arange(count)[None]))
