@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp.data import Target
 from fastbp.io.onnx import NODES, to_onnx
 from fastbp.layers import LAYERS
 
@@ -166,6 +167,23 @@ def test_raw_columns() -> None:
         assert np.isnan(found[5, 0])
         kept = np.arange(30) != 5
         assert exports.far(found[kept], network.predict(X[kept]) * scale + mean) <= 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_units_of_the_target_are_rounded_once_and_not_beyond_the_dtype(dtype: str) -> None:
+    network = fastbp.Network([fastbp.Flatten((1,))], "mse", dtype)
+    X = np.random.default_rng(0).normal(size=(500, 1)).astype(dtype)
+    model = fastbp.Model(network, None, Target("t", "regression", mean=1.7e9 + 1, scale=3e7))
+    found = outputs(to_onnx(model), {"X": X})["Y"]
+    np.testing.assert_array_equal(found[:, 0], model.predict(X).astype(dtype))
+    for mean, scale in ((0.0, 1e39), (1e39, 1.0)):
+        model = fastbp.Model(network, None, Target("t", "regression", mean=mean, scale=scale))
+        if dtype == "float64":
+            to_onnx(model)
+            continue
+        for export in (to_onnx, fastbp.to_c):
+            with pytest.raises(ValueError, match="float32$"):
+                export(model)
 
 
 def test_the_columns_of_a_trained_model() -> None:

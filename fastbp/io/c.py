@@ -53,7 +53,8 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
         If ``model`` is something else, or has a layer of the user's own: names it.
     ValueError
         For a name without letters or digits, classes that do not fit the outputs,
-        parameters that are not finite, or an epsilon that rounds to 0.
+        parameters that are not finite, an epsilon that rounds to 0, or a target's mean or scale
+        beyond the dtype.
     OSError
         If the file cannot be written; an earlier one stays as it was.
 
@@ -72,6 +73,9 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
       values and for a word its index, as given by ``int model_category(int column, const
       char *word)`` (-1 for unknown ones), which exists if a column holds words. Missing values
       and unknown words that ``predict`` refuses make the outputs NaN and the class -1.
+
+    Columns and predictions of float32 have seven digits, unlike ``predict``'s, so that numbers
+    around 1.7e9 are 128 apart; with ``dtype="float64"`` they have all.
 
     The buffers are static, so only one thread at a time may run a model; compiled with
     ``-DMODEL_STORAGE=`` they are on the stack, and several may.

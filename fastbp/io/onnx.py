@@ -22,7 +22,7 @@ from ..layers import Layer
 from .files import write_whole
 from .onnx_columns import features_of
 from .onnx_graph import Graph, too_large
-from .parts import Parts, take_apart
+from .parts import Parts, cast, take_apart
 from .safetensors import version
 
 
@@ -55,7 +55,8 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
         If ``model`` is something else, or has a layer of the user's own: names it.
     ValueError
         For classes that do not fit the outputs, parameters that are not finite, or more than
-        2 GiB of them; for ``X`` that does not fit the pipeline.
+        2 GiB of them, a target's mean or scale beyond the dtype; for ``X`` that does not fit the
+        pipeline.
     OSError
         If the file cannot be written; an earlier one stays as it was.
 
@@ -65,7 +66,8 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     input (N, 1) by its own name: numbers and booleans as floats of the network's dtype with
     NaN for missing, words as strings with "" for missing. An unknown or missing word that
     ``predict`` refuses is an error of the runtime too; a missing number that it refuses makes
-    the row's outputs NaN.
+    the row's outputs NaN. Columns and predictions of a float32 network are float32, unlike
+    ``predict``'s: seven digits, so that numbers around 1.7e9 are 128 apart.
 
     Outputs are "Y" (N, n_out), what ``predict`` gives, and for losses that give probabilities
     "probabilities", what ``predict_proba`` gives. With classes they are "label" (N,) and
@@ -247,7 +249,7 @@ def _outputs(g: Graph, parts: Parts, y: str) -> None:
     if parts.exponential:
         y = g.op("Exp", y)
     if parts.scale != 1 or parts.mean != 0:
-        y = g.op("Add", g.op("Mul", y, g.number(parts.scale)), g.number(parts.mean))
+        y = _in_units(g, y, parts)
     if parts.link in ("softmax", "sigmoid"):
         p = (g.op("Softmax", y, axis=-1) if parts.link == "softmax" else g.op("Sigmoid", y))
     if parts.classes is None:
@@ -271,6 +273,19 @@ def _outputs(g: Graph, parts: Parts, y: str) -> None:
         g.give("Y", scores, g.dtype, n_out)
     else:
         g.give("probabilities", p, g.dtype, max(n_out, 2))
+
+
+def _in_units(g: Graph, y: str, parts: Parts) -> str:
+    """y in the units of the target column: computed in float64 as ``predict`` does, rounded once.
+    """
+    double = np.dtype(np.float64)
+    for name in ("scale", "mean"):
+        cast(f"the target's {name}", np.asarray(getattr(parts, name)), g.dtype)
+    if g.dtype != double:
+        y = g.op("Cast", y, to=g.kind(double))
+    y = g.op("Add", g.op("Mul", y, g.constant(double.type(parts.scale), "scale")),
+             g.constant(double.type(parts.mean), "mean"))
+    return y if g.dtype == double else g.op("Cast", y, to=g.kind(g.dtype))
 
 
 def _yes(g: Graph, p: str, parts: Parts) -> str:
