@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array, as_weights, check_size, same_length
-from .callbacks import Callback, Lambda, Monitor
+from .callbacks import Callback, CSVLog, Lambda, Monitor
 from .layers import BatchNorm, Sigmoid, Softmax
 from .losses.base import check_weighs
 from .metrics import FIGURES, Metric, get_metrics
@@ -147,7 +147,7 @@ def measured(network: Network, validation: Validation | None,
 def check_monitors(hooks: Sequence[Callback], network: Network, validation: Validation | None,
                    metrics: Sequence[Metric]) -> None:
     """Refuse callbacks that monitor a figure that epochs will not have, or one of which they do
-    not know whether less is better.
+    not know whether less is better, and logs of other figures.
 
     Raises
     ------
@@ -161,9 +161,9 @@ def check_monitors(hooks: Sequence[Callback], network: Network, validation: Vali
     for hook in hooks:
         if isinstance(hook, Lambda) or not type(hook).__module__.startswith("fastbp."):
             known = False  # a user's callback may add figures for those after it
+        if known and isinstance(hook, (Monitor, CSVLog)):
+            hook.check(sorted([*FIGURES, *names]))
         if isinstance(hook, Monitor):
-            if known:
-                hook.check(sorted([*FIGURES, *names]))
             hook.check_mode()
 
 

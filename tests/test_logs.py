@@ -30,6 +30,28 @@ def test_json_has_null_for_what_is_not_finite(tmp_path: Path) -> None:
     assert [json.loads(line)["figure"] for line in path.read_text().splitlines()] == words
 
 
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_log_of_other_columns_is_refused_before_training(adds: bool, tmp_path: Path) -> None:
+    X, T = clusters(32)
+    path, network = tmp_path / "log.csv", classifier()
+    before = network.params.copy()
+    hook = CSVLog(path, append=True)
+    hooks = [Figures([1.0, 2.0]), hook] if adds else [hook]  # a user's callback may add some
+    path.write_text("epoch,f1\n1,0.5\n")
+    with pytest.raises(ValueError, match="log.csv' has the columns"):
+        network.fit(X, T, epochs=2, callbacks=hooks)
+    assert (network.params == before).all() is np.bool_(not adds)
+    network.params[...] = before
+    path.write_bytes("epoch,größe\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="log.csv' is no CSV file in UTF-8 to append to"):
+        network.fit(X, T, epochs=2, callbacks=hooks)
+    assert (network.params == before).all() and hook._file is None
+    path.write_text("")
+    network.fit(X, T, epochs=2, callbacks=hooks)
+    network.fit(X, T, epochs=2, callbacks=hooks)
+    assert len(path.read_text().splitlines()) == 5
+
+
 def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     X, T = clusters(64)

@@ -95,20 +95,43 @@ class CSVLog(_File):
     Raises
     ------
     TypeError, ValueError
-        For invalid arguments.
+        For invalid arguments; at the start of a run, before training, for a file to append to
+        that has other columns or is not UTF-8.
     OSError
         At the start of a run, before training, if the file cannot be written.
     """
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Open the file, and read which columns it has."""
-        super().on_train_begin(network, epochs, n_samples)
-        assert self._file is not None
-        self._names: list[str] = []
-        if self._begun():
-            with open(self.path, newline="", encoding="utf-8") as file:
-                self._names = next(csv.reader(file))
+        self._names = self._columns()
         self._goes_on = bool(self._names)
+        super().on_train_begin(network, epochs, n_samples)
+
+    def _columns(self) -> list[str]:
+        """Those of the file to append to; none of one that is new or empty, or of a pipe."""
+        if not (self.append and self.path.is_file() and self.path.stat().st_size):
+            return []
+        try:
+            with open(self.path, newline="", encoding="utf-8") as file:
+                return next(csv.reader(file))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{str(self.path)!r} is no CSV file in UTF-8 to append to: {error}"
+                             ) from error
+
+    def check(self, figures: list[str]) -> None:
+        """Refuse to append epochs with these figures to a file that has other columns.
+
+        Raises
+        ------
+        ValueError
+            Names both.
+        """
+        self._compare(self._columns(), ["epoch", *figures])
+
+    def _compare(self, names: list[str], own: list[str]) -> None:
+        if names and sorted(names) != sorted(own):
+            raise ValueError(f"{str(self.path)!r} has the columns {names}, this run {own}: "
+                             "append=True needs the same")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write the line.
@@ -123,9 +146,8 @@ class CSVLog(_File):
         if not self._names:
             self._names = list(line)
             writer.writerow(self._names)
-        elif self._goes_on and sorted(self._names) != sorted(line):
-            raise ValueError(f"{str(self.path)!r} has the columns {self._names}, this run "
-                             f"{list(line)}: append=True needs the same")
+        elif self._goes_on:  # known only now where a user's callback adds figures
+            self._compare(self._names, list(line))
         self._goes_on = False
         # A user's callback may leave out a figure, or have one more, in some epochs.
         writer.writerow([*(line.pop(name, "") for name in self._names), *line.values()])
