@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, all_finite, as_path
+from ._validation import Array, all_finite, as_path, check_mask
 from .data.columns import rows_of, ways_of
 from .data.preprocess import Preprocessor
 from .data.target import Target
@@ -90,6 +90,7 @@ class Model:
                                 f"to arrays; got {type(table).__name__}{ways_of(table)}")
             return self.preprocessor.transform(table, first_row=first_row)
         if not named:
+            check_mask(table, "X")
             X = np.asarray(table)
             if X.ndim == 0:
                 raise TypeError("this model takes a table: a path, a matrix, or a mapping from "
@@ -98,6 +99,8 @@ class Model:
         if not isinstance(table, Mapping):  # the names: polars' own are not what it iterates over
             table = {name: table[name] for name in table.columns}
         rows_of(table)
+        for name, column in table.items():
+            check_mask(column, f"column {name!r}")
         X = np.column_stack([np.asarray(column) for column in table.values()])
         self._check_finite(X, list(table), first_row)
         return X

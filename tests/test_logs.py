@@ -40,7 +40,7 @@ def test_a_log_of_other_columns_is_refused_before_training(adds: bool, tmp_path:
     path.write_text("epoch,f1\n1,0.5\n")
     with pytest.raises(ValueError, match="log.csv' has the columns"):
         network.fit(X, T, epochs=2, callbacks=hooks)
-    assert (network.params == before).all() is np.bool_(not adds)
+    assert (network.params == before).all() == (not adds)
     network.params[...] = before
     path.write_bytes("epoch,größe\n".encode("latin-1"))
     with pytest.raises(ValueError, match="log.csv' is no CSV file in UTF-8 to append to"):

@@ -138,6 +138,16 @@ def test_what_is_no_table_is_named(wrong: Any) -> None:
         Model(classifier()).predict(wrong)
 
 
+def test_what_a_mask_hides_is_no_number() -> None:
+    model = Model(Network([Dense(2, 1)], "mse"))
+    X = np.ma.masked_equal([[1.0, 2.0], [3.0, 999.0]], 999.0)
+    with pytest.raises(ValueError, match="^X has masked elements"):
+        model.predict(X)
+    with pytest.raises(ValueError, match="^column 'b' has masked elements"):
+        model.predict({"a": X[:, 0], "b": X[:, 1]})
+    np.testing.assert_array_equal(model.predict(X[:1]), model.predict(X.data[:1]))
+
+
 def test_one_output_without_a_target_stays_one_column() -> None:
     X, net = clusters()[0], Network([Dense(6, 1)], "SigmoidBinaryCrossEntropyLoss")
     np.testing.assert_array_equal(Model(net).predict_proba(X), net.predict_proba(X))
