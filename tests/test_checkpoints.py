@@ -296,6 +296,37 @@ def test_a_checkpoint_of_another_figure_or_mode_is_refused(kind: Any, tmp_path: 
         assert net.last_run is not None
 
 
+@pytest.mark.parametrize(("part", "name", "value"), [
+    ("run", "first_step", None), ("run", "first_step", 10**30), ("run", "first_epoch", 10**30),
+    ("run", "first_epoch", 1000), ("run", "first_epoch", -1), ("run", "first_epoch", 0.5),
+    ("run", "rate_scale", -1.0), ("run", "rate_scale", np.nan), ("run", "rate_scale", 10**400),
+    ("hook", "wait", np.inf), ("hook", "wait", 0.5), ("hook", "best", np.nan),
+    ("hook", "best_epoch", np.inf), ("array", "run/params", np.nan),
+    ("array", "run/average", np.inf), ("array", "run/EarlyStopping.0/params", np.nan),
+    ("array", "run/EarlyStopping.0/params", None)])
+def test_what_no_run_can_have_saved_is_refused(part: str, name: str, value: Any,
+                                               tmp_path: Path) -> None:
+    (X, T), path = clusters(64), tmp_path / "run.st"
+    more: dict[str, Any] = {"validation_data": (X, T), "average": 0.9}
+    classifier().fit(X, T, epochs=2, **more, callbacks=[EarlyStopping(), Checkpoint(path)])
+    arrays, metadata = read(path)
+    described = json.loads(metadata["fastbp-run"])
+    if part == "array":
+        arrays[name] = arrays[name].copy() if value is not None else arrays[name][:-1].copy()
+        arrays[name][3] = arrays[name][3] if value is None else value
+    else:
+        owner = described if part == "run" else described["callbacks"]["EarlyStopping.0"]
+        assert name in owner
+        owner[name] = value
+    del metadata[VERSION]
+    write(path, arrays, metadata | {"fastbp-run": json.dumps(described)})
+    net, hook = classifier(), EarlyStopping()
+    before, state = net.params.copy(), hook.state()
+    with pytest.raises(ValueError, match="run.st cannot be resumed: "):
+        net.fit(X, T, epochs=4, resume=path, callbacks=[hook], **more)
+    assert (net.params == before).all() and net.last_run is None and hook.state() == state
+
+
 OTHER_SETTINGS = [("shuffle", False, True), *(
     (name, value, 0.0) for name, value in (
         ("l1", 0.1), ("l2", 1.0), ("clip_value", 0.5), ("clip_norm", 1e-3), ("max_norm", 2.0),

@@ -171,7 +171,7 @@ class Monitor(Callback):
         Raises
         ------
         ValueError
-            If they are of another figure or mode.
+            If they are of another figure or mode, or no run can have saved them.
         """
         own = self.monitor, self.sign
         found = state.get("monitor", self.monitor), state.get("sign", self.sign)
@@ -179,7 +179,11 @@ class Monitor(Callback):
             saved, here = (f"monitor={monitor!r} with mode={'max' if sign > 0 else 'min'!r}"
                            for monitor, sign in (found, own))
             raise ValueError(f"the saved {type(self).__name__} has {saved}, this one {here}")
-        self.best, self.wait = float(state["best"]), int(state["wait"])
+        best, wait = float(state["best"]), int(state["wait"])
+        if best != best or wait != state["wait"]:
+            raise ValueError(f"the saved {type(self).__name__} has best={best} and "
+                             f"wait={state['wait']}")
+        self.best, self.wait = best, wait
         self._saved = self.run
 
 

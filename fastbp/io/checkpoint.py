@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import check_finite, check_real, check_size
 from ..callbacks import Callback
+from ..engine import EPOCH, STEP
 from ..run import Run
 from .safetensors import describe, read, write
 
@@ -80,7 +82,8 @@ def restore(run: Run, hooks: Sequence[Callback], path: str | os.PathLike[str]) -
     params, own = run.network.params.copy(), [dict(vars(hook)) for hook in hooks]
     try:
         _restore(run, hooks, tensors, json.loads(metadata["fastbp-run"]), metadata["fastbp"])
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError
+            ) as error:
         run.network.params[...] = params
         for hook, values in zip(hooks, own, strict=True):  # those restored before one that failed
             vars(hook).clear()
@@ -100,9 +103,21 @@ def _restore(run: Run, hooks: Sequence[Callback], tensors: dict[str, Any],
         raise ValueError(f"it is the run of another network: {found}")
     arrays = {name[4:]: value for name, value in tensors.items() if name.startswith("run/")}
     run.restore(arrays, described)
+    _check(run)
     for key, hook in _named(hooks):
         if key in described["callbacks"]:
             extra = {k[len(key) + 1:]: v for k, v in arrays.items() if k.startswith(key + "/")}
             hook.restore(described["callbacks"][key] | extra)
     for layer, value in zip(run.network.layers, trainable, strict=True):
         layer.trainable = value
+
+
+def _check(run: Run) -> None:
+    """Refuse what no run can have saved."""
+    check_real(run.rate_scale, "rate_scale")
+    for name, at in (("first_step", STEP), ("first_epoch", EPOCH)):
+        first, now = check_size(getattr(run, name), name, 0), int(run.cursor[at])
+        if first > now:
+            raise ValueError(f"{name} is {first}, after the {now} where it stands")
+    check_finite(run.network.params, "params")
+    check_finite(run.average, "average")
