@@ -18,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 import fastbp
 from fastbp.callbacks import Checkpoint, CSVLog, JSONLines
-from fastbp.io.files import check_place
+from fastbp.cli.writers import Writer
+from fastbp.io.files import beside, check_place
 from fastbp.io.safetensors import describe, read, write
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
@@ -97,6 +98,46 @@ def test_saving_keeps_permissions_and_links(tmp_path: Path) -> None:
     assert fastbp.load(os.fsencode(tmp_path / "bytes")).seed == 3
     with pytest.raises(IsADirectoryError):
         classifier().save(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and permissions of Unix")
+def test_what_open_would_not_write_is_refused(tmp_path: Path) -> None:
+    for name in "new/", "new/.":
+        for place in f"{tmp_path}/{name}", os.fsencode(f"{tmp_path}/{name}"):
+            with pytest.raises(IsADirectoryError, match=name):
+                classifier().save(place)
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for save in (classifier().save, check_place, Writer):
+        with pytest.raises(OSError, match="[Ll]evels of symbolic links.*a'"):
+            save(tmp_path / "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert (tmp_path / "a").is_symlink()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of Unix")
+def test_saving_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one for all threads: some wrote files of mode 0666 while another read it."""
+    def umask(mask: int) -> int:
+        raise AssertionError(mask)
+
+    scratch, replace = list[int](), os.replace
+
+    def moved(source: Any, place: Any) -> None:
+        scratch.append(os.stat(source).st_mode & 0o777)
+        replace(source, place)
+
+    monkeypatch.setattr(os, "umask", umask)
+    monkeypatch.setattr(os, "replace", moved)
+    path = tmp_path / "m"
+    path.touch(0o600)
+    handle, name = beside(path)
+    os.close(handle)
+    assert os.stat(name).st_mode & 0o777 == 0o600  # never more open than what it replaces
+    path.chmod(0o666)
+    for place in path, tmp_path / "new":
+        classifier().save(place)
+    assert scratch[0] == 0o666
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of Unix")

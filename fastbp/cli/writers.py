@@ -16,7 +16,7 @@ import click
 
 from .._extras import needs
 from .._validation import Array
-from ..io.files import beside, is_special, put_in_place
+from ..io.files import beside, is_special, place_of, put_in_place
 
 #: Endings of the files that pyarrow writes.
 _PARQUET, _ARROW = (".parquet", ".pq"), (".feather", ".arrow", ".ipc")
@@ -32,12 +32,13 @@ class Writer:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path, self.place = Path(path), Path(os.path.realpath(path))
+        self.path = Path(path)
         self.scratch: str | None = None
         try:
             if is_special(path):
                 self.file = open(path, "wb")  # noqa: SIM115
                 return
+            self.place = place_of(path)
             handle, self.scratch = beside(self.place)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
-import tempfile
 from pathlib import Path
 
 from .._validation import as_path
@@ -30,8 +30,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
             with open(path, "wb") as out:  # it cannot be replaced
                 out.write(data)
             return
-        path = os.path.realpath(path)
-        _write(Path(path), data)
+        _write(place_of(path), data)
     except OSError as error:  # it may name the scratch file, or no file
         raise OSError(error.errno, error.strerror or str(error), path) from error
 
@@ -49,7 +48,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
     path = as_path(path)
     try:
         if not is_special(path):
-            handle, scratch = beside(Path(os.path.realpath(path)))
+            handle, scratch = beside(place_of(path))
             os.close(handle)
             os.unlink(scratch)
     except OSError as error:  # it names the scratch file
@@ -61,18 +60,41 @@ def is_special(path: str | os.PathLike[str]) -> bool:
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
+def place_of(path: str | os.PathLike[str]) -> Path:
+    """The file that ``path`` names, links followed.
+
+    Raises
+    ------
+    OSError
+        For the name of a folder, whether it exists or not, and for links that lead to themselves:
+        as ``open`` does.
+    """
+    name = os.fsdecode(path)
+    if os.path.basename(name) in ("", os.curdir, os.pardir):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    place = Path(os.path.realpath(name))
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+    return place
+
+
 def beside(path: Path) -> tuple[int, str]:
     """(handle, name) of a new file that ``put_in_place`` can move to ``path``."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # The length of names is limited: a long one is cut.
-    return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    scratch = str(path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}"))
+    # Not more open than an earlier file. The umask is left to the system: to read it is to
+    # change it, for all threads.
+    mode = stat.S_IMODE(path.stat().st_mode) & 0o777 if path.exists() else 0o666
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.open(scratch, flags, mode), scratch
 
 
 def put_in_place(scratch: str, path: Path) -> None:
     """Move a file to ``path``, with the permissions of an earlier one there."""
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
-    os.chmod(scratch, mode)
+    if path.exists():
+        os.chmod(scratch, stat.S_IMODE(path.stat().st_mode))
     os.replace(scratch, path)
 
 
@@ -96,9 +118,3 @@ def _write(path: Path, data: bytes) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
