@@ -130,7 +130,8 @@ def _of_weights(layer: Layer, name: str, W: Array, before: Array | None) -> Weig
 
 
 def gradient_statistics(network: Network, X: Any, T: Any) -> list[GradientStatistics]:
-    """Statistics of the gradient of the mean error over rows X and targets T.
+    """Statistics of the gradient of the error of rows X and targets T: their mean, or their sum if
+    the loss has reduction "sum".
 
     The running statistics of batch normalisation are not trained and are left out.
     ``network.grads`` is left as it was.

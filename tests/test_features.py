@@ -199,7 +199,10 @@ def test_damaged_descriptions_are_refused() -> None:
         with pytest.raises(ValueError):
             data.Preprocessor.from_dict(bad)
     for arguments in (("t", "classification"), ("t", "classification", ["a"]),
-                      ("t", "classification", ["a", "a"]), ("t", "regression", ["a", "b"]),
+                      ("t", "classification", ["a", "a"]),
+                      ("t", "classification", [float("nan"), 1.0]),
+                      ("t", "classification", [1.0, float("inf")]),
+                      ("t", "regression", ["a", "b"]),
                       ("t", "regression", None, 0.0, 0.0), ("t", "art")):
         with pytest.raises(ValueError):
             data.Target(*arguments)
@@ -219,7 +222,8 @@ def test_damaged_descriptions_are_refused() -> None:
 @pytest.mark.parametrize(("place", "change"), [
     (0, {"categories": [], "fill": None}), (0, {"encoding": "binary"}), (0, {"unknown": "guess"}),
     (0, {"fill": "z"}), (0, {"categories": ["a", "a"]}), (1, {"fill": float("nan")}),
-    (1, {"scale": float("inf")}), (2, {"fill": float("inf")}), (2, {"fill": "yes"})], ids=str)
+    (1, {"scale": float("inf")}), (1, {"scale": -1.0}), (2, {"fill": float("inf")}),
+    (2, {"fill": "yes"})], ids=str)
 def test_columns_of_other_values_are_refused(place: int, change: dict[str, Any]) -> None:
     good = data.learn({"c": np.array(["a", "b"]), "x": np.arange(2),
                        "b": np.array([True, False])}).preprocessor.to_dict()

@@ -203,12 +203,26 @@ X3 = np.arange(3)
     ({"x": [1e200, 2, 3], "y": X3}, {}, "column 'x' holds numbers too large to square"),
     ({"x": X3, "y": [-1e160, 0.5, 1e308]}, {"task": "regression"},
      "target 'y' holds numbers too large to square"),
+    ({"x": X3, "y": [1e-200, 2e-200, 3e-200]}, {"task": "regression"},
+     "'y' holds numbers from 1e-200 to 3e-200, too close together for a standard deviation"),
+    ({"x": X3, "y": np.array([1, 2, np.inf])}, {"task": "classification"},
+     "'y' holds infinity in row 2"),
+    ({"x": ["1", "2", "1_000"], "y": X3}, {"numeric": ["x"]},
+     "'x' must hold numbers, got '1_000' in row 2"),
+    ({"x": np.array(["1", "2", "1_000"]), "y": X3}, {"numeric": ["x"]},
+     "'x' must hold numbers, got '1_000' in row 2"),
     ({"x": X3, "y": X3}, {"standardize": 1}, "standardize must be")])
 def test_what_cannot_be_learnt_from(columns: Any, options: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message) as caught:
         data.learn({k: np.array(v, object) if isinstance(v, list) else v
                     for k, v in columns.items()}, "y", **options)
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_are_not_standardized_need_no_standard_deviation() -> None:
+    found = data.learn({"x": np.array([1e160, 2e160]), "y": np.array([0.5, 1])}, "y",
+                       standardize=False)
+    assert found.preprocessor.columns == (data.Numeric("x", fill=1.5e160),)
 
 
 def test_columns_that_begin_late_are_not_called_empty(tmp_path: Path,

@@ -228,6 +228,10 @@ def test_residuals_and_predictions() -> None:
     np.testing.assert_allclose(curve(ax, "mean of a tenth of the rows").get_ydata()
                                - curve(ax, "mean of a tenth of the rows").get_xdata(), 1)
     assert texts(plot.residuals([np.nan], [1.0])) == ["no finite value"]
+    for draw in plot.residuals, plot.prediction:  # no axis holds what is so far apart
+        assert texts(draw([1e308], [-1e308])) == ["no finite value"]
+        ax = draw([1e307, -1e307, 2e307], [-1e307, 1e307, 0])
+        ax.figure.canvas.draw()
     with pytest.raises(ValueError, match="2 columns"):
         plot.residuals(np.zeros((3, 2)), np.zeros((3, 2)))
     with pytest.raises(ValueError, match="do not go together"):

@@ -221,15 +221,16 @@ def numbers(values: Array, name: str, first_row: int = 0, what: str = "numbers")
     ValueError
         For text that is not a number, and for infinity: names column, row and value.
     """
+    words = values.dtype == object and any(isinstance(value, str) for value in values)
     try:  # objects too, with None as NaN: NumPy is fastest
-        found = values.astype(np.float64) if values.dtype.kind in "buifO" else None
+        found = values.astype(np.float64) if values.dtype.kind in "buifO" and not words else None
     except (TypeError, ValueError):
         found = None
     if found is None:
         found = np.empty(len(values))
         for i, value in enumerate(values.tolist()):
             try:
-                found[i] = np.nan if _is_missing(value) else float(value)
+                found[i] = np.nan if _is_missing(value) else _number(value)
             except (TypeError, ValueError):
                 raise ValueError(f"column {name!r} must hold {what}, got {value!r} in row "
                                  f"{first_row + i} (counted from 0)") from None
@@ -325,9 +326,16 @@ _FORMS = {
         "with signs of percent or of money: leave those out"}
 
 
+def _number(value: Any) -> float:
+    """float(value), but of text without "_", which only programs have in numbers."""
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
 def _is_number(word: str) -> bool:
     try:
-        float(word)
+        _number(word)
     except ValueError:
         return False
     return True

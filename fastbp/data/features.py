@@ -29,8 +29,9 @@ class Numeric:
 
     def __post_init__(self) -> None:
         _to_floats(self, "mean", "scale", "fill")
-        if self.scale == 0:
-            raise ValueError(f"column {self.name!r} has scale 0")
+        if self.scale <= 0:
+            raise ValueError(f"column {self.name!r} has scale {self.scale:g}, which is not above "
+                             "0")
 
     @property
     def feature_names(self) -> list[str]:

@@ -68,6 +68,7 @@ class _Target:
         self.name, self.task, self.moments = name, task, Moments(1)
         self.values: set[Any] | None = set()
         self.words = self.fractions = False
+        self.low, self.high = np.inf, -np.inf
 
     def add(self, values: Array, first_row: int) -> None:
         check_present(values, self.name, first_row)
@@ -77,10 +78,13 @@ class _Target:
             values = whole if whole.dtype.kind in "iu" else numbers(values, self.name, first_row)
         words = values.dtype.kind in "bOU"
         self.words |= words
-        if self.task == "regression" or (self.task == "auto" and not words):
-            found = numbers(values, self.name, first_row)
-            self.fractions |= bool((found != np.floor(found)).any())
-            self.moments.add(found[:, None])
+        if self.task == "regression" or not words:
+            found = numbers(values, self.name, first_row)  # refuses infinity, as a class too
+            if self.task != "classification" and len(found):
+                self.fractions |= bool((found != np.floor(found)).any())
+                self.moments.add(found[:, None])
+                self.low = min(self.low, float(found.min()))
+                self.high = max(self.high, float(found.max()))
         if self.values is not None and self.task != "regression":
             self.values |= set(values.tolist() if words else np.unique(values).tolist())
             if len(self.values) > MOST_CLASSES:
@@ -98,6 +102,10 @@ class _Target:
         if task == "regression":
             self.moments.check([f"target {self.name!r}"])
             if not self.moments.spread()[0]:
+                if self.low < self.high:  # the squares of their distances are 0, to rounding
+                    raise ValueError(f"target {self.name!r} holds numbers from {self.low:g} to "
+                                     f"{self.high:g}, too close together for a standard "
+                                     "deviation: give it in other units")
                 raise ValueError(f"target {self.name!r} is {self.moments.mean[0]:g} in every row: "
                                  "there is nothing to predict")
             return Target(self.name, task, None, float(self.moments.mean[0]),
@@ -145,7 +153,8 @@ class _Features:
 
     def done(self, *, standardize: bool, impute: bool, encoding: Mapping[str, str],
              unknown: str) -> list[Column]:
-        self.moments.check([f"column {name!r}" for name in self.places])
+        if standardize:
+            self.moments.check([f"column {name!r}" for name in self.places])
         scales, found = self.moments.scale(), list[Column]()
         for name, kind in self.kinds.items():
             i, words = self.places.get(name, -1), self.words.get(name)

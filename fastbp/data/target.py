@@ -50,7 +50,8 @@ class Target:
     Raises
     ------
     ValueError, TypeError
-        For classes that do not fit the task or each other, or a scale that is not above 0.
+        For classes that do not fit the task or each other or are not finite, or a scale that is
+        not above 0.
     """
 
     def __init__(self, name: str, task: str, classes: Sequence[Class] | None = None,
@@ -66,6 +67,9 @@ class Target:
             if len(set(map(_kind, self.classes))) > 1 or None in map(_kind, self.classes):
                 raise TypeError(f"target {name!r} must have classes of one kind, text, numbers or "
                                 f"booleans, got {self.classes}")
+            if any(isinstance(value, float) and not math.isfinite(value)
+                   for value in self.classes):
+                raise ValueError(f"target {name!r} must have finite classes, got {self.classes}")
             if len(self.classes) < 2:
                 raise ValueError(f"target {name!r} has one class only, {self.classes[0]!r}: there "
                                  "is nothing to tell apart" if self.classes else

@@ -73,6 +73,7 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
       values and for a word its index, as given by ``int model_category(int column, const
       char *word)`` (-1 for unknown ones), which exists if a column holds words. Missing values
       and unknown words that ``predict`` refuses make the outputs NaN and the class -1.
+      Booleans are not checked to be 0 or 1.
 
     Columns and predictions of float32 have seven digits, unlike ``predict``'s, so that numbers
     around 1.7e9 are 128 apart; with ``dtype="float64"`` they have all.

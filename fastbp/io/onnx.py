@@ -66,8 +66,9 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     input (N, 1) by its own name: numbers and booleans as floats of the network's dtype with
     NaN for missing, words as strings with "" for missing. An unknown or missing word that
     ``predict`` refuses is an error of the runtime too; a missing number that it refuses makes
-    the row's outputs NaN. Columns and predictions of a float32 network are float32, unlike
-    ``predict``'s: seven digits, so that numbers around 1.7e9 are 128 apart.
+    the row's outputs NaN. Booleans are not checked to be 0 or 1. Columns and predictions of a
+    float32 network are float32, unlike ``predict``'s: seven digits, so that numbers around 1.7e9
+    are 128 apart.
 
     Outputs are "Y" (N, n_out), what ``predict`` gives, and for losses that give probabilities
     "probabilities", what ``predict_proba`` gives. With classes they are "label" (N,) and

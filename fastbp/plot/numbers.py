@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _DOTS = 600
 #: Opacity of a hexagon with one row: outliers must be visible.
 _SINGLE = 0.25
+#: Largest number that is drawn: the length of an axis, with margins, must be finite.
+_MOST = 1e307
 #: Groups of rows, by prediction, whose mean is drawn.
 _GROUPS = 10
 
@@ -28,7 +30,7 @@ def residuals(T: Any, output: Any, *, name: str | None = None, ax: Axes | None =
     Parameters
     ----------
     T, output : array_like, shape (n,) or (n, 1)
-        Rows with a value that is not finite are left out.
+        Rows with a value that is not finite, or beyond 1e307 as no axis is, are left out.
     name : str, optional
         What is predicted, for the title.
     ax : matplotlib Axes, optional
@@ -99,7 +101,7 @@ def _columns(T: Any, output: Any) -> tuple[Array, Array]:
     if Y.shape[1] != 1:
         raise ValueError(f"one output a plot: output has {Y.shape[1]} columns")
     t, y = rows[:, 0], Y[:, 0]
-    finite = np.isfinite(t) & np.isfinite(y)
+    finite = (np.abs(t) <= _MOST) & (np.abs(y) <= _MOST)
     return t[finite], y[finite]
 
 
