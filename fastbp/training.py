@@ -83,7 +83,8 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
         on the validation data as "val_NAME"; without any, on the training data as "NAME".
         "f1" is the mean over the classes ("macro"); "rmse" is the root of the mean over all
         outputs (scikit-learn's the mean of each output's root); "mse", "rmse", "mae" and "r2" are
-        of probabilities under a cross-entropy, and of rates under ``PoissonLoss``.
+        of probabilities under a cross-entropy, and of rates under ``PoissonLoss``. Those of
+        classes and probabilities are NaN, the best of no epoch, if any output is not finite.
     l1, l2, clip_value, clip_norm, max_norm : float
         Penalties and limits, 0 for none; see ``fastbp.rules``.
     average : float
