@@ -72,7 +72,7 @@ class Job:
     def _stand(self) -> None:
         run, last = self.run, self.run.network.last_run
         if self.warm_start and last is not None:
-            run.follow(last)
+            run.follow(last, "partial_fit" if self.brief else "warm_start=True")
         run.first_epoch, run.first_step = int(run.cursor[EPOCH]), int(run.cursor[STEP])
         # Checkpoints come last: they save what the other callbacks have done.
         self.hooks = sorted(self.hooks, key=lambda hook: isinstance(hook, Checkpoint))

@@ -125,8 +125,6 @@ def _same(network: Network, given: dict[str, Any], optimizer: Optimizer) -> Run 
                  or ([*map(type, given.values())] == [*map(type, earlier.values())]
                      and given == earlier))
             # Another type may keep the same state, but be decoupled or not compiled.
-            and (optimizer is run.optimizer
-                 or (type(optimizer) is type(run.optimizer) and run.keeps(optimizer)))
-            and optimizer.n_slots * network.params.size == run.slots.size
+            and type(optimizer) is type(run.optimizer) and run.keeps(optimizer)
             and optimizer.weight_decay == run.rules.weight_decay)
     return run if same else None

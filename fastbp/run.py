@@ -71,12 +71,12 @@ class Run:
                                     decoupled=optimizer.decoupled)
         optimizer.check(network.dtype)
         network.check_trainable()
+        self.begun_by = self._kind(optimizer), repr(optimizer)  # it may be changed in place
         self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
         optimizer.initial_slots(self.slots.reshape(optimizer.n_slots, network.params.size))
         self.average = network.params.copy() if self.rules.average else self.slots[:0]
         self.cursor = np.array([0, 0, 0, network.seed, shuffle], np.int64)
-        self.watch = np.empty(0)
-        self.rate_scale, self.chunk = 1.0, 1
+        self.watch, self.rate_scale, self.chunk = np.empty(0), 1.0, 1
         self.raw = self.average
         self.compiled = network.compiled and has_kernels(type(optimizer), "kernel", "update")
         self._rules = self.rules.row()
@@ -187,11 +187,8 @@ class Run:
 
     def _engine(self, n_steps: int, n_threads: int) -> tuple[Array, Array]:
         """Take steps; returns the errors of the epochs they are in, and their step sizes."""
-        net, needed = self.network, self.optimizer.n_slots * self.network.params.size
-        if needed != self.slots.size:  # the kernel would write out of bounds
-            raise ValueError(f"{self.optimizer!r} keeps another number of state vectors than when "
-                             "the run began")
-        plan = self.plan(n_threads)
+        self._check_kind()  # else the kernel may write out of bounds
+        net, plan = self.network, self.plan(n_threads)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # an epoch's sum is the same wherever a chunk ends
         self.errors = errors[:1]  # set before the call: an interrupt is raised right after it
@@ -205,6 +202,7 @@ class Run:
 
     def _textbook(self) -> None:
         """One step by the textbook loop, for a user's own layers, losses and optimizers."""
+        self._check_kind()
         net, cursor, rate = self.network, self.cursor, float(self.rates(1)[0])
         start = int(cursor[engine.POSITION])
         if start == 0 and cursor[engine.SHUFFLE]:
@@ -242,8 +240,7 @@ class Run:
         if not self.average.size:
             yield
             return
-        params = self.network.params
-        raw = params.copy()
+        params, raw = self.network.params, self.network.params.copy()
         try:
             with held():
                 params[...] = self.average
@@ -304,26 +301,29 @@ class Run:
         if self.cursor[engine.POSITION] and self.cursor[engine.SHUFFLE]:
             shuffle_rows(self.order, self.cursor[engine.SEED], self.cursor[engine.EPOCH])
 
-    def can_follow(self, earlier: Run) -> bool:
-        """Whether the optimizer state of ``earlier`` can be continued here."""
-        return earlier.keeps(self.optimizer) and self.slots.shape == earlier.slots.shape
+    def _kind(self, optimizer: Optimizer) -> tuple[Any, ...]:
+        return optimizer.family, optimizer.slot_names, optimizer.n_slots, self.network.params.size
 
     def keeps(self, optimizer: Optimizer) -> bool:
-        """Whether ``optimizer`` keeps the same kind of state as this run's optimizer."""
-        own = self.optimizer
-        return own.family is optimizer.family and own.slot_names == optimizer.slot_names
+        """Whether ``optimizer`` can go on with this run's state: it is of the same kind."""
+        return self.begun_by[0] == self._kind(optimizer)
 
-    def follow(self, earlier: Run) -> None:
+    def _check_kind(self) -> None:
+        if not self.keeps(self.optimizer):
+            raise ValueError(f"{self.optimizer!r} keeps another number of state vectors, or of "
+                             f"another meaning, than {self.begun_by[1]}, as which the run began")
+
+    def follow(self, earlier: Run, name: str) -> None:
         """Start where ``earlier`` ended: take its optimizer state, step and epoch counts.
 
         Raises
         ------
         ValueError
-            If the optimizer or the network's size is another.
+            If the optimizer or the network's size is another: ``name`` is what asked for it.
         """
-        if not self.can_follow(earlier):
-            raise ValueError(f"warm_start=True needs the optimizer of the fit before, "
-                             f"{earlier.optimizer!r}, got {self.optimizer!r}")
+        if not earlier.keeps(self.optimizer):
+            raise ValueError(f"{name} needs the optimizer of the fit before, "
+                             f"{earlier.begun_by[1]}, got {self.optimizer!r}")
         self.slots[...] = earlier.slots
         if self.average.size and np.array_equal(self.network.params, earlier.average):
             # Otherwise the network's parameters were changed since: these count.

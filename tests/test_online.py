@@ -355,17 +355,33 @@ def test_other_state_is_refused_as_in_fit() -> None:
         rule.amsgrad = True
     for call in (lambda: nets[0].partial_fit(X, T, optimizer=rules[0]),
                  lambda: nets[1].fit(X, T, epochs=1, warm_start=True, optimizer=rules[1])):
-        with pytest.raises(ValueError, match="warm_start=True needs") as found:
+        with pytest.raises(ValueError, match="needs the optimizer") as found:
             call()
         errors.append(str(found.value))
-    assert errors[0] == errors[1]
+    assert errors[0] == errors[1].replace("warm_start=True", "partial_fit")
+    assert errors[0].count("amsgrad=True") == errors[0].count("amsgrad=False") == 1
 
 
 def test_as_much_state_of_another_kind_is_refused() -> None:
     net = network()
     net.partial_fit(X, T, optimizer=fastbp.RMSprop(0.01, momentum=0.9))
-    with pytest.raises(ValueError, match="warm_start=True needs"):
+    with pytest.raises(ValueError, match="partial_fit needs"):
         net.partial_fit(X, T, optimizer=fastbp.RMSprop(0.01, centered=True))
+
+
+def test_state_has_the_kind_of_the_settings_with_which_it_began() -> None:
+    """Also once settings have been changed in place, so that the optimizer has another kind."""
+    net, rule = network(), fastbp.RMSprop(0.01, momentum=0.5)
+    net.partial_fit(X, T, optimizer=rule)
+    before = net.params.copy()
+    rule.momentum, rule.centered = 0.0, True
+    for other in (rule, fastbp.RMSprop(0.01, centered=True)):
+        with pytest.raises(ValueError, match=r"partial_fit needs .*momentum=0\.5, centered=False"):
+            net.partial_fit(X, T, optimizer=other)
+        with pytest.raises(ValueError, match=r"warm_start=True needs .*momentum=0\.5"):
+            net.fit(X, T, epochs=1, warm_start=True, optimizer=other)
+    np.testing.assert_array_equal(net.params, before)
+    net.partial_fit(X, T, optimizer=fastbp.RMSprop(0.02, momentum=0.9))
 
 
 @pytest.mark.parametrize("rule", [fastbp.SGD(0.01), fastbp.RMSprop(0.01)], ids=str)

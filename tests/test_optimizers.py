@@ -13,7 +13,7 @@ from fastbp.optimizers.base import BLOCK
 from fastbp.run import Run
 
 from . import naive
-from .builders import classifier, clusters, data, network
+from .builders import Scale, classifier, clusters, data, network
 
 CASES: dict[str, list[dict[str, Any]]] = {
     "SGD": [{}, {"learning_rate": 0.3}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True},
@@ -96,6 +96,18 @@ def test_settings_that_need_more_state_are_refused_amid_a_run() -> None:
     net = fastbp.Network([fastbp.Dense(5, 3)], "mse")
     with pytest.raises(ValueError, match="amsgrad=True.* another number of state vectors"):
         net.fit(X, X[:, :3], epochs=2, optimizer="adam", callbacks=[More()])
+
+
+@pytest.mark.parametrize("layers", [[], [Scale()]], ids=["engine", "textbook"])
+def test_state_of_another_meaning_is_refused_amid_a_run(layers: list[fastbp.Layer]) -> None:
+    class Other(fastbp.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            rule.momentum, rule.centered = 0.0, True
+
+    rule, X = fastbp.RMSprop(momentum=0.5), np.random.default_rng(0).normal(size=(40, 5))
+    net = fastbp.Network([fastbp.Dense(5, 3), *layers], "mse")
+    with pytest.raises(ValueError, match="centered=True.* vectors, or of another meaning, than "):
+        net.fit(X, X[:, :3], epochs=2, optimizer=rule, callbacks=[Other()])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
