@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from threading import BrokenBarrierError, Event
+from threading import BrokenBarrierError, Event, Thread
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,66 @@ def test_a_pool_that_cannot_be_had_leaves_nobody_waiting(monkeypatch: pytest.Mon
     with pytest.raises(RuntimeError, match="start new thread"):
         team._Pool(3)
     assert all(isinstance(one.exception(timeout=60), BrokenBarrierError) for one in begun)
+
+
+@compiled
+@pytest.mark.usefixtures("teams")
+@pytest.mark.parametrize("threads", [0, 1])
+@pytest.mark.parametrize("work", ["start", "submit"])
+def test_a_caller_works_alone_where_no_threads_can_be_had(
+        work: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bits are the same; threads that could be had before have nothing to do."""
+    monkeypatch.setattr(team, "_pools", {})
+    monkeypatch.setattr("numba.core.config.NUMBA_NUM_THREADS", 3)
+    X, T = clusters(200)
+    nets = [classifier() for _ in range(2)]
+    nets[0].fit(X, T, epochs=2, n_threads=1)
+    of, had, taken = (Thread if work == "start" else team._pool(2)), list[Any](), list[Any]()
+    take = getattr(of, work)
+
+    def meagre(*args: Any) -> Any:
+        if len(had) == threads:
+            had.clear()
+            taken.append(args)
+            raise RuntimeError("can't start new thread")
+        had.append(take(*args))
+        return had[-1]
+
+    monkeypatch.setattr(of, work, meagre)
+    nets[1].fit(X, T, epochs=2, n_threads=3)
+    assert taken and nets[1].last_run.plan(3).n_threads == 3  # type: ignore[union-attr]
+    np.testing.assert_array_equal(nets[1].params, nets[0].params)
+    np.testing.assert_array_equal(nets[1].predict(X), nets[0].predict(X))
+
+
+@compiled
+def test_threads_and_handlers_that_outlive_the_script_train_on() -> None:
+    """Python's pools of threads take nothing more once the main thread has ended."""
+    found = run("""
+import atexit, threading
+import numpy as np
+import fastbp
+import numba.core.config
+from fastbp import sharing
+numba.core.config.NUMBA_NUM_THREADS = 2
+sharing.PARALLEL_THRESHOLD = sharing.SETTLED_WORK = sharing.LAUNCH_WORK = 0
+X = np.random.default_rng(0).normal(size=(200, 6))
+def fit(n_threads, **options):
+    net = fastbp.Network([fastbp.Dense(6, 9), fastbp.Tanh(), fastbp.Dense(9, 2)], "mse")
+    net.fit(X, X[:, :2], epochs=4, n_threads=n_threads, **options)
+    assert net.last_run.plan(n_threads).n_threads == n_threads
+    return net.predict(X)
+class Until(fastbp.Callback):
+    def on_epoch_end(self, epoch, logs):
+        threading.main_thread().join()
+alone = fit(1)
+def check(name, **options):
+    print(name, np.array_equal(fit(2, **options), alone))
+check("before")
+threading.Thread(target=check, args=["thread"], kwargs={"callbacks": [Until()]}).start()
+atexit.register(check, "handler")
+""")
+    assert found.split() == ["before", "True", "thread", "True", "handler", "True"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 11])

@@ -292,7 +292,8 @@ def launch(function: Callable[..., Any], size: int, work: float, *args: Any) -> 
 
     The caller is thread 0, whose result is returned. ``work`` is the number of multiply-adds of
     the call: it tells how long to wait for the other threads. One that comes too late finds that
-    nothing is left to do; it is not waited for, and until it has come short calls do without.
+    nothing is left to do; it is not waited for, and until it has come short calls do without. So
+    do all calls where no threads can be had: beyond a limit, or as the interpreter ends.
     """
     if size == 1 or DISABLED:
         return function(0, 1, _NO_ONE, *args)
@@ -301,12 +302,20 @@ def launch(function: Callable[..., Any], size: int, work: float, *args: Any) -> 
     patience = min(max(work / _RATE, _WAKING), _PATIENCE)
     if _HAS_CLOCK:
         sync[_DEADLINE] = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(patience * 1e9)
-    pool = _pool(size - 1)
-    if patience < _PATIENCE and not all(one.done() for one in pool.late):
+    try:
+        pool = _pool(size - 1)
+    except RuntimeError:
+        pool = None
+    if pool is None or (patience < _PATIENCE and not all(one.done() for one in pool.late)):
         sync[_DECISION] = _ALONE
         return function(0, size, sync, *args)
     with pool.calling():
-        others = [pool.submit(function, worker, size, sync, *args) for worker in range(1, size)]
+        others = list[Future[Any]]()
+        try:
+            for worker in range(1, size):
+                others.append(pool.submit(function, worker, size, sync, *args))
+        except RuntimeError:  # those before it cannot have begun: the team is incomplete
+            sync[_DECISION] = _ALONE
         try:
             return function(0, size, sync, *args)
         finally:
