@@ -60,8 +60,9 @@ class Ahead(Generic[Item]):
         taken: Item = item
         return taken
 
-    def close(self) -> None:
-        """End the thread."""
+    def close(self, patience: float | None = None) -> None:
+        """End the thread, and wait until it has ended, but at most ``patience`` seconds: it closes
+        the generator itself, also later."""
         self._over = True
         self._asked.put(None)
-        self._thread.join()
+        self._thread.join(patience)

@@ -105,11 +105,12 @@ class Job:
 
     def end(self, failed: BaseException | None = None) -> None:
         """Leave the final parameters in the network and tell all hooks, also after an error."""
-        do_all([*(hook.on_last_step for hook in self.hooks), self._finish,
+        do_all([*(hook.on_last_step for hook in self.hooks),
+                functools.partial(self._finish, failed is not None),
                 *(hook.on_train_end for hook in self.hooks)], failed)
 
-    def _finish(self) -> None:
-        self.run.finish()
+    def _finish(self, failed: bool) -> None:
+        self.run.finish(failed)
         self.run.network.last_run = self.run
 
 

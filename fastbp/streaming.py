@@ -30,6 +30,9 @@ from .run import Run
 from .sources import Blocks, CheckedBlocks, Source
 from .training import prepare, train
 
+#: Seconds to wait for the source after an error or Ctrl-C: it may block for as long as it likes.
+_PATIENCE = 0.5
+
 
 class _Block(NamedTuple):
     """Rows in memory, their order, and the number of steps they give."""
@@ -171,10 +174,10 @@ class StreamRun(Run):
                                  f"n_rows is {self.n_rows}")
             epoch += 1
 
-    def finish(self) -> None:
+    def finish(self, failed: bool = False) -> None:
         """Leave the final parameters, end the reading thread, drop the rows."""
         if self._ahead is not None:
-            self._ahead.close()
+            self._ahead.close(_PATIENCE if failed else None)
         self._ahead, self.make, self._left = None, None, 0
         super().finish()
 
@@ -198,6 +201,7 @@ def fit_stream(network: Network, source: Any, *, epochs: int = 10, batch_size: i
 
     Steps have ``batch_size`` rows whatever the blocks: rows left over go to the next block.
     Rows are shuffled within a block; the source shuffles the blocks and what they contain.
+    A thread reads it; after an error or Ctrl-C, one that blocks is left to end by itself.
 
     Parameters
     ----------

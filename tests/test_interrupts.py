@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -254,6 +255,42 @@ def test_who_waits_for_an_item_can_be_interrupted() -> None:
             assert not ahead._thread.is_alive()
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer on this system")
+def test_a_source_that_blocks_is_not_waited_for_after_an_interrupt() -> None:
+    """Its thread closes it once it goes on."""
+    free, told = threading.Event(), list[str]()
+    X, T = clusters(40)
+
+    class Blocking:
+        n_rows = 40
+
+        def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
+            try:
+                yield X[:20], T[:20]
+                if threading.current_thread() is not threading.main_thread():
+                    signal.setitimer(signal.ITIMER_REAL, 0.2)
+                    told.append("late" if not free.wait(30) else "freed")
+                yield X[20:], T[20:]
+            finally:
+                told.append("closed")
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    net = classifier()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fastbp.fit_stream(net, Blocking(), epochs=3)
+        assert told == ["closed"]  # of the first block, which is looked at
+        free.set()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    for thread in threading.enumerate():
+        if thread.name == "fastbp-blocks":
+            thread.join(30)
+    assert told == ["closed", "freed", "closed"]
+    pickle.dumps(net)
+    fastbp.fit_stream(net, [(X, T)], epochs=1, warm_start=True)
 
 
 def test_a_process_ends_whose_threads_were_interrupted_as_they_started() -> None:
