@@ -1,4 +1,4 @@
-"""Networks that can be pickled and copied: to other processes, by joblib, by ``deepcopy``.
+"""Networks and runs that can be pickled and copied: for processes, by joblib, by ``deepcopy``.
 
 Views into the flat buffers and plans, with their addresses, are left out. The parameters and
 layers are kept; on loading, new buffers are allocated and the layers bound to them.
@@ -7,6 +7,7 @@ layers are kept; on loading, new buffers are allocated and the layers bound to t
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -104,3 +105,42 @@ class Portable:
             layer.bind(self.params[part], self.grads[part])
             layer._owner = self
         self.params[...] = given
+
+
+class PortableRun:
+    """Base of runs: copies have what goes on in another process or network.
+
+    Attributes
+    ----------
+    begun_by : tuple
+        The kind of state that the run's optimizer keeps, and how the optimizer is written.
+    """
+
+    optimizer: Any
+    begun_by: tuple[tuple[Any, ...] | None, str]
+
+    def _bare(self) -> dict[str, Any]:
+        return self.__dict__ | {"_panels": None, "_lasting": (None,), "given": None}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without an optimizer that cannot be pickled, of a ``Function(lambda ...)`` say: whoever
+        goes on brings one of the same kind."""
+        state = self._bare()
+        if not _can_be_pickled(self.optimizer):
+            state["optimizer"] = None
+        if not _can_be_pickled(self.begun_by):  # its class
+            state["begun_by"] = None, f"{self.begun_by[1]}, which could not be pickled"
+        return state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        memo[id(self)] = other = object.__new__(type(self))
+        vars(other).update(copy.deepcopy(self._bare(), memo))
+        return other
+
+
+def _can_be_pickled(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # of a user's class, of any kind
+        return False
+    return True

@@ -23,6 +23,7 @@ from .kernels.vectors import aligned_zeros
 from .network import Network
 from .optimizers import Optimizer
 from .plan import Plan
+from .portable import PortableRun
 from .rules import Rules
 from .sharing import prefetches
 from .step_sizes import StepSizes
@@ -32,13 +33,13 @@ from .table import address, has_kernels
 _NO_ROWS = np.empty((0, 0)), np.empty((0, 0)), np.empty(0), np.empty(0, np.int64)
 
 
-class Run:
+class Run(PortableRun):
     """One training run.
 
     Attributes
     ----------
     network, optimizer, rules
-        What is trained, and how.
+        What is trained, and how; the optimizer is None after pickling where it could not be.
     history : History
         Loss, metrics, ... of the epochs so far.
     slots, average : ndarray
@@ -96,10 +97,6 @@ class Run:
         self.first_step, self.first_epoch = self.cursor[:engine.POSITION].tolist()
         self.mean = self.network._head_loss.reduction == "mean"
         self.errors, self.history = np.zeros(1), History()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: without what is valid for this process and network only."""
-        return self.__dict__ | {"_panels": None, "_lasting": (None,), "given": None}
 
     # -- steps ------------------------------------------------------------------------
 

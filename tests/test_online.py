@@ -17,7 +17,7 @@ from fastbp import run as module
 from fastbp.callbacks import Lambda
 from fastbp.engine import STEP
 from fastbp.run import Run
-from fastbp.schedules import Cosine
+from fastbp.schedules import Cosine, Function
 from fastbp.threads import Threads
 
 from .builders import classifier, clusters
@@ -164,6 +164,34 @@ def test_nothing_trainable_is_said() -> None:
         layer.trainable = False
     with pytest.raises(ValueError, match="no layer with parameters is trainable"):
         net.partial_fit(X, T)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))],
+                         ids=["deepcopy", "pickle"])
+def test_a_copy_goes_on_after_a_schedule_that_cannot_be_pickled(copied: Any) -> None:
+    net, rule = network(), fastbp.Adam(Function(lambda epoch: 0.1))
+    net.fit(X, T, epochs=2, optimizer=rule)
+    other = copied(net)
+    np.testing.assert_array_equal(other.predict(X), net.predict(X))
+    with pytest.raises(ValueError, match=r"partial_fit needs .*Adam\(learning_rate=Function\("):
+        other.partial_fit(X, T, optimizer="sgd")
+    for each in net, other:
+        each.partial_fit(X, T, optimizer=fastbp.Adam(0.01))
+    same(net, other)
+
+
+def test_a_class_that_cannot_be_pickled_is_named() -> None:
+    class Own(fastbp.SGD):
+        pass
+
+    net = network()
+    net.partial_fit(X, T, optimizer=Own(0.1))
+    other = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(other.predict(X), net.predict(X))
+    with pytest.raises(ValueError, match=r"Own\(learning_rate=0.1.*could not be pickled, got Own"):
+        other.partial_fit(X, T, optimizer=Own(0.1))
+    other.fit(X, T, epochs=1, optimizer=Own(0.1))
+    copy.deepcopy(net).partial_fit(X, T, optimizer=Own(0.1))
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda n: pickle.loads(

@@ -54,7 +54,8 @@ class Function(Schedule):
     ----------
     function : callable
         From the position of a step in epochs (float) to its rate, at least 0. It must
-        depend on nothing else, or a resumed run would differ.
+        depend on nothing else, or a resumed run would differ. A lambda cannot be pickled: a
+        network that was trained by one leaves it out of its pickle.
 
     Raises
     ------
