@@ -77,8 +77,8 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     Returns
     -------
     LBFGSHistory
-        ``history["loss"]`` has the objective, penalty included, after each iteration;
-        ``history.n_iter`` the number of iterations.
+        ``history["loss"]`` has the objective, penalty included, after each iteration, and is
+        empty where the start is the minimum already; ``history.n_iter`` the number of iterations.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
                       "nothing is dropped, running averages are used but not updated. Leave such "
                       "layers out, set trainable=False of those with averages, or use fit",
                       UserWarning, stacklevel=2)
-    history = LBFGSHistory()
+    history = LBFGSHistory(loss=[])
 
     def each(error: float) -> bool | None:
         history.append({"loss": error})

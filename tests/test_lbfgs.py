@@ -316,3 +316,9 @@ def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(ImportError, match=r'pip install "fastbp\[scipy\]"'):
         fastbp.fit_lbfgs(classifier(), *clusters(20))
+
+
+def test_a_start_at_the_minimum_has_a_history_without_iterations() -> None:
+    net = fastbp.Network([fastbp.Dense(1, 1, weight_init="zeros")], "mse", "float64")
+    history = fastbp.fit_lbfgs(net, [[1.0], [2.0]], [[0.0], [0.0]])
+    assert history == {"loss": []} and history.n_iter == 0 and history.converged
