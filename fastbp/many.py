@@ -6,6 +6,7 @@ the same compiled steps as alone, so it gets the same bits.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,9 @@ from .network import Network
 from .optimizers import Optimizer
 from .table import has_kernels
 from .training import prepare, train
+
+#: Options that a network may have.
+_NAMES = frozenset(inspect.signature(prepare).parameters) - {"network", "X", "T"}
 
 
 def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
@@ -62,8 +66,8 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     ------
     ValueError, TypeError
         For invalid arguments; errors of ``fit`` name the network, and networks that were trained
-        before it keep what they have learnt. For a callback object that several networks would
-        share, before anything is changed.
+        before it keep what they have learnt. For an option that ``fit`` does not have, and a
+        callback object that several networks would share, before anything is changed.
     """
     if not isinstance(networks, Iterable):
         raise TypeError(f"networks must be a sequence of Network, got {networks!r}")
@@ -128,10 +132,15 @@ def _named(i: int) -> Iterator[None]:
 
 
 def _given(common: dict[str, Any], options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The options of each network; refuses a callback object that two of them share."""
+    """The options of each network; refuses unknown ones, and a callback object that two of them
+    share."""
     common = {**common, "callbacks": check_callbacks(common.get("callbacks", ()))}
     given, owners = [], dict[int, int]()
     for i, own in enumerate(options):
+        for name in {**common, **own}:
+            if name not in _NAMES:
+                raise TypeError(f"networks[{i}]: fit() got an unexpected keyword argument "
+                                f"{name!r}")
         hooks = check_callbacks({**common, **own}["callbacks"], f"callbacks of networks[{i}]")
         for hook in hooks:
             if owners.setdefault(id(hook), i) != i:

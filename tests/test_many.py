@@ -270,6 +270,7 @@ def test_each_goes_on_where_it_ended() -> None:
     ({"n_threads": 0}, ValueError, "n_threads must be"),
     ({"epoch": 3}, TypeError, r"networks\[0\]: fit\(\) got an unexpected .* 'epoch'"),
     ({"options": [{}, {"lr": 1}]}, TypeError, r"networks\[1\]: fit\(\) got .* 'lr'"),
+    ({"options": [{}, {"X": 1}]}, TypeError, r"networks\[1\]: fit\(\) got .* 'X'"),
     ({"callbacks": [3]}, TypeError, "callbacks must hold Callback objects, got 3"),
     ({"options": [{}, {"callbacks": 3}]}, TypeError,
      r"callbacks of networks\[1\] must be a sequence of Callback objects, got 3"),
@@ -279,6 +280,14 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], match:
     own = {"networks": [classifier(seed=k) for k in range(2)], **arguments}
     with pytest.raises(error, match=match):
         fastbp.fit_many(X=X, T=T, **own)
+
+
+def test_names_of_options_are_checked_before_any_network_is_trained() -> None:
+    nets = [classifier(seed=k) for k in range(2)]
+    before = nets[0].params.copy()
+    with pytest.raises(TypeError, match=r"networks\[1\]: fit\(\) got an unexpected .* 'nope'"):
+        fastbp.fit_many(nets, *clusters(50), options=[{}, {"nope": 1}], n_threads=1)
+    assert nets[0].last_run is None and (nets[0].params == before).all()
 
 
 def test_one_network_cannot_be_trained_twice_at_once() -> None:
