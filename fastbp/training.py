@@ -224,6 +224,8 @@ def warn_of(network: Network, loss: float, epoch: int) -> bool:
     if (own.probabilities == "identity" and type(last) in LAYERS.values()
             and not isinstance(last, (Softmax, Sigmoid))):
         hint = f"{own!r} takes probabilities: end with Softmax() or Sigmoid(), not with {last!r}"
+    elif network.allow_nonfinite:
+        hint += ", or data without the NaN and infinity that allow_nonfinite=True lets in"
     warnings.warn(f"loss is {loss} in epoch {epoch + 1}; {hint}", RuntimeWarning, stacklevel=6)
     return True
 

@@ -163,6 +163,13 @@ def test_a_diverging_fit_warns(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(found) == 1
 
 
+def test_the_warning_names_data_that_may_not_be_finite() -> None:
+    X = np.array([[1.0], [np.nan]])
+    net = fastbp.Network([fastbp.Dense(1, 1)], "mse", allow_nonfinite=True)
+    with pytest.warns(RuntimeWarning, match="loss is nan .* data without the NaN and infinity"):
+        net.fit(X, [1.0, 2.0], epochs=2)
+
+
 class Absolute(fastbp.Loss):
     """A user's loss."""
 
