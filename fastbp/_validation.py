@@ -21,6 +21,8 @@ PRECISIONS = ("highest", "high", "medium")
 _CACHED = 1 << 20
 #: Largest sum of weights, so that 1 / sum is not subnormal.
 _MOST_WEIGHT = 1e300
+#: Smallest normal number and largest number.
+_RANGES = {np.dtype(t): (float(np.finfo(t).tiny), float(np.finfo(t).max)) for t in ("f4", "f8")}
 
 
 def check_dtype(dtype: Any) -> np.dtype[Any]:
@@ -65,6 +67,23 @@ def check_real(value: Any, name: str, low: float = 0.0, high: float = np.inf, *,
         left, right = "(" if open_low else "[", ")" if open_high else "]"
         raise ValueError(f"{name} must be in {left}{low}, {high}{right}, got {value!r}")
     return number
+
+
+def check_range(value: float, name: str, dtype: np.dtype[Any], *, zero: bool = True) -> None:
+    """Refuse a number that ``dtype`` would make 0 or infinite; 0 itself passes if ``zero``."""
+    tiny, most = _RANGES[dtype]
+    if not (tiny <= value <= most or (zero and value == 0)):
+        raise ValueError(f"{name} must be in [{tiny:.3g}, {most:.3g}]{' or 0' * zero} for "
+                         f"{dtype}, got {value!r}")
+
+
+def check_constants(part: Any, dtype: np.dtype[Any]) -> None:
+    """Refuse constants of a layer or loss that ``dtype`` would make 0 or infinite."""
+    settings = part.config()
+    for value in part.constants():
+        name = next((name for name, own in settings.items() if own is value), "constant")
+        check_range(abs(value), f"{name} of {part!r}", dtype,
+                    zero=name not in ("epsilon", "delta"))
 
 
 def check_bool(value: Any, name: str) -> bool:

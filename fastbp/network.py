@@ -20,6 +20,7 @@ from ._validation import (
     Array,
     as_matrix,
     as_weights,
+    check_constants,
     check_dtype,
     same_length,
 )
@@ -89,8 +90,8 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
     Raises
     ------
     TypeError, ValueError
-        For anything but a layer or loss, sizes that do not chain, a layer used twice, or an
-        invalid dtype, seed or precision.
+        For anything but a layer or loss, sizes that do not chain, a layer used twice, an
+        invalid dtype, seed or precision, or a setting that the dtype would make 0 or infinite.
 
     Examples
     --------
@@ -111,6 +112,7 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
         for layer in self.layers:
             width = layer.connect(width)
         self.n_out = width
+        self.check_constants()
         self._fuse()
         self._allocate()
         self._plans: dict[Any, Plan] = {}
@@ -195,6 +197,11 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
                 self.matmul_precision, get_ident(),
                 self._head_loss.constants(),
                 *[(x.constants(), not training or x.trainable) for x in self.layers])
+
+    def check_constants(self) -> None:
+        """Refuse settings of layers and loss that the dtype would make 0 or infinite."""
+        for part in (*self.layers, self.loss_function):
+            check_constants(part, self.dtype)
 
     def check_input(self, X: Any, name: str = "X") -> Array:
         """``X`` in the form that the engine takes, or an error that says what is wrong with it."""

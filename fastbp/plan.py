@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import sharing
-from ._validation import Array
+from ._validation import Array, check_constants
 from .kernels.vectors import VECTOR_BYTES, aligned_zeros, pad, row_length
 from .layers import Layer
 from .layers.square import use_squares
@@ -122,6 +122,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
         start, size = size, size + pad(length, dtype)
         return start
 
+    for part in (*layers, loss):
+        check_constants(part, dtype)
     net = Outline(layers, n_train, dtype, capacity, training, precision)
     team = make_team(net, n_threads, carried)
     ops = _lay_out(net, team, offsets, take)

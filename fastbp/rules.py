@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._jit import kernel
-from ._validation import Array, check_real
+from ._validation import Array, check_range, check_real
 from .kernels.arrays import lanes_of, span
 from .kernels.columns import ONE, ZERO
 from .kernels.reduce import block_magnitudes
@@ -136,6 +136,17 @@ class Rules:
             if field.name not in ("decoupled", "by_rows"):
                 high = 1.0 if field.name == "average" else np.inf
                 check_real(getattr(self, field.name), field.name, 0.0, high)
+
+    def check(self, dtype: np.dtype[Any]) -> None:
+        """Refuse penalties and limits that ``dtype`` would make 0 or infinite.
+
+        Raises
+        ------
+        ValueError
+            Names the setting.
+        """
+        for name in ("l1", "l2", "clip_value", "clip_norm", "max_norm", "weight_decay"):
+            check_range(getattr(self, name), name, dtype)
 
     @property
     def leave_gradients(self) -> bool:

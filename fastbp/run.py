@@ -71,7 +71,9 @@ class Run(PortableRun):
         self.rules = rules or Rules(weight_decay=optimizer.weight_decay,
                                     decoupled=optimizer.decoupled)
         optimizer.check(network.dtype)
+        self.rules.check(network.dtype)
         network.check_trainable()
+        network.check_constants()
         self.begun_by = self._kind(optimizer), repr(optimizer)  # it may be changed in place
         self.slots = aligned_zeros(optimizer.n_slots * network.params.size, network.dtype)
         optimizer.initial_slots(self.slots.reshape(optimizer.n_slots, network.params.size))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import re
 import sys
 from typing import Any
 
@@ -136,3 +138,44 @@ def test_what_backward_needs_is_of_one_forward() -> None:
     dX = layer.backward(np.ones((6, 5)))
     layer.forward(X)
     np.testing.assert_array_equal(dX, layer.backward(np.ones((6, 5))))
+
+
+@pytest.mark.parametrize(("part", "name", "value"), [
+    (fastbp.BatchNorm(), "epsilon", 1e-60), (fastbp.LayerNorm(), "epsilon", 1e60),
+    (fastbp.LeakyReLU(), "negative_slope", 1e60), (fastbp.ELU(), "alpha", 1e-40),
+    (fastbp.HuberLoss(), "delta", 1e-60)])
+def test_a_setting_beyond_the_dtype_is_refused(part: Any, name: str, value: float) -> None:
+    def network(dtype: str = "float32") -> fastbp.Network:
+        is_loss = isinstance(part, fastbp.Loss)
+        layers = [fastbp.Dense(2, 2, weight_init="zeros"), *([] if is_loss else [copy.copy(part)])]
+        return fastbp.Network(layers, part if is_loss else "mse", dtype)
+
+    X, before, net = np.ones((4, 2)), getattr(part, name), network()
+    says = f"{name} of {type(part).__name__}.* must be .*for float32, got {re.escape(str(value))}"
+    setattr(net.loss_function if isinstance(part, fastbp.Loss) else net.layers[-1], name, value)
+    for call in lambda: net.fit(X, X, epochs=1), lambda: net.loss(X, X):
+        with pytest.raises(ValueError, match=says):
+            call()
+    assert not net.params[:4].any() and net.last_run is None
+    setattr(part, name, value)
+    with pytest.raises(ValueError, match=says):
+        network()
+    network("float64").loss(X, X)
+    setattr(part, name, before)
+
+
+@pytest.mark.parametrize(("rule", "value"), [
+    ("l1", 1e-60), ("l2", 1e300), ("clip_value", 1e-60), ("clip_norm", 1e-60),
+    ("max_norm", 1e-60)])
+def test_a_rule_beyond_the_dtype_is_refused(rule: str, value: float) -> None:
+    X, net = np.ones((4, 2)), fastbp.Network([fastbp.Dense(2, 2)], "mse")
+    before = net.params.copy()
+    for fit in net.fit, net.partial_fit:
+        with pytest.raises(ValueError, match=rf"^{rule} must be in .* or 0 for float32, got 1e"):
+            fit(X, X, **{rule: value})
+    with pytest.raises(ValueError, match="^weight_decay must be in .* or 0 for"):
+        net.fit(X, X, optimizer=fastbp.SGD(weight_decay=1e300))
+    assert (net.params == before).all() and net.last_run is None
+    net.fit(X, X, epochs=1, **{rule: 0})
+    wide = fastbp.Network([fastbp.Dense(2, 2)], "mse", "float64")
+    wide.fit(X, X, epochs=1, **{rule: 1e-60})

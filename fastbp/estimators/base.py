@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import Array, as_weights, check_finite
+from .._validation import Array, as_weights, check_finite, check_range
 from ..arguments import Validation, check_monitors
 from ..history import History
 from ..layers import BatchNorm, Dense, Dropout, Layer
@@ -279,6 +279,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             warnings.warn(f"batch_size={size} is larger than the {len(X)} rows, which make one "
                           "batch", stacklevel=CALLER)
         epochs = 1 if incremental else self.max_iter
+        check_range(self.alpha, "alpha", network.dtype)
         run = Run(network, X, T, min(size, len(X)), self._optimizer(), False, weights=weights,
                   rules=Rules(l2=float(self.alpha), clip_norm=self.clip_norm,
                               average=self.average, by_rows=True), epochs=epochs)

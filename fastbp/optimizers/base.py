@@ -12,12 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._jit import driver, prange
-from .._validation import Array, check_real
+from .._validation import Array, check_range, check_real
 from ..schedules import Schedule, check_rate, rates_of
 from ..table import address, call_update
 
-#: Smallest normal number and largest number.
-_RANGES = {np.dtype(t): (float(np.finfo(t).tiny), float(np.finfo(t).max)) for t in ("f4", "f8")}
 #: Elements that one thread takes at a time in ``update_all``.
 BLOCK = 16384
 
@@ -86,12 +84,8 @@ class Optimizer:
                             "super().__init__(learning_rate)")
         if not isinstance(self.learning_rate, Schedule):  # may have been set after __init__
             check_real(self.learning_rate, "learning_rate")
-        tiny, most = _RANGES[dtype]
-        for name, low in (("epsilon", tiny), ("initial_accumulator_value", 0.0)):
-            value = getattr(self, name, low)
-            if not low <= value <= most:
-                raise ValueError(f"{name} must be in [{low:.3g}, {most:.3g}] for {dtype}, got "
-                                 f"{value!r}")
+        for name, zero in (("epsilon", False), ("initial_accumulator_value", True)):
+            check_range(getattr(self, name, 1.0), name, dtype, zero=zero)
 
     @property
     def family(self) -> type[Optimizer]:
