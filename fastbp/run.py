@@ -127,6 +127,7 @@ class Run(PortableRun):
 
     def advance(self, n_steps: int, n_threads: int) -> None:
         """Take ``n_steps`` steps; ``errors[0]`` sums up the error until the end of the epoch."""
+        self._check_kind()
         if self.compiled:
             self._engine(n_steps, n_threads)
         else:
@@ -136,6 +137,7 @@ class Run(PortableRun):
 
     def take(self, n_steps: int, n_threads: int) -> list[float]:
         """Take compiled steps across epochs; returns the errors of the epochs that ended."""
+        self._check_kind()
         before = self.cursor[engine.EPOCH]
         errors = self._engine(n_steps, n_threads)[0].tolist()
         ended = int(self.cursor[engine.EPOCH] - before)
@@ -144,7 +146,8 @@ class Run(PortableRun):
         return errors[:ended]
 
     def step(self, n_threads: int) -> tuple[float, float]:
-        """Take one compiled step that is a whole epoch; returns its error and learning rate."""
+        """Take one compiled step, a whole epoch, by an optimizer that the run ``keeps``; returns
+        its error and learning rate."""
         errors, sizes = self._engine(1, n_threads)
         self.errors = errors[1:2]  # of the next epoch, in case the run is saved
         return float(errors[0]), float(sizes[0, 2])
@@ -186,7 +189,6 @@ class Run(PortableRun):
 
     def _engine(self, n_steps: int, n_threads: int) -> tuple[Array, Array]:
         """Take steps; returns the errors of the epochs they are in, and their step sizes."""
-        self._check_kind()  # else the kernel may write out of bounds
         net, plan = self.network, self.plan(n_threads)
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # an epoch's sum is the same wherever a chunk ends
@@ -201,7 +203,6 @@ class Run(PortableRun):
 
     def _textbook(self) -> None:
         """One step by the textbook loop, for a user's own layers, losses and optimizers."""
-        self._check_kind()
         net, cursor, rate = self.network, self.cursor, float(self.rates(1)[0])
         start = int(cursor[engine.POSITION])
         if start == 0 and cursor[engine.SHUFFLE]:
@@ -308,7 +309,7 @@ class Run(PortableRun):
         return self.begun_by[0] == self._kind(optimizer)
 
     def _check_kind(self) -> None:
-        if not self.keeps(self.optimizer):
+        if not self.keeps(self.optimizer):  # with fewer slots a kernel would write out of bounds
             raise ValueError(f"{self.optimizer!r} keeps another number of state vectors, or of "
                              f"another meaning, than {self.begun_by[1]}, as which the run began")
 

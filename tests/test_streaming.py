@@ -57,6 +57,9 @@ def test_any_blocks_in_order_are_the_whole(edges: list[int], batch: int, rules: 
     options: dict[str, Any] = dict(epochs=2, batch_size=batch, shuffle=False,
                                    optimizer=optimizer, **rules)
     whole, parts = network(), network()
+    for layer in (*whole.layers, *parts.layers):
+        if isinstance(layer, fastbp.BatchNorm) and batch == 1:  # it learns from two rows or more
+            layer.trainable = False
     told = whole.fit(X, T, sample_weight=W if weighted else None, **options)
     given = fit_stream(parts, cut(edges, X, T, W) if weighted else cut(edges, X, T), **options)
     np.testing.assert_array_equal(parts.params, whole.params)
