@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -117,12 +118,23 @@ def test_onnx_runtime_computes_the_same_network() -> None:
 
 
 def test_a_thousand_networks_are_timed_alike() -> None:
-    assert all(f(2) > 0 for f in (many.many, many.one_by_one))
+    found = [f(2) for f in (many.many, many.one_by_one)]
+    assert all(seconds > 0 for seconds, _ in found) and found[0][1] == found[1][1]
     (one,), (other,) = (many.networks(1) for _ in range(2))
     X, T = many.data()
     one.fit(X, T, epochs=1, batch_size=many.BATCH)
     fit_many([other], X, T, epochs=1, batch_size=many.BATCH)
     np.testing.assert_array_equal(one.params, other.params)
+
+
+@pytest.mark.parametrize("module, run", [("jax", many.jax), ("torch", many.torch_stacked),
+                                         ("torch", many.torch)])
+def test_a_thousand_networks_learn_alike(module: str, run: Callable[[int], tuple[float, float]],
+                                         ) -> None:
+    """From the same weights, in other orders of the rows."""
+    pytest.importorskip(module)
+    seconds, error = run(20)
+    assert seconds > 0 and error == pytest.approx(many.many(20)[1], rel=0.01)
 
 
 def test_the_work_of_a_step_is_the_planners() -> None:
