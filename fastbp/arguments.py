@@ -49,7 +49,7 @@ def check_network(network: Any, name: str = "network") -> None:
         raise TypeError(f"{name} must be a Network, got {network!r}")
 
 
-def check_outputs(network: Network, stacklevel: int = 5) -> None:
+def check_outputs(network: Network, stacklevel: int = 4) -> None:
     """Refuse to train a network that cannot learn; warn, with this ``stacklevel``, of one that
     learns slowly because its loss takes probabilities for logits.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,35 +9,49 @@ from typing import TYPE_CHECKING, Any
 from ._validation import Array
 
 if TYPE_CHECKING:
-    from .history import History
+    from . import online, training
 
 
-@functools.cache  # a call takes microseconds, of which an import statement would be a part
-def _partial_fit() -> Callable[..., History]:
+class _Door:
+    """A function of a module above as a method: ``found`` imports it when it is asked for."""
+
+    def __init__(self, found: Callable[[], Any]) -> None:
+        self.found = found
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner, self.name = owner, name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        function = self.found()
+        setattr(self.owner, self.name, function)  # from now on as fast as any method
+        return function.__get__(instance, owner)
+
+
+def _fit() -> Any:
+    from .training import fit
+
+    return fit
+
+
+def _partial_fit() -> Any:
     from .online import partial_fit
 
     return partial_fit
 
 
+def _evaluate() -> Any:
+    from .training import evaluate
+
+    return evaluate
+
+
 class Doors:
     """Base of ``Network``: training, files, gradients of inputs."""
 
-    def fit(self, X: Any, T: Any, **options: Any) -> History:
-        """Train on X and T; see ``fastbp.training.fit`` for the options."""
-        from .training import fit
-
-        return fit(self, X, T, **options)  # type: ignore[arg-type]
-
-    def partial_fit(self, X: Any, T: Any, **options: Any) -> History:
-        """One more epoch, with the optimizer state of the last call; see
-        ``fastbp.online.partial_fit``."""
-        return _partial_fit()(self, X, T, **options)
-
-    def evaluate(self, X: Any, T: Any, **options: Any) -> dict[str, float]:
-        """Loss and metrics on X and T; see ``fastbp.training.evaluate``."""
-        from .training import evaluate
-
-        return evaluate(self, X, T, **options)  # type: ignore[arg-type]
+    if TYPE_CHECKING:
+        fit, partial_fit, evaluate = training.fit, online.partial_fit, training.evaluate
+    else:
+        fit, partial_fit, evaluate = _Door(_fit), _Door(_partial_fit), _Door(_evaluate)
 
     def input_gradient(self, X: Any, T: Any) -> Array:
         """dE/dX; see ``fastbp.sensitivity``."""

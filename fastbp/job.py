@@ -88,7 +88,7 @@ class Job:
             if 0 < run.epochs <= done:  # epochs=0 asks for no more
                 warnings.warn(f"{os.fsdecode(self.resume)} holds a run of {done} "
                               f"epoch{'s' * (done > 1)} already, epochs={run.epochs} adds none: "
-                              "epochs counts them all", stacklevel=6)
+                              "epochs counts them all", stacklevel=5)
 
     def begin(self) -> bool:
         """Call ``on_train_begin`` of all hooks; True to stop. If one fails, end those before it

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,8 +23,12 @@ from .job import Job
 from .layers import Layer
 from .network import Network
 from .optimizers import Optimizer
+from .options import CommonOptions, passes_on
 from .table import has_kernels
-from .training import prepare, train
+from .training import fit, prepare, train
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Options that a network may have.
 _NAMES = frozenset(inspect.signature(prepare).parameters) - {"network", "X", "T"}
@@ -34,7 +38,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
              rows: Sequence[Any] | None = None,
              options: Sequence[dict[str, Any]] | None = None, n_threads: int | None = None,
              on_done: Callable[[int, History], Any] | None = None,
-             **common: Any) -> list[History]:
+             **common: Unpack[CommonOptions]) -> list[History]:
     """Train many networks side by side, each as ``network.fit`` would alone.
 
     Parameters
@@ -90,7 +94,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     if on_done is not None and not callable(on_done):
         raise TypeError(f"on_done must be a function, got {on_done!r}")
     n_threads = check_threads(n_threads)
-    given = _given(common, [{}] * len(nets) if options is None else options)
+    given = _given(dict(common), [{}] * len(nets) if options is None else options)
     _check_losses(nets, given)
     data = _Data(nets, X, T, rows, common.get("sample_weight"))
     plans, stop = _Plans(), threading.Event()
@@ -116,6 +120,9 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
             stop.set()
             raise
     return found
+
+
+passes_on(fit_many, fit)
 
 
 @contextmanager

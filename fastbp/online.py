@@ -8,7 +8,7 @@ checked and made is used again, and only the rows are new.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._validation import as_weights
 from .arguments import check_weights
@@ -18,9 +18,13 @@ from .job import Job
 from .network import Network
 from .optimizers import Optimizer
 from .optimizers import get as get_optimizer
+from .options import MoreOptions, passes_on
 from .run import Run
 from .threads import Threads
-from .training import prepare, straight, train, warn_of
+from .training import fit, prepare, straight, train, warn_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Options that need nothing done between steps or computed from all rows.
 _SIMPLE = frozenset(("shuffle", "l1", "l2", "clip_value", "clip_norm", "max_norm"))
@@ -28,7 +32,7 @@ _SIMPLE = frozenset(("shuffle", "l1", "l2", "clip_value", "clip_norm", "max_norm
 
 def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
                 optimizer: Any = "adam", sample_weight: Any = None,
-                n_threads: int | None = None, **options: Any) -> History:
+                n_threads: int | None = None, **options: Unpack[MoreOptions]) -> History:
     """One more epoch over X and T, with the optimizer state of the fit before.
 
     Takes what ``fit`` takes except ``epochs`` and ``warm_start``, and gives the same bits as
@@ -63,6 +67,9 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
     if _SIMPLE.issuperset(options):
         job.run.given = given, job.threads()
     return history
+
+
+passes_on(partial_fit, fit, "epochs", "warm_start")
 
 
 def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, sample_weight: Any,

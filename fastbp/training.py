@@ -217,7 +217,7 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
 
 
 def warn_of(network: Network, loss: float, epoch: int) -> bool:
-    """Warn the user, five frames up, of a loss that is not finite; returns whether it is not."""
+    """Warn the user, four frames up, of a loss that is not finite; returns whether it is not."""
     if math.isfinite(loss):
         return False
     hint, last, own = "a smaller learning_rate may help", network.layers[-1], network.loss_function
@@ -226,7 +226,7 @@ def warn_of(network: Network, loss: float, epoch: int) -> bool:
         hint = f"{own!r} takes probabilities: end with Softmax() or Sigmoid(), not with {last!r}"
     elif network.allow_nonfinite:
         hint += ", or data without the NaN and infinity that allow_nonfinite=True lets in"
-    warnings.warn(f"loss is {loss} in epoch {epoch + 1}; {hint}", RuntimeWarning, stacklevel=6)
+    warnings.warn(f"loss is {loss} in epoch {epoch + 1}; {hint}", RuntimeWarning, stacklevel=5)
     return True
 
 
