@@ -1,6 +1,7 @@
 """What an installed wheel must do without the repository: run in an empty environment."""
 
 import importlib.metadata
+import pydoc
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,10 +25,14 @@ assert (network.predict(X).round() == T).all(), network.predict(X)
 with TemporaryDirectory() as folder:
     network.save(f"{folder}/model.safetensors")
     assert (fastbp.load(f"{folder}/model.safetensors").predict(X) == network.predict(X)).all()
-try:
-    fastbp.MLPClassifier  # noqa: B018
-except ImportError as error:
-    assert 'pip install "fastbp[sklearn]"' in str(error), error
-else:
-    raise AssertionError("scikit-learn is here: the environment is not empty")
+for ask, kind in (("fastbp.MLPClassifier", AttributeError),
+                  ("from fastbp import MLPClassifier", ImportError)):
+    try:
+        exec(ask)
+    except kind as error:
+        assert 'pip install "fastbp[sklearn]"' in str(error), error
+    else:
+        raise AssertionError("scikit-learn is here: the environment is not empty")
+exec("from fastbp import *")
+assert "class Network" in pydoc.render_doc(fastbp, renderer=pydoc.plaintext)
 print(f"fastbp {fastbp.__version__} from its wheel: trained, saved, loaded")

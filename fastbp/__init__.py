@@ -74,21 +74,21 @@ if TYPE_CHECKING:
     from .schedules import Schedule
     from .streaming import fit_stream
 
-__version__ = "0.1.0"
+    __all__ = [
+        "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback",
+        "Checkpoint", "CrossEntropyLoss", "CustomLoss", "Dense", "Dropout", "ELU", "EarlyStopping",
+        "Flatten", "FocalLoss", "GELU", "HingeLoss", "History", "HuberLoss", "Identity",
+        "JSONLines", "L2Loss", "Layer", "LayerNorm", "LeakyReLU", "Lion", "LogSoftmax", "Loss",
+        "MAELoss", "MLPClassifier", "MLPRegressor", "MSELoss", "Model", "Network", "Optimizer",
+        "PoissonLoss", "ProgressBar", "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD",
+        "Schedule", "SiLU", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss",
+        "Softmax", "SoftmaxCrossEntropyLoss", "Softplus", "StopOnNaN", "Tanh", "TensorBoard",
+        "TimeLimit", "data", "fit_lbfgs", "fit_many", "fit_stream", "from_keras", "from_sklearn",
+        "from_torch", "gradcheck", "load", "load_model", "register_skl2onnx", "schedules", "to_c",
+        "to_keras", "to_onnx", "to_sklearn", "to_torch", "to_torch_state_dict",
+    ]
 
-__all__ = [
-    "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropyLoss", "CSVLog", "Callback",
-    "Checkpoint", "CrossEntropyLoss", "CustomLoss", "Dense", "Dropout", "ELU", "EarlyStopping",
-    "Flatten", "FocalLoss", "GELU", "HingeLoss", "History", "HuberLoss", "Identity",
-    "JSONLines", "L2Loss", "Layer", "LayerNorm", "LeakyReLU", "Lion", "LogSoftmax", "Loss",
-    "MAELoss", "MLPClassifier", "MLPRegressor", "MSELoss", "Model", "Network", "Optimizer",
-    "PoissonLoss", "ProgressBar", "QuantileLoss", "RMSprop", "ReLU", "ReduceOnPlateau", "SGD",
-    "Schedule", "SiLU", "Sigmoid", "SigmoidBinaryCrossEntropyLoss", "SigmoidFocalLoss",
-    "Softmax", "SoftmaxCrossEntropyLoss", "Softplus", "StopOnNaN", "Tanh", "TensorBoard",
-    "TimeLimit", "data", "fit_lbfgs", "fit_many", "fit_stream", "from_keras", "from_sklearn",
-    "from_torch", "gradcheck", "load", "load_model", "register_skl2onnx", "schedules", "to_c",
-    "to_keras", "to_onnx", "to_sklearn", "to_torch", "to_torch_state_dict",
-]
+__version__ = "0.1.0"
 
 #: Modules of the public names.
 _HOMES = {
@@ -122,22 +122,47 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
+def _public() -> list[str]:
+    """``__all__``, without the names that need a package which is not there."""
+    import sys
+    from importlib.util import find_spec
+
+    try:
+        absent = not (sys.modules.get("sklearn") or find_spec("sklearn"))
+    except ImportError:  # of a finder that hides it
+        absent = True
+    return sorted({"data", "schedules", *_HOME_OF} - {*_HOMES["estimators"] * absent})
+
+
 def __getattr__(name: str) -> Any:
     """A public name or a module of fastbp, imported when it is first used."""
+    import sys
     from importlib import import_module
     from importlib.util import find_spec
 
-    if name in _HOME_OF:
-        from ._garbage import no_full_collections
+    from ._extras import MissingExtra
 
-        with no_full_collections():
-            value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
-        globals()[name] = value
-        return value
-    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
-        return import_module(f".{name}", __name__)
+    if name == "__all__":
+        return _public()
+    try:
+        if name in _HOME_OF:
+            from ._garbage import no_full_collections
+
+            with no_full_collections():
+                value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+            globals()[name] = value
+            return value
+        known = name.isidentifier() and not name.startswith("_")
+        if known and find_spec(f"{__name__}.{name}") is not None:
+            return import_module(f".{name}", __name__)
+    except MissingExtra as error:
+        # ``from fastbp import NAME`` looks with ``hasattr`` and would drop the message; others
+        # who look are to find that there is no such name.
+        if sys._getframe(1).f_code.co_name == "_handle_fromlist":
+            raise
+        raise AttributeError(str(error)) from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_public()})

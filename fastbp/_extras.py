@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class MissingExtra(ImportError):
+    """A package is missing; the message says how to install it."""
+
+
 @contextmanager
 def needs(what: str, extra: str) -> Iterator[None]:
     """Context for the imports of an extra; ``what`` says for the message what needs which package.
 
     Raises
     ------
-    ImportError
+    MissingExtra
         If one of them fails.
     """
     try:
         yield
     except ImportError as error:
-        raise ImportError(f'{what}: pip install "fastbp[{extra}]"') from error
+        raise MissingExtra(f'{what}: pip install "fastbp[{extra}]"') from error

@@ -204,8 +204,14 @@ import fastbp
 assert "sklearn" not in sys.modules and "MLPClassifier" in dir(fastbp)
 sys.modules["sklearn"] = None
 try:
-    fastbp.MLPClassifier
+    from fastbp import MLPClassifier
 except ImportError as error:
+    assert 'pip install "fastbp[sklearn]"' in str(error), error
+else:
+    raise SystemExit("no error")
+try:
+    fastbp.MLPClassifier
+except AttributeError as error:
     assert 'pip install "fastbp[sklearn]"' in str(error), error
 else:
     raise SystemExit("no error")
@@ -213,6 +219,36 @@ else:
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'MLPTransformer'"):
         fastbp.MLPTransformer  # noqa: B018
+
+
+def test_without_scikit_learn_the_package_can_be_looked_at() -> None:
+    code = """
+import inspect, pydoc, sys
+from importlib.abc import MetaPathFinder
+from unittest import mock
+
+class Hidden(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "sklearn":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+import fastbp
+
+assert not hasattr(fastbp, "MLPClassifier") and not hasattr(fastbp, "estimators")
+assert "MLPRegressor" not in {*dir(fastbp), *fastbp.__all__}
+exec("from fastbp import *")
+assert Network is fastbp.Network
+assert "class Network" in pydoc.render_doc(fastbp, renderer=pydoc.plaintext)
+assert ("Network", Network) in inspect.getmembers(fastbp)
+mock.create_autospec(fastbp)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "network.Network", "1"])
+def test_what_is_no_name_is_not_there(name: str) -> None:
+    assert getattr(fastbp, name, None) is None
     assert cross_val_predict(MLPRegressor(max_iter=2), *IRIS, cv=2).shape == (150,)
 
 

@@ -1,10 +1,9 @@
 """Drop-in replacements of scikit-learn's MLPClassifier and MLPRegressor."""
 
-try:
+from .._extras import needs
+
+with needs("MLPClassifier and MLPRegressor need scikit-learn", "sklearn"):
     import sklearn  # noqa: F401
-except ImportError as error:
-    raise ImportError("MLPClassifier and MLPRegressor need scikit-learn: pip install "
-                      '"fastbp[sklearn]"') from error
 
 from .classifier import MLPClassifier
 from .regressor import MLPRegressor
