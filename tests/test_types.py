@@ -18,8 +18,11 @@ from fastbp.options import CommonOptions, MoreOptions
 
 #: A user's program; a line with an error says its code.
 PROGRAM = '''
+from typing import Any
+
 import numpy as np
-from fastbp import Dense, EarlyStopping, History, Network, fit_many
+from numpy.typing import NDArray
+from fastbp import Dense, EarlyStopping, History, Layer, Loss, Network, Tanh, fit_many
 
 X = np.zeros((8, 2))
 net = Network([Dense(2, 2)], "MSELoss")
@@ -35,6 +38,56 @@ net.partial_fit(X, X, verbose="x")  # arg-type
 net.evaluate(X, X, metric=["mae"])  # call-arg
 fit_many([net], X, X, epoch=3)  # call-arg
 fit_many([net], X, X, epochs="x")  # arg-type
+
+net.layers[0].weight[0, :] = 0
+net.layers[0].trainable = "x"  # assignment
+net.layers[0].connect("x")  # arg-type
+first, *_ = net.layers
+if isinstance(first, Dense):
+    first.weight.fill(0)
+dense = Dense(2, 2)
+mine = net.layers[0] is dense or type(net.layers[0]) is Dense
+more: list[Layer] = [*net.layers, dense]
+Dense(2, 2).forward(X, allow_nonfinite=False)
+Tanh().forward(X, allow_nonfinite=False).sum()
+
+
+class Scale(Layer):
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"a": (self.n_in,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        self.parameters()["a"][...] = 1
+
+    def forward(self, X: NDArray[Any]) -> NDArray[Any]:
+        self.X = X
+        return X * self.parameters()["a"]
+
+    def backward(self, dY: NDArray[Any]) -> NDArray[Any]:
+        self.gradients()["a"][...] = (dY * self.X).sum(axis=0)
+        return dY * self.parameters()["a"]
+
+
+class Plain(Loss):
+    def forward(self, X: NDArray[Any], T: NDArray[Any]) -> float:
+        self.d = X - T
+        return float((self.d**2).sum())
+
+    def backward(self) -> NDArray[Any]:
+        return np.asarray(2 * self.d)
+
+
+class Weighted(Plain):
+    def forward(self, X: Any, T: Any, sample_weight: Any = None) -> float:
+        return super().forward(X, T)
+
+
+class Wrong(Layer):
+    def forward(self, X: NDArray[Any]) -> str:  # override
+        return ""
+
+
+Network([Dense(2, 2), Scale(), Scale()], Weighted()).fit(X, X)
 '''
 
 

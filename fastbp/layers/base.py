@@ -8,10 +8,11 @@ own parameters, if it has any. Each row is one example.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from .._typing import overridable
 from .._validation import Array, as_matrix, check_bool, check_dtype
 from ..kernels.vectors import VECTOR_BYTES, pad, row_length
 from ..table import OP, address
@@ -97,8 +98,9 @@ class Layer:
     buffers: ClassVar[tuple[str, ...]] = ()
     in_place: ClassVar[bool] = False
     keeps_output: ClassVar[bool] = False
-    n_in: int | None = None
-    n_out: int | None = None
+    # ``Any``: a user's code, which runs in a network, need not check for None.
+    n_in: int | Any = None
+    n_out: int | Any = None
     key: int = 0
     index: int = 0
     # Here, not in __init__, which a user's subclass need not call.
@@ -109,6 +111,9 @@ class Layer:
     #: x, y and extra of the last forward: set at once, as several threads may predict.
     _kept: tuple[Array, Array, Array] | None = None
     _trainable: bool = True
+
+    if TYPE_CHECKING:  # ``net.layers[0].weight``: a network's layers are of any class
+        def __getattr__(self, name: str) -> Any: ...
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -242,6 +247,7 @@ class Layer:
         op["a"], op["b"] = self.constants()
         return op
 
+    @overridable
     def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Array:
         """Y of shape (b, n_out) for X of shape (b, n_in); keeps what ``backward`` needs.
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._jit import driver, prange
+from .._typing import overridable
 from .._validation import (
     Array,
     as_array,
@@ -145,6 +146,7 @@ class Loss:
             raise ValueError(f"{name} must be at least 0, got {rows[bad][0]}")
         return rows
 
+    @overridable
     def forward(self, X: Any, T: Any, *, sample_weight: Any = None,
                 allow_nonfinite: bool = True) -> float:
         """The error E of predictions X (b, n) against targets T; keeps the gradient.
