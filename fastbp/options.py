@@ -44,7 +44,9 @@ def passes_on(own: Callable[..., Any], function: Callable[..., Any], *but: str) 
     """Make help and completion of ``own`` show the options of ``function``, without ``but``, in
     place of ``**options``."""
     signature = inspect.signature(own)
-    known = {name: p for name, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD}
-    options = [p for name, p in inspect.signature(function).parameters.items()
-               if p.kind is p.KEYWORD_ONLY and name not in {*known, *but}]
-    vars(own)["__signature__"] = signature.replace(parameters=[*known.values(), *options])
+    *known, rest = signature.parameters.values()
+    del own.__annotations__[rest.name]  # ``Unpack`` is for type checkers alone
+    names = {*but, *(p.name for p in known)}
+    options = [p for p in inspect.signature(function).parameters.values()
+               if p.kind is p.KEYWORD_ONLY and p.name not in names]
+    vars(own)["__signature__"] = signature.replace(parameters=[*known, *options])

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -140,3 +140,4 @@ def test_options_that_are_passed_on_are_those_of_fit(
     named = {*function.__annotations__, *without, "network"}
     assert hints == {name: p.annotation for name, p in of_fit.items() if name not in named}
     assert not options.__required_keys__
+    assert get_type_hints(function)  # all of its names are there when the program runs
