@@ -387,3 +387,10 @@ def test_a_stop_among_rows_without_weight_is_no_error() -> None:
     blocks = [(X, T, 0 * W), (X, T, W)]
     history = fit_stream(network(), blocks, epochs=2, shuffle=False, callbacks=[Stop()])
     assert history["loss"] == [0.0]
+
+
+def test_a_loss_that_is_not_finite_is_told_where_it_was_asked() -> None:
+    with pytest.warns(RuntimeWarning, match="loss is .* in epoch") as told:
+        fit_stream(Network([Dense(6, 3)], "mse"), [(X, np.eye(3)[T])], epochs=5,
+                   optimizer=fastbp.SGD(1e20))
+    assert len(told) == 1 and told[0].filename == __file__
