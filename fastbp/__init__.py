@@ -136,31 +136,21 @@ def _public() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """A public name or a module of fastbp, imported when it is first used."""
-    import sys
     from importlib import import_module
     from importlib.util import find_spec
 
-    from ._extras import MissingExtra
-
     if name == "__all__":
         return _public()
-    try:
-        if name in _HOME_OF:
-            from ._garbage import no_full_collections
+    if name in _HOME_OF:
+        from ._garbage import no_full_collections
 
-            with no_full_collections():
-                value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
-            globals()[name] = value
-            return value
-        known = name.isidentifier() and not name.startswith("_")
-        if known and find_spec(f"{__name__}.{name}") is not None:
-            return import_module(f".{name}", __name__)
-    except MissingExtra as error:
-        # ``from fastbp import NAME`` looks with ``hasattr`` and would drop the message; others
-        # who look are to find that there is no such name.
-        if sys._getframe(1).f_code.co_name == "_handle_fromlist":
-            raise
-        raise AttributeError(str(error)) from error
+        with no_full_collections():
+            value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    known = name.isidentifier() and not name.startswith("_")
+    if known and find_spec(f"{__name__}.{name}") is not None:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

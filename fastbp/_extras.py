@@ -6,20 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class MissingExtra(ImportError):
-    """A package is missing; the message says how to install it."""
-
-
 @contextmanager
 def needs(what: str, extra: str) -> Iterator[None]:
     """Context for the imports of an extra; ``what`` says for the message what needs which package.
 
     Raises
     ------
-    MissingExtra
+    ImportError
         If one of them fails.
     """
     try:
         yield
     except ImportError as error:
-        raise MissingExtra(f'{what}: pip install "fastbp[{extra}]"') from error
+        raise ImportError(f'{what}: pip install "fastbp[{extra}]"') from error
