@@ -144,6 +144,15 @@ def measured(network: Network, validation: Validation | None,
     return [*get_metrics("accuracy"), *metrics]
 
 
+def figures_of(network: Network, validation: Validation | None,
+               metrics: Sequence[Metric]) -> list[str]:
+    """Names of the figures of an epoch, without what callbacks add."""
+    names = [metric.name for metric in measured(network, validation, metrics)]
+    if validation is not None:
+        names = ["val_loss", *(f"val_{name}" for name in names)]
+    return sorted([*FIGURES, *names])
+
+
 def check_monitors(hooks: Sequence[Callback], network: Network, validation: Validation | None,
                    metrics: Sequence[Metric]) -> None:
     """Refuse callbacks that monitor a figure that epochs will not have, or one of which they do
@@ -154,15 +163,12 @@ def check_monitors(hooks: Sequence[Callback], network: Network, validation: Vali
     ValueError
         Names the figures that there will be, or that figure.
     """
-    names = [metric.name for metric in measured(network, validation, metrics)]
-    if validation is not None:
-        names = ["val_loss", *(f"val_{name}" for name in names)]
-    known = True
+    figures, known = figures_of(network, validation, metrics), True
     for hook in hooks:
         if isinstance(hook, Lambda) or not type(hook).__module__.startswith("fastbp."):
             known = False  # a user's callback may add figures for those after it
         if known and isinstance(hook, (Monitor, CSVLog)):
-            hook.check(sorted([*FIGURES, *names]))
+            hook.check(figures)
         if isinstance(hook, Monitor):
             hook.check_mode()
 

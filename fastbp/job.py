@@ -12,7 +12,7 @@ import numpy as np
 
 from ._jit import thread_count
 from ._validation import Array
-from .arguments import Validation
+from .arguments import Validation, figures_of
 from .callbacks import Callback, Checkpoint
 from .engine import EPOCH, STEP
 from .metrics import Metric
@@ -80,6 +80,7 @@ class Job:
             hook.run = run
             if isinstance(hook, Checkpoint):
                 hook.hooks = self.hooks
+        run.figures = figures_of(run.network, self.validation, self.metrics)
         if self.resume is not None:
             from .io.checkpoint import restore
 

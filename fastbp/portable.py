@@ -26,6 +26,7 @@ from .kernels.vectors import aligned_zeros
 from .layers import Layer
 from .losses import Loss
 from .table import has_kernels
+from .weights import checksum
 
 
 class Buffer:
@@ -116,8 +117,26 @@ class PortableRun:
         The kind of state that the run's optimizer keeps, and how the optimizer is written.
     """
 
+    network: Any
     optimizer: Any
+    weights: Array
     begun_by: tuple[tuple[Any, ...] | None, str]
+
+    def _kind(self, optimizer: Any) -> tuple[Any, ...]:
+        return optimizer.family, optimizer.slot_names, optimizer.n_slots, self.network.params.size
+
+    def keeps(self, optimizer: Any) -> bool:
+        """Whether ``optimizer`` can go on with this run's state: it is of the same kind."""
+        return self.begun_by[0] == self._kind(optimizer)
+
+    def _check_kind(self) -> None:
+        if not self.keeps(self.optimizer):  # with fewer slots a kernel would write out of bounds
+            raise ValueError(f"{self.optimizer!r} keeps another number of state vectors, or of "
+                             f"another meaning, than {self.begun_by[1]}, as which the run began")
+
+    def weighing(self) -> str:
+        """Which weights the rows have, in few words."""
+        return checksum(self.weights)
 
     def _bare(self) -> dict[str, Any]:
         return self.__dict__ | {"_panels": None, "_lasting": (None,), "given": None}

@@ -58,11 +58,14 @@ class Run(PortableRun):
         Rows of an epoch.
     whole : bool
         Whether all of them are in memory at once.
+    figures : list of str
+        Names of those of an epoch, without what callbacks add.
     """
 
     whole = True
     #: Options and threads of a ``partial_fit``, if the next one can continue this run.
     given: tuple[dict[str, Any], Any] | None = None
+    figures: list[str] = []
 
     def __init__(self, network: Network, X: Array, T: Array, batch_size: int,
                  optimizer: Optimizer, shuffle: bool, *, weights: Array | None = None,
@@ -269,6 +272,7 @@ class Run(PortableRun):
         """(arrays, description) of the run's present state."""
         described = {"optimizer": repr(self.optimizer), "batch_size": self.batch_size,
                      "n_rows": self.n_rows, "shuffle": bool(self.cursor[engine.SHUFFLE]),
+                     "weights": self.weighing(), "figures": self.figures,
                      "epochs": self.epochs, "rate_scale": self.rate_scale,
                      "first_epoch": self.first_epoch, "first_step": self.first_step,
                      "history": dict(self.history), **vars(self.rules)}
@@ -280,11 +284,12 @@ class Run(PortableRun):
         Raises
         ------
         ValueError
-            If rows, settings or shapes of arrays are not those of the run that was saved.
+            If rows, weights, settings, figures or shapes are not those of the saved run.
         """
         own = self.state()[1]
-        for name in ("batch_size", "n_rows", "optimizer", "shuffle", *vars(self.rules)):
-            if (found := described.get(name, own[name])) != own[name]:  # older ones have no rules
+        for name in ("batch_size", "n_rows", "optimizer", "shuffle", "weights", "figures",
+                     *vars(self.rules)):
+            if (found := described.get(name, own[name])) != own[name]:  # older ones have fewer
                 raise ValueError(f"the saved run has {name} {found}, this one {own[name]}")
         for name, array in self._changing().items():
             found = arrays[name]
@@ -300,18 +305,6 @@ class Run(PortableRun):
         self.history.update({k: list(v[:whole]) for k, v in described["history"].items()})
         if self.cursor[engine.POSITION] and self.cursor[engine.SHUFFLE]:
             shuffle_rows(self.order, self.cursor[engine.SEED], self.cursor[engine.EPOCH])
-
-    def _kind(self, optimizer: Optimizer) -> tuple[Any, ...]:
-        return optimizer.family, optimizer.slot_names, optimizer.n_slots, self.network.params.size
-
-    def keeps(self, optimizer: Optimizer) -> bool:
-        """Whether ``optimizer`` can go on with this run's state: it is of the same kind."""
-        return self.begun_by[0] == self._kind(optimizer)
-
-    def _check_kind(self) -> None:
-        if not self.keeps(self.optimizer):  # with fewer slots a kernel would write out of bounds
-            raise ValueError(f"{self.optimizer!r} keeps another number of state vectors, or of "
-                             f"another meaning, than {self.begun_by[1]}, as which the run began")
 
     def follow(self, earlier: Run, name: str) -> None:
         """Start where ``earlier`` ended: take its optimizer state, step and epoch counts.

@@ -65,6 +65,8 @@ class CheckedBlocks:
         X and T of one row.
     weighted : bool
         Whether rows have weights.
+    by_class : ndarray
+        Weight of each class; empty without ``class_weight``.
 
     Raises
     ------
@@ -83,14 +85,15 @@ class CheckedBlocks:
         self.weighted = weights is not None or class_weight is not None
         if isinstance(class_weight, str) and class_weight == "balanced":
             class_weight = _balance(network, source)
-        self.class_weight = class_weight
+        self.class_weight, self.by_class = class_weight, np.empty(0)
         if self.weighted:
             check_weighs(network._head_loss, "weights of a block" if class_weight is None
                          else "class_weight")
         if class_weight is not None:  # one row's class may have no weight: not by ``prepare``
             class_weights(T[:1], class_weight, network.n_out, None, network.dtype)
             every = np.arange(max(network.n_out, 2))
-            if not class_weights(every, class_weight, len(every), None, network.dtype).any():
+            self.by_class = class_weights(every, class_weight, len(every), None, network.dtype)
+            if not self.by_class.any():
                 raise ValueError("class_weight is zero for every class")
 
     def __call__(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:

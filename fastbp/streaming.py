@@ -29,6 +29,7 @@ from .network import Network
 from .run import Run
 from .sources import Blocks, CheckedBlocks, Source
 from .training import prepare, train
+from .weights import checksum
 
 #: Seconds to wait for the source after an error or Ctrl-C: it may block for as long as it likes.
 _PATIENCE = 0.5
@@ -58,18 +59,21 @@ class StreamRun(Run):
     batch_size : int
     weighted : bool
         Whether rows have weights.
+    by_class : ndarray, optional
+        Weight of each class, where these weigh the rows.
     """
 
     whole = False
 
     def __init__(self, pattern: Run, make: Callable[..., Iterable[Any]], n_rows: int,
-                 batch_size: int, weighted: bool) -> None:
+                 batch_size: int, weighted: bool, by_class: Array | None = None) -> None:
         super().__init__(pattern.network, pattern.X[:0], pattern.T[:0], batch_size,
                          pattern.optimizer, bool(pattern.cursor[SHUFFLE]), rules=pattern.rules,
                          epochs=pattern.epochs)
         self.n_rows, self.steps_per_epoch = n_rows, -(-n_rows // batch_size)
         self.make: Callable[..., Iterable[Any]] | None = make
         self.weighted, self._weight, self._rows = weighted, 0.0, 0
+        self._by_class = np.empty(0) if by_class is None else by_class
         self._inner, self._left, self._ahead = self.cursor.copy(), 0, None
 
     _ahead: Ahead[_Block] | None
@@ -84,6 +88,12 @@ class StreamRun(Run):
         if not self._weight:
             raise ValueError("the weights of the source are zero for every row")
         return self._weight * self.n_rows / self._rows
+
+    def weighing(self) -> str:
+        """Which weights the rows have; their own would have to be read to be compared."""
+        if self._by_class.size:
+            return f"of classes, {checksum(self._by_class)}"
+        return "of the source" if self.weighted else "none"
 
     def advance(self, n_steps: int, n_threads: int) -> None:
         """Take ``n_steps`` steps, over as many blocks as they need."""
@@ -244,5 +254,6 @@ average, callbacks, verbose, warm_start, resume, n_threads
         clip_value=clip_value, clip_norm=clip_norm, max_norm=max_norm, average=average,
         callbacks=callbacks, verbose=verbose, warm_start=warm_start, resume=resume,
         n_threads=n_threads)
-    job.run = StreamRun(job.run, blocks, n_rows, min(batch_size, n_rows), blocks.weighted)
+    job.run = StreamRun(job.run, blocks, n_rows, min(batch_size, n_rows), blocks.weighted,
+                        blocks.by_class)
     return train(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,3 +67,12 @@ def balanced(counts: Array) -> Array:
     """Weight of each class by its weighted count: n / (k * count), 0 for a count of 0."""
     present = counts > 0
     return np.where(present, counts.sum() / (present.sum() * np.where(present, counts, 1)), 0.0)
+
+
+def checksum(weights: Array) -> str:
+    """Weights in few words: if these differ, so do the weights. The same on every platform, but
+    for rounding beyond float32."""
+    if not weights.size:
+        return "none"
+    with np.errstate(over="ignore"):
+        return f"with checksum {zlib.crc32(weights.astype('<f4').tobytes()):08x}"

@@ -361,11 +361,46 @@ def test_settings_that_a_checkpoint_does_not_have_are_not_compared(tmp_path: Pat
     arrays, metadata = read(path)
     described = json.loads(metadata["fastbp-run"])
     for name in ("shuffle", "decoupled", "by_rows", "weight_decay", "l1", "l2", "clip_value",
-                 "clip_norm", "max_norm", "average"):
+                 "clip_norm", "max_norm", "average", "weights", "figures"):
         del described[name]
     del metadata[VERSION]
     write(path, arrays, metadata | {"fastbp-run": json.dumps(described)})
-    assert len(classifier().fit(X, T, epochs=2, l2=1.0, resume=path)["loss"]) == 2
+    other: dict[str, Any] = {"l2": 1.0, "class_weight": {0: 2.0}, "metrics": ["accuracy"]}
+    assert len(classifier().fit(X, T, epochs=2, resume=path, **other)["loss"]) == 2
+
+
+@pytest.mark.parametrize(("one", "other", "match"), [
+    ({}, {"validation_data": True},
+     r"figures \['learning_rate', 'loss', 'samples_per_s'\], this one .*'val_loss'\]"),
+    ({"metrics": ["log_loss"]}, {"metrics": ["f1"]}, "figures .*'log_loss'.*, this one"),
+    ({"class_weight": {0: 2.0}}, {}, "weights .*checksum [0-9a-f]{8}, this one none"),
+    ({"class_weight": {0: 2.0}}, {"class_weight": {1: 2.0}}, "weights .*checksum .* checksum"),
+    ({"sample_weight": 1.0}, {}, "weights .*, this one none"),
+    ({"sample_weight": 1.0}, {"sample_weight": 2.0}, "weights .*, this one .*")])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_checkpoint_of_other_weights_or_figures_is_refused(
+        one: dict[str, Any], other: dict[str, Any], match: str, streamed: bool,
+        tmp_path: Path) -> None:
+    (X, T), path = clusters(64), tmp_path / "run.st"
+    if streamed and ("metrics" in one or "sample_weight" in other):
+        pytest.skip("no metrics of the stream's rows; their weights are not read to compare")
+
+    def fit(net: fastbp.Network, epochs: int, sample_weight: float | None = None,
+            validation_data: bool = False, **more: Any) -> fastbp.History:
+        weights = [] if sample_weight is None else [np.full(64, sample_weight) + T]
+        more |= {"epochs": epochs, "validation_data": (X, T) if validation_data else None}
+        if streamed:
+            return fastbp.fit_stream(net, [(X, T, *weights)], **more)
+        return net.fit(X, T, sample_weight=weights[0] if weights else None, **more)
+
+    for saved, here, said in (one, other, match), (other, one, "the saved run has"):
+        fit(classifier(), 1, **saved, callbacks=[Checkpoint(path)])
+        net = classifier()
+        before = net.params.copy()
+        with pytest.raises(ValueError, match=said):
+            fit(net, 3, **here, resume=path)
+        assert (net.params == before).all() and net.last_run is None
+        assert {*map(len, fit(net, 3, **saved, resume=path).values())} == {3}
 
 
 def test_a_user_layer_resumes_through_the_textbook_loop() -> None:
