@@ -95,11 +95,13 @@ class Job:
         """Call ``on_train_begin`` of all hooks; True to stop. If one fails, end those before it
         and undo all changes."""
         run, begun, stop = self.run, list[Callback](), False
+        run.network._running = run
         try:
             for hook in self.hooks:
                 stop = bool(hook.on_train_begin(run.network, run.epochs, run.n_rows)) or stop
                 begun.append(hook)
         except BaseException as error:
+            run.network._running = None
             do_all([*(hook.on_train_end for hook in begun), run.finish, *self.undo], error)
             raise
         return stop
@@ -111,6 +113,7 @@ class Job:
                 *(hook.on_train_end for hook in self.hooks)], failed)
 
     def _finish(self, failed: bool) -> None:
+        self.run.network._running = None
         self.run.finish(failed)
         self.run.network.last_run = self.run
 

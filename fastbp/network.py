@@ -85,7 +85,8 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
     n_params : int
         Number of parameters, padding not counted.
     last_run : Run or None
-        Where the last fit ended: optimizer state, step and epoch counts.
+        Where the last fit ended: optimizer state, step and epoch counts. In a copy that a
+        callback makes, or pickles, amid a fit: where that fit stood.
 
     Raises
     ------

@@ -22,6 +22,7 @@ from ._validation import (
     check_seed,
     checked,
 )
+from .history import History
 from .kernels.vectors import aligned_zeros
 from .layers import Layer
 from .losses import Loss
@@ -73,6 +74,8 @@ class Portable:
     allow_nonfinite: bool = checked(check_bool)
     matmul_precision: str = checked(check_choice, PRECISIONS)
     _offsets: list[int]
+    #: The run that trains the network at present.
+    _running: PortableRun | None = None
 
     def _fuse(self) -> None:
         """Let the loss do the work of the last layer, if it can."""
@@ -87,7 +90,9 @@ class Portable:
         if (run := self.__dict__.get("last_run")) is not None:
             run.given = None  # copy.copy shares the run: no ``partial_fit`` may change it now
         state = {name: value for name, value in self.__dict__.items()
-                 if name not in ("grads", "_plans", "_row_plan")}
+                 if name not in ("grads", "_plans", "_row_plan", "_running")}
+        if self._running is not None:
+            state["last_run"] = self._running.as_ended()
         bare = tuple(copy.copy(layer) for layer in self.layers)
         for layer in bare:
             layer._flat = layer._flat_grad = None
@@ -120,6 +125,9 @@ class PortableRun:
     network: Any
     optimizer: Any
     weights: Array
+    raw: Array
+    average: Array
+    history: History
     begun_by: tuple[tuple[Any, ...] | None, str]
 
     def _kind(self, optimizer: Any) -> tuple[Any, ...]:
@@ -140,6 +148,25 @@ class PortableRun:
 
     def _bare(self) -> dict[str, Any]:
         return self.__dict__ | {"_panels": None, "_lasting": (None,), "given": None}
+
+    def as_ended(self) -> Any:
+        """This run, which goes on, as if it had ended here: for copies of its network."""
+        other = object.__new__(type(self))
+        vars(other).update(self._bare() | {"history": copy.deepcopy(self.history)} | {
+            name: own.copy() for name, own in self._changing().items() if name != "params"})
+        other.raw = other.average
+        if other.average.size:
+            inside = self.raw is not self.average  # the network has the averages at present
+            other.raw = (self.raw if inside else self.network.params).copy()
+        other.release()
+        return other
+
+    def _changing(self) -> dict[str, Array]:
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Drop the references to the rows."""
+        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
         """Without an optimizer that cannot be pickled, of a ``Function(lambda ...)`` say: whoever

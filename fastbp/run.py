@@ -246,11 +246,11 @@ class Run(PortableRun):
         params, raw = self.network.params, self.network.params.copy()
         try:
             with held():
-                params[...] = self.average
+                self.raw, params[...] = raw, self.average
             yield
         finally:
             with held():
-                params[...] = raw
+                self.raw, params[...] = self.average, raw
 
     # -- going on later ---------------------------------------------------------------
 
@@ -318,8 +318,9 @@ class Run(PortableRun):
             raise ValueError(f"{name} needs the optimizer of the fit before, "
                              f"{earlier.begun_by[1]}, got {self.optimizer!r}")
         self.slots[...] = earlier.slots
-        if self.average.size and np.array_equal(self.network.params, earlier.average):
-            # Otherwise the network's parameters were changed since: these count.
+        if self.average.size and any(np.array_equal(self.network.params, own)
+                                     for own in (earlier.average, earlier.raw)):
+            # Copies made amid a fit have the raw ones. Others were changed since: they count.
             net = self.network
             for layer, at in zip(net.layers, net._offsets, strict=True):
                 if layer.trainable:

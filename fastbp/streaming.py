@@ -184,6 +184,9 @@ class StreamRun(Run):
                                  f"n_rows is {self.n_rows}")
             epoch += 1
 
+    def _bare(self) -> dict[str, Any]:
+        return super()._bare() | {"make": None, "_ahead": None, "_left": 0}
+
     def finish(self, failed: bool = False) -> None:
         """Leave the final parameters, end the reading thread, drop the rows."""
         if self._ahead is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -391,3 +393,73 @@ def test_a_start_that_fails_leaves_network_and_callbacks(tmp_path: Path) -> None
 def test_bad_arguments(make: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="got "):
         make()
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda n: pickle.loads(
+    pickle.dumps(n))], ids=["copy", "deepcopy", "pickle"])
+def test_a_copy_made_amid_a_fit_goes_on_with_the_same_bits(copied: Any, streamed: bool,
+                                                           average: float) -> None:
+    """In a first fit and one that goes on; at the end of an epoch and in its validation, when the
+    network has the averages; with one set of parameters and with one for each thread."""
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(400, 10)), rng.integers(0, 3, 400)
+    net = fastbp.Network([fastbp.Dense(10, 45), fastbp.ReLU(), fastbp.Dense(45, 3)],
+                         "SoftmaxCrossEntropyLoss")
+    taken = list[fastbp.Network]()
+
+    class Halves(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            self.run.rate_scale /= 2
+
+    def fit(net: fastbp.Network, epochs: int, metric: Any, *hooks: Any) -> fastbp.History:
+        options: dict[str, Any] = {
+            "batch_size": 128, "average": average, "n_threads": 2, "epochs": epochs,
+            "warm_start": True, "metrics": [metric], "validation_data": (X, T),
+            "callbacks": [Halves(), *hooks]}
+        return (fastbp.fit_stream(net, [(X, T)], **options) if streamed
+                else net.fit(X, T, **options))
+
+    def take(*_: Any) -> float:
+        if len(taken) < 4:
+            taken.append(copied(net))
+        return 0.0
+
+    for _ in range(2):
+        taken.clear()
+        told = fit(net, 4, take, Lambda(take))  # in each of two epochs, two
+        rates = told["learning_rate"]
+        assert net.last_run is not None and rates[0] > rates[3]
+        shown = [np.array(own.params) for own in taken]
+        assert (shown[2] == shown[3]).all() == (average == 0)  # as its callbacks see the network
+        for k in (1, 3):  # the lower rate is known
+            one, done = taken[k], (1, 1, 2, 2)[k]
+            run = one.last_run
+            assert run is not None and not run.X.size
+            assert run.history["loss"] == told["loss"][:done]
+            fit(one, 4 - done, "accuracy")
+            assert one.last_run is not None and one.last_run is not run
+            assert one.params.tobytes() == net.params.tobytes()
+            for name in ("slots", "average", "cursor"):
+                own, other = getattr(one.last_run, name), getattr(net.last_run, name)
+                assert own.tobytes() == other.tobytes(), name
+        one = taken[2]
+        assert one.last_run is not None
+        one.last_run.rate_scale /= 2  # as the callback did after the validation
+        fit(one, 2, "accuracy")
+        assert one.params.tobytes() == net.params.tobytes()
+
+
+def test_a_copy_after_a_fit_that_did_not_begin_is_of_the_one_before() -> None:
+    (X, T), net = clusters(32), classifier()
+    net.fit(X, T, epochs=1)
+    last = net.last_run
+
+    class Fails(Callback):
+        def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
+            raise RuntimeError("not today")
+
+    with pytest.raises(RuntimeError, match="not today"):
+        net.fit(X, T, epochs=1, optimizer="sgd", callbacks=[Fails()])
+    assert copy.copy(net).last_run is last is net.last_run
