@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+
 
 class History(dict[str, list[float]]):
     """Figures by name, one entry per epoch: "loss", "samples_per_s", "val_loss", ... An epoch
-    that a callback has ended before its last step is not validated: it has no "val_..."."""
+    that a callback has ended before its last step is not validated: it has no "val_...".
+
+    Numbers that a callback puts into ``logs`` under a new name are figures too: NaN in epochs
+    before one that has them, and lists end with the last such epoch."""
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -16,6 +22,15 @@ class History(dict[str, list[float]]):
         """Add the figures of an epoch."""
         for name, value in logs.items():
             self.setdefault(name, []).append(value)
+
+    def add(self, logs: dict[str, float]) -> None:
+        """Add more figures of the last epoch; what is no number is left out."""
+        at = len(self.get("loss", ())) - 1
+        for name, value in logs.items():
+            if isinstance(value, numbers.Real):
+                values = self.setdefault(name, [])
+                values.extend([math.nan] * (at - len(values)))
+                values[at:] = [float(value)]
 
     def extend(self, logs: dict[str, list[float]]) -> None:
         """Add the figures of several epochs."""

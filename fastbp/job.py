@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -105,6 +106,25 @@ class Job:
             do_all([*(hook.on_train_end for hook in begun), run.finish, *self.undo], error)
             raise
         return stop
+
+    def tell(self, event: str, *args: Any, hooks: Sequence[Callback] | None = None) -> bool:
+        """Call every hook, whatever the others return or raise; True if one wants to stop."""
+        said: list[bool] = []
+        do_all([functools.partial(
+            lambda hook: said.append(bool(getattr(hook, event)(*args))), hook)
+            for hook in (self.hooks if hooks is None else hooks)])
+        return any(said)
+
+    def tell_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Call every hook at the end of an epoch; checkpoints, the last, save what the others
+        have added to its figures."""
+        own, said = set(logs), list[bool]()
+        saves = [hook for hook in self.hooks if isinstance(hook, Checkpoint)]
+        others = self.hooks[:len(self.hooks) - len(saves)]
+        do_all([lambda: said.append(self.tell("on_epoch_end", epoch, logs, hooks=others)),
+                lambda: self.run.history.add({k: v for k, v in logs.items() if k not in own}),
+                lambda: said.append(self.tell("on_epoch_end", epoch, logs, hooks=saves))])
+        return any(said)
 
     def end(self, failed: BaseException | None = None) -> None:
         """Leave the final parameters in the network and tell all hooks, also after an error."""

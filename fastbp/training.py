@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import time
@@ -35,7 +34,7 @@ from .callbacks import Callback, EarlyStopping, PrintEpoch
 from .engine import EPOCH, POSITION, STEP
 from .history import History
 from .interrupts import held
-from .job import CHUNK_SECONDS, Job, do_all
+from .job import CHUNK_SECONDS, Job
 from .layers import LAYERS, Sigmoid, Softmax
 from .metrics import Metric, check_metrics, get_metrics, measure
 from .network import Network
@@ -232,7 +231,7 @@ def warn_of(network: Network, loss: float, epoch: int) -> bool:
 
 def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) -> bool:
     """One epoch, or the rest of it; returns whether to stop."""
-    run, hooks = job.run, job.hooks
+    run = job.run
     n, began, stop = run.n_rows, time.perf_counter(), False
     taken = begun_at = int(run.cursor[POSITION]) // run.batch_size
     # The rate at the start of the epoch, even if a resumed run is within it.
@@ -240,7 +239,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
     failed: BaseException | None = None
     while taken < whole and not stop:
         count, before = min(run.chunk, whole - taken), time.perf_counter()
-        if (hooks or job.metrics) and run.whole and run.T.ndim == 1:
+        if (job.hooks or job.metrics) and run.whole and run.T.ndim == 1:
             first, last = taken * run.batch_size, (taken + count) * run.batch_size
             # Labels are checked again: a user's callback or metric may have written to them.
             run.network.check_target(run.T[run.order[first:last]] if taken else run.T)
@@ -249,7 +248,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
             spent, error = time.perf_counter() - before, float(run.errors[0])
             threads.pace(run, count, count, spent, CHUNK_SECONDS)
             taken += count
-            stop = _tell(hooks, "on_chunk_end", epoch, min(taken * run.batch_size, n)) or stopped()
+            stop = job.tell("on_chunk_end", epoch, min(taken * run.batch_size, n)) or stopped()
         except BaseException as raised:
             if int(run.cursor[EPOCH]) - run.first_epoch <= epoch:
                 raise
@@ -269,18 +268,10 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
             logs |= _validate(job)
         run.history.append(logs)
         job.told = job.told or warn_of(run.network, logs["loss"], epoch)
-        stop = _tell(hooks, "on_epoch_end", epoch, logs) or stop
+        stop = job.tell_end(epoch, logs) or stop
         if failed is not None:
             raise failed
     return stop
-
-
-def _tell(hooks: Sequence[Callback], event: str, *args: Any) -> bool:
-    """Call every hook, whatever the others return or raise; True if one wants to stop."""
-    said: list[bool] = []
-    do_all([functools.partial(lambda hook: said.append(bool(getattr(hook, event)(*args))), hook)
-            for hook in hooks])
-    return any(said)
 
 
 def _validate(job: Job) -> dict[str, float]:

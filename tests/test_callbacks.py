@@ -109,6 +109,42 @@ def test_a_function_may_add_the_figure_to_follow() -> None:
     assert len(history["loss"]) == 3
 
 
+def test_figures_that_a_callback_adds_are_in_the_history(tmp_path: Path) -> None:
+    (X, T), path, log = clusters(64), tmp_path / "run.st", tmp_path / "log.csv"
+
+    def add(epoch: int, logs: dict[str, Any]) -> None:
+        if epoch != 2:
+            logs["norm"] = np.float32(epoch)
+        if epoch % 2:
+            logs["odd"] = epoch
+        logs |= {"said": "no number", "loss": -1.0}  # its own figures stay as they are
+
+    def fit(epochs: int, **more: Any) -> fastbp.History:
+        return classifier().fit(X, T, epochs=epochs, callbacks=[
+            Checkpoint(path), Lambda(add), CSVLog(log)], **more)
+
+    found = fit(3)
+    assert [*found][3:] == ["norm", "odd"] and min(found["loss"]) > 0
+    assert found["norm"] == [0.0, 1.0] and np.isnan(found["odd"][0]) and found["odd"][1] == 1.0
+    assert all(type(x) is float for x in found["norm"])
+    assert "norm" in log.read_text()
+    found = fit(4, resume=path)  # the checkpoint has them too
+    np.testing.assert_array_equal(found["norm"], [0.0, 1.0, np.nan, 3.0])
+    np.testing.assert_array_equal(found["odd"], [np.nan, 1.0, np.nan, 3.0])
+    assert {*map(len, found.values())} == {4}
+
+
+def test_figures_added_before_another_callback_fails_are_in_the_history() -> None:
+    (X, T), net = clusters(64), classifier()
+
+    def fail(epoch: int, logs: dict[str, float]) -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        net.fit(X, T, callbacks=[Lambda(lambda epoch, logs: logs.update(mine=1.0)), Lambda(fail)])
+    assert net.last_run is not None and net.last_run.history["mine"] == [1.0]
+
+
 def test_the_best_epoch_before_a_checkpoint_is_the_best_of_the_resumed_run(
         tmp_path: Path) -> None:
     (X, T), path, best = clusters(64), tmp_path / "run.st", classifier()

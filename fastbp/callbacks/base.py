@@ -60,7 +60,8 @@ class Callback:
         """After some steps (50 ms or so), ``samples`` rows into ``epoch``."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool | None:
-        """After an epoch (counted from 0), with its figures."""
+        """After an epoch (counted from 0), with its figures. A number put into ``logs`` under a
+        new name goes to the callbacks after this one and into the history."""
 
     def on_last_step(self) -> None:
         """After the last step, before the final (averaged) parameters are put into the network."""
