@@ -127,6 +127,12 @@ def test_rows_are_split_as_by_scikit_learn() -> None:
     rare = np.where(np.arange(40) == 7, 4, T)  # a class of one row cannot be on both sides
     kept, held, test = prepare.split_rows(argv, rare, "classification")
     assert sorted([*kept, *held, *test]) == list(range(40)) and len(test) == 10
+    assert 7 in kept  # and the others are stratified
+    others = np.delete(np.arange(40), 7)
+    rest, expected = train_test_split(others, test_size=0.25, random_state=3, stratify=T[others])
+    np.testing.assert_array_equal(test, expected)
+    np.testing.assert_array_equal(held, train_test_split(
+        rest, test_size=0.5, random_state=3, stratify=T[rest])[1])
     kept, held, test = prepare.split_rows(argv | {"validation": "v.csv"}, T * 0.5, "regression")
     assert (len(kept), len(held), len(test)) == (30, 0, 10)
 

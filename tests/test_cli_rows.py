@@ -307,3 +307,22 @@ def test_rows_of_shares_are_counted_over_all_parts(tmp_path: Path) -> None:
         f"row {row - 80} (counted from 0)" for row in own]
     beyond = f"row {len(kept)} (counted from 0)"
     assert share.told(beyond) == beyond and share.told("row of none") == "row of none"
+
+
+def test_a_split_that_is_not_stratified_or_leaves_a_class_out_is_told(run: Here) -> None:
+    def said(kinds: list[str], *more: str) -> list[str]:
+        table(run.folder / "d.csv", len(kinds), kind=kinds)
+        done = run("train", "d.csv", "--target", "kind", "--ignore", "y", *QUICK, *more,
+                   "--overwrite")
+        assert done.status == 0, done.err
+        return [line for line in done.err.splitlines() if " row" in line]
+
+    assert not said(["a", "b"] * 10 + ["c"])  # rare: in training
+    assert not said(["a", "b", "c", "d"], "--validation-split", "0")
+    assert said(["a", "b", "c", "d"] * 3, "--validation-split", "0.2") == [
+        "fastbp: --validation-split 0.2 of 12 rows is not stratified: both sides would need rows "
+        "of 4 classes"]
+    assert said(["a", "b", "c", "d"]) == [
+        "fastbp: --validation-split 0.2 of 4 rows is not stratified: both sides would need rows "
+        "of 4 classes",
+        "fastbp: target 'kind': no row to train on is of 'c'; another --split-seed may help"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ..data.present import Chosen
 from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays
 from ..data.weights import check_any, digest, row_weights
+from .exits import say
 
 #: Bundled data sets of images in [0, 1], which need no standardising.
 IMAGES = ("digits", "mnist")
@@ -143,6 +145,9 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     T = target.encode(column(columns, target.name))
     weights = [row_weights(column(columns, name), name) for name in names]
     kept, held, test = split_rows(settings, T, target.task)
+    if target.classes is not None and len(gone := np.setdiff1d(T, T[kept])):
+        say(f"target {target.name!r}: no row to train on is of "
+            f"{some([target.classes[i] for i in gone])}; another --split-seed may help")
     preprocessor = seen
     if len(kept) < n_rows:
         part = Arrays(rows_at(columns, kept), table.label)
@@ -180,7 +185,8 @@ def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> P
 
 
 def split_rows(settings: Mapping[str, Any], T: Array, task: str) -> tuple[Array, Array, Array]:
-    """Rows to train on, to validate, to test; stratified by class if possible."""
+    """Rows to train on, to validate, to test; stratified by class if possible: a class
+    of a single row stays in training."""
     share = 0.0 if settings["validation"] is not None else settings["validation_split"]
     kept, test = _hold_out(np.arange(len(T)), T, settings["test_split"], settings["split_seed"],
                            task, "--test-split")
@@ -197,12 +203,18 @@ def _hold_out(at: Array, T: Array, share: float, seed: int, task: str,
         raise ValueError(f"{option} {share} of {len(at)} rows leaves none to train on")
     with needs("splitting data needs scikit-learn", "cli"):
         from sklearn.model_selection import train_test_split
-    labels = T[at] if task == "classification" else None
-    if labels is not None:
-        found = np.unique(labels, return_counts=True)[1]
-        if found.min() < 2 or min(count, len(at) - count) < len(found):
-            labels = None  # too few of a class to be on both sides
-    kept, held = train_test_split(at, test_size=share, random_state=seed, stratify=labels)
+    split = functools.partial(train_test_split, test_size=share, random_state=seed)
+    if task == "classification":
+        _, which, found = np.unique(T[at], return_inverse=True, return_counts=True)
+        alone, n_classes = found[which] < 2, int((found > 1).sum())  # cannot be on both sides
+        shared = at[~alone]
+        count = -(-len(shared) * share // 1)
+        if 0 < n_classes <= min(count, len(shared) - count):
+            kept, held = split(shared, stratify=T[shared])
+            return np.concatenate([kept, at[alone]]), held
+        say(f"{option} {share} of {len(at)} rows is not stratified: both sides would need rows of "
+            f"{n_classes or len(found)} classes")
+    kept, held = split(at)
     return kept, held
 
 
