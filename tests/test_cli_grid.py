@@ -15,7 +15,7 @@ pytest.importorskip("click")
 pytest.importorskip("pyarrow")
 
 import fastbp
-from fastbp.cli import many
+from fastbp.cli import config, many
 from fastbp.cli.watch import Limit
 
 from .commands import QUICK, Here, params
@@ -142,6 +142,23 @@ def test_of_parts_of_an_epoch_the_least_loss_is_kept(run: Here,
     done = run("train", "iris", "--seeds", "1,0,2", *QUICK, "--json").json
     losses = [row["loss"] for row in done["runs"]]
     assert done["best"] == losses.index(min(losses)) == 1 and "val_loss" not in done["runs"][0]
+    assert not Path("fastbp-iris/metrics.jsonl").read_text()  # whole epochs only, as of one run
+
+
+@pytest.mark.parametrize("more", [("--seed", "1"), ("--seeds", "1,2")], ids=" ".join)
+def test_a_time_limit_is_of_the_call_and_tells_that_it_left_no_epoch(
+        more: tuple[str, ...], run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("train", "iris", *more, *QUICK, "--time-limit")
+    with monkeypatch.context() as patch:
+        patch.setattr("fastbp.job.CHUNK_SECONDS", 1e-9)
+        done = run(*argv, "0.000001s")
+    assert done.status == 0
+    assert "fastbp: no epoch was completed within the --time-limit" in done.err
+    done = run(*argv, "1h", "--overwrite")
+    assert done.status == 0 and "--time-limit" not in done.err
+    if "--seeds" in more:
+        assert "time_limit" not in config.load("fastbp-iris/best.toml")
+        assert config.load("fastbp-iris/config.toml")["time_limit"] == 3600
 
 
 def test_what_had_no_time_goes_on_where_another_diverged(run: Here,

@@ -117,9 +117,11 @@ def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[di
     writer.writerows(found)
     output.write(RESULTS, text.getvalue().encode())
     output.write(METRICS, "".join(line for one in runs for line in lines(
-        one.history, run=one.settings["run"])).encode())
-    output.write(BEST, config.as_toml(
-        best.chosen, "the best run alone: fastbp train --config THIS --output DIR"))
+        {name: values[:one.epochs] for name, values in one.history.items()},
+        run=one.settings["run"])).encode())
+    output.write(BEST, config.as_toml(  # the limit was that of all runs
+        best.chosen | {"time_limit": None},
+        "the best run alone: fastbp train --config THIS --output DIR"))
     return [as_json(row) for row in found]
 
 

@@ -135,8 +135,10 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
         if not good:
             raise Diverged(f"training diverged (loss {trained[0].history['loss'][-1]}), nothing "
                            f"saved; try a --lr below {trained[0].settings['lr']}")
-        _save(output, data, runs, min(good, key=lambda one: many.rank(one, data)), settings,
-              time.monotonic() - began)
+        best = min(good, key=lambda one: many.rank(one, data))
+        if not best.epochs and best.status == "time limit":
+            say("no epoch was completed within the --time-limit: the model is hardly trained")
+        _save(output, data, runs, best, settings, time.monotonic() - began)
     except (Stopped, KeyboardInterrupt) as error:
         return _interrupted(output, error, settings["as_json"])
     except Diverged:
