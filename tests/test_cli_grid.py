@@ -161,6 +161,20 @@ def test_a_time_limit_is_of_the_call_and_tells_that_it_left_no_epoch(
         assert config.load("fastbp-iris/config.toml")["time_limit"] == 3600
 
 
+def test_seed_and_seeds_contradict_each_other(run: Here) -> None:
+    both = "--seed and --seeds cannot both be given"
+    done = run("train", "iris", "--seeds", "1,2", "--seed", "0", *QUICK)
+    assert done.status == 2 and both in done.err
+    Path("c.toml").write_text("seeds = [1, 2]\n")
+    done = run("train", "iris", "--config", "c.toml", "--seed", "0", *QUICK)
+    assert done.status == 2 and both in done.err
+    assert not Path("fastbp-iris").exists()
+    Path("c.toml").write_text("seed = 3\n")
+    assert run("train", "iris", "--config", "c.toml", "--seeds", "1,2", *QUICK).status == 0
+    # config.toml, which has both, repeats the run
+    assert run("train", "--config", "fastbp-iris/config.toml", "-o", "b", "-q").status == 0
+
+
 def test_what_had_no_time_goes_on_where_another_diverged(run: Here,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     argv = ("train", "iris", "--optimizer", "sgd", "--grid", "lr=1e30,1e-2", "--threads", "1",

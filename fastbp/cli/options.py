@@ -155,7 +155,7 @@ def _training() -> list[Option]:
 def _many() -> list[Option]:
     return [
         _option("Several runs at once", "--seeds", type=Seeds(),
-                help="One run per seed; the best is kept."),
+                help="One run per seed, instead of --seed; the best is kept."),
         _option("Several runs at once", "--grid", multiple=True, metavar="NAME=V,V,...",
                 help="One run per value, such as lr=1e-3,1e-2 or hidden=64,128:64. Repeated: "
                      "every combination."),

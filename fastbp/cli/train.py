@@ -32,9 +32,12 @@ def command(ctx: click.Context, /, **settings: Any) -> int:
     from .run import train
 
     runs = config.grid_of(settings["grid"], command, ctx)
-    patience = ctx.get_parameter_source("patience") is click.core.ParameterSource.COMMANDLINE
-    if not settings["early_stopping"] and (patience or "patience" in runs):
+    typed = {name for name in settings
+             if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    if not settings["early_stopping"] and ("patience" in typed or "patience" in runs):
         raise click.UsageError("--patience is for --early-stopping", ctx)
+    if settings["seeds"] is not None and "seed" in typed:  # config.toml has both
+        raise click.UsageError("--seed and --seeds cannot both be given", ctx)
     return train(settings, runs)
 
 
