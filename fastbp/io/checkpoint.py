@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -119,5 +120,6 @@ def _check(run: Run) -> None:
         first, now = check_size(getattr(run, name), name, 0), int(run.cursor[at])
         if first > now:
             raise ValueError(f"{name} is {first}, after the {now} where it stands")
-    check_finite(run.network.params, "params")
-    check_finite(run.average, "average")
+    if all(map(math.isfinite, (*run.history.get("loss", ()), run.errors[0]))):  # else it diverged
+        check_finite(run.network.params, "params")
+        check_finite(run.average, "average")
