@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ def parse(description: str | None, rows: Sequence[str], backends: Sequence[str],
                    choices=list(dict.fromkeys((*backends, *PEERS))))
     p.add_argument("--budget", type=float, default=budget, help="seconds a row and backend")
     p.add_argument("--repeat", type=int, default=repeat, help="turns")
-    p.add_argument("--report", action="store_true", help="only report the last run")
+    p.add_argument("--report", action="store_true",
+                   help="only report the last run of all rows and backends")
+    p.add_argument("--last", action="store_true",
+                   help="only report the last run of others: part of the rows or backends, or own")
     arguments = p.parse_args()
     if backends[0] not in arguments.backends:
         p.error(f"--backends: {backends[0]} must be among them, which the others are compared "
@@ -42,10 +46,32 @@ def parse(description: str | None, rows: Sequence[str], backends: Sequence[str],
 
 
 def measured(path: Path, description: str | None, rows: Sequence[str], backends: Sequence[str],
-             budget: float, repeat: int, settings: Sequence[int] | None = None) -> dict[str, Any]:
-    """Results of ``compare`` by the arguments, stored in ``path``; with --report those stored."""
+             budget: float, repeat: int, settings: Sequence[int] | None = None
+             ) -> tuple[dict[str, Any], Path]:
+    """Results of ``compare`` by the arguments, and where they are: ``path``, which is committed,
+    has all rows and backends; what ran otherwise goes to a file that git ignores. With --report
+    or --last those stored."""
     arguments, chosen = parse(description, rows, backends, budget, repeat)
-    if not arguments.report:
+    last = path.with_name(f"last-{path.name}")
+    if not (arguments.report or arguments.last):
         found = compare(chosen, arguments.backends, arguments.budget, arguments.repeat, settings)
-        path.write_text(json.dumps(found, indent=1) + "\n")
-    return json.loads(path.read_text())
+        whole = _whole(found["records"], rows or [row["name"] for row in ROWS], backends)
+        store(found, path if whole else last)
+        return found, path if whole else last
+    stored = last if arguments.last else path
+    if not stored.exists():
+        raise SystemExit(f"nothing to report: there is no {stored}")
+    return json.loads(stored.read_text()), stored
+
+
+def store(results: dict[str, Any], path: Path) -> None:
+    """Write results to ``path`` and say so."""
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"results written to {path}", file=sys.stderr)
+
+
+def _whole(records: Sequence[dict[str, Any]], rows: Sequence[str],
+           backends: Sequence[str]) -> bool:
+    """Whether these rows, no others, and all these backends ran: one may not be installed."""
+    return ({r["row"] for r in records} == set(rows)
+            and {r["backend"] for r in records} >= set(backends))

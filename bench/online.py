@@ -3,7 +3,7 @@
     pip install -e ".[peers]"
     python -m bench.online                       # rows of the grid with small steps
     python -m bench.online 20-50-3:64:tanh:adam  # rows of your own: see bench.peers
-    python -m bench.online --report              # the table of the last run
+    python -m bench.online --report              # the table of the last run of these rows
 
 Each call gets NumPy arrays, as an environment, a queue or a user's own loop has them. JAX runs
 its steps asynchronously: ``jax.call`` waits only for the last one, ``jax.wait`` for each, as a
@@ -37,7 +37,8 @@ def report(results: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, keep, print."""
-    print(report(measured(RESULTS, __doc__, ROWS, list(CALLS), budget=0.6, repeat=5)))
+    found, _ = measured(RESULTS, __doc__, ROWS, list(CALLS), budget=0.6, repeat=5)
+    print(report(found))
 
 
 if __name__ == "__main__":

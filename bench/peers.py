@@ -4,13 +4,15 @@
     python -m bench.peers                        # all rows, one thread and all threads
     python -m bench.peers digits big             # some rows
     python -m bench.peers 20-50-3:64:tanh:adam   # a row of your own: sizes:batch[:...]
-    python -m bench.peers --report               # table and plot of the last run
+    python -m bench.peers --report               # table and plot of the last run of all rows
+    python -m bench.peers --last                 # of the last run of some rows or backends
 
 Each thread setting is a process of its own, pinned to that many cores. In it the backends of
 a row start from the same weights, train one epoch in the same order, and must then have the
 same error; one that computes something else is excluded. Then they are timed in turns, after
 a pause in which the threads of the previous one stop spinning, and the median counts. The
-report takes each peer at its better thread setting.
+report takes each peer at its better thread setting. Only a run of all rows and backends replaces
+``peers.json``.
 """
 
 from __future__ import annotations
@@ -23,8 +25,7 @@ from fastbp.peers.measure import PEERS, best, lead
 
 from .command import measured
 
-HERE = Path(__file__).parent
-RESULTS, PLOT = HERE / "peers.json", HERE / "peers.svg"
+RESULTS = Path(__file__).parent / "peers.json"
 
 
 def report(results: dict[str, Any]) -> str:
@@ -85,10 +86,10 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Parse arguments, run, report."""
-    found = measured(RESULTS, __doc__, (), list(PEERS), budget=1.0, repeat=5)
+    found, path = measured(RESULTS, __doc__, (), list(PEERS), budget=1.0, repeat=5)
     print(report(found))
     try:
-        plot(found, PLOT)
+        plot(found, path.with_suffix(".svg"))
     except ImportError as error:
         print(f'no plot ({error}): pip install "fastbp[peers]"')
 

@@ -3,7 +3,7 @@
     pip install -e ".[peers]"
     python -m bench.precision                    # rows of the grid with large layers
     python -m bench.precision 784-1024-10:256    # rows of your own: see bench.peers
-    python -m bench.precision --report           # the table of the last run
+    python -m bench.precision --report           # the table of the last run of these rows
 
 "high" rounds the factors of a product to 16 bits, "medium" to the 8 of bfloat16; sums are float32.
 On CPUs PyTorch's "high" is its "highest". All start from the same weights, must reach nearly the
@@ -14,7 +14,6 @@ seeds.
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from fastbp import datasets
 from fastbp._validation import PRECISIONS as LEVELS
 from fastbp.peers.measure import PRECISIONS, best
 
-from .command import measured
+from .command import measured, store
 
 ROWS = ("mnist-m", "mnist-l", "dll", "fused64", "tabular", "wide", "big")
 RESULTS = Path(__file__).parent / "precision.json"
@@ -64,12 +63,12 @@ def report(results: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, keep, print."""
-    found = measured(RESULTS, __doc__, ROWS, list(PRECISIONS), budget=2.0, repeat=5)
+    found, path = measured(RESULTS, __doc__, ROWS, list(PRECISIONS), budget=2.0, repeat=5)
     if "accuracy" not in found:
         found["accuracy"] = {precision: statistics.mean(accuracy(precision, seed)
                                                         for seed in range(SEEDS))
                              for precision in LEVELS}
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+        store(found, path)
     print(report(found))
 
 

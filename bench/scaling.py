@@ -3,7 +3,7 @@
     pip install -e ".[peers]"
     python -m bench.scaling                   # the rows of the grid with enough work to share
     python -m bench.scaling big wide          # some rows, as bench.peers takes them
-    python -m bench.scaling --report          # table and plot of the last run
+    python -m bench.scaling --report          # table and plot of the last run of these rows
 
 Each number of threads is a process of its own, pinned to that many cores, as in
 ``bench.peers``. fastbp may use fewer than it is given: it uses as many as pay.
@@ -21,8 +21,7 @@ from fastbp.peers.measure import best
 
 from .command import measured
 
-HERE = Path(__file__).parent
-RESULTS, PLOT = HERE / "scaling.json", HERE / "scaling.svg"
+RESULTS = Path(__file__).parent / "scaling.json"
 ROWS = ("simplechains", "fused64", "mnist-m", "dll", "mnist-l", "tabular", "wide", "big")
 BACKENDS = ("fastbp", "torch", "jax.scan")
 
@@ -81,10 +80,10 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Parse arguments, run, report."""
-    found = measured(RESULTS, __doc__, ROWS, BACKENDS, 0.5, 3,
-                     settings(within_quota(len(cores()))))
+    found, path = measured(RESULTS, __doc__, ROWS, BACKENDS, 0.5, 3,
+                           settings(within_quota(len(cores()))))
     print(report(found))
-    plot(found, PLOT)
+    plot(found, path.with_suffix(".svg"))
 
 
 if __name__ == "__main__":

@@ -216,7 +216,8 @@ def test_no_number_of_cores_beyond_the_quota_is_measured(monkeypatch: pytest.Mon
     given: list[Any] = []
     monkeypatch.setattr(scaling, "cores", lambda: list(range(8)))
     monkeypatch.setattr(scaling, "within_quota", lambda n: min(n, 3))
-    monkeypatch.setattr(scaling, "measured", lambda *all_of_them: given.extend(all_of_them))
+    monkeypatch.setattr(scaling, "measured",
+                        lambda *all_of_them: (given.extend(all_of_them), Path("x")))
     for name in ("report", "plot"):
         monkeypatch.setattr(scaling, name, lambda *_: "")
     scaling.main()

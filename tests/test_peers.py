@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("threadpoolctl")
 
-from bench import command, growth, peers, scaling, timing
+from bench import command, growth, peers, precision, scaling, timing
 from fastbp.peers import measure
 from fastbp.peers import numpy as plain
 from fastbp.peers.fastbp import BACKENDS, FastbpBackend, FastbpCalls
@@ -327,27 +327,75 @@ def test_growth_is_told_by_the_best_turn_of_each_size(monkeypatch: pytest.Monkey
     assert growth.workload("depth", 3)[0].sizes == (64, 64, 64, 64, 10)  # three hidden layers
 
 
-def test_results_are_kept_and_reported_again(tmp_path: Path,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Calls of a ``compare`` that counts them, and has not got the backend torch."""
+    found: list[Any] = []
 
-    def compared(*given: Any) -> dict[str, Any]:
-        calls.append(given)
-        return {"records": [len(calls)]}
+    def compared(rows: list[Any], backends: list[str], *rest: Any) -> dict[str, Any]:
+        found.append((rows, backends, *rest))
+        return {"records": [{"row": row["name"], "backend": name, "call": len(found)}
+                            for row in rows for name in backends if name != "torch"]}
 
     monkeypatch.setattr(command, "compare", compared)
+    return found
+
+
+def test_results_are_kept_and_reported_again(tmp_path: Path, calls: list[Any],
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "found.json"
     given = path, "text", ("digits",), ("fastbp", "own"), 0.5, 3, [1, 2]
     monkeypatch.setattr(sys, "argv", ["x", "--backends", "fastbp", "own", "jax"])
-    assert command.measured(*given) == {"records": [1]} == json.loads(path.read_text())
+    first = {"records": [{"row": "digits", "backend": name, "call": 1}
+                         for name in ("fastbp", "own", "jax")]}
+    assert command.measured(*given) == (first, path)
+    assert first == json.loads(path.read_text())
     ((rows, *rest),) = calls
     assert [row["name"] for row in rows] == ["digits"]
     assert rest == [["fastbp", "own", "jax"], 0.5, 3, [1, 2]]
     monkeypatch.setattr(sys, "argv", ["x", "--report"])
-    assert command.measured(*given) == {"records": [1]} and len(calls) == 1
+    assert command.measured(*given) == (first, path) and len(calls) == 1
     monkeypatch.setattr(sys, "argv", ["x", "--repeat", "5", "--budget", "2"])
-    assert command.measured(*given) == {"records": [2]}
+    found, where = command.measured(*given)
+    assert {r["call"] for r in found["records"]} == {2} and where == path
     assert calls[1][2:] == (2.0, 5, [1, 2])
+
+
+@pytest.mark.parametrize("other", [["iris"], ["digits", "iris", "4-5-3:8"], ["4-5-3:8"],
+                                   ["--backends", "fastbp"], ["--backends", "fastbp", "torch"]])
+def test_a_run_of_other_rows_or_backends_leaves_the_results(
+        tmp_path: Path, calls: list[Any], monkeypatch: pytest.MonkeyPatch, other: list[str],
+        capsys: pytest.CaptureFixture[str]) -> None:
+    path, last = tmp_path / "peers.json", tmp_path / "last-peers.json"
+    backends = ["fastbp", "torch" if "torch" in other else "jax"]  # not installed
+
+    def ran(*argv: str) -> tuple[dict[str, Any], Path]:
+        monkeypatch.setattr(sys, "argv", ["x", *argv])
+        return command.measured(path, "text", ("digits", "iris"), backends, 0.5, 3)
+
+    path.write_text('"whole"')
+    with pytest.raises(SystemExit, match=f"nothing to report: there is no .*{last.name}"):
+        ran("--last")
+    found = ran(*other)
+    assert found == (json.loads(last.read_text()), last) and len(calls) == 1
+    assert f"written to {last}" in capsys.readouterr().err
+    assert ran("--last") == found and ran("--report") == ("whole", path) and len(calls) == 1
+
+
+def test_plots_and_accuracies_go_where_the_results_are(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Path] = []
+    for module in (peers, scaling):
+        monkeypatch.setattr(module, "measured", lambda *_, **__: ({}, tmp_path / "last-x.json"))
+        monkeypatch.setattr(module, "report", lambda _: "")
+        monkeypatch.setattr(module, "plot", lambda _, path: drawn.append(path))
+        module.main()
+    assert drawn == [tmp_path / "last-x.svg"] * 2
+    monkeypatch.setattr(precision, "measured", lambda *_, **__: ({}, tmp_path / "last-p.json"))
+    monkeypatch.setattr(precision, "report", lambda _: "")
+    monkeypatch.setattr(precision, "accuracy", lambda *_: 0.5)
+    precision.main()
+    assert set(json.loads((tmp_path / "last-p.json").read_text())["accuracy"].values()) == {0.5}
 
 
 def test_backends_of_one_name_are_one_backend() -> None:
