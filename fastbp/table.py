@@ -154,8 +154,11 @@ def has_kernels(kind: type, field: str, *methods: str) -> bool:
 @functools.cache
 def address(role: str, kernel: Any, dtype: np.dtype[Any]) -> int:
     """Address of the machine code of ``kernel``, compiled for ``role``; 0 for None."""
-    if kernel is None:
-        return 0
+    return 0 if kernel is None else new_address(role, kernel, dtype)
+
+
+def new_address(role: str, kernel: Any, dtype: np.dtype[Any]) -> int:
+    """The same, but nothing here keeps ``kernel``: the address is valid as long as it lives."""
     if DISABLED:
         _python_kernels.append(kernel)
         return len(_python_kernels)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from numba.core import event
 
 import fastbp
 from fastbp._jit import DISABLED
+from fastbp.losses import custom
 
 from .builders import clusters
 
@@ -236,3 +239,29 @@ for function in (own, numba.njit(own)):
     assert len(plain) == len(compiled) > 30
     np.testing.assert_allclose(np.array(plain, float), np.array(compiled, float), rtol=1e-12,
                                atol=1e-12)
+
+
+@pytest.mark.skipif(DISABLED, reason="kernels are plain Python then")
+def test_functions_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_kernel_of", "_address"):  # as they are, but for the size
+        kept = getattr(custom, name)
+        assert kept.cache_parameters()["maxsize"] in (64, 128)
+        monkeypatch.setattr(custom, name, functools.lru_cache(2)(kept.__wrapped__))
+    alive = []
+    for k in range(5):
+        def own(x: Any, t: Any, dx: Any, k: int = k) -> Any:
+            dx[:] = x - t
+            return float(k)
+
+        alive.append(weakref.ref(own))
+        loss = fastbp.CustomLoss(own)
+        assert loss.forward([[1.0]], [[2.0]]) == k
+        if not k:
+            held = loss
+    gc.collect()
+    assert [one() is not None for one in alive] == [True, False, False, True, True]
+    assert held.forward([[1.0]], [[2.0]]) == 0
+    with event.install_recorder("numba:compile") as compiled:  # those used last cost nothing
+        again = fastbp.CustomLoss(own)
+        assert again.forward([[1.0]], [[2.0]]) == 4 and again._kernel is loss._kernel
+    assert not compiled.buffer

@@ -15,11 +15,15 @@ import numpy as np
 
 from .._jit import CompileError, compile_user, uncached_kernel
 from .._validation import check_bool, check_choice
-from ..table import address
+from ..table import new_address
 from .base import Loss
 
+#: So many functions used last keep their kernels; a loss holds its own. One kept by its function
+#: would be kept for ever: Numba holds the functions of all kernels there are.
+_KEPT = 64
 
-@functools.cache
+
+@functools.lru_cache(_KEPT)
 def _kernel_of(function: Callable[..., Any]) -> Any:
     row = compile_user(function)
 
@@ -41,6 +45,9 @@ def _kernel_of(function: Callable[..., Any]) -> Any:
             error[r] = w * total
 
     return custom
+
+
+_address = functools.lru_cache(2 * _KEPT)(new_address)  # of two dtypes
 
 
 def _check_function(function: Any) -> None:
@@ -85,7 +92,9 @@ class CustomLoss(Loss):
     Notes
     -----
     A network with such a loss cannot be saved: no file holds a function. To run without
-    Numba, derive a class from ``Loss`` instead.
+    Numba, derive a class from ``Loss`` instead. A function is compiled once for all its losses,
+    unless many others were used since. Numba never frees machine code, some megabytes for each
+    function: a loop should use one function again, not define one each time.
 
     Examples
     --------
@@ -124,7 +133,7 @@ class CustomLoss(Loss):
     def address(self, dtype: np.dtype[Any]) -> int:
         """Address of the kernel for ``dtype``."""
         try:
-            return address("loss", self._kernel, dtype)
+            return _address("loss", self._kernel, dtype)
         except CompileError as error:
             raise TypeError(f"{self!r}: the function must compile for rows of {dtype.name} and "
                             f"return a number; Numba says\n{error}") from error
