@@ -57,7 +57,8 @@ def _fma_chains(typingctx, x, n):
 
 
 @kernel
-def _spin(x, n):
+def spin(x, n):
+    """``n`` rounds of multiply-adds of x, as many in each as fill a core."""
     return _fma_chains(x, n)
 
 
@@ -73,13 +74,13 @@ def peak_flops(dtype: str = "float32", n_threads: int | None = None) -> float:
     wanted = None if n_threads is None else check_size(n_threads, "n_threads")
     threads, x = thread_count(wanted), check_dtype(dtype).type(0.5)
     rounds = 1_000_000
-    _spin(x, 1)
+    spin(x, 1)
     flops = threads * rounds * _CHAINS * (_BYTES // x.itemsize) * 2
     best = float("inf")
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(50):  # at first threads may share a core
             began = time.perf_counter()
-            list(pool.map(lambda _: _spin(x, rounds), range(threads)))
+            list(pool.map(lambda _: spin(x, rounds), range(threads)))
             best = min(best, time.perf_counter() - began)
     return float(flops / best)
 

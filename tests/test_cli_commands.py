@@ -362,12 +362,28 @@ def test_warmup_leaves_nothing_to_compile(run: Here) -> None:
     assert found["compiled"] == found["kernels"] == len(before) > 60
     for more in ((), ("--optimizer", "lion", "--activation", "silu", "--batch-norm", "--dropout",
                       "0.1", "--l2", "0.1", "--class-weight", "balanced", "--average", "0.9"),
-                 ("--hidden", "700,600")):
-        assert there("train", "iris", "--epochs", "2", "--no-report", "--overwrite",
-                     *more).returncode == 0
+                 ("--hidden", "700,600"), ("--stream",)):
+        assert there("train", "iris", "--epochs", "2", "--overwrite", *more).returncode == 0
     assert there("predict", "fastbp-iris", "iris").returncode == 0
-    code = ("import fastbp, numpy as np\nnet = fastbp.Network([fastbp.Dense(2, 3)], 'l2')\n"
-            "X = np.ones((4, 2))\nnet.input_gradient(X, np.ones((4, 3))), net.jacobian(X)")
+    code = """
+import fastbp, numpy as np
+
+class Twice(fastbp.Layer):
+    def forward(self, x):
+        return 2 * x
+
+    def backward(self, dy):
+        return 2 * dy
+
+X, T = np.ones((4, 2)), np.ones((4, 3))
+net = fastbp.Network([fastbp.Dense(2, 3)], 'l2')
+net.input_gradient(X, T), net.jacobian(X)
+net.partial_fit(X, T)
+fastbp.fit_stream(net, [(X, T)] * 2, epochs=1)
+fastbp.fit_lbfgs(net, X, T)
+fastbp.fit_many([net], X, T, epochs=1)
+fastbp.Network([fastbp.Dense(2, 3), Twice()], 'l2').fit(X, T, epochs=1)
+"""
     subprocess.run([sys.executable, "-c", code], check=True, cwd=run.folder, env=env)
     assert {path.name for path in folder.iterdir()} == before
     again = json.loads(there("warmup", "--dtype", "float32", "--json").stdout)

@@ -155,7 +155,7 @@ def test_the_peak_is_the_best_of_what_all_threads_did(dtype: str, lanes: int,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     spun, times = [], iter([0.0, 4.0] * 20 + [0.0, 0.5] + [0.0, 3.0] * 29)
     monkeypatch.setattr(peaks, "thread_count", lambda n: n or 3)
-    monkeypatch.setattr(peaks, "_spin", lambda x, n: spun.append((x, n)))
+    monkeypatch.setattr(peaks, "spin", lambda x, n: spun.append((x, n)))
     monkeypatch.setattr(peaks, "time", SimpleNamespace(perf_counter=lambda: next(times)))
     found = peaks.peak_flops(dtype, 2)
     each = spun[-1][1]
