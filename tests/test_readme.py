@@ -41,6 +41,15 @@ def test_commands_and_extras_exist() -> None:
         assert (ROOT / link).exists(), link
 
 
+def test_the_sdist_has_all_that_is_linked_and_tested() -> None:
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    included = {name.lstrip("/") for name in built["targets"]["sdist"]["include"]}
+    links = set(re.findall(r"\]\(([\w./]+)\)", README))
+    assert "CONTRIBUTING.md" in links
+    for path in links | {".ci/run", "asv.conf.json", "bench", "fastbp", "tests"}:  # tests read it
+        assert path.split("/")[0] in included, path
+
+
 def test_every_feature_names_a_test_that_exists() -> None:
     tables = [part.split("\n\n")[0] for part in README.split(" | test |\n")[1:]]
     rows = [line for table in tables for line in table.splitlines() if line.startswith("| ")]
