@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -226,6 +227,19 @@ def test_the_report_is_written_or_its_package_named(run: Here,
     done = run("train", "iris", "--epochs", "2", "-q", "-o", "b")
     assert done.status == 0 and "no report.html" in done.err and "fastbp[plot]" in done.err
     assert not Path("b/report.html").exists() and Path("b/model.safetensors").exists()
+
+
+def test_a_matplotlib_that_does_not_import_costs_the_report_alone(run: Here) -> None:
+    (run.folder / "own" / "matplotlib").mkdir(parents=True)
+    (run.folder / "own" / "matplotlib" / "__init__.py").write_text("raise ImportError('broken')")
+    path = os.pathsep.join([str(run.folder / "own"), os.environ.get("PYTHONPATH", "")])
+    done = process("train", "iris", "--epochs", "1", "-q", "-o", "m", folder=run.folder,
+                   env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "report.html" in line]
+    assert "fastbp[plot]" in line and "broken" in line
+    assert {path.name for path in Path("m").iterdir()} >= {"model.safetensors", "result.json"}
+    assert not Path("m/report.html").exists() and not Path("m/unfinished").exists()
 
 
 def test_names_of_options_are_those_of_the_library() -> None:

@@ -229,9 +229,18 @@ def _some(data: Prepared) -> Any:
 
 def _report(output: Output, data: Prepared, best: One, rows: Any, result: dict[str, Any]) -> None:
     """Write report.html, or say what it needs."""
+    needed = f'no {REPORT}: it needs matplotlib: pip install "fastbp[plot]"'
     if find_spec("matplotlib") is None:
-        say(f'no {REPORT}: it needs matplotlib: pip install "fastbp[plot]"')
+        say(needed)
         return
+    try:
+        _write_report(output, data, best, rows, result)
+    except ImportError as error:  # what is installed may still not import
+        say(f"{needed} ({error.__cause__ or error})")
+
+
+def _write_report(output: Output, data: Prepared, best: One, rows: Any,
+                  result: dict[str, Any]) -> None:
     from .. import report
     from ..peak import share_of_peak
 
