@@ -7,9 +7,12 @@ import hashlib
 import os
 import pickle
 import platform
+import re
 import stat
 import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +26,12 @@ from numba.core.serialize import dumps
 
 from ._compiler import rebuild
 
+#: Seconds until a folder that nobody uses is removed, and until the time of use is noted again.
+_OLD, _FRESH = 90 * 86400, 86400
+#: Names of folders here, and of the files in them.
+_FOLDER = re.compile(r"[0-9a-f]{20}")
+_ENTRY = re.compile(r".+-[0-9a-f]{32}(\.\d+-\d+\.tmp)?")
+
 
 @functools.cache
 def cache_dir() -> Path | None:
@@ -30,6 +39,22 @@ def cache_dir() -> Path | None:
 
     ``FASTBP_CACHE_DIR`` moves its parent; an empty value turns caching off.
     """
+    found = _find()
+    return found if isinstance(found, Path) else None
+
+
+@functools.cache
+def _warn() -> None:
+    """Warn, once, if there is no folder where there should be one."""
+    found = _find()
+    if isinstance(found, str):
+        warnings.warn(f"every process compiles its kernels anew: {found}; set FASTBP_CACHE_DIR to "
+                      "a folder of your own, or to nothing if that is wanted", RuntimeWarning,
+                      stacklevel=2)
+
+
+def _find() -> Path | str | None:
+    """The folder, or why it cannot be used; None if there is to be none."""
     parent = os.environ.get("FASTBP_CACHE_DIR")
     if parent == "":
         return None
@@ -37,9 +62,11 @@ def cache_dir() -> Path | None:
         base = os.environ.get("XDG_CACHE_HOME", "")
         if not os.path.isabs(base):  # its specification: to be ignored
             base = os.path.join(os.path.expanduser("~"), ".cache")
-        if not os.path.isabs(base):  # a user without a home: "~" would be a folder of that name
-            return None
         parent = os.path.join(base, "fastbp")
+    else:
+        parent = os.path.expanduser(parent)
+    if parent.startswith("~"):  # a user without a home: it would be a folder of that name
+        return f"there is no home for {parent}"
     digest = hashlib.sha256()
     root = Path(__file__).parent
     try:
@@ -59,17 +86,37 @@ def cache_dir() -> Path | None:
             config.DEBUGINFO_DEFAULT, config.USING_SVML, llvmlite.__version__,
             os.environ.get("FASTBP_ISA"))
     digest.update(repr(host).encode())
+    path = Path(parent).absolute() / digest.hexdigest()[:20]
     try:
-        path = Path(parent).absolute() / digest.hexdigest()[:20]
+        new = not path.exists()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = path.stat()
         # Entries are code that this process runs: nobody else may write them.
         foreign = hasattr(os, "getuid") and info.st_uid != os.getuid()
         if foreign or (os.name == "posix" and stat.S_IMODE(info.st_mode) & 0o022):
-            return None
-    except OSError:
-        return None
+            return f"{path} belongs to another user, or others may write to it"
+    except OSError as error:
+        return f"{path} cannot be made ({error.strerror})"
+    with suppress(OSError):
+        if time.time() - info.st_mtime > _FRESH:
+            os.utime(path)
+        if new:
+            _prune(path.parent)
     return path
+
+
+def _prune(parent: Path) -> None:
+    """Remove folders of other versions, with nothing but kernels in them, that are not in use."""
+    for folder in parent.iterdir():
+        if not _FOLDER.fullmatch(folder.name) or folder.is_symlink():
+            continue
+        with suppress(OSError):
+            entries = [*folder.iterdir()]
+            if (time.time() - folder.stat().st_mtime > _OLD
+                    and all(_ENTRY.fullmatch(entry.name) for entry in entries)):
+                for entry in entries:
+                    entry.unlink()
+                folder.rmdir()
 
 
 class KernelCache(_Cache):  # type: ignore[misc]
@@ -121,6 +168,8 @@ class KernelCache(_Cache):  # type: ignore[misc]
         """What has been compiled for ``sig``, or None."""
         file = self._file(sig, target_context.codegen())
         if file is None:
+            if self._enabled:
+                _warn()
             return None
         try:
             data = file.read_bytes()

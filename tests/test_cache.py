@@ -10,6 +10,8 @@ import errno
 import hashlib
 import os
 import pickle
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,77 @@ def test_without_a_home_no_folder_is_made_where_one_happens_to_be(
     assert find().parent == tmp_path / "home" / ".cache" / "fastbp"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     assert find().parent == tmp_path / "own" / "fastbp"
+
+
+def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.setenv("FASTBP_CACHE_DIR", os.path.join("~", "cc"))
+    assert find().parent == tmp_path / "home" / "cc"
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert find() is None and [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_folders_of_old_versions_are_removed_when_one_is_made(parent: Path) -> None:
+    entry, old = f"shuffle-{'0f' * 16}", 91 * 86400
+
+    def made(name: str, *files: str, days: float = 91) -> Path:
+        (parent / name).mkdir(parents=True)
+        for file in files:
+            (parent / name / file).write_text("x")
+        os.utime(parent / name, (time.time() - days * 86400,) * 2)
+        return parent / name
+
+    gone = [made("0" * 20, entry, f"{entry}.12-34.tmp"), made("1" * 20)]
+    kept = [made("2" * 20, entry, days=89), made("3" * 20, entry, "notes.txt"),
+            made("4" * 20, f"{'5' * 20}.d"), made("0" * 19), made("G" * 20), made("mine", entry)]
+    (parent / ("6" * 20)).write_text("a file")
+    folder = find()
+    assert not [path for path in gone if path.exists()]
+    assert all(path.exists() for path in [*kept, folder, parent / ("6" * 20)])
+    assert (kept[1] / entry).exists(), "all or nothing"
+    os.utime(folder, (time.time() - old,) * 2)
+    made("7" * 20)
+    assert find() == folder and time.time() - folder.stat().st_mtime < 86400, "it is in use"
+    assert (parent / ("7" * 20)).exists(), "nothing was made, nothing looked at"
+
+
+def test_what_cannot_be_removed_is_no_error(
+        parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (parent / ("0" * 20)).mkdir(parents=True)
+    os.utime(parent / ("0" * 20), (0, 0))
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "refused")
+
+    with monkeypatch.context() as patch:
+        for owner, name in ((Path, "rmdir"), (os, "utime")):
+            patch.setattr(owner, name, refused)
+        assert find() is not None and find().exists()
+    assert (parent / ("0" * 20)).exists()
+
+
+@pytest.mark.skipif(_jit.DISABLED, reason="nothing is compiled")
+def test_only_a_folder_that_cannot_be_had_is_warned_of(
+        monkeypatch: pytest.MonkeyPatch, parent: Path, package: Path) -> None:
+    def compiled() -> None:
+        monkeypatch.setattr(_cache, "cache_dir", find)
+        _cache._warn.cache_clear()
+        _jit._compile(writes(1))(np.zeros(1))
+
+    compiled()
+    parent.rename(parent.with_name("moved"))
+    parent.write_text("a file")
+    with pytest.warns(RuntimeWarning, match=f"anew: {re.escape(str(parent))}.*FASTBP_CACHE_DIR"):
+        compiled()
+    _jit._compile(writes(2))(np.zeros(1))  # told once
+    monkeypatch.setenv("FASTBP_CACHE_DIR", "")
+    compiled()
+    monkeypatch.delenv("FASTBP_CACHE_DIR")
+    for path in package.rglob("*.py"):  # in an archive no other folder would help
+        path.unlink()
+    compiled()
 
 
 def test_an_empty_name_is_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -18,6 +18,16 @@ order = np.empty(9, np.int64)
 shuffle(order, 1, 2)
 print(*order)
 """
+#: The same, and the warnings; two kernels are compiled.
+_TOLD = f"""
+import warnings
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always", RuntimeWarning)
+    {_SMALL.strip().replace(chr(10), chr(10) + "    ")}
+    import fastbp.engine
+    fastbp.engine.step_key(1, 2)
+print(*(one.message for one in told if one.category is RuntimeWarning), sep=chr(10))
+"""
 
 
 def test_kernels_are_cached_privately_and_reused(tmp_path: Path) -> None:
@@ -53,8 +63,10 @@ def test_no_place_for_a_cache_is_no_error(tmp_path: Path) -> None:
     first = run(_SMALL, FASTBP_CACHE_DIR="")
     blocked = tmp_path / "file"
     blocked.write_text("not a directory")
-    assert run(_SMALL, FASTBP_CACHE_DIR=str(blocked)) == first
-    assert run(_SMALL, FASTBP_CACHE_DIR=str(blocked / "below")) == first
+    for folder in (blocked, blocked / "below"):
+        numbers, warning = run(_TOLD, FASTBP_CACHE_DIR=str(folder)).splitlines()
+        assert numbers == first.strip()
+        assert "FASTBP_CACHE_DIR" in warning and f"{folder}{os.sep}" in warning
     assert blocked.read_text() == "not a directory"
 
 
@@ -65,7 +77,8 @@ def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path) -> None:
     for path in entries(tmp_path):
         path.unlink()
     folder.chmod(0o777)
-    run(_SMALL, FASTBP_CACHE_DIR=str(tmp_path))
+    (warning,) = run(_TOLD, FASTBP_CACHE_DIR=str(tmp_path)).splitlines()[1:]
+    assert f"{folder} belongs to another user, or others may write to it" in warning
     assert not entries(tmp_path)
 
 
