@@ -62,10 +62,10 @@ def _find() -> Path | str | None:
         base = os.environ.get("XDG_CACHE_HOME", "")
         if not os.path.isabs(base):  # its specification: to be ignored
             base = os.path.join(os.path.expanduser("~"), ".cache")
+        if not os.path.isabs(base):  # of a user without a home: it would be in whatever folder
+            return f"there is no home for {base}"
         parent = os.path.join(base, "fastbp")
-    else:
-        parent = os.path.expanduser(parent)
-    if parent.startswith("~"):  # a user without a home: it would be a folder of that name
+    elif (parent := os.path.expanduser(parent)).startswith("~"):
         return f"there is no home for {parent}"
     digest = hashlib.sha256()
     root = Path(__file__).parent
