@@ -40,6 +40,8 @@ def test_without_a_home_no_folder_is_made_where_one_happens_to_be(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     assert find() is None and not [*tmp_path.iterdir()]
+    monkeypatch.setattr("os.path.expanduser", lambda path: "home")
+    assert find() is None and not [*tmp_path.iterdir()]
     monkeypatch.setattr("os.path.expanduser", lambda path: str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", "here")  # its specification: to be ignored
     assert find().parent == tmp_path / "home" / ".cache" / "fastbp"

@@ -6,6 +6,7 @@ import copy
 import inspect
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,8 @@ def test_what_backward_needs_is_of_one_forward() -> None:
     (fastbp.BatchNorm(), "epsilon", 1e-60), (fastbp.LayerNorm(), "epsilon", 1e60),
     (fastbp.LeakyReLU(), "negative_slope", 1e60), (fastbp.ELU(), "alpha", 1e-40),
     (fastbp.HuberLoss(), "delta", 1e-60)])
-def test_a_setting_beyond_the_dtype_is_refused(part: Any, name: str, value: float) -> None:
+def test_a_setting_beyond_the_dtype_is_refused(part: Any, name: str, value: float,
+                                               tmp_path: Path) -> None:
     def network(dtype: str = "float32") -> fastbp.Network:
         is_loss = isinstance(part, fastbp.Loss)
         layers = [fastbp.Dense(2, 2, weight_init="zeros"), *([] if is_loss else [copy.copy(part)])]
@@ -153,10 +155,11 @@ def test_a_setting_beyond_the_dtype_is_refused(part: Any, name: str, value: floa
     X, before, net = np.ones((4, 2)), getattr(part, name), network()
     says = f"{name} of {type(part).__name__}.* must be .*for float32, got {re.escape(str(value))}"
     setattr(net.loss_function if isinstance(part, fastbp.Loss) else net.layers[-1], name, value)
-    for call in lambda: net.fit(X, X, epochs=1), lambda: net.loss(X, X):
+    for call in (lambda: net.fit(X, X, epochs=1), lambda: net.loss(X, X),
+                 lambda: net.save(tmp_path / "net")):
         with pytest.raises(ValueError, match=says):
             call()
-    assert not net.params[:4].any() and net.last_run is None
+    assert not net.params[:4].any() and net.last_run is None and not [*tmp_path.iterdir()]
     setattr(part, name, value)
     with pytest.raises(ValueError, match=says):
         network()

@@ -31,7 +31,7 @@ def describe(network: Network) -> str:
     TypeError
         If a layer or loss is not one of fastbp's own.
     ValueError
-        If the loss is a ``CustomLoss``.
+        If the loss is a ``CustomLoss``, or the dtype would make a setting 0 or infinite.
     """
     if isinstance(network.loss_function, CustomLoss):
         raise ValueError(f"{network.loss_function!r} holds a function, which no model file can "
@@ -40,6 +40,7 @@ def describe(network: Network) -> str:
                         (network.loss_function, LOSSES)]:
         if table.get(type(part).__name__) is not type(part):  # type: ignore[attr-defined]
             raise TypeError(f"{part!r} is not one of fastbp's own and cannot be saved")
+    network.check_constants()  # ``load`` would refuse what was set later
     return json.dumps({
         "format": FORMAT,
         "layers": [{"type": type(x).__name__, **x.config(),
@@ -60,7 +61,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     TypeError
         If a layer or loss is not one of fastbp's own.
     ValueError
-        If the loss is a ``CustomLoss``.
+        If the loss is a ``CustomLoss``, or the dtype would make a setting 0 or infinite.
     OSError
         If the file cannot be written; an earlier one stays as it was.
     """
