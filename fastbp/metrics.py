@@ -171,8 +171,12 @@ def measure(network: Network, Y: Array, T: Array, metrics: Sequence[Metric],
         return {}
     finite, of_classes = True, {"classes", "probabilities"}
     kinds, loss = {metric.takes for metric in metrics}, network.loss_function
-    if kinds & of_classes and not all_finite(Y):  # NaN is of no class, though argmax finds one
-        finite, kinds = False, kinds - of_classes
+    if kinds & of_classes and not (finite := all_finite(Y)):
+        if fused:  # outputs may be finite where what goes into the last layer is not
+            Y, fused = network._head_loss.expected(Y), False
+            finite = all_finite(Y)
+        if not finite:  # NaN is of no class, though argmax finds one
+            kinds = kinds - of_classes
     given: dict[str, tuple[Array, Array]] = {}
     if kinds == {"classes"} and network.n_out > 1 and one_class(network, T):
         # Turned into probabilities or not, the largest output stays the largest.

@@ -174,6 +174,17 @@ def test_a_network_that_gives_nan_has_no_class_and_is_never_the_best(
     assert np.isnan([found[name] for name in ("accuracy", "f1", "balanced_accuracy")]).all()
 
 
+def test_finite_outputs_of_a_fused_layer_whose_input_is_not_have_classes() -> None:
+    X, T = np.array([[100.0], [-100.0], [1.0]]), np.array([[1.0], [0.0], [1.0]])
+    net = fastbp.Network([fastbp.Dense(1, 1), fastbp.Sigmoid()], "BinaryCrossEntropyLoss")
+    net.layers[0].weight[...] = 1e38
+    assert np.isinf(net.layers[0].forward(X.astype(np.float32))).any()
+    assert net.predict(X).tolist() == T.tolist()
+    assert net.evaluate(X, T)["accuracy"] == 1
+    net.params[...] = np.nan
+    assert np.isnan(net.evaluate(X, T)["accuracy"])
+
+
 def test_areas_need_no_outputs_that_sum_to_1() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     X, T = clusters(200)
