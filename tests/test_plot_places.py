@@ -98,6 +98,29 @@ def test_numbers_of_a_confusion_matrix_are_classes_or_scores() -> None:
     np.testing.assert_array_equal(counts([False, True, True], [0, 0, 1], [False, True]), two)
 
 
+@pytest.mark.parametrize("classes", [[1.0, 2.0], [1, 2], [0, 1], [1, 0], [-1, 1]])
+def test_scores_that_reach_1_stay_scores(classes: list[float]) -> None:
+    T = [classes[i] for i in (0, 1, 1, 0, 1)]
+    for score in (0.9, 1.0):
+        np.testing.assert_array_equal(counts(T, np.full(5, score), classes), [[0, 2], [0, 3]])
+    np.testing.assert_array_equal(counts(T, np.zeros(5), classes), [[2, 0], [3, 0]])
+    np.testing.assert_array_equal(counts(T, np.array(T, int), classes), [[2, 0], [0, 3]])
+    if max(np.abs(classes)) > 1 or min(classes) < 0:  # no scores
+        np.testing.assert_array_equal(counts(T, np.array(T, float), classes), [[2, 0], [0, 3]])
+
+
+@pytest.mark.parametrize(("T", "classes", "error", "said"), [
+    ([0, 1], {"a"}, TypeError, "classes must be a sequence of names, got {'a'}"),
+    ([0, 1], frozenset("a"), TypeError, "classes must be a sequence of names, got frozenset("),
+    (["a", "b"], ["a", "b", "a"], ValueError, "classes holds 'a' more than once: T is looked up"),
+    ([1, 2], [1, 2, 2], ValueError, "classes holds 2 more than once: T is looked up there")])
+def test_classes_to_look_up_have_an_order_and_are_different(
+        T: Any, classes: Any, error: type[Exception], said: str) -> None:
+    for draw in (plot.confusion_matrix, plot.calibration, plot.roc):
+        with pytest.raises(error, match=f"^{re.escape(said)}"):
+            draw(T, np.eye(len(classes))[:2] if len(classes) > 1 else [0.1, 0.9], classes)
+
+
 @pytest.mark.parametrize("classes", [[1, 2, 3], np.array([1, 2, 3]), [1.0, 2.0, 3.0], [2, 0, 1],
                                      [-1, 0, 1], "abc", ["1", "2", "3"]])
 def test_targets_are_looked_up_in_classes_of_their_kind(classes: Any) -> None:

@@ -50,9 +50,11 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     """
     given = loose(predicted, "predicted")
     check_names(classes)
-    # 1-D floats are scores of class 1, unless all are classes, or they can only be indices of more
-    # than two.
-    named = classes is not None and "f" in kinds(classes) and np.isin(given, classes).all()
+    # 1-D floats are scores of class 1, unless all are classes where scores of two would not all be
+    # in [0, 1], or they can only be indices of more than two.
+    named = classes is not None and "f" in kinds(classes) and np.isin(
+        given, list(classes)).all() and (len(classes) != 2 or (given < 0).any() or (
+            given > 1).any())
     if given.ndim == 2 or (given.dtype.kind == "f" and not named and not (
             ((given >= 0) & (given == np.floor(given))).all() and (given > 1).any())):
         own, Y = pair(T, predicted, classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,8 @@ def check_names(classes: Sequence[Any] | None) -> None:
     TypeError
         Shows them.
     """
-    if classes is not None and not (hasattr(classes, "__len__") and hasattr(classes, "__iter__")):
+    if classes is not None and (isinstance(classes, Set) or not (  # a set has no order
+            hasattr(classes, "__len__") and hasattr(classes, "__iter__"))):
         raise TypeError(f"classes must be a sequence of names, got {classes!r}")
 
 
@@ -65,7 +66,7 @@ def kinds(classes: Sequence[Any]) -> str:
     """Kinds of dtypes whose values are looked up in ``classes``: "iuf" if these are numbers, "b"
     if they are booleans, none if they are names."""
     held = {np.asarray(value).dtype.kind for value in classes}
-    return next((kinds for kinds in ("iuf", "b") if held and held <= set(kinds)), "")
+    return next((alike for alike in ("iuf", "b") if held and held <= set(alike)), "")
 
 
 def are_probabilities(Y: Array) -> bool:
@@ -84,13 +85,16 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
     Raises
     ------
     ValueError, TypeError
-        For other targets, or classes out of range.
+        For other targets, or classes out of range, or one that is looked up and there twice.
     """
     array = loose(T, name)
     check_names(classes)
     if classes is not None and (array.ndim == 1 or array.shape[1:] == (1,)) and (
             array.dtype.kind in "OUS" or array.dtype.kind in kinds(classes)):
         place, values = {value: i for i, value in enumerate(classes)}, array.ravel().tolist()
+        if len(place) < len(classes):
+            twice = next(value for i, value in enumerate(classes) if place[value] != i)
+            raise ValueError(f"classes holds {twice!r} more than once: {name} is looked up there")
         unknown = [value for value in values if value not in place]
         if unknown:
             known = ", ".join(map(str, list(classes)[:10])) + ", ..." * (len(classes) > 10)
