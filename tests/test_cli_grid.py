@@ -36,7 +36,15 @@ def test_seeds_and_grid_keep_the_best(run: Here) -> None:
     assert run("train", "--config", "fastbp-iris/best.toml", "-o", "alone", "-q").status == 0
     np.testing.assert_array_equal(params(run.folder / "fastbp-iris"), params(run.folder / "alone"))
     # all of it again, from TOML lists
-    assert run("train", "--config", "fastbp-iris/config.toml", "-o", "b", "-q").status == 0
+    again = ("train", "--config", "fastbp-iris/config.toml", "-q", "-o")
+    assert run(*again, "b").status == 0
+    assert _figures("b") == _figures("fastbp-iris")
+    # one of its runs, or one with another seed
+    assert run(*again, "one", "--seed", "5").status == 0
+    kept = config.load("one/config.toml")
+    assert kept["seed"] == 5 and "seeds" not in kept and not Path("one/results.csv").exists()
+    assert run("train", "iris", "--seed", "5", *QUICK, "-o", "five").status == 0
+    np.testing.assert_array_equal(params(Path("one")), params(Path("five")))
     again = list(csv.DictReader(Path("b/results.csv").read_text().splitlines()))
     assert [r["loss"] for r in again] == [r["loss"] for r in rows]
     curves = [json.loads(x) for x in Path("b/metrics.jsonl").read_text().splitlines()]
@@ -162,17 +170,21 @@ def test_a_time_limit_is_of_the_call_and_tells_that_it_left_no_epoch(
 
 
 def test_seed_and_seeds_contradict_each_other(run: Here) -> None:
-    both = "--seed and --seeds cannot both be given"
     done = run("train", "iris", "--seeds", "1,2", "--seed", "0", *QUICK)
-    assert done.status == 2 and both in done.err
-    Path("c.toml").write_text("seeds = [1, 2]\n")
-    done = run("train", "iris", "--config", "c.toml", "--seed", "0", *QUICK)
-    assert done.status == 2 and both in done.err
+    assert done.status == 2 and "--seed and --seeds cannot both be given" in done.err
     assert not Path("fastbp-iris").exists()
     Path("c.toml").write_text("seed = 3\n")
     assert run("train", "iris", "--config", "c.toml", "--seeds", "1,2", *QUICK).status == 0
     # config.toml, which has both, repeats the run
-    assert run("train", "--config", "fastbp-iris/config.toml", "-o", "b", "-q").status == 0
+    again = ("train", "--config", "fastbp-iris/config.toml", "-q", "-o")
+    assert run(*again, "b").status == 0
+    assert _figures("b") == _figures("fastbp-iris")
+    # one of its runs, or one with another seed
+    assert run(*again, "one", "--seed", "5").status == 0
+    kept = config.load("one/config.toml")
+    assert kept["seed"] == 5 and "seeds" not in kept and not Path("one/results.csv").exists()
+    assert run("train", "iris", "--seed", "5", *QUICK, "-o", "five").status == 0
+    np.testing.assert_array_equal(params(Path("one")), params(Path("five")))
 
 
 def test_what_had_no_time_goes_on_where_another_diverged(run: Here,

@@ -36,8 +36,10 @@ def command(ctx: click.Context, /, **settings: Any) -> int:
              if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     if not settings["early_stopping"] and ("patience" in typed or "patience" in runs):
         raise click.UsageError("--patience is for --early-stopping", ctx)
-    if settings["seeds"] is not None and "seed" in typed:  # config.toml has both
-        raise click.UsageError("--seed and --seeds cannot both be given", ctx)
+    if "seed" in typed:
+        if "seeds" in typed:
+            raise click.UsageError("--seed and --seeds cannot both be given", ctx)
+        settings["seeds"] = None  # those of a config.toml, which has both
     return train(settings, runs)
 
 
