@@ -129,8 +129,8 @@ def test_a_thousand_networks_are_timed_alike() -> None:
 
 @pytest.mark.parametrize("module, run", [("jax", many.jax), ("torch", many.torch_stacked),
                                          ("torch", many.torch)])
-def test_a_thousand_networks_learn_alike(module: str, run: Callable[[int], tuple[float, float]],
-                                         ) -> None:
+def test_a_thousand_networks_learn_alike(
+        module: str, run: Callable[[int], tuple[float, float]]) -> None:
     """From the same weights, in other orders of the rows."""
     pytest.importorskip(module)
     seconds, error = run(20)
