@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-import numbers
+from contextlib import suppress
+from typing import Any
 
 
 class History(dict[str, list[float]]):
@@ -27,12 +28,21 @@ class History(dict[str, list[float]]):
         """Add more figures of the last epoch; what is no number is left out."""
         at = len(self.get("loss", ())) - 1
         for name, value in logs.items():
-            if isinstance(value, numbers.Real):
+            if (number := as_number(value)) is not None:
                 values = self.setdefault(name, [])
                 values.extend([math.nan] * (at - len(values)))
-                values[at:] = [float(value)]
+                values[at:] = [number]
 
     def extend(self, logs: dict[str, list[float]]) -> None:
         """Add the figures of several epochs."""
         for name, values in logs.items():
             self.setdefault(name, []).extend(values)
+
+
+def as_number(value: Any) -> float | None:
+    """What ``float`` makes of a scalar, a tensor of no dimensions too; None of text and of what
+    is no number."""
+    if not isinstance(value, (str, bytes, bytearray)) and not getattr(value, "ndim", 0):
+        with suppress(TypeError, ValueError, OverflowError, RuntimeError):
+            return float(value)
+    return None

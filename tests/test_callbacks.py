@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
+import sys
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +21,7 @@ from fastbp.callbacks import (
     CSVLog,
     EarlyStopping,
     Lambda,
+    PrintEpoch,
     ReduceOnPlateau,
     StopOnNaN,
     TimeLimit,
@@ -132,6 +135,20 @@ def test_figures_that_a_callback_adds_are_in_the_history(tmp_path: Path) -> None
     np.testing.assert_array_equal(found["norm"], [0.0, 1.0, np.nan, 3.0])
     np.testing.assert_array_equal(found["odd"], [np.nan, 1.0, np.nan, 3.0])
     assert {*map(len, found.values())} == {4}
+
+
+def test_figures_are_what_float_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    taken = {"array": np.array(3.5), "flag": np.bool_(True), "int": np.int64(2),
+             "fraction": Fraction(1, 4)}
+    left = {"huge": 10**400, "text": "7", "bytes": b"7", "row": np.array([1.0]), "none": None,
+            "complex": 1j, "list": [1.0]}
+    if torch := sys.modules.get("torch"):
+        taken["tensor"], left["tensors"] = torch.tensor(1.5), torch.ones(2)
+    found = classifier().fit(*clusters(64), epochs=2, callbacks=[
+        Lambda(lambda epoch, logs: logs.update(taken | left)), PrintEpoch()])
+    assert {name: found[name] for name in [*found][3:]} == {
+        name: [float(value)] * 2 for name, value in taken.items()}
+    assert "array 3.5  flag 1  int 2  fraction 0.25  huge 1000" in capsys.readouterr().out
 
 
 def test_figures_added_before_another_callback_fails_are_in_the_history() -> None:

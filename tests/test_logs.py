@@ -52,6 +52,15 @@ def test_a_log_of_other_columns_is_refused_before_training(adds: bool, tmp_path:
     assert len(path.read_text().splitlines()) == 5
 
 
+def test_a_log_that_an_editor_has_marked_as_utf_8_goes_on(tmp_path: Path) -> None:
+    (X, T), path = clusters(32), tmp_path / "log.csv"
+    classifier().fit(X, T, epochs=1, callbacks=[CSVLog(path)])
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    classifier().fit(X, T, epochs=1, callbacks=[CSVLog(path, append=True)])
+    assert [line.split(",")[0] for line in path.read_text("utf-8-sig").splitlines()] == [
+        "epoch", "1", "1"]
+
+
 def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     X, T = clusters(64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import numbers
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
@@ -14,6 +13,7 @@ import numpy as np
 
 from .._extras import needs
 from .._validation import as_path, check_bool
+from ..history import as_number
 from .base import Callback
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class PrintEpoch(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Print the line."""
-        figures = "  ".join(f"{name} {value:.4g}" if isinstance(value, numbers.Real)
-                            else f"{name} {value}" for name, value in logs.items())
+        figures = "  ".join(f"{name} {value}" if (number := as_number(value)) is None
+                            else f"{name} {number:.4g}" for name, value in logs.items())
         print(f"epoch {epoch + 1}/{self._epochs}  {figures}", file=self._out, flush=True)
 
 
@@ -112,7 +112,7 @@ class CSVLog(_File):
         if not (self.append and self.path.is_file() and self.path.stat().st_size):
             return []
         try:
-            with open(self.path, newline="", encoding="utf-8") as file:
+            with open(self.path, newline="", encoding="utf-8-sig") as file:
                 return next(csv.reader(file))
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"{str(self.path)!r} is no CSV file in UTF-8 to append to: {error}"
@@ -213,8 +213,8 @@ class TensorBoard(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write the scalars; what a user's callback added and is no number is left out."""
         for name, value in logs.items():
-            if isinstance(value, numbers.Real):
-                self._writer.add_scalar(name, value, epoch + 1)
+            if (number := as_number(value)) is not None:
+                self._writer.add_scalar(name, number, epoch + 1)
 
     def on_train_end(self) -> None:
         """Close it."""
