@@ -326,3 +326,17 @@ def test_a_split_that_is_not_stratified_or_leaves_a_class_out_is_told(run: Here)
         "fastbp: --validation-split 0.2 of 4 rows is not stratified: both sides would need rows "
         "of 4 classes",
         "fastbp: target 'kind': no row to train on is of 'c'; another --split-seed may help"]
+    # single rows stay in training where the others are too few for a share of each class
+    many = [*(f"k{i}" for i in range(40)), *"aabbccdd"]
+    assert said(many) == [
+        "fastbp: --validation-split 0.2 of 48 rows is not stratified: both sides would need rows "
+        "of 4 classes",
+        "fastbp: --validation-split 0.2 of 48 rows holds out 2: a class of a single row stays in "
+        "training"]
+    # too few to be split alone
+    assert said(["a", "a", "b", "c", "d"], "--validation-split", "0.6")[0] == (
+        "fastbp: --validation-split 0.6 of 5 rows is not stratified: both sides would need rows "
+        "of 1 classes")
+    (told,) = said(["a"] * 40 + ["b"], "--stream", "--validation-split", "0.99")
+    assert told == (
+        "fastbp: target 'kind': no row to train on is of 'b'; another --split-seed may help")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import numpy as np
 
 from .. import datasets
 from .._cgroup import memory_limit
-from .._extras import needs
 from .._validation import Array
 from ..data import Preprocessor, Table, Target, learn, open_table
 from ..data.columns import Columns, column, rows_at, rows_of, some
@@ -23,6 +21,7 @@ from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays
 from ..data.weights import check_any, digest, row_weights
 from .exits import say
+from .split import split_rows
 
 #: Bundled data sets of images in [0, 1], which need no standardising.
 IMAGES = ("digits", "mnist")
@@ -145,9 +144,7 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     T = target.encode(column(columns, target.name))
     weights = [row_weights(column(columns, name), name) for name in names]
     kept, held, test = split_rows(settings, T, target.task)
-    if target.classes is not None and len(gone := np.setdiff1d(T, T[kept])):
-        say(f"target {target.name!r}: no row to train on is of "
-            f"{some([target.classes[i] for i in gone])}; another --split-seed may help")
+    _tell_untrained(target, T[kept])
     preprocessor = seen
     if len(kept) < n_rows:
         part = Arrays(rows_at(columns, kept), table.label)
@@ -171,6 +168,14 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
                     pick(test), dropped, digest(weights) if weights else None)
 
 
+def _tell_untrained(target: Target, T: Array) -> None:
+    """Tell which classes have no row among those to train on, whose targets are T."""
+    if target.classes is not None and len(
+            gone := np.setdiff1d(np.arange(len(target.classes)), T)):
+        say(f"target {target.name!r}: no row to train on is of "
+            f"{some([target.classes[i] for i in gone])}; another --split-seed may help")
+
+
 def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> Preprocessor:
     """``seen`` with means and scales from the rows of ``part`` only."""
     numbers = {entry.name for entry in seen.columns if isinstance(entry, Numeric)}
@@ -182,40 +187,6 @@ def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> P
     by_name = {entry.name: entry for entry in again.preprocessor.columns}
     return Preprocessor([by_name.get(entry.name, entry) for entry in seen.columns],
                         seen.na_values)
-
-
-def split_rows(settings: Mapping[str, Any], T: Array, task: str) -> tuple[Array, Array, Array]:
-    """Rows to train on, to validate, to test; stratified by class if possible: a class
-    of a single row stays in training."""
-    share = 0.0 if settings["validation"] is not None else settings["validation_split"]
-    kept, test = _hold_out(np.arange(len(T)), T, settings["test_split"], settings["split_seed"],
-                           task, "--test-split")
-    kept, held = _hold_out(kept, T, share, settings["split_seed"], task, "--validation-split")
-    return kept, held, test
-
-
-def _hold_out(at: Array, T: Array, share: float, seed: int, task: str,
-              option: str) -> tuple[Array, Array]:
-    if share == 0:
-        return at, at[:0]
-    count = -(-len(at) * share // 1)  # rounded as by scikit-learn
-    if count >= len(at):
-        raise ValueError(f"{option} {share} of {len(at)} rows leaves none to train on")
-    with needs("splitting data needs scikit-learn", "cli"):
-        from sklearn.model_selection import train_test_split
-    split = functools.partial(train_test_split, test_size=share, random_state=seed)
-    if task == "classification":
-        _, which, found = np.unique(T[at], return_inverse=True, return_counts=True)
-        alone, n_classes = found[which] < 2, int((found > 1).sum())  # cannot be on both sides
-        shared = at[~alone]
-        count = -(-len(shared) * share // 1)
-        if 0 < n_classes <= min(count, len(shared) - count):
-            kept, held = split(shared, stratify=T[shared])
-            return np.concatenate([kept, at[alone]]), held
-        say(f"{option} {share} of {len(at)} rows is not stratified: both sides would need rows of "
-            f"{n_classes or len(found)} classes")
-    kept, held = split(at)
-    return kept, held
 
 
 def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor, target: Target,
@@ -323,10 +294,15 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
                         weights)
 
     rest = Share(table, tested + held, 1.0, seed, [target.name])
-    n_train = sum(rows_of(piece) for piece in rest.batches([target.name]))
+    n_train, trained = 0, np.zeros(0, np.int64)
+    for piece in rest.batches([target.name]):
+        n_train += rows_of(piece)
+        if target.classes is not None:
+            trained = np.union1d(trained, target.encode(column(piece, target.name)))
     if not n_train:
         raise ValueError(f"--test-split {settings['test_split']} and --validation-split {split} "
                          f"of {n_rows} rows leave none to train on")
+    _tell_untrained(target, trained)
     preprocessor = _measured(settings, rest, preprocessor)
 
     def part(low: float, high: float, what: str) -> Rows | None:
