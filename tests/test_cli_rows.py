@@ -78,7 +78,7 @@ def test_an_index_in_the_file_is_told_and_can_be_left_out(run: Here) -> None:
     for way in ("--stream", "--no-stream"):
         options = ("i.csv", "--target", "kind", "--overwrite", *QUICK, way)
         assert run("train", *options).err.splitlines() == [
-            "fastbp: warning: column '' counts the rows from 7 on, as an index that was written "
+            "fastbp: warning: column '' counts rows from 7 on, as an index that was written "
             "with the table: leave it out (--ignore ''), or it becomes a feature"]
         done = run("train", *options, "--ignore", "")
         assert done.status == 0 and not done.err

@@ -211,6 +211,8 @@ X3 = np.arange(3)
      "'x' must hold numbers, got '1_000' in row 2"),
     ({"x": np.array(["1", "2", "1_000"]), "y": X3}, {"numeric": ["x"]},
      "'x' must hold numbers, got '1_000' in row 2"),
+    ({"x": [1, None, b"1_0"], "y": X3}, {"numeric": ["x"]},
+     "'x' must hold numbers, got b'1_0' in row 2"),
     ({"x": X3, "y": X3}, {"standardize": 1}, "standardize must be")])
 def test_what_cannot_be_learnt_from(columns: Any, options: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message) as caught:
@@ -266,8 +268,9 @@ def test_columns_of_a_data_frame_that_share_a_name_are_told() -> None:
         data.learn({"a": good[["a"]], "y": good["y"]}, "y")
 
 
-@pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 12", "__index_level_0__"])
-def test_a_column_that_counts_the_rows_as_an_index_is_told(name: str) -> None:
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 12", "Unnamed: 0.1", "index",
+                                  "level_0", "__index_level_0__"])
+def test_a_column_that_counts_rows_as_an_index_is_told(name: str) -> None:
     """In sorted rows it tells the target, and no row to predict has such a number."""
     n = 2 * ROWS + 5  # the rows come in pieces
 
@@ -280,13 +283,16 @@ def test_a_column_that_counts_the_rows_as_an_index_is_told(name: str) -> None:
     for start in (0, 1, 7):
         (found,) = told(np.arange(start, start + n))
         assert str(found.message) == (
-            f"column {name!r} counts the rows from {start} on, as an index that was written with "
+            f"column {name!r} counts rows from {start} on, as an index that was written with "
             f"the table: leave it out (drop=[{name!r}]), or it becomes a feature")
         assert found.filename == __file__
     assert len(told(np.arange(n) + 0.0)) == 1
-    other, late = np.arange(n), np.arange(n)
-    other[3], late[-1] = 4, n
-    for of in (other, late, np.zeros(n), np.arange(n)[::-1], np.where(other == 5, np.nan, other)):
+    gaps = np.arange(n) * 3 + 2_000_000  # of rows that were dropped
+    assert "counts rows from 2000000 on" in str(told(gaps)[0].message)
+    other, late, half = np.arange(n), np.arange(n), np.arange(n) * 1.0
+    other[3], late[ROWS], half[-1] = 4, ROWS - 1, n + 0.5
+    for of in (other, late, half, np.zeros(n), np.arange(n)[::-1],
+               np.where(np.arange(n) == 5, np.nan, np.arange(n))):
         assert not told(of)
     assert not told(np.arange(n), drop=[name])
     assert not told(np.arange(n), numeric=[name])

@@ -182,7 +182,7 @@ def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> P
     if not numbers:
         return seen
     again = learn(part, None, **_learning(settings, part) | {
-        "weight": None, "task": "auto", "categorical": (),
+        "weight": None, "task": "auto", "categorical": (), "numeric": list(numbers),
         "drop": [n for n in part.names if n not in numbers]})
     by_name = {entry.name: entry for entry in again.preprocessor.columns}
     return Preprocessor([by_name.get(entry.name, entry) for entry in seen.columns],

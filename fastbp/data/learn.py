@@ -201,7 +201,7 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
         are numbers.
     drop : sequence of str
         Columns to leave out. An index that pandas wrote with the table is a column too: of one
-        that counts the rows, unless it is among ``numeric``, a warning tells.
+        that counts rows, unless it is among ``numeric``, a warning tells.
     missing : {"impute", "error"}
         Replace missing values by the mean or the most frequent value; or refuse them.
     encoding : {"onehot", "ordinal"} or dict
