@@ -221,11 +221,13 @@ def numbers(values: Array, name: str, first_row: int = 0, what: str = "numbers")
     ValueError
         For text that is not a number, and for infinity: names column, row and value.
     """
-    words = values.dtype == object and any(isinstance(value, str) for value in values)
     try:  # objects too, with None as NaN: NumPy is fastest
-        found = values.astype(np.float64) if values.dtype.kind in "buifO" and not words else None
+        found = values.astype(np.float64) if values.dtype.kind in "buifO" else None
     except (TypeError, ValueError):
         found = None
+    if found is not None and values.dtype == object and any(
+            issubclass(kind, (str, bytes)) for kind in set(map(type, values))):
+        found = None  # NumPy reads "1_0" as 10
     if found is None:
         found = np.empty(len(values))
         for i, value in enumerate(values.tolist()):
@@ -328,7 +330,7 @@ _FORMS = {
 
 def _number(value: Any) -> float:
     """float(value), but of text without "_", which only programs have in numbers."""
-    if isinstance(value, str) and "_" in value:
+    if (isinstance(value, str) and "_" in value) or (isinstance(value, bytes) and b"_" in value):
         raise ValueError(f"{value!r} is no number")
     return float(value)
 
