@@ -18,7 +18,7 @@ import fastbp
 from fastbp.cli import config, many
 from fastbp.cli.watch import Limit
 
-from .commands import QUICK, Here, params
+from .commands import QUICK, Here, params, table
 
 
 def test_seeds_and_grid_keep_the_best(run: Here) -> None:
@@ -159,6 +159,19 @@ def test_a_time_limit_is_of_the_call_and_tells_that_it_left_no_epoch(
     if "--seeds" in more:
         assert "time_limit" not in config.load("fastbp-iris/best.toml")
         assert config.load("fastbp-iris/config.toml")["time_limit"] == 3600
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    (("--batch-norm", "--grid", "batch_size=32,1"), "batch_size=1: "),
+    (("--grid", "l2=0,1e-60", "--seeds", "1,2", "--stream"), "l2=1e-60 seed=1: "),
+    (("--batch-norm", "--batch-size", "1"), "Error: ")])
+def test_what_a_run_would_refuse_is_told_before_any_trains(
+        more: tuple[str, ...], said: str, run: Here) -> None:
+    table(run.folder / "d.csv")
+    for task in ("kind", "y"):
+        done = run("train", "d.csv", "--target", task, *more, *QUICK)
+        assert done.status == 2 and said in done.err and "networks" not in done.err, done.err
+        assert not Path("fastbp-d").exists()
 
 
 def test_seed_and_seeds_contradict_each_other(run: Here) -> None:

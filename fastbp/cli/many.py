@@ -9,6 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import click
+import numpy as np
+
+from .. import training
 from ..callbacks.base import more_is_better
 from ..history import History
 from ..many import fit_many
@@ -61,6 +65,24 @@ def rank(one: One, data: Prepared) -> tuple[float, float]:
     return math.inf if math.isnan(value) else sign * value, one.figures["loss"]
 
 
+def check(runs: list[One], data: Prepared) -> None:
+    """Refuse options that the training of a run would refuse, before any is trained.
+
+    Raises
+    ------
+    click.UsageError
+        Names the settings in which the run differs from the others.
+    """
+    n_rows = 2  # any rows will do: those of the data fit all runs or none
+    T = np.zeros((n_rows, 1)) if data.target.classes is None else np.zeros(n_rows, np.int64)
+    for one in runs:
+        try:
+            training.prepare(one.network, np.zeros((n_rows, one.network.n_in)), T,
+                             **one.options | {"validation_data": None, "class_weight": None})
+        except ValueError as error:
+            raise click.UsageError(": ".join(filter(None, (_named(one), str(error))))) from None
+
+
 def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
     """Train all runs: together on rows in memory, one after the other from a stream."""
     resume = [str(one.checkpoint) if one.checkpoint.exists() else None for one in runs]
@@ -84,8 +106,7 @@ def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
         one = runs[i]
         one.history = history
         if not settings["quiet"] and not SIGNALS.caught:
-            say(f"run {i + 1} of {len(runs)}: "
-                + " ".join(f"{k}={v}" for k, v in _varied(one).items()) + "  "
+            say(f"run {i + 1} of {len(runs)}: {_named(one)}  "
                 + ("  ".join(f"{k} {v:.4g}" for k, v in one.figures.items()) or one.status))
 
     assert isinstance(data.train, tuple)
@@ -99,6 +120,11 @@ def fit(runs: list[One], data: Prepared, settings: Mapping[str, Any]) -> None:
 def _varied(one: One) -> dict[str, str]:
     """Settings in which a run differs from the others."""
     return {name: config.as_typed(one.settings[name]) for name in one.settings["varied"]}
+
+
+def _named(one: One) -> str:
+    """These settings in a message."""
+    return " ".join(f"{name}={value}" for name, value in _varied(one).items())
 
 
 def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[dict[str, Any]]:

@@ -112,6 +112,7 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
         return 0
     data, limit = prepare(settings), Limit(settings["time_limit"])
     runs = [_one(own, data, output, limit, alone=len(found) == 1) for own in found]
+    many.check(runs, data)
     if not settings["quiet"]:
         held = f", {len(data.held[0]):,} held out" if data.held is not None else ""
         gone = "".join(f", {n:,} {'of --validation ' * (key == 'validation')}without a target "
