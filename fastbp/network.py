@@ -86,7 +86,7 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
         Number of parameters, padding not counted.
     last_run : Run or None
         Where the last fit ended: optimizer state, step and epoch counts. In a copy that a
-        callback makes, or pickles, amid a fit: where that fit stood.
+        callback makes, or pickles, amid a fit: where that fit stood, once it has taken a step.
 
     Raises
     ------

@@ -22,6 +22,7 @@ from ._validation import (
     check_seed,
     checked,
 )
+from .engine import STEP
 from .history import History
 from .kernels.vectors import aligned_zeros
 from .layers import Layer
@@ -91,7 +92,7 @@ class Portable:
             run.given = None  # copy.copy shares the run: no ``partial_fit`` may change it now
         state = {name: value for name, value in self.__dict__.items()
                  if name not in ("grads", "_plans", "_row_plan", "_running")}
-        if self._running is not None:
+        if self._running is not None and self._running.stepped:  # else any fit may follow
             state["last_run"] = self._running.as_ended()
         bare = tuple(copy.copy(layer) for layer in self.layers)
         for layer in bare:
@@ -128,6 +129,8 @@ class PortableRun:
     raw: Array
     average: Array
     history: History
+    cursor: Array
+    first_step: int
     begun_by: tuple[tuple[Any, ...] | None, str]
 
     def _kind(self, optimizer: Any) -> tuple[Any, ...]:
@@ -141,6 +144,11 @@ class PortableRun:
         if not self.keeps(self.optimizer):  # with fewer slots a kernel would write out of bounds
             raise ValueError(f"{self.optimizer!r} keeps another number of state vectors, or of "
                              f"another meaning, than {self.begun_by[1]}, as which the run began")
+
+    @property
+    def stepped(self) -> bool:
+        """Whether a step was taken, perhaps before the run was resumed."""
+        return bool(self.cursor[STEP] > self.first_step)
 
     def weighing(self) -> str:
         """Which weights the rows have, in few words."""

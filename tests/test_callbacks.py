@@ -27,6 +27,7 @@ from fastbp.callbacks import (
     TimeLimit,
 )
 from fastbp.callbacks.base import more_is_better
+from fastbp.engine import EPOCH
 from fastbp.metrics import METRICS
 from fastbp.plot.curves import best_epoch
 
@@ -502,6 +503,28 @@ def test_a_copy_made_amid_a_fit_goes_on_with_the_same_bits(copied: Any, streamed
         one.last_run.rate_scale /= 2  # as the callback did after the validation
         fit(one, 2, "accuracy")
         assert one.params.tobytes() == net.params.tobytes()
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_copy_made_before_the_first_step_is_trained_by_any_optimizer(warm: bool) -> None:
+    """As those of target networks and teachers are."""
+    (X, T), net = clusters(64), classifier()
+    if warm:
+        net.fit(X, T, epochs=1, optimizer="sgd")
+    before = net.last_run
+
+    class Target(Callback):
+        def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
+            assert copy.copy(network).last_run is before
+            self.target = copy.deepcopy(network)
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            self.target.partial_fit(X, T, optimizer="sgd")
+
+    hook = Target()
+    net.fit(X, T, epochs=2, callbacks=[hook])
+    assert hook.target.last_run is not None
+    assert hook.target.last_run.cursor[EPOCH] == 2 + warm
 
 
 def test_a_copy_after_a_fit_that_did_not_begin_is_of_the_one_before() -> None:
