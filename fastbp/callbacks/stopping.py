@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import Array, check_bool, check_finite, check_real, check_size
+from .._validation import Array, check_bool, check_real, check_size
 from ..engine import EPOCH
 from .base import Callback, Monitor
 
@@ -84,16 +84,14 @@ class EarlyStopping(Monitor):
         Raises
         ------
         ValueError
-            As ``Monitor``; and for parameters of another size, or that are not finite.
+            As ``Monitor``; and for parameters of another size.
         """
         super().restore(state)
         kept, own = state.get("params"), self.run.network.params
-        if kept is not None:
-            if (kept.shape, kept.dtype) != (own.shape, own.dtype):
-                raise ValueError(f"the saved {type(self).__name__} has parameters of shape "
-                                 f"{kept.shape} and {kept.dtype}, the network of {own.shape} and "
-                                 f"{own.dtype}")
-            check_finite(kept, "the best parameters")
+        if kept is not None and (kept.shape, kept.dtype) != (own.shape, own.dtype):
+            raise ValueError(f"the saved {type(self).__name__} has parameters of shape "
+                             f"{kept.shape} and {kept.dtype}, the network of {own.shape} and "
+                             f"{own.dtype}")
         self.best_epoch, self._params = int(state["best_epoch"]), kept
         self.stopped = self._over(int(self.run.cursor[EPOCH]) - self.run.first_epoch)
 

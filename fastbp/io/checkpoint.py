@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_finite, check_real, check_size
+from .._validation import check_real, check_size
 from ..callbacks import Callback
 from ..engine import EPOCH, STEP
 from ..run import Run
@@ -120,6 +119,3 @@ def _check(run: Run) -> None:
         first, now = check_size(getattr(run, name), name, 0), int(run.cursor[at])
         if first > now:
             raise ValueError(f"{name} is {first}, after the {now} where it stands")
-    if all(map(math.isfinite, (*run.history.get("loss", ()), run.errors[0]))):  # else it diverged
-        check_finite(run.network.params, "params")
-        check_finite(run.average, "average")
