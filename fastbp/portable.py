@@ -7,6 +7,7 @@ layers are kept; on loading, new buffers are allocated and the layers bound to t
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 from typing import Any
 
@@ -121,6 +122,7 @@ class PortableRun:
     ----------
     begun_by : tuple
         The kind of state that the run's optimizer keeps, and how the optimizer is written.
+        ``__init__`` sets it; a run pickled by an earlier version has its optimizer alone.
     """
 
     network: Any
@@ -131,7 +133,11 @@ class PortableRun:
     history: History
     cursor: Array
     first_step: int
-    begun_by: tuple[tuple[Any, ...] | None, str]
+
+    @functools.cached_property
+    def begun_by(self) -> tuple[tuple[Any, ...] | None, str]:
+        """See above."""
+        return self._kind(self.optimizer), repr(self.optimizer)
 
     def _kind(self, optimizer: Any) -> tuple[Any, ...]:
         return optimizer.family, optimizer.slot_names, optimizer.n_slots, self.network.params.size
@@ -139,6 +145,10 @@ class PortableRun:
     def keeps(self, optimizer: Any) -> bool:
         """Whether ``optimizer`` can go on with this run's state: it is of the same kind."""
         return self.begun_by[0] == self._kind(optimizer)
+
+    def can_follow(self, earlier: PortableRun) -> bool:
+        """Whether ``earlier`` has the same kind of state, of as many parameters."""
+        return self.begun_by[0] == earlier.begun_by[0]
 
     def _check_kind(self) -> None:
         if not self.keeps(self.optimizer):  # with fewer slots a kernel would write out of bounds

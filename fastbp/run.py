@@ -314,9 +314,10 @@ class Run(PortableRun):
         ValueError
             If the optimizer or the network's size is another: ``name`` is what asked for it.
         """
-        if not earlier.keeps(self.optimizer):
+        if not self.can_follow(earlier):
+            other = " for a network of another size" * earlier.keeps(self.optimizer)
             raise ValueError(f"{name} needs the optimizer of the fit before, "
-                             f"{earlier.begun_by[1]}, got {self.optimizer!r}")
+                             f"{earlier.begun_by[1]}{other}, got {self.optimizer!r}")
         self.slots[...] = earlier.slots
         if self.average.size and any(np.array_equal(self.network.params, own)
                                      for own in (earlier.average, earlier.raw)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -347,6 +348,40 @@ def test_two_fits_are_one_longer_fit() -> None:
     parts.fit(X, T, epochs=1, optimizer=fastbp.RMSprop(centered=True))
     with pytest.raises(ValueError, match="warm_start=True needs the optimizer"):
         parts.fit(X, T, epochs=1, optimizer=fastbp.RMSprop(momentum=0.9), warm_start=True)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_fit_does_not_follow_that_of_a_network_of_another_size(optimizer: str) -> None:
+    (X, T), one = clusters(64), fastbp.Network([fastbp.Dense(6, 4)], "SoftmaxCrossEntropyLoss")
+    one.fit(X, T, epochs=1, optimizer=optimizer)
+    other, same = classifier(), classifier()
+    other.last_run = one.last_run
+    before = other.params.copy()
+    with pytest.raises(ValueError, match=r"\) for a network of another size, got "):
+        other.fit(X, T, epochs=1, optimizer=optimizer, warm_start=True)
+    assert (other.params == before).all() and other.last_run is one.last_run
+    same.fit(X, T, epochs=1, optimizer=optimizer)
+    other.last_run = same.last_run
+    other.fit(X, T, epochs=1, optimizer=optimizer, warm_start=True)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_network_pickled_before_runs_knew_their_kind_goes_on(optimizer: str,
+                                                               alone: bool) -> None:
+    (X, T), net = clusters(64), classifier()
+    net.fit(X, T, epochs=1, optimizer=optimizer)
+    assert net.last_run is not None
+    for name in "begun_by", "figures":
+        del vars(net.last_run)[name]
+    text = pickle.dumps(net.last_run if alone else net)
+    old = pickle.loads(text).network if alone else pickle.loads(text)
+    again = pickle.loads(pickle.dumps(copy.deepcopy(old)))
+    with pytest.raises(ValueError, match="needs the optimizer of the fit before"):
+        again.fit(X, T, epochs=1, optimizer="rmsprop", warm_start=True)
+    for one in net, old, again:
+        one.fit(X, T, epochs=1, optimizer=optimizer, warm_start=True)
+        assert (one.params == net.params).all()
 
 
 def test_an_average_goes_on_from_what_the_network_holds() -> None:

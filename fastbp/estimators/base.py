@@ -284,7 +284,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                   rules=Rules(l2=float(self.alpha), clip_norm=self.clip_norm,
                               average=self.average, by_rows=True), epochs=epochs)
         earlier = network.last_run
-        warm = incremental and earlier is not None and earlier.keeps(run.optimizer)
+        warm = incremental and earlier is not None and run.can_follow(earlier)
         score = None
         if self.early_stopping:
             assert scored is not None
