@@ -6,7 +6,7 @@ import functools
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ CHUNK_SECONDS = 0.05
 class Job:
     """A run and what goes with it. ``brief``: it is one epoch of a ``partial_fit``. ``told``: the
     user has been warned that its loss is not finite. ``own``: the weights of the rows without
-    those of their classes. ``undo``: calls that take back what ``start`` has changed."""
+    those of their classes. ``undo``: calls that take back what ``start`` has changed.
+    ``ready``: callbacks whose ``on_train_begin`` is done. ``around``: the run amid which this one
+    goes on, where a callback trains its network."""
 
     run: Run
     validation: Validation | None = None
@@ -41,6 +43,8 @@ class Job:
     told: bool = False
     undo: Sequence[Callable[[], object]] = ()
     own: Array | None = None
+    ready: list[Callback] = field(default_factory=list)
+    around: Any = None
 
     @property
     def unwatched(self) -> bool:
@@ -58,6 +62,7 @@ class Job:
     def start(self) -> None:
         """Go to where the run begins: fresh, after the last fit, or at a checkpoint."""
         run = self.run
+        self.around = run.network._running
         run.rates(1)  # an invalid schedule fails before anything has changed
         if self.resume is not None or (self.warm_start and (self.hooks or run.average.size)):
             params = run.network.params
@@ -93,18 +98,12 @@ class Job:
                               "epochs counts them all", stacklevel=5)
 
     def begin(self) -> bool:
-        """Call ``on_train_begin`` of all hooks; True to stop. If one fails, end those before it
-        and undo all changes."""
-        run, begun, stop = self.run, list[Callback](), False
+        """Call ``on_train_begin`` of all hooks; True to stop. ``end`` must follow, in any case."""
+        run, stop = self.run, False
         run.network._running = run
-        try:
-            for hook in self.hooks:
-                stop = bool(hook.on_train_begin(run.network, run.epochs, run.n_rows)) or stop
-                begun.append(hook)
-        except BaseException as error:
-            run.network._running = None
-            do_all([*(hook.on_train_end for hook in begun), run.finish, *self.undo], error)
-            raise
+        for hook in self.hooks:
+            stop = bool(hook.on_train_begin(run.network, run.epochs, run.n_rows)) or stop
+            self.ready.append(hook)
         return stop
 
     def tell(self, event: str, *args: Any, hooks: Sequence[Callback] | None = None) -> bool:
@@ -127,13 +126,19 @@ class Job:
         return any(said)
 
     def end(self, failed: BaseException | None = None) -> None:
-        """Leave the final parameters in the network and tell all hooks, also after an error."""
+        """Leave the final parameters in the network and tell all hooks, also after an error; if
+        not all have begun, end those that have, and undo all changes."""
+        if len(self.ready) < len(self.hooks):
+            do_all([functools.partial(setattr, self.run.network, "_running", self.around),
+                    *(hook.on_train_end for hook in self.ready), self.run.finish, *self.undo],
+                   failed)
+            return
         do_all([*(hook.on_last_step for hook in self.hooks),
                 functools.partial(self._finish, failed is not None),
                 *(hook.on_train_end for hook in self.hooks)], failed)
 
     def _finish(self, failed: bool) -> None:
-        self.run.network._running = None
+        self.run.network._running = self.around
         self.run.finish(failed)
         self.run.network.last_run = self.run
 

@@ -179,9 +179,9 @@ def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
     between them; ends early once ``stopped`` returns True."""
     job.start()
     run, threads = job.run, job.threads()
-    stop = job.begin() or any(
-        hook.stopped for hook in job.hooks if isinstance(hook, EarlyStopping))
     try:
+        stop = job.begin() or any(
+            hook.stopped for hook in job.hooks if isinstance(hook, EarlyStopping))
         if job.unwatched:
             straight(job, threads, stopped)
         else:

@@ -527,6 +527,52 @@ def test_a_copy_made_before_the_first_step_is_trained_by_any_optimizer(warm: boo
     assert hook.target.last_run.cursor[EPOCH] == 2 + warm
 
 
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_fit_that_fails_before_its_first_epoch_is_ended(error: type[BaseException]) -> None:
+    (X, T), net = clusters(64), classifier()
+
+    class Fails(EarlyStopping):
+        ended = False
+
+        @property
+        def stopped(self) -> bool:
+            raise error("not today")
+
+        @stopped.setter
+        def stopped(self, value: bool) -> None:
+            pass
+
+        def on_train_end(self) -> None:
+            self.ended = True
+
+    hook = Fails("loss")
+    with pytest.raises(error, match="not today"):
+        net.fit(X, T, epochs=1, callbacks=[hook])
+    assert hook.ended and net._running is None and not hook.run.X.size
+    net.partial_fit(X, T)
+    assert copy.copy(net).last_run is net.last_run
+
+
+def test_a_copy_after_a_fit_within_the_fit_has_the_state_of_the_outer_one() -> None:
+    (X, T), net = clusters(64), classifier()
+    taken = list[fastbp.Network]()
+
+    class Rehearses(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            with pytest.raises(RuntimeError, match="never"):
+                net.fit(X, T, optimizer="sgd", callbacks=[Lambda(fails)])
+            net.partial_fit(X[:32], T[:32], optimizer="sgd")
+            taken.append(copy.deepcopy(net))
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("never")
+
+    net.fit(X, T, epochs=2, callbacks=[Rehearses()])
+    net.fit(X, T, epochs=1, warm_start=True)
+    taken[1].fit(X, T, epochs=1, warm_start=True)
+    assert taken[1].params.tobytes() == net.params.tobytes()
+
+
 def test_a_copy_after_a_fit_that_did_not_begin_is_of_the_one_before() -> None:
     (X, T), net = clusters(32), classifier()
     net.fit(X, T, epochs=1)

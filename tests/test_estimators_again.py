@@ -291,6 +291,18 @@ def test_what_a_callback_raises_leaves_a_network_with_its_own_loss(fails: Any) -
     assert model.network_.loss(X, Y) == pytest.approx(half, rel=1e-12)
 
 
+def test_an_interrupt_before_the_first_epoch_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    model = MLPClassifier((5,), random_state=0, max_iter=3)
+    monkeypatch.setattr("fastbp.estimators.ahead._Ahead", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(*IRIS)
+    net = model.network_
+    assert net._running is None and net.last_run is not None and not net.last_run.X.size
+
+
 @pytest.mark.parametrize("options", [
     {}, {"shuffle": False}, {"solver": "sgd", "learning_rate": "adaptive"}], ids=str)
 def test_an_interrupt_tells_of_all_epochs_that_have_run(

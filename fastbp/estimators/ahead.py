@@ -39,15 +39,17 @@ def descend(job: Fit, follow: Follow) -> None:
         train(job)
         return
     job.start()
-    job.begin()
-    ahead = _Ahead(job, follow)
     try:
-        straight(job, job.threads(), ahead.stopped)
-    finally:
+        job.begin()
+        ahead = _Ahead(job, follow)
         try:
-            ahead.look()  # also when interrupted: these epochs have run
+            straight(job, job.threads(), ahead.stopped)
         finally:
-            job.end()
+            ahead.look()  # also when interrupted: these epochs have run
+    except BaseException as error:
+        job.end(error)
+        raise
+    job.end()
 
 
 class _Ahead:
