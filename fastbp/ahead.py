@@ -11,7 +11,8 @@ Item = TypeVar("Item")
 
 
 class Ahead(Generic[Item]):
-    """Make the next item while the last one is in use.
+    """Make the next item while the last one is in use; where no thread can be started, as at the
+    program's end, make it when it is taken.
 
     The queues are those written in C: the ones in Python, and semaphores, may block forever after
     a Ctrl-C within one of their calls.
@@ -31,8 +32,12 @@ class Ahead(Generic[Item]):
         self._items, self._asked, self._made = items, SimpleQueue[None](), SimpleQueue[Any]()
         self.busy, self._over = True, False
         self._asked.put(None)
-        self._thread = Thread(target=self._work, name="fastbp-blocks", daemon=True)
-        self._thread.start()
+        thread = Thread(target=self._work, name="fastbp-blocks", daemon=True)
+        self._thread: Thread | None = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            self._thread, self.busy = None, False
 
     def _work(self) -> None:
         try:
@@ -52,6 +57,8 @@ class Ahead(Generic[Item]):
 
     def take(self) -> Item:
         """The next item; raises the error if making it failed."""
+        if self._thread is None:
+            return next(self._items)
         item = self._made.get()
         if isinstance(item, BaseException):
             raise item
@@ -63,6 +70,9 @@ class Ahead(Generic[Item]):
     def close(self, patience: float | None = None) -> None:
         """End the thread, and wait until it has ended, but at most ``patience`` seconds: it closes
         the generator itself, also later."""
+        if self._thread is None:
+            self._items.close()
+            return
         self._over = True
         self._asked.put(None)
         self._thread.join(patience)

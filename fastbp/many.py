@@ -9,8 +9,9 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,11 +107,17 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
         with _named(i):
             return _fit(nets[i], *data.of(i), data.weighed(i, given[i]), plans, stop)
 
-    found: list[History] = []
-    with ThreadPoolExecutor(max(1, min(thread_count(n_threads), len(nets)))) as pool:
-        futures = [pool.submit(one, i) for i in range(len(nets))]
+    found, size = list[History](), max(1, min(thread_count(n_threads), len(nets)))
+    turns, helped = _Turns(one, len(nets)), False
+    with ThreadPoolExecutor(size) as pool:
         try:
-            for i, future in enumerate(futures):
+            with suppress(RuntimeError):  # no more threads can be started, as at the program's end
+                for _ in range(size):
+                    pool.submit(turns.take_all)
+                    helped = True
+            for i, future in enumerate(turns.futures):
+                if not helped:
+                    turns.take()
                 history = future.result()
                 assert history is not None
                 found.append(history)
@@ -173,6 +180,33 @@ def _check_losses(nets: Sequence[Network], given: Sequence[dict[str, Any]]) -> N
             raise ValueError(
                 f"networks[{first}] and networks[{i}] share one {type(net._head_loss).__name__} "
                 "as loss, and are not compiled as a whole: give each its own")
+
+
+class _Turns:
+    """Calls ``one(i)`` for i = 0, 1, ... in turn, each made by the thread that takes it."""
+
+    def __init__(self, one: Callable[[int], History | None], n: int) -> None:
+        self.one, self.futures = one, [Future[History | None]() for _ in range(n)]
+        self._left = SimpleQueue[int]()
+        for i in range(n):
+            self._left.put(i)
+
+    def take(self) -> bool:
+        """Make the next call; False if there is none left."""
+        try:
+            i = self._left.get_nowait()
+        except Empty:
+            return False
+        try:
+            self.futures[i].set_result(self.one(i))
+        except BaseException as error:  # of any kind: ``result`` raises it
+            self.futures[i].set_exception(error)
+        return True
+
+    def take_all(self) -> None:
+        """Make calls as long as there are any."""
+        while self.take():
+            pass
 
 
 class _Data:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -345,3 +346,59 @@ def test_each_network_is_asked_for_the_shape_of_its_rows() -> None:
         with pytest.raises(ValueError, match=r"networks\[1\]: X must .*\(20, 2, 3\)"):
             fastbp.fit_many([images((2, 3)), other], X, T, epochs=1)
         assert other.last_run is None
+
+
+@pytest.mark.parametrize("started", [0, 1, 2])
+def test_without_more_threads_the_networks_get_the_same_bits(
+        started: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the end of the program, or at a limit of threads."""
+    (X, T), left, start = clusters(64), [None] * started, threading.Thread.start
+
+    def limited(self: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(self)
+
+    nets, twins = [[classifier(seed=i) for i in range(6)] for _ in range(2)]
+    steps, seen = [0] * 6, list[int]()
+
+    def hook(i: int) -> Lambda:
+        def count(*_: Any) -> None:
+            steps[i] += 1
+        return Lambda(count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", limited)
+        found = fastbp.fit_many(nets, X, T, epochs=2, n_threads=3,
+                                options=[{"callbacks": [hook(i)]} for i in range(6)],
+                                on_done=lambda i, history: seen.append(i))
+    assert not left and steps == [2] * 6 and seen == [*range(6)]
+    for net, twin, history in zip(nets, twins, found, strict=True):
+        assert history["loss"] == twin.fit(X, T, epochs=2, n_threads=1)["loss"]
+        assert (net.params == twin.params).all()
+
+
+def test_an_interrupt_while_threads_are_started_stops_those_that_are(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    (X, T), begun, told = clusters(64), threading.Event(), list[int]()
+    submit, calls = ThreadPoolExecutor.submit, list[Any]()
+
+    def interrupted(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) > 1:
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+        return submit(*args)
+
+    def tell(epoch: int, logs: dict[str, float]) -> None:
+        begun.set()
+        told.append(epoch)
+        time.sleep(0.01)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    nets = [classifier(seed=i) for i in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        fastbp.fit_many(nets, X, T, epochs=10_000, n_threads=2, batch_size=64,
+                        options=[{"callbacks": [Lambda(tell)]}, {}, {}])
+    assert 0 < len(told) < 10_000 and nets[2].last_run is None

@@ -389,6 +389,40 @@ def test_a_stop_among_rows_without_weight_is_no_error() -> None:
     assert history["loss"] == [0.0]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_source_is_read_without_a_thread_where_none_can_be_started(
+        fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the end of the program."""
+    closed = list[bool]()
+
+    class Parts:
+        n_rows = len(X)
+
+        def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
+            try:
+                yield X[:60], T[:60]
+                if fails and epoch:
+                    raise OSError("gone")
+                yield X[60:], T[60:]
+            finally:
+                closed.append(True)
+
+    def refused(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    one, other = network(), network()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        if fails:
+            with pytest.raises(OSError, match="gone"):
+                fit_stream(one, Parts(), epochs=2, n_threads=1)
+            assert len(closed) >= 2
+            return
+        fit_stream(one, Parts(), epochs=2, n_threads=1)
+    fit_stream(other, Parts(), epochs=2)
+    assert (one.params == other.params).all()
+
+
 def test_a_loss_that_is_not_finite_is_told_where_it_was_asked() -> None:
     with pytest.warns(RuntimeWarning, match="loss is .* in epoch") as told:
         fit_stream(Network([Dense(6, 3)], "mse"), [(X, np.eye(3)[T])], epochs=5,
