@@ -22,6 +22,8 @@ from .threads import Threads
 
 #: Seconds of compiled work after which control comes back to Python.
 CHUNK_SECONDS = 0.05
+#: ``stacklevel`` of a warning two calls below ``train``: the line that called ``fit``.
+LEVEL = 5
 
 
 @dataclass
@@ -30,7 +32,8 @@ class Job:
     user has been warned that its loss is not finite. ``own``: the weights of the rows without
     those of their classes. ``undo``: calls that take back what ``start`` has changed.
     ``ready``: callbacks whose ``on_train_begin`` is done. ``around``: the run amid which this one
-    goes on, where a callback trains its network."""
+    goes on, where a callback trains its network. ``level``: ``stacklevel`` of a warning of a loss
+    that is not finite."""
 
     run: Run
     validation: Validation | None = None
@@ -45,6 +48,7 @@ class Job:
     own: Array | None = None
     ready: list[Callback] = field(default_factory=list)
     around: Any = None
+    level: int = LEVEL
 
     @property
     def unwatched(self) -> bool:
@@ -95,7 +99,7 @@ class Job:
             if 0 < run.epochs <= done:  # epochs=0 asks for no more
                 warnings.warn(f"{os.fsdecode(self.resume)} holds a run of {done} "
                               f"epoch{'s' * (done > 1)} already, epochs={run.epochs} adds none: "
-                              "epochs counts them all", stacklevel=5)
+                              "epochs counts them all", stacklevel=LEVEL)
 
     def begin(self) -> bool:
         """Call ``on_train_begin`` of all hooks; True to stop. ``end`` must follow, in any case."""

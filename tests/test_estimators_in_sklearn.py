@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
+from fastbp.callbacks import Lambda
 
 from .estimators import IRIS, load, two_labels
 
@@ -195,6 +196,21 @@ def test_warnings_show_the_line_that_called(call: Any) -> None:
     with pytest.warns(UserWarning) as found:
         call(*IRIS)
     assert [warning.filename for warning in found] == [__file__]
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_loss_that_is_not_finite_shows_the_line_that_called(watched: bool, method: str) -> None:
+    X, y = IRIS
+    model = MLPRegressor(hidden_layer_sizes=(3,), solver="sgd", learning_rate_init=1e10,
+                         max_iter=50, random_state=0,
+                         callbacks=[Lambda(lambda *_: None)] if watched else [])
+    with pytest.warns(RuntimeWarning, match="loss is") as found, pytest.raises(
+            ValueError, match="not finite"):
+        for _ in range(50):
+            getattr(model, method)(X, y)
+    told = [warning for warning in found if "loss is" in str(warning.message)]
+    assert {warning.filename for warning in told} == {__file__}
 
 
 def test_import_is_lazy_and_says_what_is_missing() -> None:

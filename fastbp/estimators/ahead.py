@@ -17,6 +17,7 @@ import numpy as np
 from ..engine import EPOCH, POSITION
 from ..job import Job
 from ..training import straight, train
+from .callbacks import CALLER
 from .solvers import Follow
 
 
@@ -25,6 +26,7 @@ class Fit(Job):
     """A job that calls ``begun`` once all callbacks have begun."""
 
     begun: Callable[[], object] = lambda: None
+    level: int = CALLER + 4  # from ``_descend`` to ``warn_of``
 
     def begin(self) -> bool:
         """As of ``Job``."""
@@ -38,6 +40,7 @@ def descend(job: Fit, follow: Follow) -> None:
     if len(job.hooks) > 1 or job.validation or not (job.run.compiled and follow.by_loss):
         train(job)
         return
+    job.level -= 1  # ``straight`` is called without ``train``
     job.start()
     try:
         job.begin()
