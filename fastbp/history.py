@@ -6,6 +6,8 @@ import math
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 
 class History(dict[str, list[float]]):
     """Figures by name, one entry per epoch: "loss", "samples_per_s", "val_loss", ... An epoch
@@ -40,9 +42,11 @@ class History(dict[str, list[float]]):
 
 
 def as_number(value: Any) -> float | None:
-    """What ``float`` makes of a scalar, a tensor of no dimensions too; None of text and of what
-    is no number."""
-    if not isinstance(value, (str, bytes, bytearray)) and not getattr(value, "ndim", 0):
+    """What ``float`` makes of a scalar, a tensor of no dimensions too; None of text, of what a
+    mask hides, and of what is no real number."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")  # a tensor's dtype has none
+    if kind in "biuf" and value is not np.ma.masked and not getattr(value, "ndim", 0) and (
+            not isinstance(value, (str, bytes, bytearray))):
         with suppress(TypeError, ValueError, OverflowError, RuntimeError):
             return float(value)
     return None

@@ -142,7 +142,8 @@ def test_figures_are_what_float_takes(capsys: pytest.CaptureFixture[str]) -> Non
     taken = {"array": np.array(3.5), "flag": np.bool_(True), "int": np.int64(2),
              "fraction": Fraction(1, 4)}
     left = {"huge": 10**400, "text": "7", "bytes": b"7", "row": np.array([1.0]), "none": None,
-            "complex": 1j, "list": [1.0]}
+            "complex": 1j, "list": [1.0], "complexes": np.complex128(1j), "word": np.array("3"),
+            "masked": np.ma.masked}
     if torch := sys.modules.get("torch"):
         taken["tensor"], left["tensors"] = torch.tensor(1.5), torch.ones(2)
     found = classifier().fit(*clusters(64), epochs=2, callbacks=[

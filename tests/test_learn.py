@@ -211,6 +211,8 @@ X3 = np.arange(3)
      "'x' must hold numbers, got '1_000' in row 2"),
     ({"x": np.array(["1", "2", "1_000"]), "y": X3}, {"numeric": ["x"]},
      "'x' must hold numbers, got '1_000' in row 2"),
+    ({"x": [1, None, 10**400], "y": X3}, {"numeric": ["x"]},
+     "'x' must hold numbers, got 10{400} in row 2"),
     ({"x": [1, None, b"1_0"], "y": X3}, {"numeric": ["x"]},
      "'x' must hold numbers, got b'1_0' in row 2"),
     ({"x": X3, "y": X3}, {"standardize": 1}, "standardize must be")])

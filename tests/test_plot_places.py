@@ -98,15 +98,15 @@ def test_numbers_of_a_confusion_matrix_are_classes_or_scores() -> None:
     np.testing.assert_array_equal(counts([False, True, True], [0, 0, 1], [False, True]), two)
 
 
-@pytest.mark.parametrize("classes", [[1.0, 2.0], [1, 2], [0, 1], [1, 0], [-1, 1]])
-def test_scores_that_reach_1_stay_scores(classes: list[float]) -> None:
-    T = [classes[i] for i in (0, 1, 1, 0, 1)]
-    for score in (0.9, 1.0):
-        np.testing.assert_array_equal(counts(T, np.full(5, score), classes), [[0, 2], [0, 3]])
-    np.testing.assert_array_equal(counts(T, np.zeros(5), classes), [[2, 0], [3, 0]])
-    np.testing.assert_array_equal(counts(T, np.array(T, int), classes), [[2, 0], [0, 3]])
-    if max(np.abs(classes)) > 1 or min(classes) < 0:  # no scores
-        np.testing.assert_array_equal(counts(T, np.array(T, float), classes), [[2, 0], [0, 3]])
+@pytest.mark.parametrize("classes", [[1.0, 2.0], [1, 2], [0, 1], [1, 0], [-1, 1], [0.0, 0.3]])
+def test_floats_are_classes_if_all_are_and_scores_otherwise(classes: list[float]) -> None:
+    T, kind = [classes[i] for i in (0, 1, 1, 0, 1)], type(classes[0])
+    np.testing.assert_array_equal(counts(T, np.full(5, 0.9), classes), [[0, 2], [0, 3]])
+    np.testing.assert_array_equal(counts(T, np.full((5, 1), 1.0), classes), [[0, 2], [0, 3]])
+    for own in kind, float:
+        np.testing.assert_array_equal(counts(T, np.array(T, own), classes), [[2, 0], [0, 3]])
+        one = np.full(5, classes[0], own)  # all of one class
+        np.testing.assert_array_equal(counts(T, one, classes), [[2, 0], [3, 0]])
 
 
 @pytest.mark.parametrize(("T", "classes", "error", "said"), [

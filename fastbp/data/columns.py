@@ -223,7 +223,7 @@ def numbers(values: Array, name: str, first_row: int = 0, what: str = "numbers")
     """
     try:  # objects too, with None as NaN: NumPy is fastest
         found = values.astype(np.float64) if values.dtype.kind in "buifO" else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = None
     if found is not None and values.dtype == object and any(
             issubclass(kind, (str, bytes)) for kind in set(map(type, values))):
@@ -233,7 +233,7 @@ def numbers(values: Array, name: str, first_row: int = 0, what: str = "numbers")
         for i, value in enumerate(values.tolist()):
             try:
                 found[i] = np.nan if _is_missing(value) else _number(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise ValueError(f"column {name!r} must hold {what}, got {value!r} in row "
                                  f"{first_row + i} (counted from 0)") from None
     with np.errstate(over="ignore", invalid="ignore"):

@@ -50,11 +50,9 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     """
     given = loose(predicted, "predicted")
     check_names(classes)
-    # 1-D floats are scores of class 1, unless all are classes where scores of two would not all be
-    # in [0, 1], or they can only be indices of more than two.
-    named = classes is not None and "f" in kinds(classes) and np.isin(
-        given, list(classes)).all() and (len(classes) != 2 or (given < 0).any() or (
-            given > 1).any())
+    # 1-D floats are scores of class 1, unless all are classes, or they can only be indices of more
+    # than two.
+    named = classes is not None and "f" in kinds(classes) and np.isin(given, list(classes)).all()
     if given.ndim == 2 or (given.dtype.kind == "f" and not named and not (
             ((given >= 0) & (given == np.floor(given))).all() and (given > 1).any())):
         own, Y = pair(T, predicted, classes)
@@ -80,7 +78,8 @@ def confusion_matrix(T: Any, predicted: Any, classes: Sequence[Any] | None = Non
     T : array_like
         Class indices (n,), or what ``classes`` holds; or rows with one 1 (n, k).
     predicted : array_like
-        The same (n,), or outputs: (n, k), or (n, 1) of class 1.
+        The same (n,), or outputs: (n, k), or (n, 1) of class 1. Floats (n,) are outputs of class
+        1 unless each is one of the ``classes``.
     classes : sequence, optional
         The classes in the order of their indices: names, numbers as those of ``classes_``, or
         booleans; their indices by default. If they are numbers, T holds these and no indices.
