@@ -373,7 +373,8 @@ def test_without_more_threads_the_networks_get_the_same_bits(
         found = fastbp.fit_many(nets, X, T, epochs=2, n_threads=3,
                                 options=[{"callbacks": [hook(i)]} for i in range(6)],
                                 on_done=lambda i, history: seen.append(i))
-    assert not left and steps == [2] * 6 and seen == [*range(6)]
+    # A thread that has done all before the next is asked for is asked again.
+    assert len(left) <= max(started - 1, 0) and steps == [2] * 6 and seen == [*range(6)]
     for net, twin, history in zip(nets, twins, found, strict=True):
         assert history["loss"] == twin.fit(X, T, epochs=2, n_threads=1)["loss"]
         assert (net.params == twin.params).all()
