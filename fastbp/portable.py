@@ -1,4 +1,4 @@
-"""Networks and runs that can be pickled and copied: for processes, by joblib, by ``deepcopy``.
+"""Networks that can be pickled and copied: to other processes, by joblib, by ``deepcopy``.
 
 Views into the flat buffers and plans, with their addresses, are left out. The parameters and
 layers are kept; on loading, new buffers are allocated and the layers bound to them.
@@ -7,8 +7,6 @@ layers are kept; on loading, new buffers are allocated and the layers bound to t
 from __future__ import annotations
 
 import copy
-import functools
-import pickle
 from typing import Any
 
 import numpy as np
@@ -23,13 +21,11 @@ from ._validation import (
     check_seed,
     checked,
 )
-from .engine import STEP
-from .history import History
 from .kernels.vectors import aligned_zeros
 from .layers import Layer
 from .losses import Loss
+from .portable_run import PortableRun
 from .table import has_kernels
-from .weights import checksum
 
 
 class Buffer:
@@ -113,98 +109,3 @@ class Portable:
             layer.bind(self.params[part], self.grads[part])
             layer._owner = self
         self.params[...] = given
-
-
-class PortableRun:
-    """Base of runs: copies have what goes on in another process or network.
-
-    Attributes
-    ----------
-    begun_by : tuple
-        The kind of state that the run's optimizer keeps, and how the optimizer is written.
-        ``__init__`` sets it; a run pickled by an earlier version has its optimizer alone.
-    """
-
-    network: Any
-    optimizer: Any
-    weights: Array
-    raw: Array
-    average: Array
-    history: History
-    cursor: Array
-    first_step: int
-
-    @functools.cached_property
-    def begun_by(self) -> tuple[tuple[Any, ...] | None, str]:
-        """See above."""
-        return self._kind(self.optimizer), repr(self.optimizer)
-
-    def _kind(self, optimizer: Any) -> tuple[Any, ...]:
-        return optimizer.family, optimizer.slot_names, optimizer.n_slots, self.network.params.size
-
-    def keeps(self, optimizer: Any) -> bool:
-        """Whether ``optimizer`` can go on with this run's state: it is of the same kind."""
-        return self.begun_by[0] == self._kind(optimizer)
-
-    def can_follow(self, earlier: PortableRun) -> bool:
-        """Whether ``earlier`` has the same kind of state, of as many parameters."""
-        return self.begun_by[0] == earlier.begun_by[0]
-
-    def _check_kind(self) -> None:
-        if not self.keeps(self.optimizer):  # with fewer slots a kernel would write out of bounds
-            raise ValueError(f"{self.optimizer!r} keeps another number of state vectors, or of "
-                             f"another meaning, than {self.begun_by[1]}, as which the run began")
-
-    @property
-    def stepped(self) -> bool:
-        """Whether a step was taken, perhaps before the run was resumed."""
-        return bool(self.cursor[STEP] > self.first_step)
-
-    def weighing(self) -> str:
-        """Which weights the rows have, in few words."""
-        return checksum(self.weights)
-
-    def _bare(self) -> dict[str, Any]:
-        return self.__dict__ | {"_panels": None, "_lasting": (None,), "given": None}
-
-    def as_ended(self) -> Any:
-        """This run, which goes on, as if it had ended here: for copies of its network."""
-        other = object.__new__(type(self))
-        vars(other).update(self._bare() | {"history": copy.deepcopy(self.history)} | {
-            name: own.copy() for name, own in self._changing().items() if name != "params"})
-        other.raw = other.average
-        if other.average.size:
-            inside = self.raw is not self.average  # the network has the averages at present
-            other.raw = (self.raw if inside else self.network.params).copy()
-        other.release()
-        return other
-
-    def _changing(self) -> dict[str, Array]:
-        raise NotImplementedError
-
-    def release(self) -> None:
-        """Drop the references to the rows."""
-        raise NotImplementedError
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without an optimizer that cannot be pickled, of a ``Function(lambda ...)`` say: whoever
-        goes on brings one of the same kind."""
-        state = self._bare()
-        if not _can_be_pickled(self.optimizer):
-            state["optimizer"] = None
-        if not _can_be_pickled(self.begun_by):  # its class
-            state["begun_by"] = None, f"{self.begun_by[1]}, which could not be pickled"
-        return state
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        memo[id(self)] = other = object.__new__(type(self))
-        vars(other).update(copy.deepcopy(self._bare(), memo))
-        return other
-
-
-def _can_be_pickled(value: Any) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:  # of a user's class, of any kind
-        return False
-    return True

@@ -23,7 +23,7 @@ from .kernels.vectors import aligned_zeros
 from .network import Network
 from .optimizers import Optimizer
 from .plan import Plan
-from .portable import PortableRun
+from .portable_run import PortableRun
 from .rules import Rules
 from .sharing import prefetches
 from .step_sizes import StepSizes

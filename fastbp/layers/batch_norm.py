@@ -18,7 +18,7 @@ from ..kernels.passes import down_columns, root
 from ..kernels.tile import WRITE
 from ..table import KEY
 from .base import Kernels
-from .normalization import Norm, clear
+from .normalization import Norm, clear, row
 
 #: Rows of the layer's workspace: for each unit the mean, the rest that its rounding loses,
 #: 1 / sqrt(var + epsilon), the sums over the batch of dy * xhat and of dy, and two sums over a
@@ -270,20 +270,5 @@ class BatchNorm(Norm):
         """Momentum and epsilon."""
         return {"momentum": self.momentum, "epsilon": self.epsilon}
 
-    @property
-    def running_mean(self) -> Any:
-        """The average of the means (n,), a writable view."""
-        return self._row("running_mean")
-
-    @running_mean.setter
-    def running_mean(self, value: Any) -> None:
-        self._set_row("running_mean", value)
-
-    @property
-    def running_var(self) -> Any:
-        """The average of the variances (n,), a writable view."""
-        return self._row("running_var")
-
-    @running_var.setter
-    def running_var(self, value: Any) -> None:
-        self._set_row("running_var", value, least=0.0)
+    running_mean = row("running_mean", "The average of the means (n,), a writable view.")
+    running_var = row("running_var", "The average of the variances (n,), a writable view.", 0.0)

@@ -30,6 +30,37 @@ def clear(grad, count, columns, n, ld):
             grad[k * ld + j] = 0
 
 
+def row(name: str, doc: str, least: float = -np.inf) -> Any:
+    """Property of the parameters ``name``, of which none may be set below ``least``."""
+    def get(layer: Norm) -> Array:
+        return _bound(layer, name).parameters()[name]
+
+    def put(layer: Norm, value: Any) -> None:
+        own, given = get(layer), as_array(value, name)
+        if given.size != own.size or max(given.shape, default=1) != own.size:
+            raise ValueError(f"{name} must have shape ({own.size},), got shape {given.shape}")
+        with np.errstate(over="ignore"):
+            given = given.ravel().astype(own.dtype)
+        check_finite(given, name)
+        if (given < least).any():
+            raise ValueError(f"{name} must be at least {least:g}, got {given.min()}")
+        own[...] = given
+
+    return property(get, put, doc=doc)
+
+
+def grad_row(name: str, doc: str) -> Any:
+    """Property of the gradient of the parameters ``name``."""
+    return property(lambda layer: _bound(layer, f"{name}_grad").gradients()[name], doc=doc)
+
+
+def _bound(layer: Norm, name: str) -> Norm:
+    if layer._flat is None:
+        raise AttributeError(f"{layer!r} has no {name} yet: a network or the first input gives it "
+                             "its size")
+    return layer
+
+
 class Norm(Layer):
     """A weight and a bias for each unit, one row each, and what a subclass adds."""
 
@@ -61,51 +92,11 @@ class Norm(Layer):
         for name, value in self.parameters().items():
             value[...] = self._initial[name]
 
-    def _row(self, name: str, of: str = "parameters") -> Array:
-        if self._flat is None:
-            raise AttributeError(f"{self!r} has no {name} yet: a network or the first input gives "
-                                 "it its size")
-        found: Array = getattr(self, of)()[name]
-        return found
-
-    def _set_row(self, name: str, value: Any, least: float = -np.inf) -> None:
-        row, given = self._row(name), as_array(value, name)
-        if given.size != row.size or max(given.shape, default=1) != row.size:
-            raise ValueError(f"{name} must have shape ({row.size},), got shape {given.shape}")
-        with np.errstate(over="ignore"):
-            given = given.ravel().astype(row.dtype)
-        check_finite(given, name)
-        if (given < least).any():
-            raise ValueError(f"{name} must be at least {least:g}, got {given.min()}")
-        row[...] = given
-
-    @property
-    def weight(self) -> Array:
-        """The scale (n,), a writable view; there is none before the layer has its size."""
-        return self._row("weight")
-
-    @weight.setter
-    def weight(self, value: Any) -> None:
-        self._set_row("weight", value)
-
-    @property
-    def weight_grad(self) -> Array:
-        """dweight (n,), a writable view."""
-        return self._row("weight", "gradients")
-
-    @property
-    def bias(self) -> Array:
-        """The shift (n,), a writable view."""
-        return self._row("bias")
-
-    @bias.setter
-    def bias(self, value: Any) -> None:
-        self._set_row("bias", value)
-
-    @property
-    def bias_grad(self) -> Array:
-        """dbias (n,), a writable view."""
-        return self._row("bias", "gradients")
+    weight = row("weight", "The scale (n,), a writable view; there is none before the layer has "
+                 "its size.")
+    bias = row("bias", "The shift (n,), a writable view.")
+    weight_grad = grad_row("weight", "dweight (n,), a writable view.")
+    bias_grad = grad_row("bias", "dbias (n,), a writable view.")
 
     def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Array:
         """Normalised rows (b, n), scaled and shifted; see ``Layer.forward``."""
