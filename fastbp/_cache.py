@@ -12,7 +12,6 @@ import stat
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,12 +24,15 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from ._compiler import rebuild
+from ._warning import warn
 
 #: Seconds until a folder that nobody uses is removed, and until the time of use is noted again.
 _OLD, _FRESH = 90 * 86400, 86400
 #: Names of folders here, and of the files in them.
 _FOLDER = re.compile(r"[0-9a-f]{20}")
 _ENTRY = re.compile(r".+-[0-9a-f]{32}(\.\d+-\d+\.tmp)?")
+#: Not empty once ``_warn`` has been called.
+_warned: list[bool] = []
 
 
 @functools.cache
@@ -43,14 +45,15 @@ def cache_dir() -> Path | None:
     return found if isinstance(found, Path) else None
 
 
-@functools.cache
 def _warn() -> None:
     """Warn, once, if there is no folder where there should be one."""
+    if _warned:
+        return
+    _warned.append(True)  # first: the warning may be an error
     found = _find()
     if isinstance(found, str):
-        warnings.warn(f"every process compiles its kernels anew: {found}; set FASTBP_CACHE_DIR to "
-                      "a folder of your own, or to nothing if that is wanted", RuntimeWarning,
-                      stacklevel=2)
+        warn(f"every process compiles its kernels anew: {found}; set FASTBP_CACHE_DIR to a folder "
+             "of your own, or to nothing if that is wanted", RuntimeWarning)
 
 
 def _find() -> Path | str | None:

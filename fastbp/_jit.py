@@ -14,7 +14,6 @@ import functools
 import importlib.util
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from numba.extending import overload
 from ._cache import KernelCache, LazyCache
 from ._cgroup import within_quota
 from ._compiler import Compiler, LazyDispatcher, machine_code
+from ._warning import warn
 
 __all__ = ["CONTRACT", "DISABLED", "CompileError", "Driver", "by_dtype", "compile_user", "driver",
            "entry_point", "kernel", "prange", "thread_count", "uncached_kernel"]
@@ -196,7 +196,7 @@ def _preload_tbb() -> None:
         try:
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
-            warnings.warn(f"{library} cannot be loaded: {error}", RuntimeWarning, stacklevel=2)
+            warn(f"{library} cannot be loaded: {error}", RuntimeWarning)
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array, as_weights, check_size, same_length
+from ._warning import warn
 from .callbacks import Callback, CSVLog, Lambda, Monitor
 from .layers import BatchNorm, Sigmoid, Softmax
 from .losses.base import check_weighs
@@ -49,9 +49,9 @@ def check_network(network: Any, name: str = "network") -> None:
         raise TypeError(f"{name} must be a Network, got {network!r}")
 
 
-def check_outputs(network: Network, stacklevel: int = 4) -> None:
-    """Refuse to train a network that cannot learn; warn, with this ``stacklevel``, of one that
-    learns slowly because its loss takes probabilities for logits.
+def check_outputs(network: Network) -> None:
+    """Refuse to train a network that cannot learn; warn of one that learns slowly because its loss
+    takes probabilities for logits.
 
     Raises
     ------
@@ -63,9 +63,8 @@ def check_outputs(network: Network, stacklevel: int = 4) -> None:
                          "two classes end with 2, or with 1 under SigmoidBinaryCrossEntropyLoss()")
     last, own = network.layers[-1], network.loss_function
     if own.probabilities in ("softmax", "sigmoid") and isinstance(last, (Softmax, Sigmoid)):
-        warnings.warn(f"{own!r} takes the {own.probabilities} of its input itself: leave out the "
-                      f"last {last!r}, whose outputs it would take for logits", RuntimeWarning,
-                      stacklevel=stacklevel)
+        warn(f"{own!r} takes the {own.probabilities} of its input itself: leave out the last "
+             f"{last!r}, whose outputs it would take for logits", RuntimeWarning)
 
 
 def check_batch_size(network: Network, batch_size: Any) -> int:

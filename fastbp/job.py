@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from ._jit import thread_count
 from ._validation import Array
+from ._warning import warn
 from .arguments import Validation, figures_of
 from .callbacks import Callback, Checkpoint
 from .engine import EPOCH, STEP
@@ -22,8 +22,6 @@ from .threads import Threads
 
 #: Seconds of compiled work after which control comes back to Python.
 CHUNK_SECONDS = 0.05
-#: ``stacklevel`` of a warning two calls below ``train``: the line that called ``fit``.
-LEVEL = 5
 
 
 @dataclass
@@ -32,8 +30,7 @@ class Job:
     user has been warned that its loss is not finite. ``own``: the weights of the rows without
     those of their classes. ``undo``: calls that take back what ``start`` has changed.
     ``ready``: callbacks whose ``on_train_begin`` is done. ``around``: the run amid which this one
-    goes on, where a callback trains its network. ``level``: ``stacklevel`` of a warning of a loss
-    that is not finite."""
+    goes on, where a callback trains its network."""
 
     run: Run
     validation: Validation | None = None
@@ -48,7 +45,6 @@ class Job:
     own: Array | None = None
     ready: list[Callback] = field(default_factory=list)
     around: Any = None
-    level: int = LEVEL
 
     @property
     def unwatched(self) -> bool:
@@ -97,9 +93,8 @@ class Job:
             restore(run, self.hooks, self.resume)
             done = int(run.cursor[EPOCH]) - run.first_epoch
             if 0 < run.epochs <= done:  # epochs=0 asks for no more
-                warnings.warn(f"{os.fsdecode(self.resume)} holds a run of {done} "
-                              f"epoch{'s' * (done > 1)} already, epochs={run.epochs} adds none: "
-                              "epochs counts them all", stacklevel=LEVEL)
+                warn(f"{os.fsdecode(self.resume)} holds a run of {done} epoch{'s' * (done > 1)} "
+                     f"already, epochs={run.epochs} adds none: epochs counts them all")
 
     def begin(self) -> bool:
         """Call ``on_train_begin`` of all hooks; True to stop. ``end`` must follow, in any case."""

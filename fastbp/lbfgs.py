@@ -9,7 +9,6 @@ Source: Byrd, Lu, Nocedal & Zhu, A limited memory algorithm, 1995; scipy.optimiz
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from ._extras import needs
 from ._validation import Array, as_weights, check_real, check_size, check_threads
+from ._warning import warn
 from .arguments import check_network, check_outputs
 from .history import History
 from .kernels.vectors import row_length
@@ -104,7 +104,7 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     """
     check_network(network)
     X, T = network._check_pair(X, T)
-    check_outputs(network, stacklevel=3)
+    check_outputs(network)
     network.check_trainable()
     max_iter, max_fun = check_size(max_iter, "max_iter"), check_size(max_fun, "max_fun")
     tol = check_real(tol, "tol")
@@ -114,10 +114,9 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
         raise TypeError(f"callback must be callable, got {callback!r}")
     n_threads = check_threads(n_threads)
     if other := [layer for layer in network.layers if _differs(layer, network.dtype)]:
-        warnings.warn(f"fit_lbfgs trains with {', '.join(map(repr, other))} as in predict: "
-                      "nothing is dropped, running averages are used but not updated. Leave such "
-                      "layers out, set trainable=False of those with averages, or use fit",
-                      UserWarning, stacklevel=2)
+        warn(f"fit_lbfgs trains with {', '.join(map(repr, other))} as in predict: "
+             "nothing is dropped, running averages are used but not updated. Leave such "
+             "layers out, set trainable=False of those with averages, or use fit")
     history = LBFGSHistory(loss=[])
 
     def each(error: float) -> bool | None:
@@ -131,11 +130,10 @@ def fit_lbfgs(network: Network, X: Any, T: Any, *, max_iter: int = 200, tol: flo
     history.n_iter, history.n_fun = int(found.nit), int(found.nfev)
     history.converged = bool(found.success)
     if not np.isfinite(found.fun):
-        warnings.warn("the error is not finite; parameters are left as they were",
-                      RuntimeWarning, stacklevel=2)
+        warn("the error is not finite; parameters are left as they were", RuntimeWarning)
     elif found.status == 1:  # SciPy has one status for both
         limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"
-        warnings.warn(f"fit_lbfgs reached {limit} before its end", RuntimeWarning, stacklevel=2)
+        warn(f"fit_lbfgs reached {limit} before its end", RuntimeWarning)
     return history
 
 

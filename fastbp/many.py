@@ -18,6 +18,7 @@ import numpy as np
 
 from ._jit import thread_count
 from ._validation import Array, as_array, check_threads
+from ._warning import collected, warn
 from .arguments import check_callbacks, check_network
 from .history import History
 from .job import Job
@@ -104,11 +105,12 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     def one(i: int) -> History | None:
         if stop.is_set():
             return None
-        with _named(i):
+        with collected() as told[i], _named(i):
             return _fit(nets[i], *data.of(i), data.weighed(i, given[i]), plans, stop)
 
     found, size = list[History](), max(1, min(thread_count(n_threads), len(nets)))
     turns, helped = _Turns(one, len(nets)), False
+    told: list[list[tuple[str, type[Warning]]]] = [[] for _ in nets]
     with ThreadPoolExecutor(size) as pool:
         try:
             with suppress(RuntimeError):  # no more threads can be started, as at the program's end
@@ -118,6 +120,9 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
             for i, future in enumerate(turns.futures):
                 if not helped:
                     turns.take()
+                future.exception()  # waits for the end
+                for text, category in told[i]:
+                    warn(f"networks[{i}]: {text}", category)
                 history = future.result()
                 assert history is not None
                 found.append(history)

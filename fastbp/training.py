@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from ._validation import (
     check_size,
     check_threads,
 )
+from ._warning import warn
 from .arguments import (
     Validation,
     check_batch_size,
@@ -34,7 +34,7 @@ from .callbacks import Callback, EarlyStopping, PrintEpoch
 from .engine import EPOCH, POSITION, STEP
 from .history import History
 from .interrupts import held
-from .job import CHUNK_SECONDS, LEVEL, Job
+from .job import CHUNK_SECONDS, Job
 from .layers import LAYERS, Sigmoid, Softmax
 from .metrics import Metric, check_metrics, get_metrics, measure
 from .network import Network
@@ -212,12 +212,11 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
         threads.pace(run, count, int(run.cursor[STEP]) - begun, spent, CHUNK_SECONDS)
         if not job.told and not all(map(math.isfinite, losses)):
             first = next(k for k, loss in enumerate(losses) if not math.isfinite(loss))
-            job.told = warn_of(run.network, losses[first], epoch + first, job.level)
+            job.told = warn_of(run.network, losses[first], epoch + first)
 
 
-def warn_of(network: Network, loss: float, epoch: int, level: int = LEVEL) -> bool:
-    """Warn the user, ``level`` - 1 frames up, of a loss that is not finite; returns whether it is
-    not."""
+def warn_of(network: Network, loss: float, epoch: int) -> bool:
+    """Warn the user of a loss that is not finite; returns whether it is not."""
     if math.isfinite(loss):
         return False
     hint, last, own = "a smaller learning_rate may help", network.layers[-1], network.loss_function
@@ -226,8 +225,7 @@ def warn_of(network: Network, loss: float, epoch: int, level: int = LEVEL) -> bo
         hint = f"{own!r} takes probabilities: end with Softmax() or Sigmoid(), not with {last!r}"
     elif network.allow_nonfinite:
         hint += ", or data without the NaN and infinity that allow_nonfinite=True lets in"
-    warnings.warn(f"loss is {loss} in epoch {epoch + 1}; {hint}", RuntimeWarning,
-                  stacklevel=level)
+    warn(f"loss is {loss} in epoch {epoch + 1}; {hint}", RuntimeWarning)
     return True
 
 
@@ -269,7 +267,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         with run.averaged():
             logs |= _validate(job)
         run.history.append(logs)
-        job.told = job.told or warn_of(run.network, logs["loss"], epoch, job.level)
+        job.told = job.told or warn_of(run.network, logs["loss"], epoch)
         stop = job.tell_end(epoch, logs) or stop
         if failed is not None:
             raise failed

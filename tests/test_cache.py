@@ -103,15 +103,19 @@ def test_only_a_folder_that_cannot_be_had_is_warned_of(
         monkeypatch: pytest.MonkeyPatch, parent: Path, package: Path) -> None:
     def compiled() -> None:
         monkeypatch.setattr(_cache, "cache_dir", find)
-        _cache._warn.cache_clear()
+        _cache._warned.clear()
         _jit._compile(writes(1))(np.zeros(1))
 
     compiled()
     parent.rename(parent.with_name("moved"))
     parent.write_text("a file")
-    with pytest.warns(RuntimeWarning, match=f"anew: {re.escape(str(parent))}.*FASTBP_CACHE_DIR"):
+    with pytest.warns(RuntimeWarning, match=f"anew: {re.escape(str(parent))}.*FASTBP_CACHE_DIR"
+                      ) as told:
         compiled()
-    _jit._compile(writes(2))(np.zeros(1))  # told once
+    assert [warning.filename for warning in told] == [__file__]
+    with pytest.raises(RuntimeWarning, match="anew"):
+        compiled()
+    _jit._compile(writes(2))(np.zeros(1))  # told once, also where that was an error
     monkeypatch.setenv("FASTBP_CACHE_DIR", "")
     compiled()
     monkeypatch.delenv("FASTBP_CACHE_DIR")

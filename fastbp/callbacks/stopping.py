@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._validation import Array, check_bool, check_real, check_size
+from .._warning import warn
 from ..engine import EPOCH
 from .base import Callback, Monitor
 
@@ -158,5 +158,5 @@ class StopOnNaN(Callback):
         """Warn if training diverged."""
         self._good = None
         if self.stopped:
-            warnings.warn("training diverged; the network is back at the end of its last good "
-                          "epoch", RuntimeWarning, stacklevel=2)
+            warn("training diverged; the network is back at the end of its last good epoch",
+                 RuntimeWarning)

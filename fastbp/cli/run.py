@@ -126,7 +126,7 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
     try:
         began = time.monotonic()
         with SIGNALS.gently(), output.writing(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "loss is", RuntimeWarning)  # told below, once
+            warnings.filterwarnings("ignore", ".*loss is", RuntimeWarning)  # told below, once
             warnings.filterwarnings("ignore", ".* already, epochs=", UserWarning)  # told by Over
             many.fit(runs, data, settings)
         if SIGNALS.caught:

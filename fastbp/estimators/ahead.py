@@ -17,7 +17,6 @@ import numpy as np
 from ..engine import EPOCH, POSITION
 from ..job import Job
 from ..training import straight, train
-from .callbacks import CALLER
 from .solvers import Follow
 
 
@@ -26,7 +25,6 @@ class Fit(Job):
     """A job that calls ``begun`` once all callbacks have begun."""
 
     begun: Callable[[], object] = lambda: None
-    level: int = CALLER + 4  # from ``_descend`` to ``warn_of``
 
     def begin(self) -> bool:
         """As of ``Job``."""
@@ -40,7 +38,6 @@ def descend(job: Fit, follow: Follow) -> None:
     if len(job.hooks) > 1 or job.validation or not (job.run.compiled and follow.by_loss):
         train(job)
         return
-    job.level -= 1  # ``straight`` is called without ``train``
     job.start()
     try:
         job.begin()

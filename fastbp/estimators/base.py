@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import functools
 import numbers
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._validation import Array, as_weights, check_finite, check_range
+from .._warning import warn
 from ..arguments import Validation, check_monitors
 from ..history import History
 from ..layers import BatchNorm, Dense, Dropout, Layer
@@ -31,7 +31,6 @@ from ..rules import Rules
 from ..run import Run
 from .ahead import Fit, descend, same
 from .callbacks import (
-    CALLER,
     CallbackSupportMixin,
     Relay,
     begin_fit,
@@ -258,9 +257,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = min(int(found.nit), self.max_iter)
         self.loss_ = reported(float(found.fun))
         if found.status != 0:
-            warnings.warn(f"lbfgs failed to converge after {self.n_iter_} iteration(s) (status="
-                          f"{found.status}): {found.message}. Raise max_iter={self.max_iter} or "
-                          "scale the data", ConvergenceWarning, stacklevel=CALLER)
+            warn(f"lbfgs failed to converge after {self.n_iter_} iteration(s) (status="
+                 f"{found.status}): {found.message}. Raise max_iter={self.max_iter} or scale the "
+                 "data", ConvergenceWarning)
 
     def _descend(self, X: Array, T: Array, weights: Array | None, held: Validation | None,
                  scored: Validation | None, incremental: bool, relay: Relay | None,
@@ -276,8 +275,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self.__dict__["best_loss_"] = np.inf
         size = min(200, len(X)) if self.batch_size == "auto" else self.batch_size
         if size > len(X):
-            warnings.warn(f"batch_size={size} is larger than the {len(X)} rows, which make one "
-                          "batch", stacklevel=CALLER)
+            warn(f"batch_size={size} is larger than the {len(X)} rows, which make one batch")
         epochs = 1 if incremental else self.max_iter
         check_range(self.alpha, "alpha", network.dtype)
         run = Run(network, X, T, min(size, len(X)), self._optimizer(), False, weights=weights,
@@ -298,13 +296,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                             warm_start=warm, begun=begun,
                             n_threads=threads_for(network, len(X), self.n_threads)), follow)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=CALLER)
+            warn("Training interrupted by user.")
         if not self.n_iter_ and run.history:
             self.loss_ = run.history["loss"][-1]
         if self.n_iter_ == self.max_iter and not follow.ended and not incremental:
-            warnings.warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "
-                          "and the optimization hasn't converged yet.", ConvergenceWarning,
-                          stacklevel=CALLER)
+            warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                 "optimization hasn't converged yet.", ConvergenceWarning)
 
     def _optimizer(self) -> SkAdam | SkSGD:
         if self.solver == "adam":

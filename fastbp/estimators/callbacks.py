@@ -13,17 +13,11 @@ from typing import Any
 from ..callbacks import Callback
 from ..network import Network
 
-__all__ = ["CALLER", "CallbackSupportMixin", "Relay", "begin_fit", "end_fit", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "Relay", "begin_fit", "end_fit", "with_callbacks"]
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
-
-    #: ``stacklevel`` of a warning by what ``_fit`` calls: the line that called ``fit``. One more
-    #: than without ``with_callbacks``, which wraps ``_fit``.
-    CALLER = 5
 except ImportError:  # before 1.9
-    CALLER = 4
-
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Placeholder for the class, which this release does not have."""
 
