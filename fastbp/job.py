@@ -28,9 +28,9 @@ CHUNK_SECONDS = 0.05
 class Job:
     """A run and what goes with it. ``brief``: it is one epoch of a ``partial_fit``. ``told``: the
     user has been warned that its loss is not finite. ``own``: the weights of the rows without
-    those of their classes. ``undo``: calls that take back what ``start`` has changed.
-    ``ready``: callbacks whose ``on_train_begin`` is done. ``around``: the run amid which this one
-    goes on, where a callback trains its network."""
+    those of their classes. ``undo``: calls that take back what ``start`` and ``begin`` change.
+    ``ready``: callbacks whose ``on_train_begin`` is done; ``begun``: all are. ``around``: the run
+    amid which this one goes on, where a callback trains its network."""
 
     run: Run
     validation: Validation | None = None
@@ -44,6 +44,7 @@ class Job:
     undo: Sequence[Callable[[], object]] = ()
     own: Array | None = None
     ready: list[Callback] = field(default_factory=list)
+    begun: bool = False
     around: Any = None
 
     @property
@@ -64,7 +65,7 @@ class Job:
         run = self.run
         self.around = run.network._running
         run.rates(1)  # an invalid schedule fails before anything has changed
-        if self.resume is not None or (self.warm_start and (self.hooks or run.average.size)):
+        if self.resume is not None or self.hooks or (self.warm_start and run.average.size):
             params = run.network.params
             self.undo = [functools.partial(np.copyto, params, params.copy()),
                          *(functools.partial(setattr, layer, "trainable", layer.trainable)
@@ -103,6 +104,7 @@ class Job:
         for hook in self.hooks:
             stop = bool(hook.on_train_begin(run.network, run.epochs, run.n_rows)) or stop
             self.ready.append(hook)
+        self.begun = True
         return stop
 
     def tell(self, event: str, *args: Any, hooks: Sequence[Callback] | None = None) -> bool:
@@ -127,19 +129,20 @@ class Job:
     def end(self, failed: BaseException | None = None) -> None:
         """Leave the final parameters in the network and tell all hooks, also after an error; if
         not all have begun, end those that have, and undo all changes."""
-        if len(self.ready) < len(self.hooks):
+        if not self.begun:
             do_all([functools.partial(setattr, self.run.network, "_running", self.around),
                     *(hook.on_train_end for hook in self.ready), self.run.finish, *self.undo],
                    failed)
             return
-        do_all([*(hook.on_last_step for hook in self.hooks),
-                functools.partial(self._finish, failed is not None),
+        do_all([*(hook.on_last_step for hook in self.hooks), self._finish,
                 *(hook.on_train_end for hook in self.hooks)], failed)
 
-    def _finish(self, failed: bool) -> None:
+    def _finish(self) -> None:
         self.run.network._running = self.around
-        self.run.finish(failed)
-        self.run.network.last_run = self.run
+        try:
+            self.run.finish()
+        finally:
+            self.run.network.last_run = self.run
 
 
 def do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None = None) -> None:

@@ -330,7 +330,7 @@ class Run(PortableRun):
         self.cursor[:2] = earlier.cursor[:2]
         self.rate_scale = earlier.rate_scale
 
-    def finish(self, failed: bool = False) -> None:
+    def finish(self) -> None:
         """Leave averaged parameters in the network, and keep the raw ones to continue from."""
         self.raw = self.average
         if self.average.size:

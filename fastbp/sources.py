@@ -16,7 +16,11 @@ from .weights import balanced, class_weights, labels_of
 
 @runtime_checkable
 class Source(Protocol):
-    """What ``fit_stream`` trains on: blocks of rows, read again in each epoch."""
+    """What ``fit_stream`` trains on: blocks of rows, read again in each epoch.
+
+    Blocks are copied, so the same arrays may be filled again and again; not those of a source
+    whose attribute ``fresh`` is True, which nothing but the engine may use any more.
+    """
 
     n_rows: int
 
@@ -76,11 +80,12 @@ class CheckedBlocks:
 
     def __init__(self, network: Network, source: Source, class_weight: Any) -> None:
         self.network, self.source = network, source
+        self.fresh = getattr(source, "fresh", False) is True
         found = next((block for block in _blocks(source, 0, network.seed, False)
                       if _rows(block)), None)
         if found is None:
             raise ValueError(f"source has no rows, its n_rows is {source.n_rows}")
-        X, T, weights = _checked(network, found)
+        X, T, weights = self._checked(found)
         self.example = X[:1].copy(), T[:1].copy()
         self.weighted = weights is not None or class_weight is not None
         if isinstance(class_weight, str) and class_weight == "balanced":
@@ -105,7 +110,7 @@ class CheckedBlocks:
             If one is invalid, or unlike the first.
         """
         for k, given in enumerate(_blocks(self.source, epoch, seed, shuffle)):
-            X, T, weights = _checked(self.network, given)
+            X, T, weights = self._checked(given)
             if not len(X):
                 continue
             if self.class_weight is not None:
@@ -119,6 +124,26 @@ class CheckedBlocks:
                 raise ValueError(f"{own} has targets of shape {T.shape}, unlike the first block "
                                  "of the source: class indices or rows, in all of them")
             yield X, T, weights
+
+    def _checked(self, given: Any) -> tuple[Array, Array, Array | None]:
+        """A block in the form that the engine takes."""
+        network = self.network
+        if not _rows(given):
+            return (np.empty((0, network.n_in), network.dtype), np.empty((0, network.n_out)), None)
+        X, *rest = given
+        X = self._own(network.check_input(X, "X of a block"))
+        # Copied before they are checked: another thread may write to them.
+        T = self._own(as_array(rest[0], "T of a block"))
+        T = network.check_target(T, "T of a block")
+        same_length(X, T, "X of a block", "T of a block")
+        weights = as_weights(rest[1] if len(rest) == 2 else None, len(X), network.dtype,
+                             "weights of a block", zeros=True)
+        return X, T, None if weights is None else self._own(weights)
+
+    def _own(self, array: Array) -> Array:
+        """What the source cannot write to any more; read-only arrays are another type to compiled
+        code."""
+        return array if self.fresh and array.flags.writeable else np.array(array)
 
 
 def _blocks(source: Source, epoch: int, seed: int, shuffle: bool) -> Iterable[tuple[Any, ...]]:
@@ -138,23 +163,6 @@ def _rows(block: Any) -> int:
         return len(block[0])
     except TypeError:  # of a sparse matrix or a number: refused by name
         return as_array(block[0], "X of a block").size
-
-
-def _checked(network: Network, given: Any) -> tuple[Array, Array, Array | None]:
-    """A block in the form that the engine takes."""
-    if not _rows(given):
-        return (np.empty((0, network.n_in), network.dtype), np.empty((0, network.n_out)), None)
-    X, T = network.check_input(given[0], "X of a block"), network.check_target(given[1],
-                                                                               "T of a block")
-    same_length(X, T, "X of a block", "T of a block")
-    weights = as_weights(given[2] if len(given) == 3 else None, len(X), network.dtype,
-                         "weights of a block", zeros=True)
-    # Read-only arrays are another type to compiled code.
-    return _writeable(X), _writeable(T), None if weights is None else _writeable(weights)
-
-
-def _writeable(array: Array) -> Array:
-    return array if array.flags.writeable else array.copy()
 
 
 def _balance(network: Network, source: Any) -> dict[int, float]:

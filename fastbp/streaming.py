@@ -31,7 +31,7 @@ from .sources import Blocks, CheckedBlocks, Source
 from .training import prepare, train
 from .weights import checksum
 
-#: Seconds to wait for the source after an error or Ctrl-C: it may block for as long as it likes.
+#: Seconds to wait at the end for the source: it may block for as long as it likes.
 _PATIENCE = 0.5
 
 
@@ -187,12 +187,14 @@ class StreamRun(Run):
     def _bare(self) -> dict[str, Any]:
         return super()._bare() | {"make": None, "_ahead": None, "_left": 0}
 
-    def finish(self, failed: bool = False) -> None:
+    def finish(self) -> None:
         """Leave the final parameters, end the reading thread, drop the rows."""
-        if self._ahead is not None:
-            self._ahead.close(_PATIENCE if failed else None)
-        self._ahead, self.make, self._left = None, None, 0
-        super().finish()
+        ahead, self._ahead, self.make, self._left = self._ahead, None, None, 0
+        try:
+            if ahead is not None:
+                ahead.close(_PATIENCE)
+        finally:  # also where a Ctrl-C ends the wait
+            super().finish()
 
 
 def _join(rest: tuple[Array | None, ...], block: Any) -> Any:
@@ -214,7 +216,8 @@ def fit_stream(network: Network, source: Any, *, epochs: int = 10, batch_size: i
 
     Steps have ``batch_size`` rows whatever the blocks: rows left over go to the next block.
     Rows are shuffled within a block; the source shuffles the blocks and what they contain.
-    A thread reads it; after an error or Ctrl-C, one that blocks is left to end by itself.
+    A thread reads the source, a block ahead; where it still blocks when training ends, by an
+    error, Ctrl-C or a callback, it is left to end by itself.
 
     Parameters
     ----------

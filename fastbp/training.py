@@ -178,8 +178,9 @@ def train(job: Job, stopped: Callable[[], bool] = lambda: False) -> History:
     """Take a run through its epochs, in chunks of steps, with validation, history and callbacks
     between them; ends early once ``stopped`` returns True."""
     job.start()
-    run, threads = job.run, job.threads()
+    run = job.run
     try:
+        threads = job.threads()
         stop = job.begin() or any(
             hook.stopped for hook in job.hooks if isinstance(hook, EarlyStopping))
         if job.unwatched:

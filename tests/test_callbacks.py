@@ -28,6 +28,7 @@ from fastbp.callbacks import (
 )
 from fastbp.callbacks.base import more_is_better
 from fastbp.engine import EPOCH
+from fastbp.job import Job
 from fastbp.metrics import METRICS
 from fastbp.plot.curves import best_epoch
 
@@ -586,3 +587,46 @@ def test_a_copy_after_a_fit_that_did_not_begin_is_of_the_one_before() -> None:
     with pytest.raises(RuntimeError, match="not today"):
         net.fit(X, T, epochs=1, optimizer="sgd", callbacks=[Fails()])
     assert copy.copy(net).last_run is last is net.last_run
+
+
+class Clears(Callback):
+    def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
+        network.params[...] = 0
+        network.layers[0].trainable = False
+
+
+class Refuses(Callback):
+    def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
+        raise RuntimeError("not today")
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_what_callbacks_change_is_undone_where_one_does_not_begin(warm: bool) -> None:
+    (X, T), net = clusters(32), classifier()
+    net.fit(X, T, epochs=1)
+    before = net.params.copy()
+    with pytest.raises(RuntimeError, match="not today"):
+        net.fit(X, T, callbacks=[Clears(), Refuses()], warm_start=warm)
+    np.testing.assert_array_equal(net.params, before)
+    assert net.layers[0].trainable
+
+
+@pytest.mark.parametrize("options", [{"average": 0.5, "warm_start": True}, {"resume": True}, {},
+                                     {"callbacks": [Clears()]}])
+def test_what_is_interrupted_before_it_begins_changes_nothing(
+        options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a Ctrl-C while kernels are compiled."""
+    (X, T), net, path = clusters(32), classifier(), tmp_path / "run.safetensors"
+    net.fit(X, T, epochs=1, average=0.5, callbacks=[Checkpoint(path)])
+    if "resume" in options:
+        net, options = classifier(), {"average": 0.5, "epochs": 2, "resume": path}
+    before, last = net.params.copy(), net.last_run
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Job, "threads", interrupted)
+        net.fit(X, T, **options)
+    np.testing.assert_array_equal(net.params, before)
+    assert net.last_run is last and copy.copy(net).last_run is last

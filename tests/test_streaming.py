@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import fastbp
 from fastbp import Dense, Network, ReLU, data, fit_stream
 from fastbp._jit import thread_count
+from fastbp.ahead import Ahead
 from fastbp.callbacks import Callback, Checkpoint
 from fastbp.data.stream import ArrayStream, TableStream
 from fastbp.layers import Layer
@@ -428,3 +429,86 @@ def test_a_loss_that_is_not_finite_is_told_where_it_was_asked() -> None:
         fit_stream(Network([Dense(6, 3)], "mse"), [(X, np.eye(3)[T])], epochs=5,
                    optimizer=fastbp.SGD(1e20))
     assert len(told) == 1 and told[0].filename == __file__
+
+
+def test_a_source_may_fill_the_same_arrays_again() -> None:
+    """Also with what is no label before it is asked for the next block."""
+    class Refilled:
+        n_rows = len(X)
+
+        def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
+            rows, labels, weights = np.empty((100, 6), np.float32), np.empty(100, int), W[:100] * 0
+            for at in range(0, len(X), 100):
+                rows[:], labels[:] = X[at:at + 100], T[at:at + 100]
+                weights[:] = W[at:at + 100]
+                yield rows, labels, weights
+                rows[:], labels[:], weights[:] = np.nan, 10**12, -1
+
+    one, other = network(), network()
+    fit_stream(one, Refilled(), epochs=3, shuffle=False)
+    fit_stream(other, cut([100, 200, 300, 400], X, T, W), epochs=3, shuffle=False)
+    np.testing.assert_array_equal(one.params, other.params)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_blocks_are_copied_unless_nothing_else_has_them(fresh: bool) -> None:
+    class Kept(Lies):
+        seen = list[Any]()
+
+        def blocks(self, *args: Any) -> Iterator[Any]:
+            for block in super().blocks(*args):
+                self.seen.append(block)
+                yield block
+
+    class Looks(Callback):
+        shared: bool
+
+        def on_chunk_end(self, epoch: int, samples: int) -> None:
+            self.shared = any(a is b for block in Kept.seen
+                              for a, b in zip(block, (self.run.X, self.run.T), strict=True))
+
+    source, hook = Kept(500), Looks()
+    source.fresh = fresh
+    fit_stream(network(), source, epochs=1, batch_size=100, callbacks=[hook])
+    assert hook.shared == fresh
+
+
+class Blocked:
+    """Gives 40 rows of 60, and then nothing until it is set free."""
+
+    n_rows = 60
+
+    def __init__(self) -> None:
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
+        yield X[:40], T[:40]
+        self.asked.set()
+        assert self.free.wait(60)
+        yield X[40:60], T[40:60]
+
+
+def test_a_source_that_blocks_is_not_waited_for_after_a_stop() -> None:
+    class Stop(Callback):
+        def on_chunk_end(self, epoch: int, samples: int) -> bool:
+            return source.asked.wait(60)
+
+    source = Blocked()
+    fit_stream(network(), source, epochs=1, batch_size=20, callbacks=[Stop()])
+    assert not source.free.is_set() and not no_blocks_thread()
+    source.free.set()
+
+
+def test_an_interrupt_amid_the_wait_for_a_source_loses_nothing(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        source.free.set()
+        raise KeyboardInterrupt
+
+    source, net = Blocked(), network()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Ahead, "close", interrupted)
+        fit_stream(net, source, epochs=1, batch_size=20, average=0.5, callbacks=[StopAt(1)])
+    run = net.last_run
+    assert run is not None and run.whole is False and not len(run.X)
+    assert (net.params == run.average).all() and (net.params != run.raw).any()

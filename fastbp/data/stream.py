@@ -58,6 +58,8 @@ class TableStream:
         As ``open_table``.
     """
 
+    fresh = True
+
     def __init__(self, source: Any, preprocessor: Preprocessor, target: Target, *,
                  weight: str | None = None, n_rows: int | None = None,
                  block_rows: int | None = None) -> None:
@@ -226,6 +228,8 @@ class ArrayStream:
     OSError
         If a file cannot be read.
     """
+
+    fresh = True
 
     def __init__(self, X: Any, T: Any, weights: Any = None, *,
                  block_rows: int | None = None) -> None:

@@ -22,14 +22,14 @@ from .solvers import Follow
 
 @dataclass
 class Fit(Job):
-    """A job that calls ``begun`` once all callbacks have begun."""
+    """A job that calls ``on_begun`` once all callbacks have begun."""
 
-    begun: Callable[[], object] = lambda: None
+    on_begun: Callable[[], object] = lambda: None
 
     def begin(self) -> bool:
         """As of ``Job``."""
         stop = super().begin()
-        self.begun()
+        self.on_begun()
         return stop
 
 
@@ -40,10 +40,11 @@ def descend(job: Fit, follow: Follow) -> None:
         return
     job.start()
     try:
+        threads = job.threads()
         job.begin()
         ahead = _Ahead(job, follow)
         try:
-            straight(job, job.threads(), ahead.stopped)
+            straight(job, threads, ahead.stopped)
         finally:
             ahead.look()  # also when interrupted: these epochs have run
     except BaseException as error:
