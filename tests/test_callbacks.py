@@ -630,3 +630,14 @@ def test_what_is_interrupted_before_it_begins_changes_nothing(
         net.fit(X, T, **options)
     np.testing.assert_array_equal(net.params, before)
     assert net.last_run is last and copy.copy(net).last_run is last
+
+
+@pytest.mark.parametrize("value", ["high", None, 1j])
+def test_a_figure_to_follow_is_a_number(value: Any) -> None:
+    net, (X, T) = classifier(), clusters(32)
+    for good in (np.array(0.5), np.float32(0.5)):
+        hook = EarlyStopping("figure", mode="min")
+        net.fit(X, T, epochs=1, callbacks=[Figures([good]), hook])
+        assert hook.best == -0.5 and type(hook.best) is float
+    with pytest.raises(ValueError, match=rf"monitor='figure' must be a number.*{value!r}"):
+        net.fit(X, T, callbacks=[Figures([value]), EarlyStopping("figure", mode="min")])

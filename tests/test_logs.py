@@ -95,9 +95,9 @@ def test_logs_say_what_the_history_says(tmp_path: Path) -> None:
     for append in False, True:
         classifier().fit(X, T, epochs=3, callbacks=[Now(), CSVLog(tmp_path / "c.csv", append)])
     header, *lines = (tmp_path / "c.csv").read_text("utf-8").splitlines()
-    assert header.endswith(",größe")
-    ends = [line.split(",")[header.count(","):] for line in lines]
-    assert ends == 2 * [["0"], [""], ["2", "7"]]
+    assert header.endswith(",größe,then")
+    ends = [line.split(",")[header.count(",") - 1:] for line in lines]
+    assert ends == 2 * [["0", ""], ["", ""], ["2", "7"]]
     with pytest.raises(OSError, match="nowhere"):
         classifier().fit(X, T, callbacks=[CSVLog(tmp_path / "nowhere" / "a.csv")])
 
@@ -176,3 +176,69 @@ def test_a_missing_tensorboard_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r'pip install "fastbp\[tensorboard\]"'):
         TensorBoard("x")
+
+
+def test_a_figure_of_later_epochs_gets_a_column(tmp_path: Path) -> None:
+    def add(epoch: int, logs: dict[str, Any]) -> None:
+        if epoch % 2:
+            logs["odd, even"] = epoch
+        if epoch == 2:
+            logs["late"] = "it's"
+
+    path, (X, T) = tmp_path / "log.csv", clusters(32)
+    for append in (False, True):
+        hooks = [Lambda(add), CSVLog(path, append=append)]
+        if append:  # the first epoch again has other columns than the file
+            hooks.insert(1, Lambda(lambda epoch, logs: logs.update({"odd, even": 7, "late": 8})))
+            path.write_text(path.read_text(), encoding="utf-8-sig")
+        history = classifier().fit(X, T, epochs=4, callbacks=hooks)
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [*csv.DictReader(file, strict=True)][-4:]
+        assert all(None not in row and None not in row.values() for row in rows)
+        assert [row["loss"] for row in rows] == [str(loss) for loss in history["loss"]]
+        assert [(row["odd, even"], row["late"]) for row in rows] == (
+            [("7", "8")] * 4 if append else [("", ""), ("1", ""), ("", "it's"), ("3", "")])
+
+
+class Number:
+    """As a tensor of another library."""
+
+    def __float__(self) -> float:
+        return 0.25
+
+    def __repr__(self) -> str:
+        return "a number"
+
+
+@pytest.mark.parametrize(("value", "plain"), [
+    (np.array(0.5), 0.5), (Number(), 0.25), (np.float32(0.5), 0.5), (np.int64(3), 3), (True, True),
+    (np.ma.masked, "--"), (1 + 2j, "(1+2j)"), (object, str(object)), ([1, 2], [1, 2])])
+def test_files_have_numbers_and_text_of_whatever_is_a_figure(
+        value: Any, plain: Any, tmp_path: Path) -> None:
+    table, lines = tmp_path / "log.csv", tmp_path / "log.jsonl"
+    classifier().fit(*clusters(32), epochs=1,
+                     callbacks=[Figures([value]), CSVLog(table), JSONLines(lines)])
+    assert json.loads(lines.read_text())["figure"] == plain
+    with table.open(newline="") as file:
+        assert [row["figure"] for row in csv.DictReader(file)] == [str(plain)]
+
+
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\n", b"\r\n\n"])
+def test_a_log_goes_on_after_nothing_but_line_breaks(start: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(start)
+    for _ in range(2):
+        classifier().fit(*clusters(32), epochs=1, callbacks=[CSVLog(path, append=True)])
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [row for row in csv.reader(file) if row]
+    assert [row[0] for row in rows] == ["epoch", "1", "1"]
+
+
+def test_a_device_keeps_the_columns_of_the_first_epoch() -> None:
+    def add(epoch: int, logs: dict[str, Any]) -> None:
+        if epoch:
+            logs["late"] = 1
+
+    hook = CSVLog(os.devnull)
+    classifier().fit(*clusters(32), epochs=2, callbacks=[Lambda(add), hook])
+    assert "late" not in hook._names

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .._validation import check_choice, check_real, check_size
+from ..history import as_number
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -128,10 +129,14 @@ class Monitor(Callback):
         Raises
         ------
         ValueError
-            If the figure is not among the epoch's.
+            If the figure is not among the epoch's, or no number.
         """
         self.check(sorted(logs))
-        value = self.sign * logs[self.monitor]
+        number = as_number(logs[self.monitor])
+        if number is None:
+            raise ValueError(f"monitor={self.monitor!r} must be a number in each epoch, got "
+                             f"{logs[self.monitor]!r}")
+        value = self.sign * number
         if value > self.best + self.min_delta:
             self.best, self.wait = value, 0
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -59,15 +60,13 @@ class _File(Callback):
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Open the file; one that cannot be written fails before training."""
-        self._file = open(self.path, "a" if self.append else "w", newline="",  # noqa: SIM115
-                          encoding="utf-8")
-        if self._begun() and not _ends_a_line(self.path):
-            self._file.write("\n")
+        file = self._open("a" if self.append else "w")
+        if file.seekable() and file.tell() > 0 and not _ends_a_line(self.path):
+            file.write("\n")
 
-    def _begun(self) -> bool:
-        """Whether there is something in it already; a pipe is written to as it is."""
-        assert self._file is not None
-        return self._file.seekable() and self._file.tell() > 0
+    def _open(self, mode: str) -> IO[str]:
+        self._file = open(self.path, mode, newline="", encoding="utf-8")  # noqa: SIM115
+        return self._file
 
     def on_train_end(self) -> None:
         """Close it."""
@@ -85,6 +84,9 @@ def _ends_a_line(path: Path) -> bool:
 
 class CSVLog(_File):
     """The figures of each epoch as a line of a CSV file, with names in the first line.
+
+    A figure that a callback adds in a later epoch gets a column of its own, for which the file is
+    written anew; a pipe keeps the columns of the first epoch.
 
     Parameters
     ----------
@@ -113,7 +115,7 @@ class CSVLog(_File):
             return []
         try:
             with open(self.path, newline="", encoding="utf-8-sig") as file:
-                return next(csv.reader(file))
+                return next((line for line in csv.reader(file) if line), [])
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"{str(self.path)!r} is no CSV file in UTF-8 to append to: {error}"
                              ) from error
@@ -126,12 +128,13 @@ class CSVLog(_File):
         ValueError
             Names both.
         """
-        self._compare(self._columns(), ["epoch", *figures])
-
-    def _compare(self, names: list[str], own: list[str]) -> None:
+        names, own = self._columns(), ["epoch", *figures]
         if names and sorted(names) != sorted(own):
-            raise ValueError(f"{str(self.path)!r} has the columns {names}, this run {own}: "
-                             "append=True needs the same")
+            raise self._other(names, own)
+
+    def _other(self, names: list[str], own: list[str]) -> ValueError:
+        return ValueError(f"{str(self.path)!r} has the columns {names}, this run {own}: "
+                          "append=True needs the same")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write the line.
@@ -142,24 +145,46 @@ class CSVLog(_File):
             If the file to append to has other columns.
         """
         assert self._file is not None
-        writer, line = csv.writer(self._file), {"epoch": epoch + 1, **logs}
+        line = {"epoch": epoch + 1, **logs}
         if not self._names:
             self._names = list(line)
-            writer.writerow(self._names)
-        elif self._goes_on:  # known only now where a user's callback adds figures
-            self._compare(self._names, list(line))
+            csv.writer(self._file).writerow(self._names)
+        elif self._goes_on and not line.keys() <= {*self._names}:
+            raise self._other(self._names, list(line))  # of a user's callback: known only now
         self._goes_on = False
-        # A user's callback may leave out a figure, or have one more, in some epochs.
-        writer.writerow([*(line.pop(name, "") for name in self._names), *line.values()])
+        if (more := [name for name in line if name not in self._names]) and self.path.is_file():
+            self._widen(more)
+        csv.writer(self._file).writerow([_plain(line.get(name, "")) for name in self._names])
         self._file.flush()
+
+    def _widen(self, names: list[str]) -> None:
+        """Give the file columns for these figures, empty so far."""
+        from ..io.files import write_whole
+
+        self.on_train_end()
+        with open(self.path, newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+        self._names, text = [*rows[0], *names], io.StringIO()
+        csv.writer(text).writerows([self._names, *(row + [""] * len(names) for row in rows[1:])])
+        write_whole(self.path, text.getvalue().encode())
+        self._open("a")
+
+
+def _plain(value: Any) -> Any:
+    """What a callback has put among the figures, as files take it: a number, or text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int, float, list, tuple, dict)):
+        return value
+    number = as_number(value)
+    return str(value) if number is None else number
 
 
 def json_line(figures: dict[str, float]) -> str:
     """Figures as a line of JSON; a number that is not finite becomes null."""
-    # A user's callback may have added NumPy numbers, or values that are no numbers.
-    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in figures.items()}
+    plain = {k: _plain(v) for k, v in figures.items()}
     return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v
-                       for k, v in plain.items()}) + "\n"
+                       for k, v in plain.items()}, default=_plain) + "\n"
 
 
 class JSONLines(_File):
@@ -173,8 +198,10 @@ class JSONLines(_File):
 
     Raises
     ------
-    TypeError, ValueError, OSError
-        As ``CSVLog``.
+    TypeError, ValueError
+        For invalid arguments.
+    OSError
+        At the start of a run, before training, if the file cannot be written.
     """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
