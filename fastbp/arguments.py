@@ -67,19 +67,19 @@ def check_outputs(network: Network) -> None:
              f"{last!r}, whose outputs it would take for logits", RuntimeWarning)
 
 
-def check_batch_size(network: Network, batch_size: Any) -> int:
-    """``batch_size`` as an integer.
+def check_batch_size(network: Network, batch_size: Any, name: str = "batch_size") -> int:
+    """``batch_size``, or another number of rows, as an integer.
 
     Raises
     ------
     ValueError
         If it is below 1, or 1 where ``BatchNorm`` learns: one row has no variance.
     """
-    size = check_size(batch_size, "batch_size")
+    size = check_size(batch_size, name)
     if size == 1 and any(isinstance(layer, BatchNorm) and layer.trainable
                          for layer in network.layers):
-        raise ValueError("batch_size must be at least 2 for BatchNorm, which takes mean and "
-                         f"variance from the rows of a batch, got {batch_size!r}")
+        raise ValueError(f"{name} must be at least 2 for BatchNorm, which takes mean and variance "
+                         f"from the rows of a batch, got {batch_size!r}")
     return size
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ._jit import thread_count
 from ._validation import Array
 from ._warning import warn
-from .arguments import Validation, figures_of
+from .arguments import Validation, check_batch_size, figures_of
 from .callbacks import Callback, Checkpoint
 from .engine import EPOCH, STEP
 from .metrics import Metric
@@ -65,6 +65,8 @@ class Job:
         run = self.run
         self.around = run.network._running
         run.rates(1)  # an invalid schedule fails before anything has changed
+        if not (self.brief or self.warm_start):  # rows may come one by one
+            check_batch_size(run.network, run.n_rows, "the number of rows")
         if self.resume is not None or self.hooks or (self.warm_start and run.average.size):
             params = run.network.params
             self.undo = [functools.partial(np.copyto, params, params.copy()),

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ._validation import as_weights
-from .arguments import check_weights
+from .arguments import check_batch_size, check_weights
 from .engine import STEP
 from .history import History
 from .job import Job
@@ -78,6 +78,8 @@ def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, samp
     network, before = run.network, run.batch_size
     was = vars(run) | {"cursor": run.cursor.copy()}
     X, T = network._check_pair(X, T)
+    if batch_size == 1:  # a BatchNorm may learn only now
+        check_batch_size(network, batch_size)
     weights = None
     if sample_weight is not None:
         weights = as_weights(sample_weight, len(X), network.dtype)

@@ -221,7 +221,11 @@ class Run(PortableRun):
         cursor[engine.STEP] += 1
         slots = self.slots.reshape(self.optimizer.n_slots, net.params.size)
         kept = net.params[still], slots[:, still]
-        self.optimizer.update(net.params, net.grads, slots, int(cursor[engine.STEP]), rate)
+        done: Any = self.optimizer.update(net.params, net.grads, slots,
+                                          int(cursor[engine.STEP]), rate)
+        if done is not None:
+            raise TypeError(f"{type(self.optimizer).__name__}.update must change params in place "
+                            f"and return None, got {type(done).__name__}")
         net.params[still], slots[:, still] = kept  # padding too, unknown to a user's optimizer
         self.rules.finish(net, self.average)
         self.errors[0] += error * (weight if self.mean else 1)

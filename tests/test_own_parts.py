@@ -261,3 +261,27 @@ def test_a_layer_that_returns_another_shape_is_named(call: str, made: Any, messa
     with pytest.raises(ValueError, match=r"^Odd\(\)\." + message):
         net.fit(X, T, epochs=1, batch_size=32)
     np.testing.assert_array_equal(net.params, before)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_an_optimizer_of_ones_own_decays_weights_by_a_call(decoupled: bool) -> None:
+    class Decays(Plain):
+        def update(self, params: Any, grads: Any, slots: Any, step: int,
+                   learning_rate: float) -> None:
+            params -= learning_rate * self.decayed(params, grads, learning_rate)
+
+    Decays.decoupled = decoupled
+    kind = type("Sgd", (fastbp.SGD,), {"decoupled": decoupled})
+    nets = [Network([Dense(3, 2)], "mse", "float64") for _ in range(2)]
+    for net, optimizer in zip(nets, (Decays, kind), strict=True):
+        net.fit(X, T, epochs=2, optimizer=optimizer(0.1, weight_decay=0.5))
+    np.testing.assert_allclose(nets[0].params, nets[1].params, rtol=1e-12)
+
+
+def test_an_optimizer_that_gives_new_parameters_is_refused() -> None:
+    class Gives(Plain):
+        def update(self, params: Any, grads: Any, *_: Any) -> Any:
+            return params - grads
+
+    with pytest.raises(TypeError, match=r"Gives\.update must change params in place .* ndarray"):
+        Network([Dense(3, 2)], "mse").fit(X, T, optimizer=Gives(0.1))

@@ -6,6 +6,7 @@ import copy
 import inspect
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,23 @@ def test_a_setting_beyond_the_dtype_is_refused(part: Any, name: str, value: floa
     setattr(part, name, value)
     with pytest.raises(ValueError, match=says):
         network()
+    for dtype, refused in (("float32", True), ("float64", False)):  # by itself
+        alone = copy.copy(part)
+        with pytest.raises(ValueError, match=says) if refused else nullcontext():
+            alone.forward(X.astype(dtype), *[X] * isinstance(part, fastbp.Loss))
     network("float64").loss(X, X)
     setattr(part, name, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_constant_of_ones_own_may_be_infinite(dtype: str) -> None:
+    class Above(fastbp.ReLU):
+        def constants(self) -> tuple[float, float]:
+            return -np.inf, np.nan
+
+    X = np.ones((4, 2))
+    net = fastbp.Network([fastbp.Dense(2, 2), Above()], "mse", dtype)
+    assert np.isfinite(net.fit(X, X, epochs=1)["loss"]).all()
 
 
 @pytest.mark.parametrize(("rule", "value"), [

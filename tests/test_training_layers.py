@@ -262,11 +262,23 @@ def test_batches_of_one_row_are_refused_where_batch_norm_learns() -> None:
                                                             batch_size=batch_size)):
         with pytest.raises(ValueError, match="at least 2 for BatchNorm, .* got 1"):
             call(X, T, batch_size=1)
+    for fit in (made.fit, lambda X, T: fastbp.fit_stream(made, [(X, T)]),
+                lambda X, T: fastbp.fit_many([made], X, T)):
+        with pytest.raises(ValueError, match=r"number of rows must be at least 2.* got 1"):
+            fit(X[:1], T[:1])
     np.testing.assert_array_equal(made.params, before)
     made.partial_fit(X[:1], T[:1])  # one row that came alone
+    learning = made.layers[2].trainable, made.layers[8].trainable
     made.layers[2].trainable = made.layers[8].trainable = False
     made.fit(X, T, batch_size=1, epochs=1)
     assert np.isfinite(made.params).all()
+    made.fit(X[:1], T[:1], epochs=1)
+    made.partial_fit(X, T, batch_size=1)
+    made.layers[2].trainable, made.layers[8].trainable = learning
+    before[...] = made.params
+    with pytest.raises(ValueError, match="batch_size must be at least 2"):
+        made.partial_fit(X, T, batch_size=1)  # as the call before, but the layer learns
+    np.testing.assert_array_equal(made.params, before)
 
 
 def test_saved_with_its_averages(tmp_path: Any) -> None:

@@ -293,7 +293,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             with reporting(network, self._share):
                 descend(Fit(run, scored if held or self.callbacks else None,
                             hooks=[follow, *([relay] if relay else []), *self.callbacks],
-                            warm_start=warm, on_begun=begun,
+                            warm_start=warm, brief=incremental, on_begun=begun,
                             n_threads=threads_for(network, len(X), self.n_threads)), follow)
         except KeyboardInterrupt:
             warn("Training interrupted by user.")

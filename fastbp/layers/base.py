@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from .._typing import overridable
-from .._validation import Array, as_matrix, check_bool, check_dtype
+from .._validation import Array, as_matrix, check_bool, check_constants, check_dtype
 from ..kernels.vectors import VECTOR_BYTES, pad, row_length
 from ..table import OP, address
 from .drivers import backward_rows, couple_columns, forward_rows, gradient_rows
@@ -306,6 +306,7 @@ class Layer:
 
     def _alone(self, X: Array) -> Array:
         """The op of a layer outside of the engine, for rows of the width of X."""
+        check_constants(self, X.dtype)
         op = self.op(X.dtype, X.shape[1], X.shape[1])
         op["param"] = op["extra"] = 0
         return op

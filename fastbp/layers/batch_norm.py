@@ -218,8 +218,8 @@ class BatchNorm(Norm):
     """Normalise each unit over the rows of a batch; y = weight * xhat + bias.
 
     A batch of one row (the last of an epoch may be one) has no variance: it leaves the running
-    averages as they are, and teaches the layers below nothing. ``batch_size=1`` is refused; to
-    ``partial_fit`` give two rows or more, for the same reason.
+    averages as they are, and teaches the layers below nothing. ``batch_size=1`` is refused, and so
+    is to fit one row; to ``partial_fit`` give two rows or more, for the same reason.
 
     Parameters
     ----------

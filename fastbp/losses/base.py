@@ -20,6 +20,7 @@ from .._validation import (
     as_matrix,
     as_weights,
     check_choice,
+    check_constants,
     same_length,
 )
 from ..layers.activations import Sigmoid
@@ -176,6 +177,7 @@ class Loss:
         n = X.shape[1]
         T = self.check_target(T, n, X.dtype, allow_nonfinite=allow_nonfinite)
         same_length(X, T)
+        check_constants(self, X.dtype)
         weight = as_weights(sample_weight, len(X), X.dtype, zeros=True)
         if weight is None:
             weight = np.ones(len(X), X.dtype)

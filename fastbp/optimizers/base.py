@@ -38,7 +38,7 @@ class Optimizer:
     learning_rate : float or Schedule
         Step size, above 0.
     weight_decay : float
-        At least 0.
+        At least 0. An ``update`` of your own applies it itself, by ``decayed``.
 
     Attributes
     ----------
@@ -136,7 +136,8 @@ class Optimizer:
 
     def update(self, params: Array, grads: Array, slots: Array, step: int,
                learning_rate: float) -> None:
-        """Update ``params`` in place; ``step`` counts from 1. ``grads`` are not changed.
+        """Update ``params`` in place, and return None; ``step`` counts from 1. ``grads`` are not
+        changed.
 
         Parameters
         ----------
@@ -145,14 +146,19 @@ class Optimizer:
         """
         if type(self).kernel is None:
             raise NotImplementedError(f"{type(self).__name__}.update")
-        if self.weight_decay and self.decoupled:
-            params *= params.dtype.type(1 - learning_rate * self.weight_decay)
-        elif self.weight_decay:
-            grads = grads + params.dtype.type(self.weight_decay) * params
+        grads = self.decayed(params, grads, learning_rate)
         size, spread = self.sizes(np.array([learning_rate]), np.array([step]))[0]
         state = [slots[i] if i < self.n_slots else params for i in range(3)]
         update_all(address("update", type(self).kernel, params.dtype), params, grads, *state,
                    size, spread, self.hyper())
+
+    def decayed(self, params: Array, grads: Array, learning_rate: float) -> Array:
+        """The gradient with weight decay; where it is ``decoupled``, ``params`` shrink instead."""
+        if self.weight_decay and self.decoupled:
+            params *= params.dtype.type(1 - learning_rate * self.weight_decay)
+        elif self.weight_decay:
+            return grads + params.dtype.type(self.weight_decay) * params
+        return grads
 
     def config(self) -> dict[str, Any]:
         """Arguments that make an optimizer like this one. A continued run must have the same ones:
