@@ -85,6 +85,34 @@ def test_what_is_refused_leaves_the_estimator_as_it_was(
         np.testing.assert_array_equal(model.predict_proba(X), expected)
 
 
+@pytest.mark.parametrize("parameters", [
+    {"alpha": 1e39, "dtype": "float32"}, {"clip_norm": 1e39, "dtype": "float32"},
+    {"epsilon": 1e-60, "dtype": "float32"}, {"callbacks": [EarlyStopping("val_loss")]},
+    {"early_stopping": True, "validation_fraction": 0.999}, {"hidden_layer_sizes": (4, -1)}])
+def test_what_is_refused_draws_nothing_from_the_users_generator(parameters: dict[str, Any]
+                                                                ) -> None:
+    own, twin = np.random.RandomState(0), np.random.RandomState(0)
+    model = MLPClassifier((4,), max_iter=2, random_state=own).set_params(**parameters)
+    with pytest.raises(ValueError, match=r"."):
+        model.fit(X, y)
+    assert own.randint(2**31 - 1) == twin.randint(2**31 - 1)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_the_users_generator_stays_where_training_that_began_left_it(error: Any) -> None:
+    class Ends(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> bool | None:
+            raise error
+
+    own, twin = np.random.RandomState(0), np.random.RandomState(0)
+    model = MLPClassifier((4,), max_iter=2, random_state=own, callbacks=[Ends()])
+    with pytest.warns(UserWarning, match="interrupted") if error is KeyboardInterrupt else (
+            pytest.raises(error)):
+        model.fit(X, y)
+    assert model.network_.params.any()
+    assert own.randint(2**31 - 1) != twin.randint(2**31 - 1)
+
+
 class Failing(Callback):
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         raise OSError("no space")
