@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from fastbp import Dense, Model, Network, data, load_model
+from fastbp.data import index
 from fastbp.data.table import ROWS
 
 from .tables import written
@@ -270,6 +271,17 @@ def test_columns_of_a_data_frame_that_share_a_name_are_told() -> None:
         data.learn({"a": good[["a"]], "y": good["y"]}, "y")
 
 
+def test_of_an_index_a_bounded_number_of_numbers_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "KEPT", 100)
+    found, mixed = index.Indices(["", "x", "Unnamed: 3"]), np.arange(400)[::-1]
+    for at in range(0, 400, 20):
+        piece = dict.fromkeys(("", "x", "Unnamed: 3"), mixed[at:at + 20])
+        found.add(piece, at)
+    assert all(len(one.kept) == 41 for one in found.found.values())
+    found.add({"": mixed[380:], "Unnamed: 3": mixed[:20]}, 400)
+    assert list(found.found) == [""]  # those of later rows are not kept
+
+
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 12", "Unnamed: 0.1", "index",
                                   "level_0", "__index_level_0__"])
 def test_a_column_that_counts_rows_as_an_index_is_told(name: str) -> None:
@@ -293,8 +305,20 @@ def test_a_column_that_counts_rows_as_an_index_is_told(name: str) -> None:
     assert "counts rows from 2000000 on" in str(told(gaps)[0].message)
     other, late, half = np.arange(n), np.arange(n), np.arange(n) * 1.0
     other[3], late[ROWS], half[-1] = 4, ROWS - 1, n + 0.5
-    for of in (other, late, half, np.zeros(n), np.arange(n)[::-1],
-               np.where(np.arange(n) == 5, np.nan, np.arange(n))):
+    missing = np.where(np.arange(n) == 5, np.nan, np.arange(n))
+    for of in (other, late, half, np.zeros(n), np.where(np.arange(n) == 5, 7.0, np.nan)):
         assert not told(of)
+    mixed = np.random.default_rng(0).permutation(2 * n)[:n]  # as ``train_test_split`` does
+    if name in ("index", "level_0"):  # people use these, too
+        assert not [of for of in (missing, gaps[::-1], mixed) if told(of)]
+    else:
+        assert "counts rows from 0 on" in str(told(missing)[0].message)
+        for of in (mixed, gaps[::-1], np.where(np.arange(n) == 5, np.nan, mixed)):
+            assert (f"column {name!r} numbers rows from {np.nanmin(of):.0f} to "
+                    f"{np.nanmax(of):.0f} in another order, as an index that was written with "
+                    f"the table: leave it out (drop=[{name!r}])") in str(told(of)[0].message)
+        twice, early = mixed.copy(), mixed.copy()
+        twice[-1], early[1] = mixed[0], mixed[0]
+        assert not told(twice) and not told(early) and not told(mixed - n)
     assert not told(np.arange(n), drop=[name])
     assert not told(np.arange(n), numeric=[name])

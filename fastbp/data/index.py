@@ -1,5 +1,5 @@
 """An index that was written with a table, which would be a feature: in sorted rows it tells the
-target."""
+target, and in rows that were mixed after they had been sorted as well."""
 
 from __future__ import annotations
 
@@ -10,35 +10,77 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import Array
 from .columns import column, numbers
 
-#: Names that an index without one gets where pandas writes it, reads it again, or turns it into a
-#: column.
-_NAMES = re.compile(r"(Unnamed: \d+(\.\d+)?|__index_level_\d+__|index|level_\d+)?")
+#: Names that an index without one gets where pandas writes it or reads it again, ...
+_MADE = re.compile(r"(Unnamed: \d+(\.\d+)?|__index_level_\d+__)?")
+#: ... and where it turns it into a column: people give these names too.
+_USED = re.compile(r"index|level_\d+")
+#: Most numbers of all columns that are kept to be compared with those of later rows.
+KEPT = 2**20
+
+
+class _Index:
+    """A column that may be an index: its numbers are whole and rise or, if ``mixed``, no two are
+    the same, none is negative, and some may be missing. ``most``: numbers that are kept."""
+
+    def __init__(self, mixed: bool, most: int) -> None:
+        self.mixed, self.most = mixed, most
+        self.rising, self.low, self.high, self.last = True, np.inf, -np.inf, -np.inf
+        self.kept = np.full(1, np.inf)  # sorted; numbers are below its end
+
+    def add(self, found: Array) -> bool:
+        """Look at the next numbers; whether it may still be one."""
+        if self.mixed:
+            found = found[~np.isnan(found)]
+        if not len(found):
+            return True
+        self.rising &= bool((np.diff(found, prepend=self.last) > 0).all())
+        self.low, self.high = min(self.low, found.min()), max(self.high, found.max())
+        self.last = found[-1]
+        whole = bool((found == np.floor(found)).all())
+        if not self.mixed:
+            return whole and self.rising
+        return whole and (self.rising or self.low >= 0) and not self._again(np.unique(found),
+                                                                            len(found))
+
+    def _again(self, own: Array, count: int) -> bool:
+        """Whether a number has been there, as far as numbers are kept; ``own``: those of
+        ``count`` rows."""
+        again = len(own) < count or bool((self.kept[np.searchsorted(self.kept, own)] == own).any())
+        if len(self.kept) + len(own) <= self.most:
+            self.kept = np.union1d(self.kept, own)
+        return again
+
+    def __str__(self) -> str:
+        if self.rising:
+            return f"counts rows from {self.low:.0f} on"
+        return f"numbers rows from {self.low:.0f} to {self.high:.0f} in another order"
 
 
 class Indices:
     """Which of these columns have the name of an index and count rows, from any number on: some
-    numbers may be left out, as by a filter."""
+    numbers may be left out, as by a filter. Under a name that only pandas makes they may be in any
+    order, as in rows that were mixed; that no two are the same is checked within each piece, and
+    among pieces as far as memory is bounded."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        #: First and last number so far.
-        self.ends: dict[str, tuple[float, float]] = {
-            name: (np.inf, -np.inf) for name in names if _NAMES.fullmatch(str(name))}
+        found = {name: bool(_MADE.fullmatch(str(name))) for name in names
+                 if _MADE.fullmatch(str(name)) or _USED.fullmatch(str(name))}
+        most = KEPT // max(1, sum(found.values()))
+        self.found = {name: _Index(mixed, most) for name, mixed in found.items()}
 
     def add(self, piece: Mapping[str, Any], first_row: int) -> None:
         """Look at the next rows."""
-        for name, (first, last) in list(self.ends.items()):
-            found = numbers(column(piece, name), name, first_row)
-            if (np.diff(found, prepend=last) > 0).all() and (found == np.floor(found)).all():
-                if len(found):
-                    self.ends[name] = min(first, found[0]), found[-1]
-            else:
-                del self.ends[name]
+        for name, index in list(self.found.items()):
+            if not index.add(numbers(column(piece, name), name, first_row)):
+                del self.found[name]
 
-    def warn(self, n_rows: int) -> None:
-        """Warn the caller's caller; a single row counts nothing."""
-        for name, (first, _) in self.ends.items() if n_rows > 1 else ():
-            warnings.warn(f"column {name!r} counts rows from {first:.0f} on, as an index that was "
-                          f"written with the table: leave it out (drop=[{name!r}]), or it becomes "
-                          "a feature", stacklevel=3)
+    def warn(self) -> None:
+        """Warn the caller's caller; a single number counts nothing."""
+        for name, index in self.found.items():
+            if index.low < index.high:
+                warnings.warn(f"column {name!r} {index}, as an index that was written with the "
+                              f"table: leave it out (drop=[{name!r}]), or it becomes a feature",
+                              stacklevel=3)

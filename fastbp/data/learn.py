@@ -201,7 +201,8 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
         are numbers.
     drop : sequence of str
         Columns to leave out. An index that pandas wrote with the table is a column too: of one
-        that counts rows, unless it is among ``numeric``, a warning tells.
+        that counts rows or, under a name that only pandas makes, holds another whole number in
+        each, unless it is among ``numeric``, a warning tells.
     missing : {"impute", "error"}
         Replace missing values by the mean or the most frequent value; or refuse them.
     encoding : {"onehot", "ordinal"} or dict
@@ -305,7 +306,7 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
         if name not in categorical and (odd := among_numbers(words)):
             warnings.warn(f"column {name!r} is taken for {len(words)} categories{odd}",
                           stacklevel=2)
-    indices.warn(rows)
+    indices.warn()
     with table.counted():
         learned = features.done(standardize=standardize, impute=impute, unknown=unknown,
                                 encoding={name: by_column.get(name, usual) for name in kinds})
