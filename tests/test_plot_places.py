@@ -109,6 +109,41 @@ def test_floats_are_classes_if_all_are_and_scores_otherwise(classes: list[float]
         np.testing.assert_array_equal(counts(T, one, classes), [[2, 0], [3, 0]])
 
 
+@pytest.mark.parametrize(("predicted", "classes", "said"), [
+    ([1.5, 99.0], [1.5, 2.5], "predicted holds 99.0, which is none of the classes: 1.5, 2.5"),
+    ([99.5, 2.5], [1.5, 2.5], "predicted holds 99.5, which is none"),
+    ([1.0, -7.5], np.array([1, 2]), "predicted holds -7.5, which is none"),
+    ([1.5, np.nan], [1.5, 2.5], "predicted holds nan, which is none"),
+    ([0.0, 2.0], [0, 1], "predicted holds 2.0, which is none"),
+    ([1.5, 99.0], [1.5, 2.5, 3.5], "predicted holds 99.0, which is none"),
+    ([0.2, 0.9], [1, 2, 3], "predicted holds 0.2, which is none"),
+    ([[0.2], [0.9]], [1, 2, 3], "predicted holds 0.2, which is none"),
+    ([0.2, 0.9], "abc", "predicted[0] is 0.2, no class index below 3"),
+    ([[10], [30]], [10, 20], "predicted holds 30, which is none of the classes: 10, 20"),
+    ([["a"], ["c"]], "ab", "predicted holds 'c', which is none of the classes: a, b")])
+def test_predictions_that_are_neither_classes_nor_scores_are_refused(
+        predicted: Any, classes: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+        counts([classes[0], classes[1]], predicted, classes)
+
+
+@pytest.mark.parametrize(("predicted", "classes"), [
+    ([[10], [20]], [10, 20]), ([[10.0], [20.0]], [10, 20]), ([[1.5], [2.5]], [1.5, 2.5]),
+    ([["a"], ["b"]], "ab"), ([[0], [1]], "ab"), ([[False], [True]], "ab"), ([[1], [0]], [1, 0]),
+    ([[True], [False]], [True, False]), ([0.2, 0.7], [1.5, 2.5]), ([-3.5, 9.5], [1.5, 2.5]),
+    ([-1.0, 0.5], [-1, 1]), ([-2.5, 1.0], [0, 1]), ([0.0, 1.0], [1.5, 2.5])])
+def test_columns_of_classes_are_classes_and_scores_of_two_are_scores(predicted: Any, classes: Any
+                                                                     ) -> None:
+    T = [classes[0], classes[1]]
+    np.testing.assert_array_equal(counts(T, predicted, classes), np.eye(2))
+
+
+def test_floats_of_three_named_classes_are_indices() -> None:
+    for predicted in ([0.0, 1.0, 1.0], [[0.0], [1.0], [1.0]]):
+        np.testing.assert_array_equal(counts([0, 1, 2], predicted, "abc"),
+                                      [[1, 0, 0], [0, 1, 0], [0, 1, 0]])
+
+
 @pytest.mark.parametrize(("T", "classes", "error", "said"), [
     ([0, 1], {"a"}, TypeError, "classes must be a sequence of names, got {'a'}"),
     ([0, 1], frozenset("a"), TypeError, "classes must be a sequence of names, got frozenset("),

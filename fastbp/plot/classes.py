@@ -41,7 +41,7 @@ _CURVES, _POINTS = 10, 200
 def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Array:
     """Number of rows of each class (down) that are predicted as each class (across).
 
-    ``predicted`` is class indices, or outputs with a column for each class.
+    ``predicted`` is classes as of ``T``, or outputs with a column for each class.
 
     Raises
     ------
@@ -50,11 +50,7 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     """
     given = loose(predicted, "predicted")
     check_names(classes)
-    # 1-D floats are scores of class 1, unless all are classes, or they can only be indices of more
-    # than two.
-    named = classes is not None and "f" in kinds(classes) and np.isin(given, list(classes)).all()
-    if given.ndim == 2 or (given.dtype.kind == "f" and not named and not (
-            ((given >= 0) & (given == np.floor(given))).all() and (given > 1).any())):
+    if (given.ndim == 2 and given.shape[1] != 1) or _are_scores(given, classes):
         own, Y = pair(T, predicted, classes)
         k, found = Y.shape[1], Y.argmax(axis=1)
     else:
@@ -69,6 +65,25 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     return metrics().confusion_matrix(own, found, labels=np.arange(k))
 
 
+def _are_scores(given: Array, classes: Sequence[Any] | None) -> bool:
+    """Whether these (n,) or (n, 1) are scores of class 1 of two: floats that are neither classes
+    nor indices of more than two."""
+    if given.dtype.kind != "f":
+        return False
+    column, two = given.ndim == 2, classes is None or len(classes) == 2
+    probable = bool(((given >= 0) & (given <= 1) | np.isnan(given)).all())
+    known, alike = np.zeros(given.shape, bool), True
+    if classes is not None and "f" in kinds(classes):
+        known = np.isin(given, list(classes))
+        alike = two and classes[0] <= 0 < classes[1]  # scores and classes in one, as -1 and 1
+        if known.all():
+            return column and probable and two
+    if column or probable:
+        return two
+    whole = ((given >= 0) & (given == np.floor(given))).all()
+    return bool(two and not whole and (alike or not known.any()))
+
+
 def confusion_matrix(T: Any, predicted: Any, classes: Sequence[Any] | None = None, *,
                      ax: Axes | None = None) -> Axes:
     """True classes down, predicted classes across, each cell shaded by its share of the row.
@@ -78,8 +93,9 @@ def confusion_matrix(T: Any, predicted: Any, classes: Sequence[Any] | None = Non
     T : array_like
         Class indices (n,), or what ``classes`` holds; or rows with one 1 (n, k).
     predicted : array_like
-        The same (n,), or outputs: (n, k), or (n, 1) of class 1. Floats (n,) are outputs of class
-        1 unless each is one of the ``classes``.
+        The same, (n,) or (n, 1), or outputs: (n, k), or (n, 1) of class 1 of two. Floats (n,) are
+        classes if each is one, else outputs of class 1 of two; a mixture of classes and others
+        is refused unless all lie in [0, 1]. Floats (n, 1) are classes only if some do not.
     classes : sequence, optional
         The classes in the order of their indices: names, numbers as those of ``classes_``, or
         booleans; their indices by default. If they are numbers, T holds these and no indices.
