@@ -171,6 +171,20 @@ def test_targets_are_looked_up_in_classes_of_their_kind(classes: Any) -> None:
         assert labels(at, 3, classes).tolist() == at.tolist()
 
 
+def test_objects_are_treated_as_the_numbers_and_booleans_that_they_are() -> None:
+    for T, classes in (([False, True], ["no", "yes"]), ([0, 1], ["no", "yes"]),
+                       ([False, True], [False, True]), ([True, False], [True, False]),
+                       ([2, 1], [2, 1]), ([0.5, 1.5], [0.5, 1.5]), (["no", 1], ["no", 1])):
+        given = np.array(T, object)
+        for own in (given, given[:, None]):
+            assert labels(own, 2, classes).tolist() == [0, 1], T
+            np.testing.assert_array_equal(counts(own, own, classes), np.eye(2))
+    np.testing.assert_array_equal(counts([0, 1], np.array([0.2, 0.7], object)), np.eye(2))
+    assert labels(np.array([2**62 + 1, 2**62], object), 2, [2**62, 2**62 + 1]).tolist() == [1, 0]
+    with pytest.raises(ValueError, match="T holds None, which is none of the classes: no, yes"):
+        labels(np.array([None, 1], object), 2, ["no", "yes"])
+
+
 def test_booleans_are_no_and_yes_unless_they_are_the_classes() -> None:
     T, P = np.array([False, True, True]), [0.2, 0.9, 0.4]
     for classes in (["no", "yes"], [5, 7], [0, 1], [False, True], None):

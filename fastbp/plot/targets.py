@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ def scores(output: Any, name: str = "output", threshold: float | None = None) ->
 
 
 def loose(A: Any, name: str) -> Array:
-    """``A`` as an array of any type, without masked elements.
+    """``A`` as an array of any type, without masked elements; objects that are all numbers or
+    booleans get the dtype of such.
 
     Raises
     ------
@@ -44,9 +46,13 @@ def loose(A: Any, name: str) -> Array:
     """
     check_mask(A, name)
     try:
-        return np.asarray(A)
+        array = np.asarray(A)
     except ValueError:
         raise ValueError(f"{name} is not a rectangular array") from None
+    if array.dtype == object and all(isinstance(value, (bool, np.bool_, Real))
+                                     for value in array.flat):
+        return np.array(array.ravel().tolist()).reshape(array.shape)
+    return array
 
 
 def check_names(classes: Sequence[Any] | None) -> None:
