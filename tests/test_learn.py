@@ -202,6 +202,8 @@ X3 = np.arange(3)
     ({"x": X3, "y": np.array([2.0**53, 1, 2])}, {"task": "classification"}, "holds whole .*53"),
     ({"x": X3, "y": np.array([-2.0**53, 1, 2])}, {"task": "classification"}, "holds whole .*53"),
     ({"x": [1e200, 2, 3], "y": X3}, {}, "column 'x' holds numbers too large to square"),
+    ({"x": [1.7e308, 1.7e308, 1e308], "y": X3}, {"standardize": False},
+     r"column 'x' holds numbers too large to add up \(beyond 1e304 or so\), which have no mean"),
     ({"x": X3, "y": [-1e160, 0.5, 1e308]}, {"task": "regression"},
      "target 'y' holds numbers too large to square"),
     ({"x": X3, "y": [1e-200, 2e-200, 3e-200]}, {"task": "regression"},

@@ -153,8 +153,8 @@ class _Features:
 
     def done(self, *, standardize: bool, impute: bool, encoding: Mapping[str, str],
              unknown: str) -> list[Column]:
-        if standardize:
-            self.moments.check([f"column {name!r}" for name in self.places])
+        if standardize or impute:
+            self.moments.check([f"column {name!r}" for name in self.places], squares=standardize)
         scales, found = self.moments.scale(), list[Column]()
         for name, kind in self.kinds.items():
             i, words = self.places.get(name, -1), self.words.get(name)

@@ -44,18 +44,19 @@ class Moments:
         self.mean[at] += away * share
         self.count[at] = total
 
-    def check(self, names: Sequence[str]) -> None:
-        """Refuse columns, by name, whose sums of squares overflow float64.
+    def check(self, names: Sequence[str], *, squares: bool = True) -> None:
+        """Refuse columns, by name, whose sums overflow float64; those of squares by default.
 
         Raises
         ------
         ValueError
-            If there are numbers beyond some 1e150.
+            If there are numbers beyond some 1e150, without ``squares`` beyond some 1e304.
         """
-        for name, squares in zip(names, self.squares.tolist(), strict=True):
-            if not np.isfinite(squares):
-                raise ValueError(f"{name} holds numbers too large to square (beyond 1e150 or so), "
-                                 "which have no standard deviation")
+        what = ("square (beyond 1e150 or so), which have no standard deviation" if squares else
+                "add up (beyond 1e304 or so), which have no mean")
+        for name, found in zip(names, self.squares if squares else self.mean, strict=True):
+            if not np.isfinite(found):
+                raise ValueError(f"{name} holds numbers too large to {what}")
 
     def spread(self) -> Array:
         """Standard deviations (divided by n); 0 where a column is constant to rounding."""
