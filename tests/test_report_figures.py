@@ -274,6 +274,10 @@ def test_a_report_of_an_estimator_takes_what_its_fit_takes() -> None:
     made = from_network(rows, rows.history_, X.tolist(), X[:, 0].tolist())
     (line,) = judge(made.task, made.T_true, made.output, None).outputs or []
     assert line[1] == pytest.approx(rows.score(X, X[:, 0]))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=rf"^T holds {bad} at \(0, 0\)") as error:
+            from_network(rows, rows.history_, X, np.where(np.arange(60) == 0, bad, X[:, 0]))
+        assert "allow_nonfinite" not in str(error.value)  # estimators have no such option
     for wrong, said in ((MLPClassifier(), "got MLPClassifier()"),
                         (SimpleNamespace(network=rows.network_), "give its .network"), (3, "3")):
         with pytest.raises(TypeError, match=f"^network must be a Network or .*{said}"):

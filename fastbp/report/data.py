@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_choice, check_real, same_length
+from .._validation import check_choice, check_finite, check_real, same_length
 from ..network import Network
 from ..plot import curves, targets
 
@@ -160,6 +160,9 @@ def from_network(network: Any, history: Mapping[str, Sequence[float]], X: Any = 
         if X is not None and T is not None:
             X = estimator._check_X(X)
             T = estimator._encode(T if hasattr(T, "toarray") else targets.loose(T, "T"), "T")
+            T = network.loss_function.check_target(T, network.n_out, network.dtype,
+                                                   allow_nonfinite=True)
+            check_finite(T, "T")  # without check_target's advice, which is for networks
     loss = network.loss_function
     one_class = loss.labels or network.n_out == 1
     task = "regression" if not loss.classes else (
