@@ -51,8 +51,10 @@ def check_parameters(own: Any) -> None:
         check_real(getattr(own, name), name, open_low=True)
     check_real(own.momentum, "momentum", 0.0, 1.0, open_high=False)
     if own.batch_size != "auto":
-        normed = own.batch_norm and own.solver != "lbfgs"  # one row has no variance
-        check_size(own.batch_size, "batch_size", 2 if normed else 1)
+        size = check_size(own.batch_size, "batch_size")
+        if size == 1 and own.batch_norm and own.solver != "lbfgs":
+            raise ValueError("batch_size must be at least 2 for batch_norm=True, which takes mean "
+                             "and variance from the rows of a batch, got 1")
     if own.n_iter_no_change != np.inf:
         check_size(own.n_iter_no_change, "n_iter_no_change")
     check_threads(own.n_threads)
