@@ -29,7 +29,8 @@ def parse(description: str | None, rows: Sequence[str], backends: Sequence[str],
     p.add_argument("--report", action="store_true",
                    help="only report the last run of all rows and backends")
     p.add_argument("--last", action="store_true",
-                   help="only report the last run of others: part of the rows or backends, or own")
+                   help="only report the last run of others: part of the rows or backends, own "
+                        "rows, less time, fewer turns")
     arguments = p.parse_args()
     if backends[0] not in arguments.backends:
         p.error(f"--backends: {backends[0]} must be among them, which the others are compared "
@@ -49,13 +50,14 @@ def measured(path: Path, description: str | None, rows: Sequence[str], backends:
              budget: float, repeat: int, settings: Sequence[int] | None = None
              ) -> tuple[dict[str, Any], Path]:
     """Results of ``compare`` by the arguments, and where they are: ``path``, which is committed,
-    has all rows and backends; what ran otherwise goes to a file that git ignores. With --report
-    or --last those stored."""
+    has all rows and backends, with no smaller budget and no fewer turns than here; what ran
+    otherwise goes to a file that git ignores. With --report or --last those stored."""
     arguments, chosen = parse(description, rows, backends, budget, repeat)
     last = path.with_name(f"last-{path.name}")
     if not (arguments.report or arguments.last):
         found = compare(chosen, arguments.backends, arguments.budget, arguments.repeat, settings)
-        whole = _whole(found["records"], rows or [row["name"] for row in ROWS], backends)
+        whole = arguments.budget >= budget and arguments.repeat >= repeat and _whole(
+            found["records"], rows or [row["name"] for row in ROWS], backends)
         store(found, path if whole else last)
         return found, path if whole else last
     stored = last if arguments.last else path

@@ -18,6 +18,7 @@ pytest.importorskip("threadpoolctl")
 
 from bench import (
     bench_products,
+    command,
     constants,
     drawn,
     estimators,
@@ -188,6 +189,21 @@ def test_rows_and_defaults_of_the_commands(monkeypatch: pytest.MonkeyPatch,
         with pytest.raises(SystemExit) as ended:
             parse("", (), ("fastbp",), 1, 1)
         assert ended.value.code == 2 and re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("given", "whole"), [
+    ((), True), (("--budget", "2", "--repeat", "9"), True), (("--budget", "0.01"), False),
+    (("--repeat", "1"), False), (("big",), False)])
+def test_only_a_whole_run_replaces_the_results_that_are_committed(
+        given: tuple[str, ...], whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        ) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", *given])
+    monkeypatch.setattr(command, "compare", lambda rows, backends, *_: {
+        "records": [{"row": row["name"], "backend": name} for row in rows for name in backends]})
+    path = tmp_path / "results.json"
+    _, stored = command.measured(path, "", ("big", "xor"), ("fastbp", "torch"), 1.0, 5)
+    assert stored == (path if whole else tmp_path / "last-results.json")
+    assert [*tmp_path.iterdir()] == [stored]
 
 
 def test_scaling_is_what_was_measured(tmp_path: Path) -> None:
