@@ -340,3 +340,15 @@ def test_a_split_that_is_not_stratified_or_leaves_a_class_out_is_told(run: Here)
     (told,) = said(["a"] * 40 + ["b"], "--stream", "--validation-split", "0.99")
     assert told == (
         "fastbp: target 'kind': no row to train on is of 'b'; another --split-seed may help")
+
+
+@pytest.mark.parametrize("way", ["--stream", "--no-stream"])
+def test_rows_of_weight_0_train_no_class(way: str, run: Here) -> None:
+    kinds = ["a", "b", "c"] * 20
+    table(run.folder / "d.csv", 60, kind=kinds, w=[int(kind != "b") for kind in kinds])
+    for split, hint in (("0", ""), ("0.2", "; another --split-seed may help")):
+        done = run("train", "d.csv", "--target", "kind", "--ignore", "y", "--weight", "w", *QUICK,
+                   way, "--validation-split", split, "--overwrite")
+        assert done.status == 0
+        assert [line for line in done.err.splitlines() if " no row" in line] == [
+            f"fastbp: target 'kind': no row to train on with a weight above 0 is of 'b'{hint}"]

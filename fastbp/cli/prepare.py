@@ -144,7 +144,10 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     T = target.encode(column(columns, target.name))
     weights = [row_weights(column(columns, name), name) for name in names]
     kept, held, test = split_rows(settings, T, target.task)
-    _tell_untrained(target, T[kept])
+    trained = T[kept]
+    for own in weights:
+        trained = trained[own[kept] > 0]
+    _tell_untrained(settings, target, trained, split=len(kept) < n_rows)
     preprocessor = seen
     if len(kept) < n_rows:
         part = Arrays(rows_at(columns, kept), table.label)
@@ -168,12 +171,27 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
                     pick(test), dropped, digest(weights) if weights else None)
 
 
-def _tell_untrained(target: Target, T: Array) -> None:
-    """Tell which classes have no row among those to train on, whose targets are T."""
+def _tell_untrained(settings: Mapping[str, Any], target: Target, T: Array, split: bool) -> None:
+    """Tell which classes have no row among those to train on with a weight above 0, whose targets
+    are T; ``split``: other rows are held out."""
     if target.classes is not None and len(
             gone := np.setdiff1d(np.arange(len(target.classes)), T)):
-        say(f"target {target.name!r}: no row to train on is of "
-            f"{some([target.classes[i] for i in gone])}; another --split-seed may help")
+        weighted = "" if settings["weight"] is None else " with a weight above 0"
+        say(f"target {target.name!r}: no row to train on{weighted} is of "
+            f"{some([target.classes[i] for i in gone])}"
+            f"{'; another --split-seed may help' * split}")
+
+
+def _trained(table: Table, target: Target, weight: str | None) -> tuple[int, Array]:
+    """Number of rows, and the classes of those with a weight above 0."""
+    n, found = 0, np.zeros(0, np.int64)
+    for piece in table.batches([target.name, *([] if weight is None else [weight])]):
+        n += rows_of(piece)
+        if target.classes is not None:
+            T = target.encode(column(piece, target.name))
+            found = np.union1d(found, T if weight is None else T[
+                row_weights(column(piece, weight), weight) > 0])
+    return n, found
 
 
 def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> Preprocessor:
@@ -288,21 +306,19 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     tested = min(settings["test_split"], most)
     held = min(split * (1 - tested), most)  # of the rows left, as in memory
     if tested + held == 0:
+        if name is not None:
+            _tell_untrained(settings, target, _trained(table, target, name)[1], split=False)
         source = TableStream(table, preprocessor, target, weight=name, n_rows=n_rows)
         return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source,
                         _from_file(settings, preprocessor, target, dropped), None, dropped,
                         weights)
 
     rest = Share(table, tested + held, 1.0, seed, [target.name])
-    n_train, trained = 0, np.zeros(0, np.int64)
-    for piece in rest.batches([target.name]):
-        n_train += rows_of(piece)
-        if target.classes is not None:
-            trained = np.union1d(trained, target.encode(column(piece, target.name)))
+    n_train, trained = _trained(rest, target, name)
     if not n_train:
         raise ValueError(f"--test-split {settings['test_split']} and --validation-split {split} "
                          f"of {n_rows} rows leave none to train on")
-    _tell_untrained(target, trained)
+    _tell_untrained(settings, target, trained, split=True)
     preprocessor = _measured(settings, rest, preprocessor)
 
     def part(low: float, high: float, what: str) -> Rows | None:
