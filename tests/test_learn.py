@@ -273,15 +273,17 @@ def test_columns_of_a_data_frame_that_share_a_name_are_told() -> None:
         data.learn({"a": good[["a"]], "y": good["y"]}, "y")
 
 
-def test_of_an_index_a_bounded_number_of_numbers_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "KEPT", 100)
+def test_numbers_of_an_index_are_compared_below_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "MOST", 100)
     found, mixed = index.Indices(["", "x", "Unnamed: 3"]), np.arange(400)[::-1]
     for at in range(0, 400, 20):
         piece = dict.fromkeys(("", "x", "Unnamed: 3"), mixed[at:at + 20])
         found.add(piece, at)
-    assert all(len(one.kept) == 41 for one in found.found.values())
-    found.add({"": mixed[380:], "Unnamed: 3": mixed[:20]}, 400)
-    assert list(found.found) == [""]  # those of later rows are not kept
+    assert all(len(one.seen) == 100 for one in found.found.values())
+    found.add({"": mixed[:20], "Unnamed: 3": mixed[380:]}, 400)
+    assert list(found.found) == [""]  # its numbers are beyond the bound
+    found.add({"": np.array([500, 500])}, 420)
+    assert not found.found  # within a piece all are compared
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 12", "Unnamed: 0.1", "index",

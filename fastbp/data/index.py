@@ -4,31 +4,31 @@ target, and in rows that were mixed after they had been sorted as well."""
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .._validation import Array
+from .._warning import warn
 from .columns import column, numbers
 
 #: Names that an index without one gets where pandas writes it or reads it again, ...
 _MADE = re.compile(r"(Unnamed: \d+(\.\d+)?|__index_level_\d+__)?")
 #: ... and where it turns it into a column: people give these names too.
 _USED = re.compile(r"index|level_\d+")
-#: Most numbers of all columns that are kept to be compared with those of later rows.
-KEPT = 2**20
+#: Numbers below it are compared with those of all rows before, others with those of their piece.
+MOST = 2**23
 
 
 class _Index:
     """A column that may be an index: its numbers are whole and rise or, if ``mixed``, no two are
-    the same, none is negative, and some may be missing. ``most``: numbers that are kept."""
+    the same, none is negative, and some may be missing."""
 
-    def __init__(self, mixed: bool, most: int) -> None:
-        self.mixed, self.most = mixed, most
-        self.rising, self.low, self.high, self.last = True, np.inf, -np.inf, -np.inf
-        self.kept = np.full(1, np.inf)  # sorted; numbers are below its end
+    def __init__(self, mixed: bool) -> None:
+        self.mixed, self.rising = mixed, True
+        self.low, self.high, self.last = np.inf, -np.inf, -np.inf
+        self.seen = np.zeros(MOST, bool)  # memory only for the pages that are written
 
     def add(self, found: Array) -> bool:
         """Look at the next numbers; whether it may still be one."""
@@ -42,15 +42,13 @@ class _Index:
         whole = bool((found == np.floor(found)).all())
         if not self.mixed:
             return whole and self.rising
-        return whole and (self.rising or self.low >= 0) and not self._again(np.unique(found),
-                                                                            len(found))
+        return whole and (self.rising or self.low >= 0) and not self._again(found)
 
-    def _again(self, own: Array, count: int) -> bool:
-        """Whether a number has been there, as far as numbers are kept; ``own``: those of
-        ``count`` rows."""
-        again = len(own) < count or bool((self.kept[np.searchsorted(self.kept, own)] == own).any())
-        if len(self.kept) + len(own) <= self.most:
-            self.kept = np.union1d(self.kept, own)
+    def _again(self, found: Array) -> bool:
+        """Whether a number has been there."""
+        near = found[(found >= 0) & (found < MOST)].astype(np.int64)
+        again = bool(self.seen[near].any()) or len(np.unique(found)) < len(found)
+        self.seen[near] = True
         return again
 
     def __str__(self) -> str:
@@ -62,14 +60,13 @@ class _Index:
 class Indices:
     """Which of these columns have the name of an index and count rows, from any number on: some
     numbers may be left out, as by a filter. Under a name that only pandas makes they may be in any
-    order, as in rows that were mixed; that no two are the same is checked within each piece, and
-    among pieces as far as memory is bounded."""
+    order, as in rows that were mixed; whether two are the same is checked within each piece, and
+    below ``MOST`` among all."""
 
     def __init__(self, names: Iterable[str]) -> None:
         found = {name: bool(_MADE.fullmatch(str(name))) for name in names
                  if _MADE.fullmatch(str(name)) or _USED.fullmatch(str(name))}
-        most = KEPT // max(1, sum(found.values()))
-        self.found = {name: _Index(mixed, most) for name, mixed in found.items()}
+        self.found = {name: _Index(mixed) for name, mixed in found.items()}
 
     def add(self, piece: Mapping[str, Any], first_row: int) -> None:
         """Look at the next rows."""
@@ -78,9 +75,8 @@ class Indices:
                 del self.found[name]
 
     def warn(self) -> None:
-        """Warn the caller's caller; a single number counts nothing."""
+        """Warn of those that are left; a single number counts nothing."""
         for name, index in self.found.items():
             if index.low < index.high:
-                warnings.warn(f"column {name!r} {index}, as an index that was written with the "
-                              f"table: leave it out (drop=[{name!r}]), or it becomes a feature",
-                              stacklevel=3)
+                warn(f"column {name!r} {index}, as an index that was written with the table: "
+                     f"leave it out (drop=[{name!r}]), or it becomes a feature")

@@ -6,7 +6,6 @@ classes.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, check_bool, check_choice, check_size
+from .._warning import warn
 from .columns import EXACT, Matrix, among_numbers, column, in_order, numbers, plain, rows_of, text
 from .features import ENCODINGS, UNKNOWN, Boolean, Categorical, Column, Numeric, refuse_missing
 from .index import Indices
@@ -304,8 +304,7 @@ def learn(source: Any, target: str | None = None, *, weight: str | None = None,
         found[wanted.name] = wanted.values
     for name, words in found.items():
         if name not in categorical and (odd := among_numbers(words)):
-            warnings.warn(f"column {name!r} is taken for {len(words)} categories{odd}",
-                          stacklevel=2)
+            warn(f"column {name!r} is taken for {len(words)} categories{odd}")
     indices.warn()
     with table.counted():
         learned = features.done(standardize=standardize, impute=impute, unknown=unknown,
