@@ -96,8 +96,9 @@ class Job:
             restore(run, self.hooks, self.resume)
             done = int(run.cursor[EPOCH]) - run.first_epoch
             if 0 < run.epochs <= done:  # epochs=0 asks for no more
+                given = "partial_fit" if self.brief else f"epochs={run.epochs}"
                 warn(f"{os.fsdecode(self.resume)} holds a run of {done} epoch{'s' * (done > 1)} "
-                     f"already, epochs={run.epochs} adds none: epochs counts them all")
+                     f"already, {given} adds none: the epochs of a run are counted from its start")
 
     def begin(self) -> bool:
         """Call ``on_train_begin`` of all hooks; True to stop. ``end`` must follow, in any case."""
@@ -122,10 +123,15 @@ class Job:
         have added to its figures."""
         own, said = set(logs), list[bool]()
         saves = [hook for hook in self.hooks if isinstance(hook, Checkpoint)]
-        others = self.hooks[:len(self.hooks) - len(saves)]
-        do_all([lambda: said.append(self.tell("on_epoch_end", epoch, logs, hooks=others)),
-                lambda: self.run.history.add({k: v for k, v in logs.items() if k not in own}),
-                lambda: said.append(self.tell("on_epoch_end", epoch, logs, hooks=saves))])
+
+        def tell(hooks: Sequence[Callback]) -> None:
+            try:
+                said.append(self.tell("on_epoch_end", epoch, logs, hooks=hooks))
+            finally:
+                self.run.history.add({k: v for k, v in logs.items() if k not in own})
+
+        do_all([functools.partial(tell, self.hooks[:len(self.hooks) - len(saves)]),
+                functools.partial(tell, saves)])
         return any(said)
 
     def end(self, failed: BaseException | None = None) -> None:

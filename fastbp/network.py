@@ -296,8 +296,10 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
                       sample_weight: Any = None) -> tuple[float, Array]:
         """The error E and its gradient, flat and in the layout of ``params``.
 
-        The gradient is also left in ``grads``; a copy is returned. Dropout is off and
-        normalisation uses its running statistics, as in ``predict``.
+        The gradient is also left in ``grads``; a copy is returned. It is of all layers, also of
+        those that are not ``trainable``: ``untrained()`` is a mask of what steps of your own must
+        leave alone. Dropout is off and normalisation uses its running statistics, as in
+        ``predict``.
 
         Raises
         ------

@@ -641,3 +641,14 @@ def test_a_figure_to_follow_is_a_number(value: Any) -> None:
         assert hook.best == -0.5 and type(hook.best) is float
     with pytest.raises(ValueError, match=rf"monitor='figure' must be a number.*{value!r}"):
         net.fit(X, T, callbacks=[Figures([value]), EarlyStopping("figure", mode="min")])
+
+
+def test_a_figure_that_a_checkpoint_adds_is_in_the_history(tmp_path: Path) -> None:
+    class Counts(Checkpoint):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool | None:
+            logs["saved"] = epoch
+            return super().on_epoch_end(epoch, logs)
+
+    history = classifier().fit(*clusters(32), epochs=3,
+                               callbacks=[Counts(tmp_path / "run.safetensors")])
+    assert history["saved"] == [0.0, 1.0, 2.0]
