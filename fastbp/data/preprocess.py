@@ -150,13 +150,13 @@ class Preprocessor:
 
     def _plain(self, given: Sequence[Array], X: Array) -> bool:
         """Fast path for columns of floats without missing values; False if it does not apply."""
-        like, ld = given[0][:0], row_length(_FEW_ROWS, X.dtype)
-        if DISABLED or like.dtype not in PLAIN or not X.flags.c_contiguous or any(
-                values.dtype != like.dtype or not values.flags.c_contiguous for values in given):
+        kind, ld = given[0].dtype, row_length(_FEW_ROWS, X.dtype)
+        if DISABLED or kind not in PLAIN or not X.flags.c_contiguous or any(
+                values.dtype != kind or not values.flags.c_contiguous for values in given):
             return False
         assert self._moments is not None
         places = np.array([values.ctypes.data for values in given])
-        return bool(standardize_columns(like, places, *self._moments, np.empty(
+        return bool(standardize_columns(kind.type(0), places, *self._moments, np.empty(
             ld * len(given), X.dtype), ld, X.reshape(-1), len(given)))
 
     def _matrix(self, table: Matrix, first_row: int, out: Array | None) -> Array:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
-from .._jit import DISABLED, kernel
-from .arrays import lanes_of
+from .._jit import kernel
+from .arrays import array_at, lanes_of, span
 from .transpose import transpose
 
 
@@ -26,35 +20,19 @@ def standardize(values, mean, scale, out):
     return finite == values.size
 
 
-def _view(typingctx, like, address, size):
-    """``size`` elements of the dtype of ``like`` at an address."""
-
-    def codegen(context, builder, signature, args):
-        kind, bytes_each = signature.return_type, signature.return_type.dtype.bitwidth // 8
-        array, step = context.make_array(kind)(context, builder), ir.IntType(64)(bytes_each)
-        populate_array(array, builder.inttoptr(args[1], array.data.type), [args[2]], [step], step,
-                       None)
-        return array._getvalue()
-
-    return types.Array(like.dtype, 1, "C")(like, types.int64, types.int64), codegen
-
-
-view: Any = (lambda like, address, size: like) if DISABLED else intrinsic(_view)
-
-
 @kernel
 def standardize_columns(like, addresses, mean, scale, turned, ld, X, columns):
     """X[i, j] = (column j [i] - mean[j]) / scale[j]; False at the first that is not finite.
 
-    Columns are contiguous, of the dtype of ``like``, at ``addresses``. ``turned`` is scratch for
-    ``ld`` rows of each, a whole number of vectors that fits the cache.
+    Columns are contiguous, of the dtype of the number ``like``, at ``addresses``. ``turned`` is
+    scratch for ``ld`` rows of each, a whole number of vectors that fits the cache.
     """
     lanes = lanes_of(X)
     whole, n = columns // lanes * lanes, X.size // columns
     for at in range(0, n, ld):
         rows = min(ld, n - at)
         for j in range(columns):
-            values = view(like, addresses[j] + at * like.itemsize, rows)
+            values = span(array_at(addresses[j], like), at, at + rows)
             if not standardize(values, mean[j], scale[j], turned[j * ld:j * ld + rows]):
                 return False
         transpose(whole, rows, turned, ld, X[at * columns:], columns)
