@@ -220,6 +220,13 @@ def test_an_export_has_the_format_it_is_told_and_errors_name_the_file(
         "error: made.c: No space left on device")
     assert not Path("made.c").exists()
 
+    def missing(*_: object) -> None:  # as PyTorch for a library: without a number, of no file
+        raise OSError("libcublas.so.12: cannot open shared object file")
+
+    monkeypatch.setattr("fastbp.io.torch.to_torch_state_dict", missing)
+    assert run.fails("export", "net", "-o", "made.pt").endswith(
+        "error: libcublas.so.12: cannot open shared object file")
+
 
 # -- files of predictions -------------------------------------------------------------
 

@@ -37,10 +37,7 @@ def command(model: str, output: str, kind: str | None) -> None:
     if Path(output).exists() and Path(output).samefile(file_of(model)):
         raise click.UsageError(f"--output {output} would replace MODEL, which holds more: choose "
                                "another")
-    try:
-        _write(kind, found, output)
-    except OSError as error:  # it may name a temporary file
-        raise OSError(error.errno, error.strerror, output) from error
+    _write(kind, found, output)
     click.echo(f"{kind} written to {output}")
 
 
