@@ -18,7 +18,7 @@ pytest.importorskip("tomli_w")
 
 from fastbp.cli import config, prepare
 from fastbp.cli import run as module
-from fastbp.cli.output import CHECKPOINT, CONFIG, MODEL, REPORT, RESULT, Output
+from fastbp.cli.output import CHECKPOINT, CONFIG, METRICS, MODEL, RESULT, Output
 from fastbp.cli.watch import Metrics
 from fastbp.data import open_table
 
@@ -66,13 +66,15 @@ def test_what_does_not_change_the_result_may_differ_when_a_run_goes_on(tmp_path:
         assert output.plan(in_memory("--resume", "--overwrite", *more)) == "new"
 
 
-def test_errors_of_writing_name_the_file_that_is_meant(tmp_path: Path) -> None:
+def test_errors_of_writing_name_their_file_or_else_the_folder(tmp_path: Path) -> None:
     output = Output(tmp_path / "r")
-    for given, name in ((None, "report.html"), (output.work / ".report.html.xyz", "report.html"),
-                        (tmp_path / "other", "other")):
-        with pytest.raises(OSError) as caught, output.writing(REPORT):
+    for given, name in ((None, output.work), (output.work / METRICS, output.work / METRICS),
+                        (tmp_path / "other", tmp_path / "other")):
+        with pytest.raises(OSError, match="full") as caught, output.writing():
             raise OSError(errno.ENOSPC, "full", None if given is None else str(given))
-        assert Path(str(caught.value.filename)).name == name
+        assert caught.value.filename == str(name) and caught.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="^no number$"), output.writing():
+        raise OSError("no number")
 
 
 def test_a_place_that_may_not_be_written_is_refused_at_once(

@@ -271,20 +271,18 @@ class Output:
             raise ValueError(f"another fastbp train is at work in {self.folder}")
 
     @contextmanager
-    def writing(self, name: str = "") -> Iterator[None]:
-        """Let errors of writing name the file or the folder, not a temporary file."""
+    def writing(self) -> Iterator[None]:
+        """Let errors of writing that name no file, as of a full disk, name the folder."""
         try:
             yield
         except OSError as error:
-            place = error.filename
-            if error.errno is None or (place and Path(place).parent != self.work):
+            if error.errno is None or error.filename is not None:
                 raise
-            raise OSError(error.errno, error.strerror, str(self.work / name)) from error
+            raise OSError(error.errno, error.strerror, str(self.work)) from error
 
     def write(self, name: str, data: bytes) -> None:
         """One file of the unfinished run, whole or not at all."""
-        with self.writing(name):
-            write_whole(self.work / name, data)
+        write_whole(self.work / name, data)
 
     def finish(self, *, whole: bool = True) -> None:
         """Move the results into place; keep checkpoints of several runs if not all are done."""

@@ -254,8 +254,7 @@ def _write_report(output: Output, data: Prepared, best: One, rows: Any,
         config=config.resolved(best.chosen),
         timings={"fit": result["seconds"]}, peak=peak, initial_params=best.initial,
         notes=notes)
-    with output.writing(REPORT):
-        report.write(output.work / REPORT, page)
+    report.write(output.work / REPORT, page)
 
 
 def _tell(result: dict[str, Any], as_json: bool) -> None:
