@@ -1,6 +1,5 @@
 """Layers. A new one is a file here, and a line below."""
 
-from .._validation import check_choice
 from .activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Layer
 from .batch_norm import BatchNorm
@@ -17,7 +16,7 @@ LAYERS: dict[str, type[Layer]] = {
         Dense, Sigmoid, Tanh, ReLU, Softmax, Dropout, BatchNorm, LayerNorm, LeakyReLU, ELU, SiLU,
         Softplus, GELU, Identity, LogSoftmax, Flatten)}
 
-#: Activations by the names that ``get`` takes.
+#: Activations by name.
 ACTIVATIONS: dict[str, type[Layer]] = {
     "relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "logistic": Sigmoid, "identity": Identity,
     "leaky_relu": LeakyReLU, "elu": ELU, "gelu": GELU, "silu": SiLU, "swish": SiLU,
@@ -25,17 +24,4 @@ ACTIVATIONS: dict[str, type[Layer]] = {
 
 __all__ = ["ACTIVATIONS", "ELU", "GELU", "LAYERS", "BatchNorm", "Dense", "Dropout", "Flatten",
            "Identity", "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid",
-           "Softmax", "Softplus", "Tanh", "get"]
-
-
-def get(activation: str | Layer) -> Layer:
-    """A new activation layer with default settings by its name; a layer stays itself.
-
-    Raises
-    ------
-    ValueError, TypeError
-        For what is neither a layer nor one of the names in ``ACTIVATIONS``.
-    """
-    if isinstance(activation, Layer):
-        return activation
-    return ACTIVATIONS[check_choice(activation, "activation", ACTIVATIONS)]()
+           "Softmax", "Softplus", "Tanh"]
