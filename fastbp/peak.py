@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import kernel, thread_count
-from ._validation import check_dtype, check_real, check_size
+from ._validation import check_dtype, check_real, check_threads
 from .layers import Dense
 from .network import Network
 
@@ -71,8 +71,7 @@ def peak_flops(dtype: str = "float32", n_threads: int | None = None) -> float:
     ValueError, TypeError
         For a dtype other than float32 or float64, or ``n_threads`` that is no integer above 0.
     """
-    wanted = None if n_threads is None else check_size(n_threads, "n_threads")
-    threads, x = thread_count(wanted), check_dtype(dtype).type(0.5)
+    threads, x = thread_count(check_threads(n_threads)), check_dtype(dtype).type(0.5)
     rounds = 1_000_000
     spin(x, 1)
     flops = threads * rounds * _CHAINS * (_BYTES // x.itemsize) * 2

@@ -102,7 +102,7 @@ def test_epochs_after_the_checkpoint_are_written_once(tmp_path: Path) -> None:
     ("digits", ("--standardise",), True), ("d.csv", ("--no-standardise",), False)])
 def test_all_but_bundled_images_are_standardised(data: str, argv: tuple[str, ...],
                                                  scaled: bool) -> None:
-    found = prepare._learning(in_memory(*argv, data=data), None)  # type: ignore[arg-type]
+    found = prepare._learning(in_memory(*argv, data=data))
     assert found["standardize"] is scaled
 
 
@@ -110,7 +110,7 @@ def test_options_of_columns_are_as_told() -> None:
     found = prepare._learning(in_memory(
         "--task", "regression", "--categorical", "a", "--categorical", "b", "--weight", "w",
         "--ignore", "c", "--encoding", "ordinal", "--missing", "impute", "--unknown", "ignore",
-        "--max-categories", "7"), None)  # type: ignore[arg-type]
+        "--max-categories", "7"))
     assert found == {"task": "regression", "categorical": ("a", "b"), "weight": "w",
                      "drop": ("c",), "encoding": "ordinal", "missing": "impute",
                      "unknown": "ignore", "standardize": True, "max_categories": 7}

@@ -127,7 +127,7 @@ def _named(one: One) -> str:
     return " ".join(f"{name}={value}" for name, value in _varied(one).items())
 
 
-def write(output: Output, runs: list[One], best: One, data: Prepared) -> list[dict[str, Any]]:
+def write(output: Output, runs: list[One], best: One) -> list[dict[str, Any]]:
     """Write results.csv, figures of all epochs, settings of the best; return the rows."""
     found = []
     for one in runs:

@@ -87,7 +87,7 @@ def prepare(settings: Mapping[str, Any]) -> Prepared:
     if settings["validation"] is not None and not Path(settings["validation"]).is_file():
         raise FileNotFoundError(f"--validation {settings['validation']}: no such file")
     table = _targeted(settings, table, target)
-    learned = learn(table, target, **_learning(settings, table))
+    learned = learn(table, target, **_learning(settings))
     own = learned.target
     assert own is not None
     if own.task == "regression" and settings["class_weight"] != "none":
@@ -120,7 +120,7 @@ def opened(data: str, **options: Any) -> Table:
     return open_table(data, **options)
 
 
-def _learning(settings: Mapping[str, Any], table: Table) -> dict[str, Any]:
+def _learning(settings: Mapping[str, Any]) -> dict[str, Any]:
     standardise = settings["standardise"]
     if standardise is None:
         standardise = settings["data"] not in IMAGES
@@ -199,7 +199,7 @@ def _measured(settings: Mapping[str, Any], part: Table, seen: Preprocessor) -> P
     numbers = {entry.name for entry in seen.columns if isinstance(entry, Numeric)}
     if not numbers:
         return seen
-    again = learn(part, None, **_learning(settings, part) | {
+    again = learn(part, None, **_learning(settings) | {
         "weight": None, "task": "auto", "categorical": (), "numeric": list(numbers),
         "drop": [n for n in part.names if n not in numbers]})
     by_name = {entry.name: entry for entry in again.preprocessor.columns}

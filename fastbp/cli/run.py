@@ -208,7 +208,7 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
         "loss": best.figures["loss"], "seconds": round(seconds, 3), "scores_on": where,
         "scores": found, "fastbp": __version__}
     if len(runs) > 1:
-        result |= {"best": best.settings["run"], "runs": many.write(output, runs, best, data)}
+        result |= {"best": best.settings["run"], "runs": many.write(output, runs, best)}
     if settings["report"]:
         _report(output, data, best, rows if where != "training" else None, result)
     output.write(RESULT, (json.dumps(scores.as_json(result)) + "\n").encode())
