@@ -18,7 +18,7 @@ from .._validation import (
     check_size,
     check_threads,
 )
-from ..callbacks import Callback
+from ..arguments import check_callbacks
 from ..layers import Layer, ReLU, Sigmoid, Tanh
 
 ACTIVATIONS: dict[str, type[Layer] | None] = {
@@ -60,10 +60,10 @@ def check_parameters(own: Any) -> None:
     check_threads(own.n_threads)
     check_choice(own.dtype, "dtype", ("auto", "float32", "float64"))
     check_choice(own.matmul_precision, "matmul_precision", PRECISIONS)
-    if not isinstance(own.callbacks, Sequence) or not all(
-            isinstance(hook, Callback) for hook in own.callbacks):
+    if not isinstance(own.callbacks, Sequence):  # an iterator would be empty in the next fit
         raise TypeError("callbacks must be a sequence of Callback objects, got "
                         f"{own.callbacks!r}")
+    check_callbacks(own.callbacks)
     if own.solver == "lbfgs":
         for name in ("dropout", "batch_norm", "clip_norm", "average", "callbacks"):
             if value := getattr(own, name):
