@@ -309,6 +309,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                           epsilon=self.epsilon)
         return SkSGD(self.learning_rate_init, float(self.momentum), self.nesterovs_momentum)
 
+    def _strata(self, T: Array) -> Array | None:
+        """Classes that held-out rows are drawn from in equal shares."""
+        return None
+
+    def _output(self, X: Array) -> Array:
+        return self.network_._expected(X, self.n_threads)
+
     def _held_out_score(self, data: Validation) -> float:
         Y = self._output(data.X)
         return self._score(data.T, Y, data.weights) if np.isfinite(Y).all() else np.nan

@@ -259,9 +259,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     # -- predictions ------------------------------------------------------------------
 
-    def _output(self, X: Array) -> Array:
-        return self.network_._expected(X, self.n_threads)
-
     def _score(self, T: Array, P: Array, weights: Array | None) -> float:
         """Accuracy; a multi-label row counts if all its labels are right."""
         if len(self.classes_) == 1 and self._kind != "multilabel":

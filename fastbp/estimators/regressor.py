@@ -179,13 +179,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             raise ValueError(f"loss={self.loss!r} is not for regression")
         return T.shape[1], loss, [], "exp" if isinstance(loss, PoissonLoss) else "identity"
 
-    def _strata(self, T: Array) -> None:
-        return None
-
     # -- predictions ------------------------------------------------------------------
-
-    def _output(self, X: Array) -> Array:
-        return self.network_._expected(X, self.n_threads)
 
     def _score(self, T: Array, Y: Array, weights: Array | None) -> float:
         """R^2, the mean over the outputs; a constant target counts 1 if met exactly, else 0."""
