@@ -15,6 +15,12 @@ from numba.core import cgutils
 from .vectors import VECTOR_BYTES
 
 
+def call_llvm(builder: Any, name: str, returns: Any, *args: Any) -> Any:
+    """Call LLVM's (or C's) function ``name``, of the types of ``args``."""
+    kind = ir.FunctionType(returns, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
 class Lanes:
     """Vectors of one row's elements, and a loop over them with an accumulator for each result."""
 
@@ -38,21 +44,14 @@ class Lanes:
     def load(self, data: Any, at: Any, mask: Any, other: Any) -> Any:
         """Lanes of ``mask`` from data[at:], ``other`` elsewhere."""
         pointer = self.builder.bitcast(self.builder.gep(data, [at]), self.vector.as_pointer())
-        f = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(self.vector, [pointer.type, ir.IntType(32), mask.type, self.vector]),
-            f"llvm.masked.load.v{self.n}f{self.bits}.p0")
-        return self.builder.call(f, [pointer, ir.IntType(32)(self.bits // 8), mask, other])
+        return call_llvm(self.builder, f"llvm.masked.load.v{self.n}f{self.bits}.p0", self.vector,
+                         pointer, ir.IntType(32)(self.bits // 8), mask, other)
 
     def store(self, value: Any, data: Any, at: Any, mask: Any) -> None:
         """Lanes of ``mask`` to data[at:]."""
         pointer = self.builder.bitcast(self.builder.gep(data, [at]), self.vector.as_pointer())
-        f = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(ir.VoidType(),
-                            [self.vector, pointer.type, ir.IntType(32), mask.type]),
-            f"llvm.masked.store.v{self.n}f{self.bits}.p0")
-        self.builder.call(f, [value, pointer, ir.IntType(32)(self.bits // 8), mask])
+        call_llvm(self.builder, f"llvm.masked.store.v{self.n}f{self.bits}.p0", ir.VoidType(),
+                  value, pointer, ir.IntType(32)(self.bits // 8), mask)
 
     def first(self, count: Any) -> Any:
         """The mask of the first ``count`` lanes."""

@@ -12,6 +12,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
+from .lanes import call_llvm
+
 #: Iterations of the tile's loop for each piece copied, a power of 2.
 _TURNS = 4
 #: Prefetch distances: lines ahead of the copy, and cache lines of a row ahead of the block.
@@ -23,9 +25,8 @@ def prefetch_line(builder: Any, pointer: Any, write: bool = False, near: int = 3
     """Prefetch the cache line at ``pointer``, valid or not, into the L1 cache, or with ``near`` 2
     into the L2 cache."""
     i8p, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-    ask = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(ir.VoidType(), [i8p, i32, i32, i32]), "llvm.prefetch.p0")
-    builder.call(ask, [builder.bitcast(pointer, i8p), i32(int(write)), i32(near), i32(1)])
+    call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), builder.bitcast(pointer, i8p),
+              i32(int(write)), i32(near), i32(1))
 
 
 def chosen(builder: Any, first: Any, second: Any, order: Iterable[int]) -> Any:

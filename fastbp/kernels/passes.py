@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED
-from .lanes import Lanes, data_of
+from .lanes import Lanes, call_llvm, data_of
 
 Formula = Callable[..., tuple[tuple[Any, ...], tuple[Any, ...]]]
 
@@ -59,10 +59,8 @@ class Vector:
     def sqrt(self) -> Vector:
         """Square root of each lane; NumPy's ``sqrt`` calls the method of this name."""
         lanes = self.lanes
-        root = cgutils.get_or_insert_function(
-            lanes.builder.module, ir.FunctionType(lanes.vector, [lanes.vector]),
-            f"llvm.sqrt.v{lanes.n}f{lanes.bits}")
-        return Vector(lanes, lanes.builder.call(root, [self.value]))
+        return Vector(lanes, call_llvm(lanes.builder, f"llvm.sqrt.v{lanes.n}f{lanes.bits}",
+                                       lanes.vector, self.value))
 
 
 def if_equal(x: Any, y: Any, this: Any, that: Any) -> Any:

@@ -13,11 +13,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED
-from .lanes import Lanes, data_of
+from .lanes import Lanes, call_llvm, data_of
 
 
 def _row_max(typingctx, x, n):
@@ -120,10 +119,8 @@ def _squares(typingctx, x, t, n):
 
 def _add_magnitudes(lanes: Lanes, builder: Any, held: Sequence[Any], v: Any) -> list[Any]:
     """Add |v| and v^2 to the accumulators ``held``."""
-    size_of = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(lanes.vector, [lanes.vector]),
-        f"llvm.fabs.v{lanes.n}f{lanes.bits}")
-    return [builder.fadd(held[0], builder.call(size_of, [v])),
+    size = call_llvm(builder, f"llvm.fabs.v{lanes.n}f{lanes.bits}", lanes.vector, v)
+    return [builder.fadd(held[0], size),
             builder.fadd(held[1], builder.fmul(v, v))]
 
 

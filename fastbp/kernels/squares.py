@@ -22,6 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED
+from .lanes import call_llvm
 from .split import PARTS, SQUARE, TILE
 
 #: Parts of A and B to multiply (0 is the high part), by number of parts. Each pair shares a part
@@ -52,8 +53,7 @@ def has_squares() -> bool:
 
 
 def _call(bld: Any, name: str, *args: Any) -> None:
-    kind = ir.FunctionType(ir.VoidType(), [a.type for a in args])
-    bld.call(cgutils.get_or_insert_function(bld.module, kind, f"llvm.x86.{name}"), args)
+    call_llvm(bld, f"llvm.x86.{name}", ir.VoidType(), *args)
     bld.asm(ir.FunctionType(ir.VoidType(), []), "nop;" * _NO_OPS, "", [], side_effect=True)
 
 

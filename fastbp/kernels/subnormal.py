@@ -7,7 +7,6 @@ numbers rounds to itself, so they stay subnormal forever.
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 from llvmlite import ir
@@ -16,25 +15,25 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import DISABLED
+from .lanes import call_llvm
+from .vectors import ARM, X86
 
 _I32, _I64, _VOID = ir.IntType(32), ir.IntType(64), ir.VoidType()
-_X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
-_ARM = platform.machine().lower() in ("aarch64", "arm64")
 #: Bits of the control register: for results and operands (FTZ, DAZ) on x86, one for both (FZ) on
 #: ARM.
-FLUSH = 0x8040 if _X86 else 1 << 24 if _ARM else 0
+FLUSH = 0x8040 if X86 else 1 << 24 if ARM else 0
 
 
 def _get_control(typingctx):
     """The thread's floating-point control register; 0 on other machines."""
 
     def codegen(context, builder, signature, args):
-        if _X86:
+        if X86:
             place = cgutils.alloca_once(builder, _I32)
-            _call(builder, "llvm.x86.sse.stmxcsr", _VOID, _bytes(builder, place))
+            call_llvm(builder, "llvm.x86.sse.stmxcsr", _VOID, _bytes(builder, place))
             return builder.zext(builder.load(place), _I64)
-        if _ARM:
-            return _call(builder, "llvm.aarch64.get.fpcr", _I64)
+        if ARM:
+            return call_llvm(builder, "llvm.aarch64.get.fpcr", _I64)
         return _I64(0)
 
     return types.int64(), codegen
@@ -44,12 +43,12 @@ def _set_control(typingctx, value):
     """Set what ``get_control`` returns."""
 
     def codegen(context, builder, signature, args):
-        if _X86:
+        if X86:
             place = cgutils.alloca_once(builder, _I32)
             builder.store(builder.trunc(args[0], _I32), place)
-            _call(builder, "llvm.x86.sse.ldmxcsr", _VOID, _bytes(builder, place))
-        elif _ARM:
-            _call(builder, "llvm.aarch64.set.fpcr", _VOID, args[0])
+            call_llvm(builder, "llvm.x86.sse.ldmxcsr", _VOID, _bytes(builder, place))
+        elif ARM:
+            call_llvm(builder, "llvm.aarch64.set.fpcr", _VOID, args[0])
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
@@ -57,11 +56,6 @@ def _set_control(typingctx, value):
 
 def _bytes(builder: Any, place: Any) -> Any:
     return builder.bitcast(place, ir.IntType(8).as_pointer())
-
-
-def _call(builder: Any, name: str, returns: Any, *args: Any) -> Any:
-    signature = ir.FunctionType(returns, [arg.type for arg in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), args)
 
 
 get_control: Any = (lambda: 0) if DISABLED else intrinsic(_get_control)

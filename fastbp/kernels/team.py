@@ -17,7 +17,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +33,8 @@ from numba.extending import intrinsic
 
 from .._jit import DISABLED, kernel
 from ..interrupts import held
+from .lanes import call_llvm
+from .vectors import ARM, X86
 
 #: Offsets in ``sync``: a cache line each, and from _CLAIMED on one for each thread; its words. In
 #: the second line are also two numbers that are written before the team starts.
@@ -92,21 +93,14 @@ def _breathe(typingctx, polite):
     """Hint to the core that this is a spin loop; if ``polite``, yield to other threads."""
 
     def codegen(context, builder, signature, args):
-        module, void, i32 = builder.module, ir.VoidType(), ir.IntType(32)
-        machine = platform.machine().lower()
-        if machine in ("x86_64", "amd64", "i386", "i686"):
-            pause = cgutils.get_or_insert_function(
-                module, ir.FunctionType(void, []), "llvm.x86.sse2.pause")
-            builder.call(pause, [])
-        elif machine in ("aarch64", "arm64"):
-            hint = cgutils.get_or_insert_function(
-                module, ir.FunctionType(void, [i32]), "llvm.aarch64.hint")
-            builder.call(hint, [i32(1)])
+        void, i32 = ir.VoidType(), ir.IntType(32)
+        if X86:
+            call_llvm(builder, "llvm.x86.sse2.pause", void)
+        elif ARM:
+            call_llvm(builder, "llvm.aarch64.hint", void, i32(1))
         if sys.platform != "win32":
-            give_way = cgutils.get_or_insert_function(
-                module, ir.FunctionType(i32, []), "sched_yield")
             with builder.if_then(args[0]):
-                builder.call(give_way, [])
+                call_llvm(builder, "sched_yield", i32)
         return context.get_dummy_value()
 
     return types.void(types.boolean), codegen
@@ -120,10 +114,8 @@ def _now(typingctx):
         if not _HAS_CLOCK:
             return i64(0)
         parts = cgutils.alloca_once(builder, ir.ArrayType(i64, 2))  # seconds, nanoseconds
-        read = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(i32, [i32, i64.as_pointer()]), "clock_gettime")
         first = builder.gep(parts, [i32(0), i32(0)])
-        builder.call(read, [i32(time.CLOCK_MONOTONIC), first])
+        call_llvm(builder, "clock_gettime", i32, i32(time.CLOCK_MONOTONIC), first)
         second = builder.load(builder.gep(parts, [i32(0), i32(1)]))
         return builder.add(builder.mul(builder.load(first), i64(10**9)), second)
 

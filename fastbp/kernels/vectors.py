@@ -15,6 +15,9 @@ VECTOR_BYTES = 64
 #: beside a pointer for each row. Wide tiles load the caches less than tall ones.
 SHAPES = {"avx512": (8, 8, 8, 6), "avx2": (6,), "neon": (6,), "generic": (2,)}
 
+#: Whether this machine's processor is of the family.
+X86, ARM = (platform.machine().lower() in names for names in (
+    ("x86_64", "amd64", "i386", "i686"), ("aarch64", "arm64")))
 #: Inline-assembly constraint for a floating-point register, where it is known.
 REGISTER = {"x86_64": ",v", "amd64": ",v", "aarch64": ",w", "arm64": ",w"}.get(
     platform.machine().lower(), "")
