@@ -73,13 +73,8 @@ def _check_network(network: Network, X: Array, T: Any, step: float) -> float:
     gaps = [_compare(found.reshape(X.shape), X, lambda: twin.loss(X, T), step)
             for found in (twin.input_gradient(X, T), by_layers(twin, *pair))]
     _, flat = twin.loss_and_grad(X, T)
-    for layer, offset in zip(twin.layers, twin._offsets, strict=True):
-        tensors, _ = layer.layout(twin.dtype)
-        for tensor, value in zip(tensors, layer.parameters().values(), strict=True):
-            if tensor.name in layer.buffers:
-                continue
-            analytic = tensor.view(flat[offset:])
-            gaps.append(_compare(analytic, value, lambda: twin.loss(X, T), step))
+    gaps += [_compare(analytic, layer.parameters()[name], lambda: twin.loss(X, T), step)
+             for layer, name, analytic in twin._tensors(flat) if name not in layer.buffers]
     return float(np.max(gaps))  # NaN if one of them is
 
 

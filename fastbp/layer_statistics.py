@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,14 +79,6 @@ class GradientStatistics:
     ratio: float
 
 
-def tensors(network: Network, flat: Array) -> Iterator[tuple[Layer, str, Array]]:
-    """(layer, "0.weight", view into ``flat``) of each tensor; ``flat`` is laid out as ``params``.
-    """
-    for i, (layer, offset) in enumerate(zip(network.layers, network._offsets, strict=True)):
-        for tensor in layer.layout(network.dtype)[0]:
-            yield layer, f"{i}.{tensor.name}", tensor.view(flat[offset:])
-
-
 def weight_statistics(network: Network, initial_params: Any = None) -> list[WeightStatistics]:
     """Statistics of every tensor, from the input up.
 
@@ -103,15 +94,15 @@ def weight_statistics(network: Network, initial_params: Any = None) -> list[Weig
         If ``initial_params`` are not of this network, or no real numbers; for no Network.
     """
     check_network(network)
-    before: dict[str, Array] = {}
+    before: list[Array] = []
     if initial_params is not None:
         flat = np.ascontiguousarray(as_array(initial_params, "initial_params"), network.dtype)
         if flat.shape != network.params.shape:
             raise ValueError(f"initial_params has shape {flat.shape}, the network's params "
                              f"{network.params.shape}")
-        before = {name: view.astype(np.float64) for _, name, view in tensors(network, flat)}
-    return [_of_weights(layer, name, view.astype(np.float64), before.get(name))
-            for layer, name, view in tensors(network, network.params)]
+        before = [view.astype(np.float64) for *_, view in network._tensors(flat)]
+    return [_of_weights(layer, name, W.astype(np.float64), before[k] if before else None)
+            for k, (layer, name, W) in enumerate(network._tensors(network.params))]
 
 
 def _of_weights(layer: Layer, name: str, W: Array, before: Array | None) -> WeightStatistics:
@@ -123,8 +114,8 @@ def _of_weights(layer: Layer, name: str, W: Array, before: Array | None) -> Weig
             start = float(np.linalg.norm(before))
             change = float(np.linalg.norm(W - before)) / start if start else float("nan")
         return WeightStatistics(
-            name, type(layer).__name__, W.shape, float(W.mean()), float(W.std()),
-            float(W.min()), float(W.max()), float(np.linalg.norm(W)),
+            f"{layer.index}.{name}", type(layer).__name__, W.shape, float(W.mean()),
+            float(W.std()), float(W.min()), float(W.max()), float(np.linalg.norm(W)),
             float(np.mean(np.abs(W) <= NEAR_ZERO * size)),
             tuple(map(float, np.quantile(W, QUANTILES))), earlier, change)
 
@@ -148,13 +139,13 @@ def gradient_statistics(network: Network, X: Any, T: Any) -> list[GradientStatis
     finally:
         network.grads[...] = held
     found = []
-    for (layer, name, W), (_, _, G) in zip(tensors(network, network.params),
-                                           tensors(network, flat), strict=True):
-        if name.split(".", 1)[1] in layer.buffers:
+    for (layer, name, W), (*_, G) in zip(network._tensors(network.params),
+                                         network._tensors(flat), strict=True):
+        if name in layer.buffers:
             continue
         W, G = W.astype(np.float64), np.abs(G.astype(np.float64))
         size, norm = float(np.linalg.norm(W)), float(np.linalg.norm(G))
         ratio = norm / size if size else (float("inf") if norm else 0.0)
-        found.append(GradientStatistics(name, type(layer).__name__, norm, float(G.mean()),
-                                        float(G.max()), ratio))
+        found.append(GradientStatistics(f"{layer.index}.{name}", type(layer).__name__, norm,
+                                        float(G.mean()), float(G.max()), ratio))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +26,16 @@ class Trainable:
         """Mask of the flat parameters that training leaves alone: those of layers that are not
         trainable, buffers, and padding."""
         still = np.ones(self.params.size, bool)
-        for layer, at in zip(self.layers, self._offsets, strict=True):
-            for tensor in layer.layout(self.dtype)[0] if layer.trainable else ():
-                tensor.view(still[at:])[...] = tensor.name in layer.buffers
+        for layer, name, view in self._tensors(still):
+            view[...] = not layer.trainable or name in layer.buffers
         return still
+
+    def _tensors(self, flat: Array) -> Iterator[tuple[Layer, str, Array]]:
+        """(layer, "weight", view into ``flat``) of each tensor; ``flat`` is laid out as
+        ``params``."""
+        for layer, at in zip(self.layers, self._offsets, strict=True):
+            for tensor in layer.layout(self.dtype)[0]:
+                yield layer, tensor.name, tensor.view(flat[at:])
 
     def check_trainable(self) -> None:
         """Refuse to train if every layer with parameters is frozen, or one is that cannot be.
