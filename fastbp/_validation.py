@@ -215,6 +215,17 @@ def as_matrix(X: Any, name: str, dtype: np.dtype[Any], n_columns: int | None = N
     return result
 
 
+def as_vector(X: Any, name: str, size: int, dtype: np.dtype[Any]) -> Array:
+    """``X`` as finite (size,) of ``dtype``; a row or a column will do."""
+    array = as_array(X, name)
+    if array.size != size or max(array.shape, default=1) != size:
+        raise ValueError(f"{name} must have shape ({size},), got shape {array.shape}")
+    with np.errstate(over="ignore"):
+        result = array.ravel().astype(dtype)
+    check_finite(result, name)
+    return result
+
+
 def all_finite(array: Array) -> bool:
     """Whether there is neither NaN nor infinity, in one pass at the speed of memory."""
     if array.size > _CACHED:

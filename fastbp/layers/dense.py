@@ -20,6 +20,7 @@ from .._validation import (
     Array,
     as_array,
     as_matrix,
+    as_vector,
     check_bool,
     check_dtype,
     check_finite,
@@ -249,12 +250,8 @@ class Dense(Layer):
     def bias(self, value: Any) -> None:
         if not self.use_bias:
             raise ValueError("bias cannot be set: the layer was made with bias=False")
-        given = as_array(value, "bias")
-        if given.size != self.n_out or max(given.shape, default=1) != self.n_out:
-            raise ValueError(f"bias must have shape ({self.n_out},), got shape {given.shape}")
-        with np.errstate(over="ignore"):
-            given = given.ravel().astype(self.bias.dtype)
-        check_finite(given, "bias")
+        dtype = self._dtype if self._flat is None else self._flat.dtype  # nothing is drawn yet
+        given = as_vector(value, "bias", self.n_out, dtype)
         self.bias[...] = given
 
     @property

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._jit import kernel
-from .._validation import Array, as_array, check_finite, check_real, checked
+from .._validation import Array, as_vector, check_real, checked
 from ..kernels.vectors import row_length
 from .base import Layer, Tensor
 
@@ -36,12 +36,8 @@ def row(name: str, doc: str, least: float = -np.inf) -> Any:
         return _bound(layer, name).parameters()[name]
 
     def put(layer: Norm, value: Any) -> None:
-        own, given = get(layer), as_array(value, name)
-        if given.size != own.size or max(given.shape, default=1) != own.size:
-            raise ValueError(f"{name} must have shape ({own.size},), got shape {given.shape}")
-        with np.errstate(over="ignore"):
-            given = given.ravel().astype(own.dtype)
-        check_finite(given, name)
+        own = get(layer)
+        given = as_vector(value, name, own.size, own.dtype)
         if (given < least).any():
             raise ValueError(f"{name} must be at least {least:g}, got {given.min()}")
         own[...] = given
