@@ -18,7 +18,7 @@ from ..kernels.passes import down_columns, root
 from ..kernels.tile import WRITE
 from ..table import KEY
 from .base import Kernels
-from .normalization import Norm, clear, row
+from .normalization import Norm, clear, difference, row, slopes
 
 #: Rows of the layer's workspace: for each unit the mean, the rest that its rounding loses,
 #: 1 / sqrt(var + epsilon), the sums over the batch of dy * xhat and of dy, and two sums over a
@@ -29,17 +29,9 @@ _MEAN, _REST, _INVERSE, _ALONG, _LEVEL, _SOME, _MORE, _ROWS = range(8)
 _BLOCK = 512
 
 
-def _from_first(x, first):
-    return (), (x - first,)
-
-
 def _centred(x, mean, rest):
     gap = (x - mean) - rest
     return (), (gap, gap * gap)
-
-
-def _gradients(x, dy, mean, rest, inverse):
-    return (), (dy * (((x - mean) - rest) * inverse), dy)
 
 
 def _normal(x, mean, rest, inverse, weight, bias):
@@ -63,9 +55,9 @@ def _gradients_by_averages(x, dy, average, spread, epsilon):
     return (), (dy * ((x - average) * (1 / root(spread + epsilon))), dy)
 
 
-from_first, centre = down_columns(_from_first, sums=1), down_columns(_centred, sums=2)
+from_first, centre = down_columns(difference, sums=1), down_columns(_centred, sums=2)
 gradients, gradients_by_averages = (down_columns(one, sums=2)
-                                    for one in (_gradients, _gradients_by_averages))
+                                    for one in (slopes, _gradients_by_averages))
 normal, normal_by_averages = down_columns(_normal), down_columns(_normal_by_averages)
 pulled_by_batch, pulled_by_averages = (down_columns(one)
                                        for one in (_pulled_by_batch, _pulled_by_averages))

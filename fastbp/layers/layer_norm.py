@@ -16,17 +16,13 @@ from ..kernels.passes import along_row, down_columns
 from ..kernels.tile import SCALE, WRITE
 from ..table import ROW
 from .base import TASK_ROW, Kernels
-from .normalization import Norm, clear
+from .normalization import Norm, clear, difference, slopes
 
 #: Numbers of a row that LayerNorm keeps for the backward pass: mean, the rest that its rounding
 #: loses, and 1 / sqrt(var + epsilon). The rest preserves small spreads around large numbers.
 _KEPT = 3
 #: Most bytes of the weight in a tile of parameters, and of the bias.
 _PART = 2 * TASK_ROW
-
-
-def _from_first(x, first):
-    return (), (x - first,)
 
 
 def _centred(x, mean, rest):
@@ -47,14 +43,10 @@ def _pulled(x, dy, weight, mean, rest, inverse, level, along):
     return (inverse * ((dy * weight - level) - ((x - mean) - rest) * inverse * along),), ()
 
 
-def _row_gradients(x, dy, mean, rest, inverse):
-    return (), (dy * (((x - mean) - rest) * inverse), dy)
-
-
-from_first, centre = along_row(_from_first, sums=1), along_row(_centred, sums=2)
+from_first, centre = along_row(difference, sums=1), along_row(_centred, sums=2)
 scale_row = along_row(_scaled)
 pulls, pull = along_row(_pulls, sums=2), along_row(_pulled)
-row_gradients = down_columns(_row_gradients, sums=2, row_numbers=_KEPT)
+row_gradients = down_columns(slopes, sums=2, row_numbers=_KEPT)
 
 
 @kernel

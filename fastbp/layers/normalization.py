@@ -22,6 +22,16 @@ from ..kernels.vectors import row_length
 from .base import Layer, Tensor
 
 
+def difference(x: Any, first: Any) -> Any:
+    """Formula of a pass: sums of the differences from ``first``."""
+    return (), (x - first,)
+
+
+def slopes(x: Any, dy: Any, mean: Any, rest: Any, inverse: Any) -> Any:
+    """Formula of a pass: sums of dy * xhat and of dy."""
+    return (), (dy * (((x - mean) - rest) * inverse), dy)
+
+
 @kernel
 def clear(grad, count, columns, n, ld):
     """Zero ``columns`` columns of ``count`` rows; if these are all n, the padding too."""
