@@ -28,10 +28,13 @@ def check_known(network: Any, known: Container[type], where: str) -> None:
         own = next((name for name in ("network_", "network") if hasattr(network, name)), None)
         raise TypeError(f"network must be a Network, got {type(network).__name__}"
                         + (f": give its .{own}" if own else ""))
+    _check_layers(network, known, f"{where} has no equivalent")
+
+
+def _check_layers(network: Network, known: Container[type], why: str) -> None:
     for layer in network.layers:
         if type(layer) not in known:
-            raise TypeError(f"{layer!r} is not one of fastbp's own layers: {where} has no "
-                            "equivalent")
+            raise TypeError(f"{layer!r} is not one of fastbp's own layers: {why}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Parts:
         return self.classes is not None and self.network.n_out == 1
 
 
-def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
+def take_apart(model: Any, classes: Sequence[Any] | None, known: Container[type],
                what: str) -> Parts:
     """The parts of a network, an estimator or a model.
 
@@ -83,7 +86,7 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
         and ``target``
     classes : sequence of str, int, float or bool, or None
         Labels in place of the model's own.
-    known : iterable of type
+    known : container of type
         Layers that the export can write.
     what : str
         Name of the export, for messages.
@@ -121,10 +124,8 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Iterable[type],
                                  and type(model).__module__.startswith("fastbp."))
         raise TypeError("model must be a Network, a Model or a fitted estimator of fastbp, got "
                         f"{bare}{type(model).__name__}")
-    loss, known = network.loss_function, set(known)
-    for layer in network.layers:
-        if type(layer) not in known:
-            raise TypeError(f"{layer!r} is not one of fastbp's own layers: no {what} of it")
+    loss = network.loss_function
+    _check_layers(network, known, f"no {what} of it")
     for name, value in network.named_parameters().items():
         if not np.isfinite(value).all():
             raise ValueError(f"{name} holds NaN or infinity: no {what} of it")
