@@ -20,6 +20,7 @@ from .data.preprocess import Preprocessor
 from .data.target import Target
 from .io.safetensors import describe, load, read, version, write
 from .network import Network
+from .outputs import by_class
 
 #: Name of the model file in a folder made by ``fastbp train``.
 FILE = "model.safetensors"
@@ -157,9 +158,7 @@ class Model:
 
     def _probabilities(self, X: Array) -> Array:
         P = self.network.predict_proba(X)
-        if P.shape[1] == 1 and self.target is not None:
-            P = np.column_stack([1 - P[:, 0], P[:, 0]])
-        return P
+        return P if self.target is None else by_class(P)
 
     def _over(self, table: Any, say: Any) -> Array:
         parts, at = [], 0

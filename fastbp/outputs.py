@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 
+def by_class(P: Array) -> Array:
+    """Probabilities (n, classes): a single output's are those of the second of two classes."""
+    return np.concatenate([1 - P, P], axis=1) if P.shape[1] == 1 else P
+
+
 class Outputs:
     """Base of ``Network``."""
 

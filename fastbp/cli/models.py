@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from .._validation import Array
 from ..data import Table, Target
 from ..data.columns import column, rows_of
 from ..data.weights import row_weights
 from ..model import Model
 from ..network import Network
+from ..outputs import by_class
 
 
 def batches(model: Model, table: Table, rows: int, target: Target | None = None,
@@ -77,8 +76,7 @@ def target_of(model: Model, name: str | None, table: Table) -> Target:
 
 def probabilities(network: Network, X: Array) -> Array:
     """Probabilities (n, classes) of rows of features."""
-    P = network.predict_proba(X)
-    return np.column_stack([1 - P[:, 0], P[:, 0]]) if P.shape[1] == 1 else P
+    return by_class(network.predict_proba(X))
 
 
 def classes_of(model: Model) -> list[Any]:

@@ -16,6 +16,7 @@ from ..callbacks import Callback
 from ..layers import Layer, Sigmoid, Softmax
 from ..losses import BinaryCrossEntropyLoss, CrossEntropyLoss, Loss
 from ..losses import get as get_loss
+from ..outputs import by_class
 from ..weights import class_weights
 from .base import BaseMLP
 from .parameters import stochastic
@@ -281,8 +282,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities (n, n_classes), in the order of ``classes_``."""
-        P = self._output(self._check_X(X))
-        return np.concatenate([1 - P, P], axis=1) if self.n_outputs_ == 1 else P
+        return by_class(self._output(self._check_X(X)))
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of ``predict_proba``."""
