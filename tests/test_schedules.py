@@ -62,6 +62,11 @@ CASES: dict[str, list[tuple[Schedule, list[float], list[float]]]] = {
 ALL = [case for cases in CASES.values() for case in cases]
 
 
+def test_only_a_constant_rate_is_constant() -> None:
+    for name, cases in CASES.items():
+        assert isinstance(cases[0][0], Constant) is (name == "Constant")
+
+
 def test_every_schedule_has_cases() -> None:
     assert set(CASES) == set(SCHEDULES)
     for name, cases in CASES.items():

@@ -39,7 +39,7 @@ ALSO = {"training.fit": "training", "online.partial_fit": "training",
         "training.evaluate": "training", "callbacks.Lambda": "callbacks",
         "callbacks.Monitor": "callbacks", "callbacks.PrintEpoch": "callbacks",
         "sensitivity.input_gradient": "network", "sensitivity.jacobian": "network"}
-#: Modules that are public as a whole; "schedules" also offers what only fastbp itself calls.
+#: Modules that are public as a whole.
 WHOLE = ("schedules", "data", "plot", "report")
 
 
@@ -54,8 +54,7 @@ def members() -> Iterator[tuple[str, str]]:
     for module in WHOLE:
         thing = importlib.import_module(f"fastbp.{module}")
         for inner in thing.__all__:
-            known = callable(getattr(thing, inner)) and inner not in fastbp.__all__
-            if known and (module != "schedules" or inner[0].isupper()):
+            if callable(getattr(thing, inner)) and inner not in fastbp.__all__:
                 yield module, f"{module}.{inner}"
     for name, group in ALSO.items():
         yield group, name

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._jit import driver, prange
 from .._validation import Array, check_range, check_real
-from ..schedules import Schedule, check_rate, rates_of
+from ..schedules.base import Schedule, check_rate, rates_of
 from ..table import address, call_update
 
 #: Elements that one thread takes at a time in ``update_all``.

@@ -8,7 +8,7 @@ that happened before: a run that is resumed takes the same rates.
 
 from collections.abc import Callable
 
-from .base import Constant, Schedule, as_schedule, check_rate, rates_of
+from .base import Constant, Schedule
 from .compose import Function, Warmup
 from .cosine import Cosine, CosineRestarts, OneCycle
 from .falling import Exponential, InverseScaling, Step
@@ -19,5 +19,4 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {c.__name__: c for c in (
     Function)}
 
 __all__ = ["SCHEDULES", "Constant", "Cosine", "CosineRestarts", "Exponential", "Function",
-           "InverseScaling", "OneCycle", "Schedule", "Step", "Warmup", "as_schedule",
-           "check_rate", "rates_of"]
+           "InverseScaling", "OneCycle", "Schedule", "Step", "Warmup"]

@@ -71,11 +71,6 @@ def check_rate(value: Any, name: str) -> float | Schedule:
         raise TypeError(f"{name} must be a number or a Schedule, got {value!r}") from None
 
 
-def as_schedule(rate: float | Schedule) -> Schedule:
-    """The schedule itself, or a constant one for a number."""
-    return rate if isinstance(rate, Schedule) else Constant(rate)
-
-
 def rates_of(schedule: Schedule, epoch: Array, epochs: float) -> Array:
     """Rates of ``schedule``, which may be a user's own, as float64.
 
@@ -104,7 +99,18 @@ def share_of(epoch: Array, length: float) -> Array:
     return np.clip(epoch / length, 0.0, 1.0)
 
 
-class Constant(Schedule):
+class _OfRate(Schedule):
+    """Base of schedules that begin with a given rate."""
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = check_real(learning_rate, "learning_rate", open_low=True)
+
+    def config(self) -> dict[str, Any]:
+        """The rate."""
+        return {"learning_rate": self.learning_rate}
+
+
+class Constant(_OfRate):
     """One rate throughout.
 
     Parameters
@@ -118,13 +124,6 @@ class Constant(Schedule):
         For values outside these ranges.
     """
 
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = check_real(learning_rate, "learning_rate", open_low=True)
-
     def rates(self, epoch: Array, epochs: float) -> Array:
         """lr."""
         return np.full(np.shape(epoch), self.learning_rate)
-
-    def config(self) -> dict[str, Any]:
-        """The rate."""
-        return {"learning_rate": self.learning_rate}

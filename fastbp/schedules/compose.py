@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, check_real
-from .base import Schedule, as_schedule, check_rate, rates_of, share_of
+from .base import Constant, Schedule, check_rate, rates_of, share_of
 
 
 class Warmup(Schedule):
@@ -38,7 +38,8 @@ class Warmup(Schedule):
     def rates(self, epoch: Array, epochs: float) -> Array:
         """The rise, then the schedule."""
         rest = np.maximum(np.asarray(epoch, np.float64) - self.epochs, 0.0)
-        after = rates_of(as_schedule(self.schedule), rest, max(epochs - self.epochs, 0.0))
+        then = self.schedule if isinstance(self.schedule, Schedule) else Constant(self.schedule)
+        after = rates_of(then, rest, max(epochs - self.epochs, 0.0))
         # During the rise ``rest`` is 0, and ``after`` the first rate of what follows.
         return after * (self.start + (1 - self.start) * share_of(epoch, self.epochs))
 

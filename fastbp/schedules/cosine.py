@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, check_real
-from .base import NEAR, Constant, Schedule, share_of
+from .base import NEAR, Schedule, _OfRate, share_of
 
 
 def between(start: float, end: float, share: Array) -> Array:
@@ -15,7 +15,7 @@ def between(start: float, end: float, share: Array) -> Array:
     return end + (start - end) * (1 + np.cos(np.pi * share)) / 2
 
 
-class Falling(Constant):
+class _Falling(_OfRate):
     """A schedule that falls from a rate to a minimum."""
 
     def __init__(self, learning_rate: float, minimum: float) -> None:
@@ -23,7 +23,7 @@ class Falling(Constant):
         self.minimum = check_real(minimum, "minimum", 0.0, self.learning_rate, open_high=False)
 
 
-class Cosine(Falling):
+class Cosine(_Falling):
     """Half a period of the cosine from lr to the minimum, which then stays.
 
         minimum + (lr - minimum) (1 + cos(pi epoch / epochs)) / 2
@@ -63,7 +63,7 @@ class Cosine(Falling):
                 "epochs": self.epochs}
 
 
-class CosineRestarts(Falling):
+class CosineRestarts(_Falling):
     """A sequence of cosine falls, each ``factor`` times as long as the one before.
 
     Parameters

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, check_real
-from .base import NEAR, Constant
+from .base import NEAR, _OfRate
 
 
-class Step(Constant):
+class Step(_OfRate):
     """lr drop^floor(epoch / every).
 
     Parameters
@@ -42,7 +42,7 @@ class Step(Constant):
         return {**super().config(), "drop": self.drop, "every": self.every}
 
 
-class Exponential(Constant):
+class Exponential(_OfRate):
     """lr decay^epoch, step by step.
 
     Parameters
@@ -71,7 +71,7 @@ class Exponential(Constant):
         return {**super().config(), "decay": self.decay}
 
 
-class InverseScaling(Constant):
+class InverseScaling(_OfRate):
     """lr / (1 + epoch)^power, step by step.
 
     Parameters
