@@ -168,6 +168,7 @@ def test_the_reference_has_every_public_name() -> None:
         for part in entry.split("."):
             thing = getattr(thing, part, None) or importlib.import_module(f"fastbp.{part}")
         assert thing.__doc__
+        assert {*re.findall(r"``fastbp\.(\w+\.\w+)``", thing.__doc__)} <= set(listed), entry
 
 
 def test_links_lead_somewhere() -> None:

@@ -138,6 +138,7 @@ def test_bundled_names_and_tables_in_memory() -> None:
     for name in datasets.DATASETS:
         found = data.open_table(name)
         assert found.target in found.names
+        assert f'"{name}"' in str(data.open_table.__doc__)
     df = frame(5)
     assert data.open_table(df).names == list(df)
     np.testing.assert_array_equal(data.open_table({"a": [1, 2]}).read()["a"], [1, 2])

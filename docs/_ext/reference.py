@@ -38,7 +38,11 @@ SAME = {"many": "training", "lbfgs": "training", "history": "training", "gradien
 ALSO = {"training.fit": "training", "online.partial_fit": "training",
         "training.evaluate": "training", "callbacks.Lambda": "callbacks",
         "callbacks.Monitor": "callbacks", "callbacks.PrintEpoch": "callbacks",
-        "sensitivity.input_gradient": "network", "sensitivity.jacobian": "network"}
+        "sensitivity.input_gradient": "network", "sensitivity.jacobian": "network",
+        "layer_statistics.weight_statistics": "network",
+        "layer_statistics.WeightStatistics": "network",
+        "layer_statistics.gradient_statistics": "network",
+        "layer_statistics.GradientStatistics": "network", "peak.share_of_peak": "report"}
 #: Modules that are public as a whole.
 WHOLE = ("schedules", "data", "plot", "report")
 

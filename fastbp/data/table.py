@@ -237,7 +237,8 @@ def open_table(source: Any, *, delimiter: str | None = None, decimal: str = ".",
     ----------
     source : str, path, Table or mapping of columns
         .csv, .tsv, .txt (also compressed: .csv.gz), .parquet, .pq, .arrow, .feather, .ipc,
-        .npy, .npz; a name in ``datasets.DATASETS``; a dict, a pandas DataFrame.
+        .npy, .npz; a bundled data set, "breast_cancer", "diabetes", "digits", "iris", "mnist" or
+        "wine"; a dict, a pandas DataFrame.
     delimiter : str, optional
         One character between the fields of a text file; by default tab in .tsv, else comma, or
         semicolon where ``decimal`` is a comma.
