@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("threadpoolctl")
 
+import fastbp
 from bench import (
     bench_layers,
     bench_losses,
@@ -200,11 +201,14 @@ def test_timing_and_peak() -> None:
             peak_flops(*arguments)
 
 
-def test_predict_benchmark_checks_its_answer() -> None:
-    bench = bench_predict.Predict()
+def test_predict_benchmark_checks_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, right = bench_predict.Predict(), fastbp.Network.predict
     for backend in ("numpy", "fastbp"):
         bench.setup(3, backend)
         bench.time_predict(3, backend)
+    monkeypatch.setattr(fastbp.Network, "predict", lambda net, X: right(net, X) + 1e-4)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        bench.setup(3, "fastbp")
 
 
 def test_the_last_row_of_a_product_has_room_for_whole_vectors() -> None:
