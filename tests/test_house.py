@@ -22,6 +22,7 @@ TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
 FLOORS = [("_garbage", -1.2), ("_warning", -1.2), ("_convention", -1.1), ("_compiler", -1.0),
           ("_cache", -0.5), ("_cgroup", -0.5), ("_extras", 0.0), ("_typing", 0.0), ("_jit", 0.0),
           ("_validation", 0.0), ("ahead", 0.0), ("interrupts", 0.0), ("table", 0.5),
+          ("_configured", 0.5),
           ("kernels", 1.0), ("initializers", 2.0), ("schedules", 2.0), ("layers", 2.1),
           ("optimizers", 2.1), ("losses", 2.2), ("panels", 3.0), ("tasks", 3.0), ("way", 3.0),
           ("sharing", 3.05), ("plan", 3.1), ("rows", 3.1), ("updates", 3.1),

@@ -15,8 +15,6 @@ Clevert, Unterthiner & Hochreiter, 2016; at 0 LeakyReLU and ELU take the slope o
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._jit import kernel
 from .._validation import check_real, checked
 from ..kernels.vmath import select, sigmoid, tanh
@@ -146,6 +144,7 @@ class LeakyReLU(_FromOutput):
     kernels = Kernels(leaky_relu_forward, leaky_relu_backward)
 
     negative_slope: float = checked(check_real)
+    _config_names = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
@@ -154,10 +153,6 @@ class LeakyReLU(_FromOutput):
     def constants(self) -> tuple[float, float]:
         """(negative_slope, 0)."""
         return self.negative_slope, 0.0
-
-    def config(self) -> dict[str, Any]:
-        """The slope."""
-        return {"negative_slope": self.negative_slope}
 
 
 class ELU(_FromOutput):
@@ -177,6 +172,7 @@ class ELU(_FromOutput):
     kernels = Kernels(elu_forward, elu_backward)
 
     alpha: float = checked(check_real)
+    _config_names = ("alpha",)
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
@@ -185,10 +181,6 @@ class ELU(_FromOutput):
     def constants(self) -> tuple[float, float]:
         """(alpha, 0)."""
         return self.alpha, 0.0
-
-    def config(self) -> dict[str, Any]:
-        """Alpha."""
-        return {"alpha": self.alpha}
 
 
 class Identity(Layer):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from .._configured import Configured
 from .._typing import overridable
 from .._validation import Array, as_matrix, check_bool, check_constants, check_dtype
 from ..kernels.vectors import VECTOR_BYTES, pad, row_length
@@ -69,7 +70,7 @@ class Tensor:
         return np.lib.stride_tricks.as_strided(flat[self.offset:], self.shape, strides)
 
 
-class Layer:
+class Layer(Configured):
     """Base of all layers. A subclass in NumPy alone is trained by the textbook loop.
 
     Override ``forward`` and ``backward``, or give ``kernels`` for the compiled engine;
@@ -328,13 +329,6 @@ class Layer:
             raise ValueError(f"dY has {len(dY)} rows, the forward before it had {len(Y)}")
         return dY, *self._kept
 
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a layer like this one."""
-        return {}
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
-        return f"{type(self).__name__}({arguments})"
 
 
 def _float_dtype(X: Any) -> np.dtype[Any]:

@@ -238,6 +238,7 @@ class BatchNorm(Norm):
                                             "running_var": 1.0}
 
     momentum: float = checked(check_real, 0.0, 1.0, open_low=True, open_high=False)
+    _config_names = ("momentum", "epsilon")
 
     def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
         super().__init__(epsilon)
@@ -257,10 +258,6 @@ class BatchNorm(Norm):
     def constants(self) -> tuple[float, float]:
         """(epsilon, momentum)."""
         return self.epsilon, self.momentum
-
-    def config(self) -> dict[str, Any]:
-        """Momentum and epsilon."""
-        return {"momentum": self.momentum, "epsilon": self.epsilon}
 
     running_mean = row("running_mean", "The average of the means (n,), a writable view.")
     running_var = row("running_var", "The average of the variances (n,), a writable view.", 0.0)

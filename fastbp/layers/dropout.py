@@ -9,8 +9,6 @@ of storing it. Source: Srivastava et al., Dropout, 2014, in the inverted form.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._jit import DISABLED, kernel
@@ -87,6 +85,7 @@ class Dropout(Layer):
     in_place = True
 
     rate: float = checked(check_real, 0.0, 1.0)
+    _config_names = ("rate",)
 
     def __init__(self, rate: float = 0.5) -> None:
         super().__init__()
@@ -95,7 +94,3 @@ class Dropout(Layer):
     def constants(self) -> tuple[float, float]:
         """(rate, 0)."""
         return self.rate, 0.0
-
-    def config(self) -> dict[str, Any]:
-        """The rate."""
-        return {"rate": self.rate}

@@ -73,6 +73,7 @@ class Norm(Layer):
     _initial: ClassVar[dict[str, float]] = {"weight": 1.0, "bias": 0.0}
 
     epsilon: float = checked(check_real, open_low=True)
+    _config_names: ClassVar[tuple[str, ...]] = ("epsilon",)
 
     def __init__(self, epsilon: float = 1e-5) -> None:
         super().__init__()
@@ -117,7 +118,3 @@ class Norm(Layer):
     def constants(self) -> tuple[float, float]:
         """(epsilon, 0)."""
         return self.epsilon, 0.0
-
-    def config(self) -> dict[str, Any]:
-        """Epsilon."""
-        return {"epsilon": self.epsilon}

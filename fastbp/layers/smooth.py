@@ -15,7 +15,6 @@ every factor is at its limit, so x is clamped there where 0 * inf would arise. S
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from .._jit import kernel
 from .._validation import check_choice, checked
@@ -131,6 +130,7 @@ class GELU(Layer):
     kernels = Kernels(gelu_forward, gelu_backward)
 
     approximate: str = checked(check_choice, ("none", "tanh"))
+    _config_names = ("approximate",)
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
@@ -139,7 +139,3 @@ class GELU(Layer):
     def constants(self) -> tuple[float, float]:
         """(0 for "none", 1 for "tanh"; 0)."""
         return float(self.approximate == "tanh"), 0.0
-
-    def config(self) -> dict[str, Any]:
-        """The approximation."""
-        return {"approximate": self.approximate}

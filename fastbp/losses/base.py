@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .._configured import Configured
 from .._jit import driver, prange
 from .._typing import overridable
 from .._validation import (
@@ -39,7 +40,7 @@ def loss_rows(head, x, t, weight, error, dx):
                                     error[lo:hi], dx[lo * n:hi * n]))
 
 
-class Loss:
+class Loss(Configured):
     """Base of all losses. A subclass in NumPy alone is trained by the textbook loop.
 
     Parameters
@@ -204,10 +205,6 @@ class Loss:
     def config(self) -> dict[str, Any]:
         """Arguments that make a loss like this one."""
         return {} if self.reduction == "mean" else {"reduction": self.reduction}
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
-        return f"{type(self).__name__}({arguments})"
 
 
 def error_of(loss: Loss, X: Array, T: Array, weights: Array | None) -> float:

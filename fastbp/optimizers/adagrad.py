@@ -8,8 +8,6 @@ the position of epsilon are PyTorch's.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._jit import CONTRACT, kernel
@@ -52,6 +50,8 @@ class Adagrad(Optimizer):
 
     kernel = adagrad_update
     n_slots = 1
+    _config_names = ("learning_rate", "lr_decay", "initial_accumulator_value", "epsilon",
+                     "weight_decay")
 
     def __init__(self, learning_rate: float | Schedule = 0.01, lr_decay: float = 0.0,
                  initial_accumulator_value: float = 0.0, epsilon: float = 1e-10,
@@ -73,9 +73,3 @@ class Adagrad(Optimizer):
     def sizes(self, rates: Array, steps: Array) -> Array:
         """lr / (1 + (t - 1) lr_decay)."""
         return super().sizes(rates / (1 + (steps - 1) * self.lr_decay), steps)
-
-    def config(self) -> dict[str, Any]:
-        """Rate and its decay, start of the sums, epsilon, weight decay."""
-        return {"learning_rate": self.learning_rate, "lr_decay": self.lr_decay,
-                "initial_accumulator_value": self.initial_accumulator_value,
-                "epsilon": self.epsilon, "weight_decay": self.weight_decay}

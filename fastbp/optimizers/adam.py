@@ -11,8 +11,6 @@ Source: Kingma & Ba, Adam, 2015, algorithm 1; Reddi, Kale & Kumar, On the conver
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._jit import CONTRACT, kernel
@@ -69,6 +67,7 @@ class Adam(Optimizer):
     """
 
     kernel = adam_update
+    _config_names = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay", "amsgrad")
 
     def __init__(self, learning_rate: float | Schedule = 1e-3, beta1: float = 0.9,
                  beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.0,
@@ -94,9 +93,3 @@ class Adam(Optimizer):
         found[:, 0] = rates / (1 - self.beta1 ** steps)
         found[:, 1] = 1 / np.sqrt(1 - self.beta2 ** steps)
         return found
-
-    def config(self) -> dict[str, Any]:
-        """Rate, decays, epsilon, weight decay, amsgrad."""
-        return {"learning_rate": self.learning_rate, "beta1": self.beta1, "beta2": self.beta2,
-                "epsilon": self.epsilon, "weight_decay": self.weight_decay,
-                "amsgrad": self.amsgrad}

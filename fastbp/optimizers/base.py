@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .._configured import Configured
 from .._jit import driver, prange
 from .._validation import Array, check_range, check_real
 from ..schedules.base import Schedule, check_rate, rates_of
@@ -27,7 +28,7 @@ def update_all(kernel, p, g, s0, s1, s2, size, spread, hyper):
         call_update(kernel, (p[part], g[part], s0[part], s1[part], s2[part], size, spread, hyper))
 
 
-class Optimizer:
+class Optimizer(Configured):
     """Base of all optimizers. A subclass in NumPy alone trains in the textbook loop.
 
     Override ``update``, or give a ``kernel`` for the compiled engine with its constants in
@@ -56,6 +57,7 @@ class Optimizer:
         For values outside these ranges.
     """
 
+    _config_names: ClassVar[tuple[str, ...]] = ("learning_rate",)
     kernel: ClassVar[Any] = None
     decoupled: ClassVar[bool] = False
     weight_decay: float = 0.0
@@ -163,9 +165,5 @@ class Optimizer:
     def config(self) -> dict[str, Any]:
         """Arguments that make an optimizer like this one. A continued run must have the same ones:
         a subclass with settings of its own adds them."""
-        decay = {"weight_decay": self.weight_decay} if self.weight_decay else {}
-        return {"learning_rate": self.learning_rate, **decay}
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
-        return f"{type(self).__name__}({arguments})"
+        own = super().config()
+        return {**own, "weight_decay": self.weight_decay} if self.weight_decay else own

@@ -7,8 +7,6 @@ Source: Chen et al., Symbolic discovery of optimization algorithms, 2023, algori
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._jit import CONTRACT, kernel
@@ -52,6 +50,7 @@ class Lion(Optimizer):
     kernel = lion_update
     n_slots = 1
     decoupled = True
+    _config_names = ("learning_rate", "beta1", "beta2", "weight_decay")
 
     def __init__(self, learning_rate: float | Schedule = 1e-4, beta1: float = 0.9,
                  beta2: float = 0.99, weight_decay: float = 0.0) -> None:
@@ -62,8 +61,3 @@ class Lion(Optimizer):
     def hyper(self) -> Array:
         """(beta1, beta2)."""
         return np.array([self.beta1, self.beta2], np.float64)
-
-    def config(self) -> dict[str, Any]:
-        """Rate, weights of the past, weight decay."""
-        return {"learning_rate": self.learning_rate, "beta1": self.beta1, "beta2": self.beta2,
-                "weight_decay": self.weight_decay}

@@ -11,8 +11,6 @@ Epsilon and rate are where PyTorch puts them.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._jit import CONTRACT, kernel
@@ -84,6 +82,7 @@ class RMSprop(Optimizer):
     """
 
     kernel = rmsprop_update
+    _config_names = ("learning_rate", "alpha", "epsilon", "momentum", "centered", "weight_decay")
 
     def __init__(self, learning_rate: float | Schedule = 0.01, alpha: float = 0.99,
                  epsilon: float = 1e-8, momentum: float = 0.0, centered: bool = False,
@@ -108,9 +107,3 @@ class RMSprop(Optimizer):
     def hyper(self) -> Array:
         """(alpha, epsilon, momentum, centered)."""
         return np.array([self.alpha, self.epsilon, self.momentum, self.centered], np.float64)
-
-    def config(self) -> dict[str, Any]:
-        """Rate, decay of squares, epsilon, momentum, centered, weight decay."""
-        return {"learning_rate": self.learning_rate, "alpha": self.alpha,
-                "epsilon": self.epsilon, "momentum": self.momentum, "centered": self.centered,
-                "weight_decay": self.weight_decay}

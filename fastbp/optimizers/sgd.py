@@ -9,8 +9,6 @@ The update formulas are PyTorch's: the rate multiplies the velocity when it is u
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._jit import CONTRACT, kernel
@@ -59,6 +57,7 @@ class SGD(Optimizer):
     """
 
     kernel = sgd_update
+    _config_names = ("learning_rate", "momentum", "nesterov", "weight_decay")
 
     def __init__(self, learning_rate: float | Schedule = 0.01, momentum: float = 0.0,
                  nesterov: bool = False, weight_decay: float = 0.0) -> None:
@@ -81,8 +80,3 @@ class SGD(Optimizer):
     def plain(self) -> bool:
         """Without momentum, and not in a subclass that does more."""
         return type(self).kernel is sgd_update and self.hyper()[0] == 0
-
-    def config(self) -> dict[str, Any]:
-        """Rate, momentum, nesterov, weight decay."""
-        return {"learning_rate": self.learning_rate, "momentum": self.momentum,
-                "nesterov": self.nesterov, "weight_decay": self.weight_decay}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from .._configured import Configured
 from .._validation import Array, as_array, check_real
 
 #: Positions are quotients and may be rounded: this close below a boundary, it is reached.
 NEAR = 1e-10
 
 
-class Schedule:
+class Schedule(Configured):
     """Base of all schedules: override ``rates`` and ``config``.
 
     Examples
@@ -46,19 +47,11 @@ class Schedule:
         """
         raise NotImplementedError(f"{type(self).__name__}.rates")
 
-    def config(self) -> dict[str, Any]:
-        """Arguments that make an equal schedule."""
-        return {}
-
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.config() == self.config()
 
     def __hash__(self) -> int:
         return hash((type(self), tuple(self.config().items())))
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
-        return f"{type(self).__name__}({arguments})"
 
 
 def check_rate(value: Any, name: str) -> float | Schedule:
@@ -102,12 +95,10 @@ def share_of(epoch: Array, length: float) -> Array:
 class _OfRate(Schedule):
     """Base of schedules that begin with a given rate."""
 
+    _config_names: ClassVar[tuple[str, ...]] = ("learning_rate",)
+
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate = check_real(learning_rate, "learning_rate", open_low=True)
-
-    def config(self) -> dict[str, Any]:
-        """The rate."""
-        return {"learning_rate": self.learning_rate}
 
 
 class Constant(_OfRate):

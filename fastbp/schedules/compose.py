@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,8 @@ class Warmup(Schedule):
         For values outside these ranges.
     """
 
+    _config_names = ("schedule", "epochs", "start")
+
     def __init__(self, schedule: float | Schedule, epochs: float = 5, start: float = 0.0) -> None:
         self.schedule = check_rate(schedule, "schedule")
         self.epochs = check_real(epochs, "epochs", open_low=True)
@@ -42,10 +43,6 @@ class Warmup(Schedule):
         after = rates_of(then, rest, max(epochs - self.epochs, 0.0))
         # During the rise ``rest`` is 0, and ``after`` the first rate of what follows.
         return after * (self.start + (1 - self.start) * share_of(epoch, self.epochs))
-
-    def config(self) -> dict[str, Any]:
-        """What follows, length, start."""
-        return {"schedule": self.schedule, "epochs": self.epochs, "start": self.start}
 
 
 class Function(Schedule):
@@ -65,6 +62,8 @@ class Function(Schedule):
         refused during training.
     """
 
+    _config_names = ("function",)
+
     def __init__(self, function: Callable[[float], float]) -> None:
         if not callable(function):
             raise TypeError(f"function must be callable, got {function!r}")
@@ -74,10 +73,6 @@ class Function(Schedule):
         """The function at each position."""
         return np.array([check_real(self.function(float(e)), f"function({float(e)!r})")
                          for e in np.atleast_1d(epoch)], np.float64)
-
-    def config(self) -> dict[str, Any]:
-        """The function."""
-        return {"function": self.function}
 
     def __repr__(self) -> str:
         """With the function's name, not its address: resuming in another process compares this."""

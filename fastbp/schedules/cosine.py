@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._validation import Array, check_real
@@ -47,6 +45,8 @@ class Cosine(_Falling):
     Source: Loshchilov & Hutter, SGDR, 2017, eq. 5.
     """
 
+    _config_names = ("learning_rate", "minimum", "epochs")
+
     def __init__(self, learning_rate: float, minimum: float = 0.0,
                  epochs: float | None = None) -> None:
         super().__init__(learning_rate, minimum)
@@ -56,11 +56,6 @@ class Cosine(_Falling):
         """Half a period of the cosine."""
         length = epochs if self.epochs is None else self.epochs
         return between(self.learning_rate, self.minimum, share_of(epoch, length))
-
-    def config(self) -> dict[str, Any]:
-        """Rate, minimum, length."""
-        return {"learning_rate": self.learning_rate, "minimum": self.minimum,
-                "epochs": self.epochs}
 
 
 class CosineRestarts(_Falling):
@@ -87,6 +82,8 @@ class CosineRestarts(_Falling):
     Source: Loshchilov & Hutter, SGDR, 2017, section 3.
     """
 
+    _config_names = ("learning_rate", "period", "factor", "minimum")
+
     def __init__(self, learning_rate: float, period: float = 10, factor: float = 2,
                  minimum: float = 0.0) -> None:
         super().__init__(learning_rate, minimum)
@@ -104,11 +101,6 @@ class CosineRestarts(_Falling):
             start = (length - 1) / (factor - 1)
         share = np.clip((at - start) / length, 0.0, 1.0)
         return between(self.learning_rate, self.minimum, share)
-
-    def config(self) -> dict[str, Any]:
-        """Rate, first period, factor, minimum."""
-        return {"learning_rate": self.learning_rate, "period": self.period,
-                "factor": self.factor, "minimum": self.minimum}
 
 
 class OneCycle(Schedule):
@@ -136,6 +128,8 @@ class OneCycle(Schedule):
     last step has the last rate. Source: Smith & Topin, Super-Convergence, 2018.
     """
 
+    _config_names = ("max_learning_rate", "warm", "start_factor", "final_factor")
+
     def __init__(self, max_learning_rate: float, warm: float = 0.3, start_factor: float = 25,
                  final_factor: float = 1e4) -> None:
         self.max_learning_rate = check_real(max_learning_rate, "max_learning_rate",
@@ -151,8 +145,3 @@ class OneCycle(Schedule):
         up = between(first, top, np.minimum(share / self.warm, 1.0))
         down = between(top, first / self.final_factor, (share - self.warm) / (1 - self.warm))
         return np.where(share < self.warm, up, down)
-
-    def config(self) -> dict[str, Any]:
-        """Highest rate, fraction of the rise, factors."""
-        return {"max_learning_rate": self.max_learning_rate, "warm": self.warm,
-                "start_factor": self.start_factor, "final_factor": self.final_factor}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._validation import Array, check_real
@@ -28,6 +26,8 @@ class Step(_OfRate):
         For values outside these ranges.
     """
 
+    _config_names = ("learning_rate", "drop", "every")
+
     def __init__(self, learning_rate: float, drop: float = 0.1, every: float = 10) -> None:
         super().__init__(learning_rate)
         self.drop = check_real(drop, "drop", 0.0, 1.0, open_low=True, open_high=False)
@@ -36,10 +36,6 @@ class Step(_OfRate):
     def rates(self, epoch: Array, epochs: float) -> Array:
         """lr drop^floor(epoch / every)."""
         return self.learning_rate * self.drop ** np.floor(epoch / self.every + NEAR)
-
-    def config(self) -> dict[str, Any]:
-        """Rate, drop, epochs between drops."""
-        return {**super().config(), "drop": self.drop, "every": self.every}
 
 
 class Exponential(_OfRate):
@@ -58,6 +54,8 @@ class Exponential(_OfRate):
         For values outside these ranges.
     """
 
+    _config_names = ("learning_rate", "decay")
+
     def __init__(self, learning_rate: float, decay: float = 0.95) -> None:
         super().__init__(learning_rate)
         self.decay = check_real(decay, "decay", 0.0, 1.0, open_low=True, open_high=False)
@@ -65,10 +63,6 @@ class Exponential(_OfRate):
     def rates(self, epoch: Array, epochs: float) -> Array:
         """lr decay^epoch."""
         return self.learning_rate * self.decay ** np.asarray(epoch, np.float64)
-
-    def config(self) -> dict[str, Any]:
-        """Rate and decay."""
-        return {**super().config(), "decay": self.decay}
 
 
 class InverseScaling(_OfRate):
@@ -87,6 +81,8 @@ class InverseScaling(_OfRate):
         For values outside these ranges.
     """
 
+    _config_names = ("learning_rate", "power")
+
     def __init__(self, learning_rate: float, power: float = 0.5) -> None:
         super().__init__(learning_rate)
         self.power = check_real(power, "power", open_low=True)
@@ -94,7 +90,3 @@ class InverseScaling(_OfRate):
     def rates(self, epoch: Array, epochs: float) -> Array:
         """lr / (1 + epoch)^power."""
         return self.learning_rate / (1.0 + epoch) ** self.power
-
-    def config(self) -> dict[str, Any]:
-        """Rate and power."""
-        return {**super().config(), "power": self.power}
