@@ -38,8 +38,8 @@ class StepSizes:
         count, settings = n_steps, None
         known, begun, made, hyper = self._made
         if n_steps < _AHEAD and type(optimizer) in _KNOWN and _NUMBERS.issuperset(
-                map(type, (config := optimizer.config()).values())):
-            settings = type(optimizer), config, scale
+                map(type, (own := vars(optimizer)).values())):
+            settings = type(optimizer), own.copy(), scale
             if settings == known:
                 begin = first - begun
                 if 0 <= begin <= len(made) - n_steps:
