@@ -12,12 +12,13 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.6")
 
+import sklearn
 from sklearn import datasets
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastbp
@@ -68,6 +69,21 @@ def test_pipeline_and_search() -> None:
     assert search.fit(X, y).best_score_ > 0.8
     calibrated = CalibratedClassifierCV(MLPClassifier(max_iter=30, random_state=0), cv=2)
     assert calibrated.fit(X, y).score(X, y) > 0.8
+
+
+def test_held_out_rows_take_the_steps_of_a_pipeline() -> None:
+    X, y = load("breast_cancer")
+    X, half = X * 1000 + 7, np.random.default_rng(0).random(len(X)) < 0.5
+    w = np.arange(half.sum()) % 3
+    scaler = StandardScaler().fit(X[~half])
+    models = [MLPClassifier((9,), max_iter=4, random_state=0) for _ in range(2)]
+    models[0].fit(scaler.transform(X[~half]), y[~half],
+                  validation_data=(scaler.transform(X[half]), y[half], w))
+    with sklearn.config_context(enable_metadata_routing=True):
+        models[1].set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
+        Pipeline([("scale", StandardScaler()), ("mlp", models[1])], transform_input=["X_val"]).fit(
+            X[~half], y[~half], X_val=X[half], y_val=y[half], sample_weight_val=w)
+    assert models[0].history_["val_loss"] == models[1].history_["val_loss"]
 
 
 @pytest.mark.parametrize("prefer", ["processes", "threads"])

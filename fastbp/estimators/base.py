@@ -40,7 +40,7 @@ from .callbacks import (
 from .errors import as_before_on_error, named
 from .parameters import ACTIVATIONS, check_arrays, check_parameters, sizes_of
 from .solvers import Follow, SkAdam, SkSGD, reporting, threads_for
-from .split import split
+from .split import Given, given, split
 
 Fitted = TypeVar("Fitted", bound="BaseMLP")
 
@@ -141,7 +141,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     # -- fit --------------------------------------------------------------------------
 
     def fit(self: Fitted, X: Any, y: Any, sample_weight: Any = None,
-            validation_data: Any = None) -> Fitted:
+            validation_data: Any = None, *, X_val: Any = None, y_val: Any = None,
+            sample_weight_val: Any = None) -> Fitted:
         """Train.
 
         Parameters
@@ -154,24 +155,28 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         validation_data : (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch (``history_``); early stopping uses it instead of
             holding out rows.
+        X_val, y_val, sample_weight_val : array_like, optional
+            The same, by the names that a ``Pipeline(transform_input=["X_val"])`` can transform.
 
         Raises
         ------
         ValueError, TypeError
             For invalid data or parameters, or if weights are not finite after training.
         """
-        self._fit(X, y, sample_weight, validation_data)
+        held = given(validation_data, X_val, y_val, sample_weight_val)
+        self._fit(X, y, sample_weight, held)
         return self
 
     @with_callbacks
-    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None,
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Given | None = None,
              incremental: bool = False, classes: Array | None = None) -> None:
         with as_before_on_error(self) as begun:
             check_parameters(self)
             if incremental and self.early_stopping:
                 raise ValueError("partial_fit does not support early_stopping=True")
-            if self.solver == "lbfgs" and validation_data is not None:
-                raise ValueError("validation_data goes with the solvers adam and sgd, not lbfgs")
+            if self.solver == "lbfgs" and validation is not None:
+                raise ValueError(f"{validation.names[0]}: rows to validate on go with the solvers "
+                                 "adam and sgd, not lbfgs")
             going_on = hasattr(self, "network_") and (self.warm_start or incremental)
             if going_on and not same(self._built, self._plan()):
                 raise ValueError(f"the network that is there has {self._built}, the parameters "
@@ -191,7 +196,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 check_finite(T, name)  # without check_target's advice, which is for networks
                 return T
 
-            T, held = target(T, "y"), self._held_out(validation_data, X.dtype, target)
+            T, held = target(T, "y"), self._held_out(validation, X.dtype, target)
             self._random_state = check_random_state(self.random_state)
             if not going_on:
                 self._start(X, n_out, loss, *rest)
@@ -221,20 +226,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """``weights`` to train by: times those of the classes."""
         return weights
 
-    def _held_out(self, data: Any, dtype: np.dtype[Any],
+    def _held_out(self, data: Given | None, dtype: np.dtype[Any],
                   target: Callable[[Array, str], Array]) -> Validation | None:
         if data is None:
             return None
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise TypeError("validation_data must be a pair (X, y) or (X, y, sample_weight), "
-                            f"got {type(data).__name__}")
-        with named("validation_data"):
-            X, y = validate_data(self, data[0], data[1], accept_sparse=("csr", "csc"),
+        pair, of_y, of_weights = data.names
+        with named(pair):
+            X, y = validate_data(self, data.X, data.y, accept_sparse=("csr", "csc"),
                                  reset=False, multi_output=True, dtype=dtype, **self._numeric)
         X = np.ascontiguousarray(_dense(X))
-        T = target(self._encode(y, "validation_data[1]"), "validation_data[1]")
-        return Validation(X, T, as_weights(data[2] if len(data) == 3 else None, len(X), X.dtype,
-                                           "validation_data[2]"))
+        T = target(self._encode(y, of_y), of_y)
+        return Validation(X, T, as_weights(data.sample_weight, len(X), X.dtype, of_weights))
 
     def _lbfgs(self, X: Array, T: Array, weights: Array | None) -> None:
         total = len(X) if weights is None else float(weights.sum(dtype=np.float64))
