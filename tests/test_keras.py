@@ -224,6 +224,24 @@ def test_what_has_no_equal_is_named(make: Any, error: Any, match: str) -> None:
         fastbp.from_keras(make())
 
 
+def test_what_is_of_training_alone_is_left_out_with_a_warning() -> None:
+    model = keras.Sequential([
+        K.Input((4,)), K.Dense(3, name="d", kernel_regularizer="l2", bias_constraint="non_neg"),
+        K.BatchNormalization(name="b", gamma_regularizer="l1"), K.ReLU(name="plain"),
+        K.Dense(2, name="e", activity_regularizer="l1", kernel_constraint="max_norm")])
+    names = ("d: kernel_regularizer, d: bias_constraint, b: gamma_regularizer, "
+             "e: activity_regularizer, e: kernel_constraint")
+    with pytest.warns(UserWarning) as caught:
+        network = fastbp.from_keras(model)
+    (warning,) = (w for w in caught if w.category is UserWarning)
+    text = str(warning.message)
+    listed = text.removeprefix("not taken over: ").partition(". ")[0]
+    assert sorted(listed.split(", ")) == sorted(names.split(", "))
+    assert "l1=, l2= or max_norm=" in text and warning.filename == __file__
+    X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    close(network.predict(X), run(model, X))
+
+
 def test_what_works_on_each_number_may_stand_before_flatten() -> None:
     model = shaken(before_flatten(K.LeakyReLU(0.2)))
     X = exports.rows(columns=12)

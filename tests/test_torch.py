@@ -279,6 +279,25 @@ def test_modules_whose_weights_are_not_all_there_is_are_named(make: Any, match: 
         fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), nn.Sequential(make())))
 
 
+def test_modules_that_share_a_tensor_are_named() -> None:
+    one, tied = nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3)))
+    norm = nn.BatchNorm1d(3, affine=False)
+    tied[1][0].weight = tied[0].weight
+    network = fastbp.Network([fastbp.Dense(3, 3), fastbp.ReLU(), fastbp.Dense(3, 3)], "mse")
+    before = network.params.copy()
+    for module, names in ((nn.Sequential(one, nn.ReLU(), one), r"0\.weight and 2\.weight"),
+                          (tied, r"0\.weight and 1\.0\.weight"),
+                          (nn.Sequential(norm, norm), r"0\.running_mean and 1\.running_mean")):
+        for target in (None, network):
+            with pytest.raises(ValueError, match=f"^{names} are one tensor"):
+                fastbp.from_torch(module, target)
+    np.testing.assert_array_equal(network.params, before)
+    fastbp.from_torch(tied.state_dict(), network)  # who asks for two gets two
+    np.testing.assert_array_equal(network.layers[0].weight, network.layers[2].weight)
+    relu = nn.ReLU()
+    fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), relu, nn.Linear(3, 3), relu))
+
+
 def test_layers_of_the_users_own_are_refused() -> None:
     with pytest.raises(TypeError, match="Scale"):
         fastbp.to_torch(fastbp.Network([fastbp.Dense(2, 2), Scale()], "mse"))

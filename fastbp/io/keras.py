@@ -6,6 +6,7 @@ its momentum of batch norm is the weight of the old average, not of the new batc
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -101,6 +102,8 @@ def to_keras(network: Network) -> Any:
 def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None) -> Network:
     """A network from a Keras model: a chain of dense layers and those that go with them.
 
+    Regularizers and constraints are of training alone and are left out, with a ``UserWarning``.
+
     Parameters
     ----------
     model : keras.Sequential or functional keras.Model
@@ -136,9 +139,11 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     layers: list[Layer] = []
     given: list[tuple[str, Layer, list[Array]]] = []
     shape = model.inputs[0].shape  # valid until a Flatten, for its number of axes only
-    wide = False
+    wide, left_out = False, list[str]()
     for part in _chain(model):
         config, own = part.get_config(), []
+        left_out += (f"{part.name}: {name}" for name, value in config.items()
+                     if name.endswith(("_regularizer", "_constraint")) and value is not None)
         if hasattr(part, "get_weights"):
             own = [np.asarray(w) for w in part.get_weights()]
         wide |= any(w.dtype == np.float64 for w in own)
@@ -163,6 +168,10 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     for part_name, layer, values in given:
         for (name, place), value in zip(layer.parameters().items(), values, strict=True):
             place[...] = cast(f"{part_name}: {name}", value, network.dtype)
+    if left_out:
+        warnings.warn(f"not taken over: {', '.join(left_out)}. Predictions are the same; the loss "
+                      "and further training are without: give fit its l1=, l2= or max_norm=",
+                      UserWarning, stacklevel=2)
     return network
 
 

@@ -120,8 +120,8 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
     TypeError
         For a module without equivalent, or options that do not go with ``source``.
     ValueError
-        For a setting of a module without equivalent, or tensors that do not fit or hold numbers
-        beyond the dtype; ``network`` is unchanged then.
+        For a setting of a module without equivalent, modules that share a parameter, or tensors
+        that do not fit or hold numbers beyond the dtype; ``network`` is unchanged then.
     """
     if isinstance(source, Mapping):
         if network is None:
@@ -133,6 +133,7 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
     if not isinstance(source, torch.nn.Module):
         raise TypeError("source must be a torch.nn.Module or a state dict, got "
                         f"{type(source).__name__}")
+    _check_unshared(source)
     if network is not None:
         return from_torch(dict(source.state_dict()), network, loss=loss, dtype=dtype)
     pairs = []
@@ -166,6 +167,18 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
         wanted = [value.requires_grad for value in module.parameters(recurse=False)]
         layer.trainable = not wanted or any(wanted)
     return made
+
+
+def _check_unshared(module: Any) -> None:
+    """Refuse a tensor in two places: fastbp's layers have each their own."""
+    seen: dict[int, str] = {}
+    for name, value in (*module.named_parameters(remove_duplicate=False),
+                        *module.named_buffers(remove_duplicate=False)):
+        first = seen.setdefault(id(value), name)
+        if first != name:
+            raise ValueError(f"{first} and {name} are one tensor, which has no equivalent in "
+                             "fastbp: for two of the same values give from_torch the state_dict() "
+                             "and a network to fill")
 
 
 def fill(network: Network, tensors: dict[str, Array]) -> Network:
