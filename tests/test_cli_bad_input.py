@@ -313,6 +313,24 @@ def test_files_that_are_no_models(trained: Here) -> None:
     assert "--target" in trained.fails("evaluate", "plain", "d.csv")
 
 
+@pytest.mark.parametrize(("argv", "words"), [
+    (["train", "d.csv", "--target", "z", "--target=x"],
+     "--target takes one value, but is given 2 times; several targets are not supported"),
+    (["train", "d.csv", "--target", "y", "--weight", "z", "--weight", "x"], "--weight takes one"),
+    (["train", "d.csv", "--target", "y", "--validation", "d.csv", "--validation", "e.csv"],
+     "--validation takes one"),
+    (["evaluate", "file", "d.csv", "--target", "z", "--target", "x"], "--target takes one")])
+def test_an_option_that_looks_like_a_list_is_not_given_twice(argv: list[str], words: str,
+                                                             run: Here) -> None:
+    table(Path("d.csv"))
+    Path("file").write_text("x")
+    done = run(*argv)
+    assert done.status == 2 and not done.out and words in done.err.splitlines()[-1]
+    assert {p.name for p in Path().iterdir()} == {"d.csv", "file"}
+    assert run("train", "d.csv", "--target", "y", "--epochs", "9", "--epochs", "1",
+               "--no-report", "-q").status == 0  # as scripts change an option
+
+
 def test_places_that_cannot_be_written(run: Here) -> None:
     Path("file").write_text("x")
     for output in ("file/out", "file/out/deep"):

@@ -6,10 +6,10 @@ import json
 
 import click
 
-from .kinds import json_option, missing_target_option, table_options, weight_option
+from .kinds import Once, json_option, missing_target_option, table_options, weight_option
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=Once)
 @click.argument("model", type=click.Path(exists=True))
 @click.argument("data")
 @click.option("--target", metavar="COL",

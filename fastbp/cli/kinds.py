@@ -160,6 +160,25 @@ class Duration(Kind):
         return seconds
 
 
+#: Options whose values could be taken for a list if they are repeated. Of others, as --epochs, the
+#: last value counts, as is usual: a script appends what it changes.
+_ONCE = {"target": "; several targets are not supported", "weight": "", "validation": ""}
+
+
+class Once(click.Command):
+    """A command that refuses a second value of the options in ``_ONCE``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As any command's, which would take the last value without a word."""
+        if not ctx.resilient_parsing:
+            order = [param.name for param in self.make_parser(ctx).parse_args(list(args))[2]]
+            for name, more in _ONCE.items():
+                if order.count(name) > 1:
+                    raise click.UsageError(f"--{name} takes one value, but is given "
+                                           f"{order.count(name)} times{more}", ctx)
+        return super().parse_args(ctx, args)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 weight_option = click.option("--weight", metavar="COL",
                              help="Column with the weights of the rows.")

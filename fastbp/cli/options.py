@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .kinds import Character, Charset, Count, Duration, Real, Seeds, Widths
+from .kinds import Character, Charset, Count, Duration, Once, Real, Seeds, Widths
 
 # Repeated here, as the modules that define them import Numba; a test compares.
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "softplus",
@@ -187,7 +187,7 @@ def train_options() -> list[Option]:
     return [*_data(), *_network(), *_training(), *_many(), *_output()]
 
 
-class Sectioned(click.Command):
+class Sectioned(Once):
     """A command whose help shows options by section."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
