@@ -373,6 +373,27 @@ def test_a_checkpoint_of_other_settings_is_refused(name: str, one: Any, other: A
         assert len(fit(net, 2, same, resume=path)["loss"]) == 2
 
 
+def test_what_differs_of_another_network_is_named(tmp_path: Path) -> None:
+    (X, T), path = clusters(64), tmp_path / "run.st"
+
+    def net(*more: Layer, slope: float = 0.1, seed: int = 0) -> fastbp.Network:
+        return fastbp.Network([fastbp.Dense(6, 8), fastbp.LeakyReLU(slope), fastbp.Dense(8, 4),
+                               *more], "SoftmaxCrossEntropyLoss", seed=seed)
+
+    net().fit(X, T, epochs=1, callbacks=[Checkpoint(path)])
+    for other, saved, here in (
+            (net(seed=3), "{'seed': 0}", "{'seed': 3}"),
+            (net(slope=0.2),
+             "{'layers[1]': {'type': 'LeakyReLU', 'negative_slope': 0.1}}",
+             "{'layers[1]': {'type': 'LeakyReLU', 'negative_slope': 0.2}}"),
+            (net(fastbp.Identity()), "{'layers': 3}",
+             "{'layers': 4, 'layers[3]': {'type': 'Identity'}}")):
+        with pytest.raises(ValueError) as error:
+            other.fit(X, T, epochs=2, resume=path)
+        assert str(error.value) == (f"{path} cannot be resumed: it is the run of another network: "
+                                    f"it has {saved}, this one {here}")
+
+
 def test_settings_that_a_checkpoint_does_not_have_are_not_compared(tmp_path: Path) -> None:
     (X, T), path = clusters(64), tmp_path / "run.st"
     classifier().fit(X, T, epochs=1, l2=np.float32(0.1), callbacks=[Checkpoint(path)])

@@ -99,8 +99,12 @@ def _restore(run: Run, hooks: Sequence[Callback], tensors: dict[str, Any],
     trainable = [layer.pop("trainable", True) for layer in found["layers"]]
     for layer in own["layers"]:
         layer.pop("trainable", None)
-    if described["format"] != _FORMAT or own != found:
-        raise ValueError(f"it is the run of another network: {found}")
+    if described["format"] != _FORMAT:
+        raise ValueError(f"its format is {described['format']!r}, not {_FORMAT!r}")
+    if own != found:
+        saved, here = _apart(found), _apart(own)
+        raise ValueError("it is the run of another network: it has "
+                         f"{_beside(saved, here)}, this one {_beside(here, saved)}")
     arrays = {name[4:]: value for name, value in tensors.items() if name.startswith("run/")}
     run.restore(arrays, described)
     _check(run)
@@ -110,6 +114,17 @@ def _restore(run: Run, hooks: Sequence[Callback], tensors: dict[str, Any],
             hook.restore(described["callbacks"][key] | extra)
     for layer, value in zip(run.network.layers, trainable, strict=True):
         layer.trainable = value
+
+
+def _apart(network: dict[str, Any]) -> dict[str, Any]:
+    """A description with an entry for each layer."""
+    return {**network, "layers": len(network["layers"]),
+            **{f"layers[{k}]": layer for k, layer in enumerate(network["layers"])}}
+
+
+def _beside(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What one description has otherwise than the other."""
+    return {key: value for key, value in one.items() if key not in other or other[key] != value}
 
 
 def _check(run: Run) -> None:
