@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -16,9 +17,12 @@ from .losses.base import check_weighs
 from .metrics import FIGURES, Metric, get_metrics
 from .network import Network
 
+#: Classes of callbacks of which ``check_callbacks`` has warned.
+_warned_of = WeakSet[type]()
+
 
 def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
-    """``callbacks`` as a list.
+    """``callbacks`` as a list; warns once of a class with a hook that nothing calls.
 
     Raises
     ------
@@ -34,7 +38,22 @@ def check_callbacks(callbacks: Any, name: str = "callbacks") -> list[Callback]:
             if callable(hook) and not isinstance(hook, type):
                 hint = ": give a function (epoch, logs) as fastbp.callbacks.Lambda(function)"
             raise TypeError(f"{name} must hold Callback objects, got {hook!r}{hint}")
+        _check_hooks(type(hook))
     return hooks
+
+
+def _check_hooks(kind: type[Callback]) -> None:
+    """Warn of methods named like hooks that ``Callback`` does not have, as on_epoch_begin."""
+    unknown = sorted({name for base in kind.__mro__ if issubclass(base, Callback)
+                      for name, value in vars(base).items()
+                      if name.startswith("on_") and callable(value)
+                      and not hasattr(Callback, name)})
+    if unknown and kind not in _warned_of:
+        known = [name for name in vars(Callback) if name.startswith("on_")]
+        warnings.warn(f"{kind.__name__} has {', '.join(unknown)}, which fit never calls: the "
+                      f"hooks of a Callback are {', '.join(known)}. A method of your own that is "
+                      "no hook should have another name", UserWarning, stacklevel=2)
+        _warned_of.add(kind)
 
 
 def check_network(network: Any, name: str = "network") -> None:

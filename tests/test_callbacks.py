@@ -394,6 +394,47 @@ def test_labels_written_within_an_epoch_are_looked_at_before_their_steps() -> No
     np.testing.assert_array_equal(net.params, held[-1])
 
 
+def fit_network(hooks: Any) -> None:
+    classifier().fit(*clusters(64), epochs=1, callbacks=hooks)
+
+
+def fit_estimator(hooks: Any) -> None:
+    pytest.importorskip("sklearn")
+    fastbp.MLPRegressor(hidden_layer_sizes=(), batch_size=8, max_iter=1, tol=0, callbacks=hooks,
+                        early_stopping=False).partial_fit(*clusters(64))
+
+
+@pytest.mark.parametrize("fit", [fit_network, fit_estimator])
+def test_a_hook_that_nothing_calls_is_warned_of_once(fit: Any) -> None:
+    class Other:
+        """Of another library."""
+
+        def on_request(self) -> None:
+            """Not for fit."""
+
+    class Batches(Callback, Other):
+        on_colour = "red"
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            """As Keras calls it."""
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            """As Keras calls it."""
+
+    class Below(Batches):
+        """Has them from above."""
+
+    for kind in (Batches, Below):
+        with pytest.warns(UserWarning, match="never calls") as caught:
+            fit([kind(), kind()])
+        (warning,) = caught
+        assert str(warning.message).startswith(
+            f"{kind.__name__} has on_epoch_begin, on_train_batch_end, which fit never calls: the "
+            "hooks of a Callback are on_train_begin, on_chunk_end, on_epoch_end, on_last_step, "
+            "on_train_end.")
+        fit([kind()])  # known by now
+
+
 def test_callbacks_may_come_one_by_one() -> None:
     seen: list[int] = []
     hooks = (Lambda(lambda epoch, logs, k=k: seen.append(k)) for k in (1, 2))
