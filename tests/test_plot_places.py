@@ -204,6 +204,20 @@ def test_a_target_that_is_none_of_the_classes_is_named(T: Any, classes: Any, sai
         labels(T, len(classes), classes)
 
 
+def test_words_without_classes_are_told_to_give_them() -> None:
+    y, P = np.array(["a", "b", "a"]), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+    said = r"^T must hold real numbers, .*; give the classes it holds, as classes=clf.classes_$"
+    for T in (y, y.astype(object)):
+        for draw, output in ((plot.confusion_matrix, y), (plot.roc, P), (plot.calibration, P)):
+            with pytest.raises(TypeError, match=said):
+                draw(T, output)
+            draw(T, output, classes=["a", "b"])
+    with pytest.raises(TypeError, match="^predicted .*; give the classes"):
+        plot.confusion_matrix([0, 1, 0], y)
+    with pytest.raises(TypeError, match="complex128$"):
+        plot.roc(np.zeros(3, complex), P)
+
+
 def test_one_column_is_of_class_1() -> None:
     np.testing.assert_allclose(scores([0.25, 1.0]), [[0.75, 0.25], [0, 1]])
     np.testing.assert_allclose(scores([[0.25], [1.5]]), [[-0.25, 0.25], [-1.5, 1.5]])

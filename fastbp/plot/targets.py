@@ -55,6 +55,12 @@ def loose(A: Any, name: str) -> Array:
     return array
 
 
+def words(array: Array) -> bool:
+    """Whether an array holds text."""
+    return array.dtype.kind in "US" or (
+        array.dtype.kind == "O" and any(isinstance(value, str) for value in array.flat))
+
+
 def check_names(classes: Sequence[Any] | None) -> None:
     """Refuse names of classes that cannot be counted.
 
@@ -106,7 +112,11 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
             known = ", ".join(map(str, list(classes)[:10])) + ", ..." * (len(classes) > 10)
             raise ValueError(f"{name} holds {unknown[0]!r}, which is none of the classes: {known}")
         array = np.array([place[value] for value in values], np.int64)
-    array = as_array(array, name)
+    try:
+        array = as_array(array, name)
+    except TypeError as error:
+        hint = "; give the classes it holds, as classes=clf.classes_"
+        raise TypeError(f"{error}{hint * (classes is None and words(array))}") from None
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     elif array.ndim == 2 and array.shape[1]:
