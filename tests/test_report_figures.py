@@ -257,6 +257,21 @@ def test_a_report_of_a_network_takes_indices_whatever_the_classes(classes: Any) 
     assert [row[0] for row in found.classes.rows] == list(map(str, classes))
 
 
+@pytest.mark.parametrize("names", [["ant", "bee", "cow"], ["no", "yes"]])
+@pytest.mark.parametrize("form", [np.array, list, lambda y: np.array(y, object)[:, None]])
+def test_a_report_of_a_network_looks_words_up_in_the_classes(names: list[str], form: Any) -> None:
+    index = np.arange(60) % len(names)
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.array(names)[index]
+    model = MLPClassifier(4, max_iter=3, tol=0, random_state=0).partial_fit(X, y, classes=names)
+    found = from_network(model.network_, {}, X, form(y), classes=model.classes_)
+    np.testing.assert_array_equal(np.ravel(found.T_true), index)
+    assert list(found.classes) == names
+    with pytest.raises(ValueError, match="T holds 'dog', which is none of the classes: "):
+        from_network(model.network_, {}, X, form(["dog"] * 60), classes=model.classes_)
+    with pytest.raises(TypeError, match="T must hold .*; give the classes it holds, as classes="):
+        from_network(model.network_, {}, X, form(y))
+
+
 def test_a_report_of_an_estimator_takes_what_its_fit_takes() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))

@@ -127,9 +127,9 @@ def from_network(network: Any, history: Mapping[str, Sequence[float]], X: Any = 
     history : History or mapping
         What ``fit`` returned, or an estimator's ``history_``.
     X, T : array_like, optional
-        Held-out rows and targets, as the network or estimator takes them. Of targets between
-        0 and 1, a yes or no is judged by whether it is above 0.5, one of several classes by the
-        largest.
+        Held-out rows and targets, as the network or estimator takes them; with a network words
+        are looked up in ``classes``. Of targets between 0 and 1, a yes or no is judged by whether
+        it is above 0.5, one of several classes by the largest.
     title : str
     classes : sequence, optional
         Names of classes, labels or outputs, in their order; by default ``classes_`` of an
@@ -178,6 +178,8 @@ def from_network(network: Any, history: Mapping[str, Sequence[float]], X: Any = 
         report.threshold = loss.threshold
     if X is None and T is None:
         return report
+    if task == "classification" and targets.words(targets.loose(T, "T")):
+        T = targets.labels(T, None, own)
     report.X, report.T = network._check_pair(X, T)
     truth, output = report.T, network._expected(X)
     if task == "regression" and target is not None:
