@@ -187,6 +187,9 @@ def test_rows_in_messages_count_through_the_file(tmp_path: Path,
         lenient.predict(new.drop(columns="colour"))
     with pytest.raises(TypeError, match=r"got Series: give its \.to_frame\(\)$"):
         lenient.predict(pd.Series([1.0], name="n"))
+    with pytest.raises(TypeError, match=r"got Series: .*if it is a row give df\.iloc\[\[i\]\]"):
+        lenient.predict(new.iloc[0])
+    assert len(lenient.predict(new.iloc[[0]])) == 1
     with pytest.raises(TypeError, match=r"takes a table.* got Table: give its \.to_pandas\(\) or"):
         lenient.predict(pa.table({"height": [1.0]}))
     with pytest.raises(TypeError, match="takes a table.* got ndarray"):

@@ -61,7 +61,10 @@ def ways_of(source: Any) -> str:
     """How to make a table of ``source``, which is not one, for messages."""
     names = ("to_frame",) if hasattr(source, "to_frame") else ("to_pandas", "to_dict", "to_pydict")
     ways = [f".{name}()" for name in names if hasattr(source, name)]
-    return f": give its {' or '.join(ways)}" if ways else ""
+    # The labels of a row of pandas are names of columns.
+    row = hasattr(source, "iloc") and any(isinstance(label, str) for label in source.index)
+    or_row = ", or if it is a row give df.iloc[[i]] in place of df.iloc[i]" * row
+    return f": give its {' or '.join(ways)}{or_row}" if ways else ""
 
 
 def rows_of(table: Mapping[str, Any]) -> int:
