@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from numbers import Integral
 from typing import Any
 
 from .layers import Layer
@@ -36,4 +37,7 @@ def check_layers(layers: Any) -> tuple[Layer, ...]:
             raise ValueError(f"layers[{i}], {layer!r}, takes {layer.n_in} inputs, "
                              f"the layer below gives {width}")
         width = copy.copy(layer).connect(width) if layer.n_out is None else layer.n_out
+        if not isinstance(width, Integral):
+            raise TypeError(f"layers[{i}], {layer!r}: connect must return the number of outputs, "
+                            f"got {width!r}")
     return layers

@@ -237,6 +237,21 @@ def test_a_users_layer_may_give_rows_of_another_length() -> None:
     assert wrong[1].n_in is None
 
 
+class Mute(Layer):
+    """Sets its lengths, but does not tell."""
+
+    def connect(self, n_in: int) -> Any:
+        super().connect(n_in)
+
+
+@pytest.mark.parametrize("above", [[], [fastbp.Tanh()], [fastbp.Dense(4, 3)]])
+def test_a_layer_whose_connect_tells_no_length_is_named(above: list[Layer]) -> None:
+    layers = [fastbp.Dense(3, 4), Mute(), *above]
+    with pytest.raises(TypeError, match=r"^layers\[1\], Mute\(\): connect must .* got None$"):
+        fastbp.Network(layers, "L2Loss")
+    assert layers[1].n_in is None
+
+
 class Own(Layer):
     """A user's layer of a function."""
 
