@@ -50,9 +50,9 @@ def _check_hooks(kind: type[Callback]) -> None:
                       and not hasattr(Callback, name)})
     if unknown and kind not in _warned_of:
         known = [name for name in vars(Callback) if name.startswith("on_")]
-        warnings.warn(f"{kind.__name__} has {', '.join(unknown)}, which fit never calls: the "
-                      f"hooks of a Callback are {', '.join(known)}. A method of your own that is "
-                      "no hook should have another name", UserWarning, stacklevel=2)
+        warn(f"{kind.__name__} has {', '.join(unknown)}, which fit never calls: the hooks of a "
+             f"Callback are {', '.join(known)}. A method of your own that is no hook should have "
+             "another name")
         _warned_of.add(kind)
 
 

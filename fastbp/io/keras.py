@@ -6,7 +6,6 @@ its momentum of batch norm is the weight of the old average, not of the new batc
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from .. import layers as L
 from .._extras import needs
 from .._validation import Array, check_dtype
+from .._warning import warn
 from ..layers import Layer
 from ..losses import Loss
 from ..network import Network
@@ -169,9 +169,8 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
         for (name, place), value in zip(layer.parameters().items(), values, strict=True):
             place[...] = cast(f"{part_name}: {name}", value, network.dtype)
     if left_out:
-        warnings.warn(f"not taken over: {', '.join(left_out)}. Predictions are the same; the loss "
-                      "and further training are without: give fit its l1=, l2= or max_norm=",
-                      UserWarning, stacklevel=2)
+        warn(f"not taken over: {', '.join(left_out)}. Predictions are the same; the loss and "
+             "further training are without: give fit its l1=, l2= or max_norm=")
     return network
 
 
