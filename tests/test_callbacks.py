@@ -151,7 +151,8 @@ def test_figures_are_what_float_takes(capsys: pytest.CaptureFixture[str]) -> Non
         Lambda(lambda epoch, logs: logs.update(taken | left)), PrintEpoch()])
     assert {name: found[name] for name in [*found][3:]} == {
         name: [float(value)] * 2 for name, value in taken.items()}
-    assert "array 3.5  flag 1  int 2  fraction 0.25  huge 1000" in capsys.readouterr().out
+    own = "tensor 1.5  " * bool(torch)
+    assert f"array 3.5  flag 1  int 2  fraction 0.25  {own}huge 1000" in capsys.readouterr().out
 
 
 def test_figures_added_before_another_callback_fails_are_in_the_history() -> None:
