@@ -81,7 +81,9 @@ def check_constants(part: Any, dtype: np.dtype[Any]) -> None:
     """Refuse constants of a layer or loss that ``dtype`` would make 0 or infinite. Others may be
     infinite, as a bound that is none."""
     settings = part.config()
-    for value in filter(math.isfinite, part.constants()):
+    for value in part.constants():
+        if abs(value) == math.inf:
+            continue
         name = next((name for name, own in settings.items() if own is value), "constant")
         check_range(abs(value), f"{name} of {part!r}", dtype,
                     zero=name not in ("epsilon", "delta"))

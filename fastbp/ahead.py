@@ -67,12 +67,13 @@ class Ahead(Generic[Item]):
         taken: Item = item
         return taken
 
-    def close(self, patience: float | None = None) -> None:
+    def close(self, patience: float | None = None) -> bool:
         """End the thread, and wait until it has ended, but at most ``patience`` seconds: it closes
-        the generator itself, also later."""
+        the generator itself, also later. Returns whether it has ended."""
         if self._thread is None:
             self._items.close()
-            return
+            return True
         self._over = True
         self._asked.put(None)
         self._thread.join(patience)
+        return not self._thread.is_alive()

@@ -36,8 +36,9 @@ def check_layers(layers: Any) -> tuple[Layer, ...]:
         if layer.n_in is not None and layer.n_in != width:
             raise ValueError(f"layers[{i}], {layer!r}, takes {layer.n_in} inputs, "
                              f"the layer below gives {width}")
-        width = copy.copy(layer).connect(width) if layer.n_out is None else layer.n_out
-        if not isinstance(width, Integral):
-            raise TypeError(f"layers[{i}], {layer!r}: connect must return the number of outputs, "
-                            f"got {width!r}")
+        given = layer.n_out is not None
+        width = layer.n_out if given else copy.copy(layer).connect(width)
+        if not isinstance(width, Integral) or isinstance(width, bool):
+            what = "n_out must be" if given else "connect must return"
+            raise TypeError(f"layers[{i}], {layer!r}: {what} the number of outputs, got {width!r}")
     return layers

@@ -70,6 +70,7 @@ class Job:
         if self.resume is not None or self.hooks or (self.warm_start and run.average.size):
             params = run.network.params
             self.undo = [functools.partial(np.copyto, params, params.copy()),
+                         functools.partial(setattr, run.network, "last_run", run.network.last_run),
                          *(functools.partial(setattr, layer, "trainable", layer.trainable)
                            for layer in run.network.layers)]
         try:

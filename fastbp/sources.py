@@ -18,8 +18,8 @@ from .weights import balanced, class_weights, labels_of
 class Source(Protocol):
     """What ``fit_stream`` trains on: blocks of rows, read again in each epoch.
 
-    Blocks are copied, so the same arrays may be filled again and again; not those of a source
-    whose attribute ``fresh`` is True, which nothing but the engine may use any more.
+    Blocks are copied, so the same arrays may be filled again and again; not those of a class that
+    says ``fresh = True`` beside its ``blocks``, which nothing but the engine may use any more.
     """
 
     n_rows: int
@@ -62,6 +62,8 @@ class CheckedBlocks:
     source : Source
     class_weight : dict or "balanced", optional
         Multiplies the weights of the rows; "balanced" reads all targets first.
+    given : source or blocks, optional
+        What the user gave as ``source``.
 
     Attributes
     ----------
@@ -78,9 +80,12 @@ class CheckedBlocks:
         If the source has no rows, or the first block or ``class_weight`` is invalid.
     """
 
-    def __init__(self, network: Network, source: Source, class_weight: Any) -> None:
-        self.network, self.source = network, source
-        self.fresh = getattr(source, "fresh", False) is True
+    def __init__(self, network: Network, source: Source, class_weight: Any,
+                 given: Any = None) -> None:
+        self.network, self.source, self.given = network, source, given
+        # Of the class whose ``blocks`` it is: one derived from it may give other arrays.
+        self.fresh = next((vars(kind).get("fresh") is True for kind in type(source).__mro__
+                           if "blocks" in vars(kind)), False)
         found = next((block for block in _blocks(source, 0, network.seed, False)
                       if _rows(block)), None)
         if found is None:
@@ -109,8 +114,11 @@ class CheckedBlocks:
         ValueError, TypeError
             If one is invalid, or unlike the first.
         """
-        for k, given in enumerate(_blocks(self.source, epoch, seed, shuffle)):
+        k = -1
+        for given in _blocks(self.source, epoch, seed, shuffle):
+            k += 1
             X, T, weights = self._checked(given)
+            del given  # not kept while the next is made
             if not len(X):
                 continue
             if self.class_weight is not None:

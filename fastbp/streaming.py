@@ -33,6 +33,8 @@ from .weights import checksum
 
 #: Seconds to wait at the end for the source: it may block for as long as it likes.
 _PATIENCE = 0.5
+#: Sources whose thread was not waited for, and what ends it.
+_late: list[tuple[Any, Ahead[Any]]] = []
 
 
 class _Block(NamedTuple):
@@ -189,10 +191,11 @@ class StreamRun(Run):
 
     def finish(self) -> None:
         """Leave the final parameters, end the reading thread, drop the rows."""
-        ahead, self._ahead, self.make, self._left = self._ahead, None, None, 0
+        source, ahead = getattr(self.make, "given", None), self._ahead
+        self._ahead, self.make, self._left = None, None, 0
         try:
-            if ahead is not None:
-                ahead.close(_PATIENCE)
+            if ahead is not None and not ahead.close(_PATIENCE):
+                _late.append((source, ahead))
         finally:  # also where a Ctrl-C ends the wait
             super().finish()
 
@@ -217,7 +220,7 @@ def fit_stream(network: Network, source: Any, *, epochs: int = 10, batch_size: i
     Steps have ``batch_size`` rows whatever the blocks: rows left over go to the next block.
     Rows are shuffled within a block; the source shuffles the blocks and what they contain.
     A thread reads the source, a block ahead; where it still blocks when training ends, by an
-    error, Ctrl-C or a callback, it is left to end by itself.
+    error, Ctrl-C or a callback, it is left to end by itself; the next fit of that source waits.
 
     Parameters
     ----------
@@ -250,10 +253,15 @@ average, callbacks, verbose, warm_start, resume, n_threads
     if metrics and validation_data is None:
         raise ValueError(f"metrics={metrics!r} of a stream are measured on validation_data, and "
                          "none is given")
+    for other, ahead in list(_late):
+        if other is source:  # still read, and it may have one position for all
+            ahead.close()
+    _late[:] = [late for late in _late if not late[1].close(0)]
+    given = source
     if not isinstance(source, Source):
         source = Blocks(source)
     n_rows = check_size(source.n_rows, "source.n_rows")
-    blocks = CheckedBlocks(network, source, class_weight)
+    blocks = CheckedBlocks(network, source, class_weight, given)
     job = prepare(
         network, *blocks.example, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
         shuffle=shuffle, validation_data=validation_data, metrics=metrics, l1=l1, l2=l2,

@@ -637,6 +637,11 @@ class Clears(Callback):
         network.layers[0].trainable = False
 
 
+class Trains(Callback):
+    def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
+        network.fit(*clusters(32), epochs=1)
+
+
 class Refuses(Callback):
     def on_train_begin(self, network: fastbp.Network, epochs: int, n_samples: int) -> None:
         raise RuntimeError("not today")
@@ -646,11 +651,11 @@ class Refuses(Callback):
 def test_what_callbacks_change_is_undone_where_one_does_not_begin(warm: bool) -> None:
     (X, T), net = clusters(32), classifier()
     net.fit(X, T, epochs=1)
-    before = net.params.copy()
+    before, last = net.params.copy(), net.last_run
     with pytest.raises(RuntimeError, match="not today"):
-        net.fit(X, T, callbacks=[Clears(), Refuses()], warm_start=warm)
+        net.fit(X, T, callbacks=[Trains(), Clears(), Refuses()], warm_start=warm)
     np.testing.assert_array_equal(net.params, before)
-    assert net.layers[0].trainable
+    assert net.layers[0].trainable and net.last_run is last
 
 
 @pytest.mark.parametrize("options", [{"average": 0.5, "warm_start": True}, {"resume": True}, {},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
@@ -240,5 +241,67 @@ def test_a_device_keeps_the_columns_of_the_first_epoch() -> None:
             logs["late"] = 1
 
     hook = CSVLog(os.devnull)
-    classifier().fit(*clusters(32), epochs=2, callbacks=[Lambda(add), hook])
+    with pytest.warns(UserWarning, match="no column for 'late'") as told:
+        classifier().fit(*clusters(32), epochs=3, callbacks=[Lambda(add), hook])
+    assert len(told) == 1
     assert "late" not in hook._names
+
+
+@pytest.mark.parametrize("why", ["folder", "output", "long"])
+def test_a_log_that_cannot_be_written_anew_goes_on(why: str, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.csv"
+
+    def add(epoch: int, logs: dict[str, Any]) -> None:
+        logs["text"] = "x" * (200_000 if why == "long" else 2)
+        if epoch:
+            logs["late"] = epoch
+
+    def refused(*_: Any) -> None:
+        raise PermissionError(13, "refused")
+
+    if why == "folder":
+        monkeypatch.setattr("fastbp.io.files.write_whole", refused)
+    elif why == "output":
+        monkeypatch.setattr("fastbp.callbacks.log.is_output", lambda handle: True)
+    with pytest.warns(UserWarning, match="no column for 'late'") as told:
+        classifier().fit(*clusters(32), epochs=3, callbacks=[Lambda(add), CSVLog(path)])
+    header, *lines = path.read_text().splitlines()
+    assert len(told) == 1 and "late" not in header
+    assert [line.count(",") for line in lines] == [header.count(",")] * 3
+
+
+def test_a_file_that_the_process_prints_to_is_known(tmp_path: Path) -> None:
+    program = """
+import os
+from fastbp.callbacks.log import is_output
+with open(os.devnull) as null, open("out.txt", "a") as out:
+    print(is_output(null.fileno()), is_output(out.fileno()), flush=True)
+"""
+    with (tmp_path / "out.txt").open("w") as out:
+        subprocess.run([sys.executable, "-c", program], stdout=out, cwd=tmp_path, check=True,
+                       timeout=300)
+    assert (tmp_path / "out.txt").read_text() == "False True\n"
+
+
+def test_names_of_figures_may_be_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                             ) -> None:
+    later: dict[int, Any] = {0: {1: 5.0}, 1: {}, 2: {2: 6.0, 1: 3.0}, 3: {2: 7.0, 1: 2.0}}
+
+    def add(epoch: int, logs: Any) -> None:
+        logs |= later[epoch]
+        os.chdir(tmp_path)  # a relative path is that of the start
+
+    (tmp_path / "start").mkdir()
+    monkeypatch.chdir(tmp_path / "start")
+    classifier().fit(*clusters(32), epochs=4, callbacks=[Lambda(add), CSVLog("log.csv")])
+    with (tmp_path / "start" / "log.csv").open(newline="") as file:
+        assert [(row["1"], row["2"]) for row in csv.DictReader(file)] == [
+            ("5.0", ""), ("", ""), ("3.0", "6.0"), ("2.0", "7.0")]
+
+
+def test_a_log_with_validation_is_not_gone_on_without(tmp_path: Path) -> None:
+    (X, T), path, listens = clusters(32), tmp_path / "log.csv", Lambda(lambda *_: None)
+    classifier().fit(X, T, epochs=1, validation_data=(X, T), callbacks=[CSVLog(path)])
+    with pytest.raises(ValueError, match="append=True needs the same"):
+        classifier().fit(X, T, epochs=1, callbacks=[listens, CSVLog(path, append=True)])

@@ -176,7 +176,7 @@ def test_a_setting_beyond_the_dtype_is_refused(part: Any, name: str, value: floa
 def test_a_constant_of_ones_own_may_be_infinite(dtype: str) -> None:
     class Above(fastbp.ReLU):
         def constants(self) -> tuple[float, float]:
-            return -np.inf, np.nan
+            return -np.inf, 0.0
 
     X = np.ones((4, 2))
     net = fastbp.Network([fastbp.Dense(2, 2), Above()], "mse", dtype)
@@ -198,3 +198,12 @@ def test_a_rule_beyond_the_dtype_is_refused(rule: str, value: float) -> None:
     net.fit(X, X, epochs=1, **{rule: 0})
     wide = fastbp.Network([fastbp.Dense(2, 2)], "mse", "float64")
     wide.fit(X, X, epochs=1, **{rule: 1e-60})
+
+
+def test_a_constant_that_is_no_number_is_refused() -> None:
+    class Odd(fastbp.ReLU):
+        def constants(self) -> tuple[float, float]:
+            return float("nan"), 0.0
+
+    with pytest.raises(ValueError, match=r"constant of Odd\(\) must be in .*, got nan"):
+        fastbp.Network([fastbp.Dense(2, 2), Odd()], "mse")

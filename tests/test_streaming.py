@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp import Dense, Network, ReLU, data, fit_stream
+from fastbp import Dense, Network, ReLU, data, fit_stream, streaming
 from fastbp._jit import thread_count
 from fastbp.ahead import Ahead
 from fastbp.callbacks import Callback, Checkpoint
@@ -468,9 +468,12 @@ def test_blocks_are_copied_unless_nothing_else_has_them(fresh: bool) -> None:
                               for a, b in zip(block, (self.run.X, self.run.T), strict=True))
 
     source, hook = Kept(500), Looks()
-    source.fresh = fresh
+    Kept.fresh = fresh
     fit_stream(network(), source, epochs=1, batch_size=100, callbacks=[hook])
     assert hook.shared == fresh
+    derived = type("Derived", (Kept,), {"blocks": lambda self, *a: Kept.blocks(self, *a)})
+    fit_stream(network(), derived(500), epochs=1, batch_size=100, callbacks=[hook])
+    assert not hook.shared
 
 
 class Blocked:
@@ -480,12 +483,18 @@ class Blocked:
 
     def __init__(self) -> None:
         self.asked, self.free = threading.Event(), threading.Event()
+        self.now, self.readers = 0, list[int]()
 
     def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
-        yield X[:40], T[:40]
-        self.asked.set()
-        assert self.free.wait(60)
-        yield X[40:60], T[40:60]
+        self.now += 1
+        self.readers.append(self.now)
+        try:
+            yield X[:40], T[:40]
+            self.asked.set()
+            assert self.free.wait(60)
+            yield X[40:60], T[40:60]
+        finally:
+            self.now -= 1
 
 
 def test_a_source_that_blocks_is_not_waited_for_after_a_stop() -> None:
@@ -496,7 +505,15 @@ def test_a_source_that_blocks_is_not_waited_for_after_a_stop() -> None:
     source = Blocked()
     fit_stream(network(), source, epochs=1, batch_size=20, callbacks=[Stop()])
     assert not source.free.is_set() and not no_blocks_thread()
-    source.free.set()
+    before = len(streaming._late)
+    fit_stream(network(), [(X, T)], epochs=1)  # of another source: does not wait
+    assert not no_blocks_thread() and len(streaming._late) == before > 0
+    timer = threading.Timer(0.2, source.free.set)
+    timer.start()
+    fit_stream(network(), source, epochs=1, batch_size=20)
+    assert source.readers == [1, 1, 1, 1]  # one at a time: first block, all, the same again
+    assert all(one is not source for one, _ in streaming._late)
+    timer.join()
 
 
 def test_an_interrupt_amid_the_wait_for_a_source_loses_nothing(

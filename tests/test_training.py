@@ -250,6 +250,10 @@ def test_a_layer_whose_connect_tells_no_length_is_named(above: list[Layer]) -> N
     with pytest.raises(TypeError, match=r"^layers\[1\], Mute\(\): connect must .* got None$"):
         fastbp.Network(layers, "L2Loss")
     assert layers[1].n_in is None
+    for width in (4.0, True):
+        layers[1].n_out = width  # type: ignore[assignment]
+        with pytest.raises(TypeError, match=rf"Mute\(\): n_out must be .* got {width}$"):
+            fastbp.Network(layers, "L2Loss")
 
 
 class Own(Layer):

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from .._extras import needs
 from .._validation import as_path, check_bool
+from .._warning import warn
 from ..history import as_number
 from .base import Callback
 
@@ -60,13 +62,10 @@ class _File(Callback):
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Open the file; one that cannot be written fails before training."""
-        file = self._open("a" if self.append else "w")
+        self._file = file = open(self.path, "a" if self.append else "w",  # noqa: SIM115
+                                 newline="", encoding="utf-8")
         if file.seekable() and file.tell() > 0 and not _ends_a_line(self.path):
             file.write("\n")
-
-    def _open(self, mode: str) -> IO[str]:
-        self._file = open(self.path, mode, newline="", encoding="utf-8")  # noqa: SIM115
-        return self._file
 
     def on_train_end(self) -> None:
         """Close it."""
@@ -86,7 +85,7 @@ class CSVLog(_File):
     """The figures of each epoch as a line of a CSV file, with names in the first line.
 
     A figure that a callback adds in a later epoch gets a column of its own, for which the file is
-    written anew; a pipe keeps the columns of the first epoch.
+    written anew. Where it cannot be, as a pipe, the figure is left out, with a warning.
 
     Parameters
     ----------
@@ -105,8 +104,8 @@ class CSVLog(_File):
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Open the file, and read which columns it has."""
-        self._names = self._columns()
-        self._goes_on = bool(self._names)
+        self._names, self._fixed = self._columns(), False
+        self._goes_on, self._place = bool(self._names), self.path.absolute()
         super().on_train_begin(network, epochs, n_samples)
 
     def _columns(self) -> list[str]:
@@ -145,29 +144,52 @@ class CSVLog(_File):
             If the file to append to has other columns.
         """
         assert self._file is not None
-        line = {"epoch": epoch + 1, **logs}
+        line = {str(name): value for name, value in {"epoch": epoch + 1, **logs}.items()}
         if not self._names:
             self._names = list(line)
             csv.writer(self._file).writerow(self._names)
-        elif self._goes_on and not line.keys() <= {*self._names}:
-            raise self._other(self._names, list(line))  # of a user's callback: known only now
+        elif self._goes_on:  # known only now where a user's callback adds figures
+            gone = {*self._names} - line.keys()  # such a one may also add them later
+            if not line.keys() <= {*self._names} or any(n.startswith("val_") for n in gone):
+                raise self._other(self._names, list(line))
         self._goes_on = False
-        if (more := [name for name in line if name not in self._names]) and self.path.is_file():
-            self._widen(more)
+        more = [name for name in line if name not in self._names]
+        if more and not self._fixed and not self._widen(more):
+            self._fixed = True
+            warn(f"{str(self.path)!r} has no column for {', '.join(map(repr, more))}, which its "
+                 "first epoch did not have: give NaN there")
         csv.writer(self._file).writerow([_plain(line.get(name, "")) for name in self._names])
         self._file.flush()
 
-    def _widen(self, names: list[str]) -> None:
-        """Give the file columns for these figures, empty so far."""
+    def _widen(self, names: list[str]) -> bool:
+        """Give the file columns for these figures, empty so far, if it can be written anew."""
         from ..io.files import write_whole
 
+        assert self._file is not None
+        if not self._place.is_file() or is_output(self._file.fileno()):
+            return False
+        try:
+            with open(self._place, newline="", encoding="utf-8-sig") as file:
+                _, *rows = (row for row in csv.reader(file) if row)
+            text, wide = io.StringIO(), [*self._names, *names]
+            csv.writer(text).writerows([wide, *(row + [""] * len(names) for row in rows)])
+            write_whole(self._place, text.getvalue().encode())
+        except (OSError, ValueError, csv.Error):  # a folder that may not be written, say
+            return False
         self.on_train_end()
-        with open(self.path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-        self._names, text = [*rows[0], *names], io.StringIO()
-        csv.writer(text).writerows([self._names, *(row + [""] * len(names) for row in rows[1:])])
-        write_whole(self.path, text.getvalue().encode())
-        self._open("a")
+        self._names, self._file = wide, open(  # noqa: SIM115
+            self._place, "a", newline="", encoding="utf-8")
+        return True
+
+
+def is_output(handle: int) -> bool:
+    """Whether an open file is what the process prints to, also under another name."""
+    own = os.fstat(handle)
+    for printed in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(own, os.fstat(printed)):
+                return True
+    return False
 
 
 def _plain(value: Any) -> Any:

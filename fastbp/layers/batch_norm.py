@@ -211,7 +211,7 @@ class BatchNorm(Norm):
 
     A batch of one row (the last of an epoch may be one) has no variance: it leaves the running
     averages as they are, and teaches the layers below nothing. ``batch_size=1`` is refused, and so
-    is to fit one row; to ``partial_fit`` give two rows or more, for the same reason.
+    is a first fit of one row; give two or more to ``partial_fit`` and ``warm_start``, too.
 
     Parameters
     ----------
