@@ -62,11 +62,11 @@ class CheckedBlocks:
     source : Source
     class_weight : dict or "balanced", optional
         Multiplies the weights of the rows; "balanced" reads all targets first.
-    given : source or blocks, optional
-        What the user gave as ``source``.
 
     Attributes
     ----------
+    origin : source or blocks
+        What the user gave.
     example : tuple of ndarray
         X and T of one row.
     weighted : bool
@@ -80,9 +80,9 @@ class CheckedBlocks:
         If the source has no rows, or the first block or ``class_weight`` is invalid.
     """
 
-    def __init__(self, network: Network, source: Source, class_weight: Any,
-                 given: Any = None) -> None:
-        self.network, self.source, self.given = network, source, given
+    def __init__(self, network: Network, source: Source, class_weight: Any) -> None:
+        self.network, self.source = network, source
+        self.origin = source.given if isinstance(source, Blocks) else source
         # Of the class whose ``blocks`` it is: one derived from it may give other arrays.
         self.fresh = next((vars(kind).get("fresh") is True for kind in type(source).__mro__
                            if "blocks" in vars(kind)), False)

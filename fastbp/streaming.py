@@ -191,11 +191,11 @@ class StreamRun(Run):
 
     def finish(self) -> None:
         """Leave the final parameters, end the reading thread, drop the rows."""
-        source, ahead = getattr(self.make, "given", None), self._ahead
+        make, ahead = self.make, self._ahead
         self._ahead, self.make, self._left = None, None, 0
         try:
             if ahead is not None and not ahead.close(_PATIENCE):
-                _late.append((source, ahead))
+                _late.append((getattr(make, "origin", None), ahead))
         finally:  # also where a Ctrl-C ends the wait
             super().finish()
 
@@ -257,11 +257,10 @@ average, callbacks, verbose, warm_start, resume, n_threads
         if other is source:  # still read, and it may have one position for all
             ahead.close()
     _late[:] = [late for late in _late if not late[1].close(0)]
-    given = source
     if not isinstance(source, Source):
         source = Blocks(source)
     n_rows = check_size(source.n_rows, "source.n_rows")
-    blocks = CheckedBlocks(network, source, class_weight, given)
+    blocks = CheckedBlocks(network, source, class_weight)
     job = prepare(
         network, *blocks.example, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
         shuffle=shuffle, validation_data=validation_data, metrics=metrics, l1=l1, l2=l2,

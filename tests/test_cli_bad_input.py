@@ -327,6 +327,7 @@ def test_an_option_that_looks_like_a_list_is_not_given_twice(argv: list[str], wo
     done = run(*argv)
     assert done.status == 2 and not done.out and words in done.err.splitlines()[-1]
     assert {p.name for p in Path().iterdir()} == {"d.csv", "file"}
+    assert run(*argv, "--help").status == 0  # help goes first
     assert run("train", "d.csv", "--target", "y", "--epochs", "9", "--epochs", "1",
                "--no-report", "-q").status == 0  # as scripts change an option
 

@@ -289,3 +289,17 @@ def test_predictions_keep_to_the_threads(kind: Any, monkeypatch: pytest.MonkeyPa
         kind(hidden_layer_sizes=(8,), max_iter=2, n_threads=most,
              early_stopping=True).fit(X, y).predict(X)
         assert sizes == {most}
+
+
+@pytest.mark.parametrize("form", ["apart", "pair"])
+def test_one_weight_for_all_held_out_rows(form: str) -> None:
+    """As ``sample_weight`` may be."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), np.arange(40) % 2
+    found = []
+    for weight in (2.0, np.full(40, 2.0)):
+        held: dict[str, Any] = {"validation_data": (X, y, weight)} if form == "pair" else {
+            "X_val": X, "y_val": y, "sample_weight_val": weight}
+        model = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, y, **held)
+        found.append(model.history_["val_loss"])
+    assert found[0] == found[1]

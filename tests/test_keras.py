@@ -242,6 +242,15 @@ def test_what_is_of_training_alone_is_left_out_with_a_warning() -> None:
     close(network.predict(X), run(model, X))
 
 
+def test_layers_that_share_a_weight_are_named() -> None:
+    d, relu = K.Dense(3, name="d"), K.ReLU()
+    one, two = keras.Sequential([d], name="one"), keras.Sequential([d], name="two")
+    for parts in ([d, relu, d], [one, one], [one, two]):
+        with pytest.raises(ValueError, match="^d and d share a weight"):
+            fastbp.from_keras(keras.Sequential([K.Input((3,)), *parts]))
+    fastbp.from_keras(keras.Sequential([K.Input((3,)), d, relu, K.Dense(3), relu]))
+
+
 def test_what_works_on_each_number_may_stand_before_flatten() -> None:
     model = shaken(before_flatten(K.LeakyReLU(0.2)))
     X = exports.rows(columns=12)

@@ -280,6 +280,9 @@ def test_numbers_of_an_index_are_compared_below_a_bound(monkeypatch: pytest.Monk
         piece = dict.fromkeys(("", "x", "Unnamed: 3"), mixed[at:at + 20])
         found.add(piece, at)
     assert all(len(one.seen) == 100 for one in found.found.values())
+    used = index.Indices(["index", "level_3"])  # of these nothing is kept
+    used.add(dict.fromkeys(("index", "level_3"), np.arange(20)), 0)
+    assert not any(len(one.seen) for one in used.found.values()) and len(used.found) == 2
     found.add({"": mixed[:20], "Unnamed: 3": mixed[380:]}, 400)
     assert list(found.found) == [""]  # its numbers are beyond the bound
     found.add({"": np.array([500, 500])}, 420)

@@ -294,6 +294,11 @@ def test_modules_that_share_a_tensor_are_named() -> None:
     np.testing.assert_array_equal(network.params, before)
     fastbp.from_torch(tied.state_dict(), network)  # who asks for two gets two
     np.testing.assert_array_equal(network.layers[0].weight, network.layers[2].weight)
+    body = nn.Sequential(one, nn.ReLU(), nn.Linear(3, 3))
+    module = nn.ModuleDict({"first": one, "body": body})
+    with pytest.raises(ValueError, match="give the Sequential within"):
+        fastbp.from_torch(module)
+    fastbp.from_torch(body)
     relu = nn.ReLU()
     fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), relu, nn.Linear(3, 3), relu))
 

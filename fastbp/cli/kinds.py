@@ -170,13 +170,14 @@ class Once(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As any command's, which would take the last value without a word."""
+        given, rest = list(args), super().parse_args(ctx, args)  # which may show the help
         if not ctx.resilient_parsing:
-            order = [param.name for param in self.make_parser(ctx).parse_args(list(args))[2]]
+            order = [param.name for param in self.make_parser(ctx).parse_args(given)[2]]
             for name, more in _ONCE.items():
                 if order.count(name) > 1:
                     raise click.UsageError(f"--{name} takes one value, but is given "
                                            f"{order.count(name)} times{more}", ctx)
-        return super().parse_args(ctx, args)
+        return rest
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,10 +144,10 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     T = target.encode(column(columns, target.name))
     weights = [row_weights(column(columns, name), name) for name in names]
     kept, held, test = split_rows(settings, T, target.task)
-    trained = T[kept]
+    counted = np.full(len(T), True)
     for own in weights:
-        trained = trained[own[kept] > 0]
-    _tell_untrained(settings, target, trained, split=len(kept) < n_rows)
+        counted &= own > 0
+    _tell_untrained(settings, target, T[kept][counted[kept]], lambda: T[counted])
     preprocessor = seen
     if len(kept) < n_rows:
         part = Arrays(rows_at(columns, kept), table.label)
@@ -171,15 +171,16 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
                     pick(test), dropped, digest(weights) if weights else None)
 
 
-def _tell_untrained(settings: Mapping[str, Any], target: Target, T: Array, split: bool) -> None:
+def _tell_untrained(settings: Mapping[str, Any], target: Target, T: Array,
+                    every: Callable[[], Array]) -> None:
     """Tell which classes have no row among those to train on with a weight above 0, whose targets
-    are T; ``split``: other rows are held out."""
+    are T; ``every``: the targets of all rows with such a weight, held out or not."""
     if target.classes is not None and len(
             gone := np.setdiff1d(np.arange(len(target.classes)), T)):
         weighted = "" if settings["weight"] is None else " with a weight above 0"
         say(f"target {target.name!r}: no row to train on{weighted} is of "
             f"{some([target.classes[i] for i in gone])}"
-            f"{'; another --split-seed may help' * split}")
+            f"{'; another --split-seed may help' * bool(np.isin(gone, every()).any())}")
 
 
 def _trained(table: Table, target: Target, weight: str | None) -> tuple[int, Array]:
@@ -307,7 +308,8 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     held = min(split * (1 - tested), most)  # of the rows left, as in memory
     if tested + held == 0:
         if name is not None:
-            _tell_untrained(settings, target, _trained(table, target, name)[1], split=False)
+            trained = _trained(table, target, name)[1]
+            _tell_untrained(settings, target, trained, lambda: trained)
         source = TableStream(table, preprocessor, target, weight=name, n_rows=n_rows)
         return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source,
                         _from_file(settings, preprocessor, target, dropped), None, dropped,
@@ -318,7 +320,7 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     if not n_train:
         raise ValueError(f"--test-split {settings['test_split']} and --validation-split {split} "
                          f"of {n_rows} rows leave none to train on")
-    _tell_untrained(settings, target, trained, split=True)
+    _tell_untrained(settings, target, trained, lambda: _trained(table, target, name)[1])
     preprocessor = _measured(settings, rest, preprocessor)
 
     def part(low: float, high: float, what: str) -> Rows | None:

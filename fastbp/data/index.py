@@ -28,7 +28,7 @@ class _Index:
     def __init__(self, mixed: bool) -> None:
         self.mixed, self.rising = mixed, True
         self.low, self.high, self.last = np.inf, -np.inf, -np.inf
-        self.seen = np.zeros(MOST, bool)  # memory only for the pages that are written
+        self.seen = np.zeros(0, bool)  # by number, as far as there are such
 
     def add(self, found: Array) -> bool:
         """Look at the next numbers; whether it may still be one."""
@@ -47,6 +47,8 @@ class _Index:
     def _again(self, found: Array) -> bool:
         """Whether a number has been there."""
         near = found[(found >= 0) & (found < MOST)].astype(np.int64)
+        if (size := min(MOST, 2 * int(near.max(initial=0)) + 2)) > 2 * len(self.seen):
+            self.seen = np.append(self.seen, np.zeros(size - len(self.seen), bool))
         again = bool(self.seen[near].any()) or len(np.unique(found)) < len(found)
         self.seen[near] = True
         return again

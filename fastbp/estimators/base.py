@@ -217,10 +217,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                              "and need scaling, or learning_rate_init may be too large")
         end_fit(self, relay, X, y)
 
-    def _weights(self, given: Any, X: Array) -> Array | None:
+    def _weights(self, given: Any, X: Array, name: str = "sample_weight") -> Array | None:
         if isinstance(given, numbers.Real):
             given = np.full(len(X), given)
-        return as_weights(given, len(X), X.dtype)
+        return as_weights(given, len(X), X.dtype, name)
 
     def _by_class(self, weights: Array | None, y: Any, dtype: np.dtype[Any]) -> Array | None:
         """``weights`` to train by: times those of the classes."""
@@ -236,7 +236,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                                  reset=False, multi_output=True, dtype=dtype, **self._numeric)
         X = np.ascontiguousarray(_dense(X))
         T = target(self._encode(y, of_y), of_y)
-        return Validation(X, T, as_weights(data.sample_weight, len(X), X.dtype, of_weights))
+        return Validation(X, T, self._weights(data.sample_weight, X, of_weights))
 
     def _lbfgs(self, X: Array, T: Array, weights: Array | None) -> None:
         total = len(X) if weights is None else float(weights.sum(dtype=np.float64))

@@ -128,8 +128,8 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     TypeError
         If ``model`` is something else, or has a layer without equivalent: names it.
     ValueError
-        For a setting without equivalent, a model that is not a chain or is not built, or weights
-        beyond the dtype.
+        For a setting without equivalent, a model that is not a chain or is not built, layers that
+        share a weight, or weights beyond the dtype.
     """
     if not (_from_keras(model) and hasattr(model, "layers")):
         raise TypeError(f"model must be a Sequential or functional model of Keras, got "
@@ -139,8 +139,13 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     layers: list[Layer] = []
     given: list[tuple[str, Layer, list[Array]]] = []
     shape = model.inputs[0].shape  # valid until a Flatten, for its number of axes only
-    wide, left_out = False, list[str]()
+    wide, left_out, owners = False, list[str](), dict[int, str]()
     for part in _chain(model):
+        for weight in getattr(part, "weights", ()):
+            if id(weight) in owners:
+                raise ValueError(f"{owners[id(weight)]} and {part.name} share a weight, which has "
+                                 "no equivalent in fastbp: its layers have each their own")
+            owners[id(weight)] = part.name
         config, own = part.get_config(), []
         left_out += (f"{part.name}: {name}" for name, value in config.items()
                      if name.endswith(("_regularizer", "_constraint")) and value is not None)

@@ -177,8 +177,9 @@ def _check_unshared(module: Any) -> None:
         first = seen.setdefault(id(value), name)
         if first != name:
             raise ValueError(f"{first} and {name} are one tensor, which has no equivalent in "
-                             "fastbp: for two of the same values give from_torch the state_dict() "
-                             "and a network to fill")
+                             "fastbp: give the Sequential within, if it is one module of two "
+                             "names; for two of the same values, the state_dict() and a network "
+                             "to fill")
 
 
 def fill(network: Network, tensors: dict[str, Array]) -> Network:
