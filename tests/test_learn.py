@@ -280,6 +280,12 @@ def test_numbers_of_an_index_are_compared_below_a_bound(monkeypatch: pytest.Monk
         piece = dict.fromkeys(("", "x", "Unnamed: 3"), mixed[at:at + 20])
         found.add(piece, at)
     assert all(len(one.seen) == 100 for one in found.found.values())
+    grown = index.Indices([""])
+    for at in (0, 10, 37, 38, 74, 75, 99, 98, 150):
+        grown.add({"": np.array([at])}, at)
+    assert list(grown.found) == [""]
+    grown.add({"": np.array([75])}, 200)
+    assert not grown.found
     used = index.Indices(["index", "level_3"])  # of these nothing is kept
     used.add(dict.fromkeys(("index", "level_3"), np.arange(20)), 0)
     assert not any(len(one.seen) for one in used.found.values()) and len(used.found) == 2

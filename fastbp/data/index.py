@@ -47,8 +47,9 @@ class _Index:
     def _again(self, found: Array) -> bool:
         """Whether a number has been there."""
         near = found[(found >= 0) & (found < MOST)].astype(np.int64)
-        if (size := min(MOST, 2 * int(near.max(initial=0)) + 2)) > 2 * len(self.seen):
-            self.seen = np.append(self.seen, np.zeros(size - len(self.seen), bool))
+        if (size := int(near.max(initial=-1)) + 1) > len(self.seen):
+            more = min(MOST, 2 * size) - len(self.seen)
+            self.seen = np.append(self.seen, np.zeros(more, bool))
         again = bool(self.seen[near].any()) or len(np.unique(found)) < len(found)
         self.seen[near] = True
         return again
