@@ -140,12 +140,12 @@ class Threads:
             if self._late == _LATE_CALLS:
                 self._late, self._slow = 0, seconds / steps
 
-    def pace(self, run: Run, count: int, taken: int, seconds: float, longest: float) -> None:
-        """Set how many steps the next call takes, after one that took ``taken`` of ``count`` steps
-        in ``seconds``: as many as fill ``longest`` seconds, or those of a trial."""
-        self.told(taken, seconds, count < run.chunk)
+    def pace(self, run: Run, taken: int, seconds: float, longest: float) -> None:
+        """Set how many steps the next call takes, after one that took ``taken`` steps in
+        ``seconds``: as many as fill ``longest`` seconds, or those of a trial."""
+        self.told(taken, seconds, taken < run.chunk)
         # At most 8 times as many: the seconds of a first call may include compilation.
-        most = count * self.call_seconds(longest) / seconds
+        most = taken * self.call_seconds(longest) / seconds
         run.chunk = max(1, int(min(most, 8 * run.chunk)))
 
     def _decide(self, kind: _Kind) -> None:

@@ -205,12 +205,13 @@ def straight(job: Job, threads: Threads, stopped: Callable[[], bool] = lambda: F
         begun, before = int(run.cursor[STEP]), time.perf_counter()
         with held():
             losses = [loss / total for loss in run.take(count, threads.size)]
-            spent = time.perf_counter() - before
+            # Fewer than ``count`` where the engine's watch has ended the call.
+            spent, taken = time.perf_counter() - before, int(run.cursor[STEP]) - begun
             run.history.extend({
                 "loss": losses,
                 "learning_rate": run.epoch_rates(epoch + np.arange(len(losses))).tolist(),
-                "samples_per_s": [count / whole * n / spent] * len(losses)})
-        threads.pace(run, count, int(run.cursor[STEP]) - begun, spent, CHUNK_SECONDS)
+                "samples_per_s": [taken / whole * n / spent] * len(losses)})
+        threads.pace(run, taken, spent, CHUNK_SECONDS)
         if not job.told and not all(map(math.isfinite, losses)):
             first = next(k for k, loss in enumerate(losses) if not math.isfinite(loss))
             job.told = warn_of(run.network, losses[first], epoch + first)
@@ -247,7 +248,7 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         try:
             run.advance(count, threads.size)
             spent, error = time.perf_counter() - before, float(run.errors[0])
-            threads.pace(run, count, count, spent, CHUNK_SECONDS)
+            threads.pace(run, count, spent, CHUNK_SECONDS)
             taken += count
             stop = job.tell("on_chunk_end", epoch, min(taken * run.batch_size, n)) or stopped()
         except BaseException as raised:

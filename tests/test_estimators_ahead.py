@@ -33,7 +33,7 @@ class Fit:
         self.run = SimpleNamespace(
             first_epoch=first, epochs=epochs, order=self.follow.mixed(np.arange(ROWS)),
             cursor=cursor, batch_size=2, steps_per_epoch=STEPS, chunk=1, total=2.0, history={})
-        self.ahead = _Ahead(SimpleNamespace(run=self.run), self.follow)  # type: ignore[arg-type]
+        self.ahead = _Ahead(self.run, self.follow)  # type: ignore[arg-type]
 
     def note(self, loss: float) -> None:
         self.follow.ended = len(self.run.history["loss"]) >= self.ends

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import fastbp
-from fastbp import sharing
+from fastbp import sharing, training
 from fastbp import threads as module
 from fastbp.run import Run
 from fastbp.threads import Threads, sizes
@@ -293,3 +296,28 @@ def test_runs_of_several_threads_share_what_is_known(monkeypatch: pytest.MonkeyP
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(train, runs))  # raises what one of them raises
     assert all(threads.size in FAR for own in runs for threads in own)
+
+
+def test_calls_that_the_engine_ends_early_are_paced_by_the_steps_they_took() -> None:
+    """As where scikit-learn's rule stops: the steps that were planned say nothing of the speed."""
+    threads = crew(most=1)
+    run: Any = SimpleNamespace(chunk=4000)
+    for _ in range(5):
+        threads.pace(run, 100, 0.001, 0.05)
+        assert run.chunk == 5000
+    threads.pace(run, 0, 0.001, 0.05)
+    assert run.chunk == 1
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("tol", [0.0, 100.0])
+def test_samples_a_second_are_those_of_steps_taken(
+        tol: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(training.time, "perf_counter", itertools.count().__next__)
+    monkeypatch.setattr(Threads, "first_steps", lambda *_: 1000)
+    X, T = clusters(100)
+    model = fastbp.MLPClassifier((4,), max_iter=12, tol=tol, n_iter_no_change=2, batch_size=20)
+    model.fit(X, T)
+    assert model.n_iter_ == (4 if tol else 12)
+    assert model.history_["samples_per_s"] == [100.0 * model.n_iter_] * model.n_iter_

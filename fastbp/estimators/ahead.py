@@ -8,6 +8,7 @@ something else has drawn from it since.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,51 +16,51 @@ from typing import Any
 import numpy as np
 
 from ..engine import EPOCH, POSITION
-from ..job import Job
-from ..training import straight, train
+from ..job import Job, do_all
+from ..run import Run
 from .solvers import Follow
 
 
 @dataclass
 class Fit(Job):
-    """A job that calls ``on_begun`` once all callbacks have begun."""
+    """An estimator's job; ``follow`` is the first of its hooks. ``on_begun`` is called once all
+    of them have begun."""
 
+    follow: Follow | None = None
     on_begun: Callable[[], object] = lambda: None
+    ahead: _Ahead | None = None
+
+    @property
+    def unwatched(self) -> bool:
+        """Whether only ``follow`` looks at each epoch: then many of them run in each call."""
+        return (self.follow is not None and self.follow.by_loss and len(self.hooks) == 1
+                and self.run.compiled and not self.validation)
 
     def begin(self) -> bool:
         """As of ``Job``."""
         stop = super().begin()
         self.on_begun()
+        if self.follow is not None and self.unwatched:
+            self.ahead = _Ahead(self.run, self.follow)
         return stop
 
+    def stopped(self) -> bool:
+        """Whether training is over by scikit-learn's rule, before each call of many epochs."""
+        return self.ahead is not None and self.ahead.stopped()
 
-def descend(job: Fit, follow: Follow) -> None:
-    """Train; many epochs in each call if only ``follow`` looks at each epoch."""
-    if len(job.hooks) > 1 or job.validation or not (job.run.compiled and follow.by_loss):
-        train(job)
-        return
-    job.start()
-    try:
-        threads = job.threads()
-        job.begin()
-        ahead = _Ahead(job, follow)
-        try:
-            straight(job, threads, ahead.stopped)
-        finally:
-            ahead.look()  # also when interrupted: these epochs have run
-    except BaseException as error:
-        job.end(error)
-        raise
-    job.end()
+    def end(self, failed: BaseException | None = None) -> None:
+        """As of ``Job``; reports all epochs that have run, also when interrupted."""
+        do_all([*([self.ahead.look] if self.ahead is not None else []),
+                functools.partial(super().end, failed)], failed)
 
 
 class _Ahead:
-    def __init__(self, job: Fit, follow: Follow) -> None:
-        self.run, self.follow, self.own = job.run, follow, follow.estimator
-        self.last, self.seen = job.run.first_epoch + job.run.epochs, 0
+    def __init__(self, run: Run, follow: Follow) -> None:
+        self.run, self.follow, self.own = run, follow, follow.estimator
+        self.last, self.seen = run.first_epoch + run.epochs, 0
         # Row orders of the current epoch and of later ones; the generator's state before the
         # last ``drawn`` of them.
-        self.orders, self.latest = [job.run.order], job.run.order
+        self.orders, self.latest = [run.order], run.order
         self.state, self.drawn = None, 0
 
     def stopped(self) -> bool:

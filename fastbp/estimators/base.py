@@ -29,7 +29,8 @@ from ..losses import Loss
 from ..network import Network
 from ..rules import Rules
 from ..run import Run
-from .ahead import Fit, descend, same
+from ..training import train
+from .ahead import Fit, same
 from .callbacks import (
     CallbackSupportMixin,
     Relay,
@@ -293,10 +294,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_, self.history_ = 0, run.history
         try:
             with reporting(network, self._share):
-                descend(Fit(run, scored if held or self.callbacks else None,
-                            hooks=[follow, *([relay] if relay else []), *self.callbacks],
-                            warm_start=warm, brief=incremental, on_begun=begun,
-                            n_threads=threads_for(network, len(X), self.n_threads)), follow)
+                job = Fit(run, scored if held or self.callbacks else None,
+                          hooks=[follow, *([relay] if relay else []), *self.callbacks],
+                          warm_start=warm, brief=incremental, follow=follow, on_begun=begun,
+                          n_threads=threads_for(network, len(X), self.n_threads))
+                train(job, job.stopped)
         except KeyboardInterrupt:
             warn("Training interrupted by user.")
         if not self.n_iter_ and run.history:
