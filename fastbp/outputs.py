@@ -9,6 +9,7 @@ import numpy as np
 
 from . import engine
 from ._validation import Array
+from .losses.base import error_of
 
 if TYPE_CHECKING:
     from .layers import Layer
@@ -36,7 +37,7 @@ class Outputs:
         def compiled(self) -> bool: ...
         def predict(self, X: Any) -> Array: ...
         def _predict(self, X: Any, n_threads: int | None = None) -> Array: ...
-        def loss(self, X: Any, T: Any, *, sample_weight: Any = None) -> float: ...
+        def forward(self, X: Array, n_layers: int | None = None, key: int = 0) -> Array: ...
         def _chunks(self, n: int, n_threads: int | None = None) -> list[tuple[slice, Plan]]: ...
         def _scale(self, rows: int, weights: Array | None = None) -> float: ...
         def _evaluate(self, mode: np.int64, plan: Plan, X: Array, T: Array, rows: slice,
@@ -44,16 +45,18 @@ class Outputs:
 
     def _judge(self, X: Array, T: Array, weights: Array | None,
                n_threads: int | None = None) -> tuple[float, Array, bool]:
-        """``loss`` and ``predict`` of checked rows, in one pass if the network is compiled; and
-        whether the outputs are those below a last layer that is fused with the loss."""
+        """``loss`` and outputs of checked rows, in one pass; and whether the outputs are those
+        below a last layer that is fused with the loss."""
+        fused = self._n_train < len(self.layers)
         if not self.compiled:
-            return self.loss(X, T, sample_weight=weights), self.predict(X), False
+            Y = self.forward(X, self._n_train)
+            return error_of(self._head_loss, Y, T, weights), Y, fused
         total, scale = 0.0, self._scale(len(X), weights)
         Y = np.empty((len(X), self.n_out), self.dtype)
         for rows, plan in self._chunks(len(X), n_threads):
             total += self._evaluate(engine.ERROR, plan, X, T, rows, scale, weights)
             Y[rows] = plan.output(rows.stop - rows.start, self._n_train - 1)
-        return total, Y, self._n_train < len(self.layers)
+        return total, Y, fused
 
     def _expected(self, X: Any, n_threads: int | None = None) -> Array:
         """The targets that the outputs predict: probabilities, rates of counts, else the outputs

@@ -201,6 +201,22 @@ def test_error_and_output_of_one_pass(chain: str, dtype: str,
             np.testing.assert_array_equal(Y, net.predict(X))
 
 
+def test_a_network_with_python_layers_is_judged_in_one_pass() -> None:
+    passes = []
+
+    class Counts(Scale):
+        def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+            passes.append(len(X))
+            return super().forward(X)
+
+    X, T = clusters(20)
+    net = fastbp.Network([Counts(), fastbp.Dense(6, 4), fastbp.Softmax()], "cross_entropy")
+    found = net.evaluate(X, T, metrics=["accuracy", "f1"])
+    assert passes == [20]
+    assert found["loss"] == net.loss(X, T)
+    assert found["accuracy"] == np.mean(net.predict(X).argmax(axis=1) == T)
+
+
 def test_predictions() -> None:
     X, T = clusters(30)
     net = classifier()
