@@ -121,6 +121,12 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
         self._row_plan: tuple[Array, int] | None = None
         self.last_run: Run | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "loss":  # a method, which would go unnoticed until it is called
+            raise AttributeError("the loss of a network is its loss_function, which cannot be "
+                                 "replaced: make a new one, of copy.copy(layer)")
+        super().__setattr__(name, value)
+
     def _allocate(self) -> None:
         self._offsets, at = [], 0
         for layer in self.layers:

@@ -64,7 +64,9 @@ class Portable:
     """Base of classes that own layers with one flat buffer of parameters."""
 
     layers: tuple[Layer, ...] = Fixed()  # type: ignore[assignment]
-    dtype: np.dtype[Any]
+    n_in: int = Fixed()  # type: ignore[assignment]
+    n_out: int = Fixed()  # type: ignore[assignment]
+    dtype: np.dtype[Any] = Fixed()  # type: ignore[assignment]
     params: Array = Buffer()  # type: ignore[assignment]
     grads: Array = Buffer()  # type: ignore[assignment]
     loss_function: Loss = Fixed()  # type: ignore[assignment]
@@ -98,8 +100,8 @@ class Portable:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.dtype = check_dtype(self.dtype)  # NumPy's own object
         given = self.__dict__.pop("params")
+        self.dtype = check_dtype(self.dtype)  # NumPy's own object
         self.params = aligned_zeros(given.size, self.dtype)
         self.grads = aligned_zeros(self.params.size, self.dtype)
         self.__dict__ |= {"_plans": {}, "_row_plan": None}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._validation import Array
+from ._validation import Array, check_bool
 
 if TYPE_CHECKING:
     from .layers import Layer
@@ -21,6 +21,17 @@ class Trainable:
         dtype: np.dtype[Any]
         params: Array
         _offsets: list[int]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes any layer. Setting it sets it of every layer."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = check_bool(value, "trainable")
+        for layer in self.layers:
+            layer.trainable = value
 
     def untrained(self) -> Array:
         """Mask of the flat parameters that training leaves alone: those of layers that are not

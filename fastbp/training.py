@@ -94,7 +94,8 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
         0 is silent, 1 prints a line an epoch.
     warm_start : bool
         Continue with the optimizer state, step and epoch counts of the last fit, and with the
-        factor by which ``ReduceOnPlateau`` has lowered its rates. A schedule begins anew.
+        factor by which ``ReduceOnPlateau`` has lowered its rates. A schedule begins anew. After
+        ``fastbp.load`` there is no last fit: files of ``save`` hold no state of an optimizer.
     resume : path, optional
         A checkpoint of this very run: continue from there, up to ``epochs`` in all; a warning
         tells that it has as many already.

@@ -413,3 +413,45 @@ def test_layers_and_loss_of_a_network_cannot_be_replaced() -> None:
     again = pickle.loads(pickle.dumps(net))
     with pytest.raises(AttributeError, match="cannot be replaced"):
         again.layers = ()
+
+
+@pytest.mark.parametrize("name, value", [
+    ("n_in", 2), ("n_out", 100_000), ("dtype", "float64"), ("loss", "mse"),
+    ("loss_function", "mse"), ("layers", ())])
+def test_what_plans_and_parameters_follow_is_fixed(name: str, value: Any) -> None:
+    net = classifier()
+    with pytest.raises(AttributeError, match=rf"\b{name}\b.* cannot be replaced"):
+        setattr(net, name, value)
+    assert net.predict(clusters(3)[0]).shape == (3, 4)
+
+
+@pytest.mark.parametrize("k, name, value", [
+    (0, "n_out", 100_000), (0, "n_in", 2), (1, "n_out", 3), (2, "n_in", 3),
+    (2, "use_bias", False)])
+def test_sizes_of_a_layer_are_fixed_in_a_network(k: int, name: str, value: Any) -> None:
+    net = classifier()
+    layer = net.layers[k]
+    now = getattr(layer, name)
+    with pytest.raises(AttributeError, match=f"{name} of .* from {now} to {value}"):
+        setattr(layer, name, value)
+    setattr(layer, name, now)
+    alone = copy.copy(layer)
+    if not layer.shapes():  # nothing follows it any more
+        setattr(alone, name, value)
+    else:
+        with pytest.raises(AttributeError, match=name):
+            setattr(alone, name, value)
+
+
+def test_all_layers_are_held_and_released_at_once() -> None:
+    net = classifier()
+    net.trainable = False
+    assert not net.trainable and not any(layer.trainable for layer in net.layers)
+    with pytest.raises(ValueError, match="no layer with parameters is trainable"):
+        net.fit(*clusters(20))
+    net.layers[0].trainable = True
+    assert net.trainable
+    with pytest.raises(TypeError, match="trainable must be True or False, got 'no'"):
+        net.trainable = "no"  # type: ignore[assignment]
+    net.trainable = True
+    assert all(layer.trainable for layer in net.layers)

@@ -54,7 +54,7 @@ def describe(network: Network) -> str:
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write ``network`` to ``path``, whole or not at all.
+    """Write ``network`` to ``path``, whole or not at all; the state of an optimizer is left out.
 
     Raises
     ------

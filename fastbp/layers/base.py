@@ -98,6 +98,8 @@ class Layer(Configured):
     kernels: ClassVar[Kernels | None] = None
     buffers: ClassVar[tuple[str, ...]] = ()
     in_place: ClassVar[bool] = False
+    #: Attributes that shapes follow: fixed once there are parameters, or a network.
+    _shaping: ClassVar[tuple[str, ...]] = ("n_in", "n_out")
     keeps_output: ClassVar[bool] = False
     # ``Any``: a user's code, which runs in a network, need not check for None.
     n_in: int | Any = None
@@ -117,6 +119,10 @@ class Layer(Configured):
         def __getattr__(self, name: str) -> Any: ...
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._shaping and (self._owner is not None or self._tensors) \
+                and value != (now := getattr(self, name)):
+            raise AttributeError(f"{name} of {self!r} cannot be changed from {now!r} to "
+                                 f"{value!r}: parameters and plans follow it; make a new layer")
         super().__setattr__(name, value)
         if name[0] != "_" and (owner := self.__dict__.get("_owner")) is not None:
             owner._row_plan = None  # it may contain the old value

@@ -124,6 +124,7 @@ class Dense(Layer):
     kernels = Kernels(dense_forward, dense_backward, dense_gradient, dense_forward_row,
                       correcting=(dense_gradient, narrow_gradient, thin_gradient),
                       rectifying=(dense_forward, dense_backward, narrow_forward))
+    _shaping = (*Layer._shaping, "use_bias")
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True, *,
                  weight_init: str | Initializer = "glorot_uniform",
