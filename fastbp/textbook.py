@@ -43,6 +43,8 @@ class Textbook:
 
     def forward(self, X: Array, n_layers: int | None = None, key: int = 0) -> Array:
         """Output of the first ``n_layers`` layers, all by default, by the textbook loop."""
+        if not key and self.layers[0].kernels is None:
+            X = X.copy()  # of the caller: a user's layer may write into its input
         for layer in self.layers[:n_layers]:
             layer.key = 0 if layer._steady else key
             X = self._of_own(layer, "forward(X)", layer.forward(X), len(X), layer.n_out)

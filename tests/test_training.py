@@ -237,6 +237,29 @@ def test_a_users_layer_may_give_rows_of_another_length() -> None:
     assert wrong[1].n_in is None
 
 
+class Doubles(Layer):
+    """Works in place, as it should not: the layer below may need what it overwrites."""
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        X *= 2
+        return X
+
+    def backward(self, dY: Any) -> Any:
+        return 2 * dY
+
+
+def test_rows_of_the_caller_are_never_written_to() -> None:
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    given = X.copy()
+    net = fastbp.Network([Doubles(), fastbp.Dense(3, 3)], "L2Loss", "float64")
+    net.fit(X, T, epochs=1, batch_size=20, shuffle=False, validation_data=(X, T))
+    first = net.predict(X)
+    np.testing.assert_array_equal(first, net.predict(X))
+    net.loss(X, T), net.loss_and_grad(X, T), net.evaluate(X, T), net.input_gradient(X, T)
+    net.partial_fit(X, T, batch_size=20)
+    np.testing.assert_array_equal(X, given)
+
+
 class Mute(Layer):
     """Sets its lengths, but does not tell."""
 
