@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .data.target import Target
 from .io.safetensors import describe, load, read, version, write
 from .network import Network
 from .outputs import by_class
+
+if TYPE_CHECKING:
+    from .data.table import Table
 
 #: Name of the model file in a folder made by ``fastbp train``.
 FILE = "model.safetensors"
@@ -178,13 +181,17 @@ class Model:
         if not isinstance(table, Table):
             yield table
             return
-        if self.preprocessor is None:
-            told = (table.target, self.target and self.target.name)
-            names = [name for name in table.names if name not in told]
-            for part in table.batches(names):  # of a Matrix with all columns, not only these
-                yield {name: part[name] for name in names}
-        else:
-            yield from self.preprocessor.typed(table).batches(self.preprocessor.names)
+        table, names = self.inputs(table)
+        for part in table.batches(names):  # of a Matrix with all columns, not only these
+            yield part if self.preprocessor is not None else {name: part[name] for name in names}
+
+    def inputs(self, table: Table, *others: str) -> tuple[Table, list[str]]:
+        """The table as the model reads it, and the names of its inputs: where the model has no
+        preprocessor, all columns but targets and ``others``."""
+        if self.preprocessor is not None:
+            return self.preprocessor.typed(table), self.preprocessor.names
+        told = (table.target, self.target and self.target.name, *others)
+        return table, [name for name in table.names if name not in told]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it to one file, completely or not at all.

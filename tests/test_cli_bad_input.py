@@ -130,6 +130,9 @@ BAD: dict[str, tuple[str, Callable[[Path], object], list[str], list[str]]] = {
                           ["--label-smoothing 0.1", "--loss focal"]),
     "unknown figure": ("d.csv", table, ["--target", "y", "--monitor", "val_auc"],
                        ["--monitor val_auc", "val_r2"]),
+    "R2 of one row": ("d.csv", lambda p: (table(p), table(p.with_name("v.csv"), 1)),
+                      ["--target", "y", "--validation", "v.csv", "--monitor", "val_r2"],
+                      ["--monitor val_r2: this run has loss, val_loss"]),
     "all held out": ("d.csv", lambda p: table(p, 3), ["--target", "y", "--validation-split",
                                                       "0.9"], ["--validation-split"]),
     "all held out of a stream": ("d.csv", lambda p: table(p, 3), [

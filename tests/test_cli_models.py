@@ -100,6 +100,18 @@ def test_truth_and_weights_beside_the_rows_are_no_features(rows: np.ndarray, run
                                                         "t")
 
 
+def test_the_target_of_a_model_without_columns_is_no_input(rows: np.ndarray, run: Here) -> None:
+    """In ``predict`` of the command as in ``evaluate`` and ``Model.predict``."""
+    net = Network([Dense(3, 1)], "mse")
+    Model(net, None, Target("u", "regression")).save("m")
+    lines = [line.split(",") for line in Path("x.csv").read_text().splitlines()]
+    Path("u.csv").write_text("\n".join(",".join([*line[:3], line[4]]) for line in lines) + "\n")
+    told = list(csv.DictReader(io.StringIO(run("predict", "m", "u.csv").out)))
+    np.testing.assert_allclose([float(row["prediction"]) for row in told],
+                               load_model("m").predict("u.csv"), rtol=1e-6)
+    assert run("evaluate", "m", "u.csv", "--json").json["rows"] == 30
+
+
 def test_the_truth_may_have_another_name_and_is_in_the_same_units(
         rows: np.ndarray, run: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     learned = learn("x.csv", "u", drop=["t", "w"], task="regression")

@@ -253,3 +253,14 @@ def test_names_of_options_are_those_of_the_library() -> None:
     assert all(kind.labels == (task == "classification")
                for task, kinds in named.items() for kind in kinds)
     assert {*options.GRID} <= {o.name for o in options.train_options()}
+
+
+def test_a_split_beside_a_validation_file_is_refused(run: Here) -> None:
+    """It would do nothing; 0 says the same as the file, and a default says nothing."""
+    table(run.folder / "d.csv")
+    table(run.folder / "v.csv", 20, seed=1)
+    argv = ("train", "d.csv", "--target", "kind", "--validation", "v.csv", *QUICK)
+    done = run(*argv, "--validation-split", "0.3")
+    assert done.status == 2
+    assert "--validation-split 0.3 is for runs without --validation v.csv" in done.err
+    assert run(*argv, "--validation-split", "0").status == 0

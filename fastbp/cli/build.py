@@ -90,11 +90,16 @@ def optimizer(settings: Mapping[str, Any]) -> Optimizer:
 def fit_options(settings: Mapping[str, Any], held: Any, target: Target) -> dict[str, Any]:
     """Arguments of ``fit`` and ``fit_stream`` from the options."""
     weight = None if settings["class_weight"] == "none" else settings["class_weight"]
-    r2 = target.task == "regression" and held is not None and len(held[0]) > 1
     return {"epochs": settings["epochs"], "batch_size": settings["batch_size"],
             "optimizer": optimizer(settings), "l1": settings["l1"], "l2": settings["l2"],
             "clip_norm": settings["clip_norm"], "average": settings["average"],
-            "class_weight": weight, "validation_data": held, "metrics": ["r2"] if r2 else []}
+            "class_weight": weight, "validation_data": held,
+            "metrics": ["r2"] if has_r2(held, target) else []}
+
+
+def has_r2(held: Any, target: Target) -> bool:
+    """Whether held-out rows have an R^2: of numbers, and of two rows or more."""
+    return target.task == "regression" and held is not None and len(held[0]) > 1
 
 
 def monitored(settings: Mapping[str, Any], held: Any) -> str:

@@ -51,8 +51,11 @@ def check_monitor(monitor: str, data: Prepared) -> None:
     """
     known = ["loss"]
     if data.held is not None:
-        known += ["val_loss", "val_accuracy" if data.target.task == "classification"
-                  else "val_r2"]
+        known.append("val_loss")
+        if data.target.task == "classification":
+            known.append("val_accuracy")
+        elif build.has_r2(data.held, data.target):
+            known.append("val_r2")
     if monitor not in known:
         raise ValueError(f"--monitor {monitor}: this run has {', '.join(known)}")
 

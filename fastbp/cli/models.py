@@ -8,7 +8,7 @@ from typing import Any
 from .._validation import Array
 from ..data import Table, Target
 from ..data.columns import column, rows_of
-from ..data.weights import row_weights
+from ..data.truth import truth, truth_names
 from ..model import Model
 from ..network import Network
 from ..outputs import by_class
@@ -25,24 +25,15 @@ def batches(model: Model, table: Table, rows: int, target: Target | None = None,
     """
     if target is not None:
         table = target.typed(table)
-    if model.preprocessor is not None:
-        table = model.preprocessor.typed(table)
-        names = model.preprocessor.names
-    else:
-        names = [n for n in table.names
-                 if n not in (table.target, target and target.name, weight)]
-    wanted = [*names, *([target.name] if target is not None else []),
-              *([weight] if weight is not None else [])]
-    at = 0
-    for piece in table.batches(wanted, rows):
+    told, at = [] if target is None else truth_names(target, weight), 0
+    table, names = model.inputs(table, *told)
+    for piece in table.batches([*names, *told], rows):
         n = rows_of(piece)
         with table.counted():
             X = model.features({name: column(piece, name) for name in names}
                                if model.preprocessor is None else piece, first_row=at)
-            T = None if target is None else target.encode(column(piece, target.name),
-                                                          first_row=at)
-            own = None if weight is None else row_weights(column(piece, weight), weight,
-                                                          first_row=at)
+            known = () if target is None else truth(piece, target, weight, at)
+            T, own, *_ = *known, None, None
         if n:
             yield X, T, own
         at += n

@@ -19,6 +19,7 @@ from ..data.features import Numeric
 from ..data.present import Chosen
 from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays
+from ..data.truth import truth, truth_names
 from ..data.weights import check_any, digest, row_weights
 from .exits import say
 from .split import split_rows
@@ -139,10 +140,9 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
            n_rows: int, dropped: dict[str, int]) -> Prepared:
     """All rows in memory. Means and scales come from the training rows only; categories and
     classes from all, so that a rare one that is only in held-out rows is known."""
-    names = [name for name in (settings["weight"],) if name is not None]
-    columns = table.read([*seen.names, target.name, *names])
-    T = target.encode(column(columns, target.name))
-    weights = [row_weights(column(columns, name), name) for name in names]
+    weight = settings["weight"]
+    columns = table.read([*seen.names, *truth_names(target, weight)])
+    T, *weights = truth(columns, target, weight)
     kept, held, test = split_rows(settings, T, target.task)
     counted = np.full(len(T), True)
     for own in weights:
@@ -157,10 +157,10 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
         X = preprocessor.transform(columns)
 
     whole = X, T, *weights
-    for name, own in zip(names, weights, strict=True):
+    for own in weights:
         for at, what in ((kept, "train on"), (held, "validate on"), (test, "test on")):
             if len(at):
-                check_any(own[at], name, f" to {what}")
+                check_any(own[at], weight, f" to {what}")
 
     def pick(at: Array) -> Rows | None:
         return tuple(array[at] for array in whole) if len(at) else None
@@ -186,12 +186,11 @@ def _tell_untrained(settings: Mapping[str, Any], target: Target, T: Array,
 def _trained(table: Table, target: Target, weight: str | None) -> tuple[int, Array]:
     """Number of rows, and the classes of those with a weight above 0."""
     n, found = 0, np.zeros(0, np.int64)
-    for piece in table.batches([target.name, *([] if weight is None else [weight])]):
+    for piece in table.batches(truth_names(target, weight)):
         n += rows_of(piece)
         if target.classes is not None:
-            T = target.encode(column(piece, target.name))
-            found = np.union1d(found, T if weight is None else T[
-                row_weights(column(piece, weight), weight) > 0])
+            T, *own = truth(piece, target, weight)
+            found = np.union1d(found, T[own[0] > 0] if own else T)
     return n, found
 
 
@@ -230,15 +229,12 @@ def features_of(table: Table, preprocessor: Preprocessor, target: Target,
                 weight: str | None = None, where: str = "") -> Rows:
     """Features, targets and weights of all rows of a table; ``where`` they are, for messages."""
     columns = target.typed(preprocessor.typed(table)).read(
-        [*preprocessor.names, target.name, *([] if weight is None else [weight])])
+        [*preprocessor.names, *truth_names(target, weight)])
     with table.counted():
-        found = preprocessor.transform(columns), target.encode(column(columns, target.name))
-        if weight is None:
-            return found
-        weights = row_weights(column(columns, weight), weight)
-    if len(weights):
-        check_any(weights, weight, where)
-    return *found, weights
+        found = preprocessor.transform(columns), *truth(columns, target, weight)
+    if weight is not None and len(found[0]):
+        check_any(found[2], weight, where)
+    return found
 
 
 # -- block by block -------------------------------------------------------------------

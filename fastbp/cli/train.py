@@ -36,6 +36,9 @@ def command(ctx: click.Context, /, **settings: Any) -> int:
              if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     if not settings["early_stopping"] and ("patience" in typed or "patience" in runs):
         raise click.UsageError("--patience is for --early-stopping", ctx)
+    if "validation_split" in typed and settings["validation_split"] and settings["validation"]:
+        raise click.UsageError(f"--validation-split {settings['validation_split']} is for runs "
+                               f"without --validation {settings['validation']}", ctx)
     if "seed" in typed:
         if "seeds" in typed:
             raise click.UsageError("--seed and --seeds cannot both be given", ctx)

@@ -10,12 +10,12 @@ import numpy as np
 
 from .._validation import Array, as_array, check_size
 from ..kernels.random import shuffle as shuffle_rows
-from .columns import Columns, column, rows_of
+from .columns import Columns, rows_of
 from .npy import map_of
 from .preprocess import Preprocessor
 from .table import open_table
 from .target import Target
-from .weights import row_weights
+from .truth import truth, truth_names
 
 #: Bytes of features in a block; of the parts that are open at a time; of a part of an array.
 BLOCK_BYTES, OPEN_BYTES, PART_BYTES = 8 * 1024 * 1024, 72 * 1024 * 1024, 1024 * 1024
@@ -70,8 +70,7 @@ class TableStream:
         self.preprocessor, self.target, self.weight = preprocessor, target, weight
         table = open_table(source)
         self.table = table = target.typed(preprocessor.typed(table))
-        self.columns = list(dict.fromkeys([*preprocessor.names, target.name,
-                                           *([] if weight is None else [weight])]))
+        self.columns = list(dict.fromkeys([*preprocessor.names, *truth_names(target, weight)]))
         table.check(self.columns)
         known = table.n_rows
         if known is None and n_rows is None:
@@ -124,7 +123,7 @@ class TableStream:
             try:
                 with self.table.counted(index):
                     self.preprocessor.transform(piece, first_row=row, out=X[at:at + n])
-                    own = self._told(piece, row)
+                    own = truth(piece, self.target, self.weight, row)
             except ValueError as error:
                 part = f", part {index}" if self.table.n_parts > 1 else ""
                 raise ValueError(f"{self.table.label}{part}: {error}") from error
@@ -133,13 +132,6 @@ class TableStream:
             at += n
         if at:
             yield self._block(X[:at], T, weights)
-
-    def _told(self, piece: Columns, row: int) -> tuple[Array, ...]:
-        """(T,) or (T, weights) of a piece that begins with ``row``."""
-        T = self.target.encode(column(piece, self.target.name), first_row=row)
-        if self.weight is None:
-            return (T,)
-        return T, row_weights(column(piece, self.weight), self.weight, first_row=row)
 
     def _block(self, X: Array, T: Sequence[Array], weights: Sequence[Array]) -> tuple[Any, ...]:
         joined = X, np.concatenate(T)
@@ -153,11 +145,11 @@ class TableStream:
         ValueError
             As ``blocks``.
         """
-        names, row = [self.target.name, *([] if self.weight is None else [self.weight])], 0
-        for piece in self.table.batches(names):
+        row = 0
+        for piece in self.table.batches(truth_names(self.target, self.weight)):
             try:
                 with self.table.counted():
-                    own = self._told(piece, row)
+                    own = truth(piece, self.target, self.weight, row)
             except ValueError as error:
                 raise ValueError(f"{self.table.label}: {error}") from error
             yield own
