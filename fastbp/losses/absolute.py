@@ -11,8 +11,6 @@ it is half of the first.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._jit import kernel
 from .._validation import check_real, checked
 from ..kernels.arrays import row_of
@@ -80,6 +78,7 @@ class QuantileLoss(Loss):
         For a quantile that is no number in (0, 1).
     """
 
+    _config_defaults = {**Loss._config_defaults, "quantile": 0.5}
     kernel = quantile
 
     quantile: float = checked(check_real, 0.0, 1.0, open_low=True)
@@ -91,8 +90,3 @@ class QuantileLoss(Loss):
     def constants(self) -> tuple[float, float]:
         """The quantile."""
         return self.quantile, 0.0
-
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a loss like this one."""
-        own = {} if self.quantile == 0.5 else {"quantile": self.quantile}
-        return {**super().config(), **own}

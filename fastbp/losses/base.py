@@ -7,6 +7,7 @@ both the reported value and the gradient that is descended.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -70,6 +71,7 @@ class Loss(Configured):
         For another reduction.
     """
 
+    _config_defaults: ClassVar[Mapping[str, Any]] = {"reduction": "mean"}
     kernel: ClassVar[Any] = None
     labels: bool = False
     fractions: bool = False
@@ -201,10 +203,6 @@ class Loss(Configured):
         if self._dx is None:
             raise ValueError(f"{type(self).__name__}.backward needs a forward before it")
         return self._dx
-
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a loss like this one."""
-        return {} if self.reduction == "mean" else {"reduction": self.reduction}
 
 
 def error_of(loss: Loss, X: Array, T: Array, weights: Array | None) -> float:

@@ -113,6 +113,9 @@ class CustomLoss(Loss):
     array([[ 4., 32.]])
     """
 
+    _config_names = ("function",)
+    _config_defaults = {"probabilities": None, "labels": False, **Loss._config_defaults}
+
     def __init__(self, function: Callable[..., Any], probabilities: str | None = None,
                  labels: bool = False, *, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -137,15 +140,6 @@ class CustomLoss(Loss):
         except CompileError as error:
             raise TypeError(f"{self!r}: the function must compile for rows of {dtype.name} and "
                             f"return a number; Numba says\n{error}") from error
-
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a loss like this one."""
-        own: dict[str, Any] = {"function": self.function}
-        if self.probabilities is not None:
-            own["probabilities"] = self.probabilities
-        if self.labels:
-            own["labels"] = True
-        return {**own, **super().config()}
 
     def __repr__(self) -> str:
         plain = getattr(self.function, "py_func", self.function)

@@ -128,6 +128,7 @@ class FocalLoss(Loss):
 
     labels = True
     probabilities = "softmax"
+    _config_defaults = {**Loss._config_defaults, "gamma": 2.0}
     kernel = focal
 
     gamma: float = checked(check_real)
@@ -139,11 +140,6 @@ class FocalLoss(Loss):
     def constants(self) -> tuple[float, float]:
         """Gamma."""
         return self.gamma, 0.0
-
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a loss like this one."""
-        own = {} if self.gamma == 2 else {"gamma": self.gamma}
-        return {**super().config(), **own}
 
 
 def _check_alpha(value: Any, name: str) -> float | None:
@@ -173,6 +169,7 @@ class SigmoidFocalLoss(Loss):
 
     fractions = True
     probabilities = "sigmoid"
+    _config_defaults = {**Loss._config_defaults, "gamma": 2.0, "alpha": None}
     kernel = sigmoid_focal
 
     gamma: float = checked(check_real)
@@ -187,10 +184,3 @@ class SigmoidFocalLoss(Loss):
     def constants(self) -> tuple[float, float]:
         """Gamma, and alpha or -1."""
         return self.gamma, -1.0 if self.alpha is None else self.alpha
-
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a loss like this one."""
-        own: dict[str, Any] = {} if self.gamma == 2 else {"gamma": self.gamma}
-        if self.alpha is not None:
-            own["alpha"] = self.alpha
-        return {**super().config(), **own}

@@ -10,8 +10,6 @@ of Mathematical Statistics 35, 1964.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._jit import kernel
 from .._validation import check_real, checked
 from ..kernels.arrays import row_of
@@ -56,6 +54,7 @@ class HuberLoss(Loss):
         For a delta that is no number above 0.
     """
 
+    _config_defaults = {**Loss._config_defaults, "delta": 1.0}
     kernel = huber
 
     delta: float = checked(check_real, open_low=True)
@@ -67,8 +66,3 @@ class HuberLoss(Loss):
     def constants(self) -> tuple[float, float]:
         """Delta."""
         return self.delta, 0.0
-
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a loss like this one."""
-        own = {} if self.delta == 1 else {"delta": self.delta}
-        return {**super().config(), **own}

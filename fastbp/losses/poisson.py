@@ -68,6 +68,7 @@ class PoissonLoss(Loss):
         For a deviance that is no bool.
     """
 
+    _config_defaults = {**Loss._config_defaults, "deviance": False}
     kernel = poisson
 
     deviance: bool = checked(check_bool)
@@ -85,10 +86,6 @@ class PoissonLoss(Loss):
     def constants(self) -> tuple[float, float]:
         """(1 for half the deviance, else 0; 0)."""
         return float(self.deviance), 0.0
-
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a loss like this one."""
-        return {**super().config(), **({"deviance": True} if self.deviance else {})}
 
     def check_target(self, T: Any, n_out: int, dtype: np.dtype[Any], name: str = "T", *,
                      allow_nonfinite: bool = False) -> Array:

@@ -8,8 +8,6 @@ infinity. Source: C. Szegedy et al., Rethinking the Inception architecture, CVPR
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._jit import kernel
@@ -31,6 +29,7 @@ def smooth_targets(h, t, k):
 class Smoothed(Loss):
     """Base of losses that take ``label_smoothing``; their kernels find it as ``a``."""
 
+    _config_defaults = {**Loss._config_defaults, "label_smoothing": 0.0}
     label_smoothing: float = checked(check_real, 0.0, 1.0)
 
     def __init__(self, reduction: str = "mean", *, label_smoothing: float = 0.0) -> None:
@@ -54,8 +53,3 @@ class Smoothed(Loss):
     def constants(self) -> tuple[float, float]:
         """(label_smoothing, 0)."""
         return self.label_smoothing, 0.0
-
-    def config(self) -> dict[str, Any]:
-        """Arguments that make a loss like this one."""
-        own = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
-        return {**super().config(), **own}

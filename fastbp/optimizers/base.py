@@ -7,6 +7,7 @@ parameters whose gradient it has just finished.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,7 +33,7 @@ class Optimizer(Configured):
     """Base of all optimizers. A subclass in NumPy alone trains in the textbook loop.
 
     Override ``update``, or give a ``kernel`` for the compiled engine with its constants in
-    ``hyper``.
+    ``hyper``. Add settings of your own to ``config``: a continued run must have the same ones.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ class Optimizer(Configured):
     """
 
     _config_names: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    _config_defaults: ClassVar[Mapping[str, Any]] = {"weight_decay": 0.0}
     kernel: ClassVar[Any] = None
     decoupled: ClassVar[bool] = False
     weight_decay: float = 0.0
@@ -161,9 +163,3 @@ class Optimizer(Configured):
         elif self.weight_decay:
             return grads + params.dtype.type(self.weight_decay) * params
         return grads
-
-    def config(self) -> dict[str, Any]:
-        """Arguments that make an optimizer like this one. A continued run must have the same ones:
-        a subclass with settings of its own adds them."""
-        own = super().config()
-        return {**own, "weight_decay": self.weight_decay} if self.weight_decay else own
