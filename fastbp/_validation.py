@@ -7,7 +7,8 @@ import math
 import numbers
 import os
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,20 @@ _CACHED = 1 << 20
 _MOST_WEIGHT = 1e300
 #: Smallest normal number and largest number.
 _RANGES = {np.dtype(t): (float(np.finfo(t).tiny), float(np.finfo(t).max)) for t in ("f4", "f8")}
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """A TypeError or ValueError of the block begins with ``name``, and is of the same type."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = f"{name}: {error}"
+        try:
+            again = type(error)(text)
+        except Exception:  # a type that needs more arguments, as UnicodeDecodeError
+            again = (ValueError if isinstance(error, ValueError) else TypeError)(text)
+        raise again from error
 
 
 def check_dtype(dtype: Any) -> np.dtype[Any]:

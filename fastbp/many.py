@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._jit import thread_count
-from ._validation import Array, as_array, check_threads
+from ._validation import Array, as_array, check_threads, named
 from ._warning import collected, warn
 from .arguments import check_callbacks, check_network
 from .history import History
@@ -105,7 +105,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     def one(i: int) -> History | None:
         if stop.is_set():
             return None
-        with collected() as told[i], _named(i):
+        with collected() as told[i], named(f"networks[{i}]"):
             return _fit(nets[i], *data.of(i), data.weighed(i, given[i]), plans, stop)
 
     found, size = list[History](), max(1, min(thread_count(n_threads), len(nets)))
@@ -135,19 +135,6 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
 
 
 passes_on(fit_many, fit)
-
-
-@contextmanager
-def _named(i: int) -> Iterator[None]:
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        text = f"networks[{i}]: {error}"
-        try:
-            named = type(error)(text)
-        except TypeError:  # a type that needs more arguments, as UnicodeDecodeError
-            named = (ValueError if isinstance(error, ValueError) else TypeError)(text)
-        raise named from error
 
 
 def _given(common: dict[str, Any], options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -259,7 +246,7 @@ class _Data:
         if self.rows is None:
             return
         for i, rows in enumerate(self.rows):
-            with _named(i):
+            with named(f"networks[{i}]"):
                 n = len(self._whole(i)[0])
             if isinstance(rows, slice):
                 rows = np.arange(n)[rows]

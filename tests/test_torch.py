@@ -196,6 +196,17 @@ def test_modules_without_an_equal_are_named(make: Any, error: Any, match: str) -
         fastbp.from_torch(nn.Sequential(nn.Linear(3, 3), make()))
 
 
+def test_an_error_that_takes_more_than_a_text_is_named_too() -> None:
+    class Odd:
+        def __eq__(self, other: object) -> bool:
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd")
+
+    module = torch.nn.Softplus()
+    module.beta = Odd()  # type: ignore[assignment]
+    with pytest.raises(ValueError, match=r"Softplus\(.*\): 'utf-8' codec can't decode .*: odd$"):
+        fastbp.from_torch(module)
+
+
 def test_numbers_beyond_the_dtype_of_a_new_network_are_named() -> None:
     module = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)).double()
     with torch.no_grad():

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import Array, as_weights, check_finite, check_range
+from .._validation import Array, as_weights, check_finite, check_range, named
 from .._warning import warn
 from ..arguments import Validation, check_monitors
 from ..history import History
@@ -38,7 +38,7 @@ from .callbacks import (
     end_fit,
     with_callbacks,
 )
-from .errors import as_before_on_error, named
+from .errors import as_before_on_error
 from .parameters import ACTIVATIONS, check_arrays, check_parameters, sizes_of
 from .solvers import Follow, SkAdam, SkSGD, reporting, threads_for
 from .split import Given, given, split

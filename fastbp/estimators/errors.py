@@ -1,4 +1,4 @@
-"""What an error in ``fit`` leaves behind, and what it says."""
+"""What an error in ``fit`` leaves behind."""
 
 from __future__ import annotations
 
@@ -33,13 +33,3 @@ def as_before_on_error(estimator: Any) -> Iterator[Callable[[], None]]:
             if state is not None:
                 rng.set_state(state)
         raise
-
-
-@contextmanager
-def named(name: str) -> Iterator[None]:
-    """An error of the block begins with ``name``: scikit-learn's speak of X and y."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(f"{name}: {error}") from error

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import layers as L
 from .._extras import needs
-from .._validation import Array, check_dtype
+from .._validation import Array, check_dtype, named
 from .._warning import warn
 from ..layers import Layer
 from ..losses import Loss
@@ -152,7 +152,7 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
         if hasattr(part, "get_weights"):
             own = [np.asarray(w) for w in part.get_weights()]
         wide |= any(w.dtype == np.float64 for w in own)
-        try:
+        with named(part.name):
             for layer in _layers(part, config, own):
                 values = _values(part, config, own) if layer.shapes() else []
                 _check_axes(layer, config, shape, values)
@@ -161,8 +161,6 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
                 if values:
                     layer.trainable = layer.trainable and bool(part.trainable)
                     given.append((part.name, layer, values))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{part.name}: {error}") from error
     if not layers:
         raise ValueError(f"{model.name} has no layers")
     if dtype is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import layers as L
 from .._extras import needs
-from .._validation import Array, check_dtype
+from .._validation import Array, check_dtype, named
 from ..layers import Layer
 from ..losses import Loss
 from ..network import Network
@@ -138,10 +138,8 @@ def from_torch(source: Any, network: Network | None = None, *, loss: Loss | str 
         return from_torch(dict(source.state_dict()), network, loss=loss, dtype=dtype)
     pairs = []
     for module in _flat(torch.nn, source):
-        try:
+        with named(repr(module)):
             pairs.append((module, _layer(torch.nn, module)))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{module!r}: {error}") from error
     if not pairs:
         raise ValueError(f"{source!r} has no layers")
     _check_rows(pairs)
