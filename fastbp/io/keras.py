@@ -20,7 +20,7 @@ from ..losses import Loss
 from ..network import Network
 from .keras_loss import PACKAGES, compiled_loss
 from .keras_loss import from_keras as _from_keras
-from .parts import cast, check_known, loss_for
+from .parts import cast, check_known, loss_for, need
 
 
 def _activation(name: str) -> Callable[[Any, Any, str], Any]:
@@ -228,15 +228,7 @@ def _check_axes(layer: Layer, config: dict[str, Any], shape: Any, values: list[A
             raise ValueError(f"inputs of shape {tuple(shape)}, of which it takes one axis, have "
                              "no equivalent in fastbp: a Flatten must stand before it")
         if isinstance(layer, L.Flatten):
-            _need(config, data_format="channels_last")
-
-
-def _need(config: dict[str, Any], **wanted: Any) -> None:
-    """Refuse settings other than the wanted, each a value or a tuple of them."""
-    for name, value in wanted.items():
-        found = config.get(name, value)
-        if found not in (value if isinstance(value, tuple) else (value,)):
-            raise ValueError(f"{name}={found!r} has no equivalent in fastbp")
+            need(config, data_format="channels_last")
 
 
 def _activated(part: Any, config: dict[str, Any]) -> list[Layer]:
@@ -259,7 +251,7 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
         if not own:
             raise ValueError("not built: it has no weights yet")
         for name in ("lora_enabled", "quantization_mode"):
-            _need({name: getattr(part, name, None)}, **{name: (None, False)})
+            need({name: getattr(part, name, None)}, **{name: (None, False)})
         n_in, n_out = own[0].shape
         layers: list[Layer] = [L.Dense(n_in, n_out, bias=bool(config["use_bias"]))]
         return layers + ([] if config["activation"] == "linear" else _activated(part, config))
@@ -270,7 +262,7 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
     if kind == "Identity":
         return []
     if kind == "ReLU":
-        _need(config, max_value=None, threshold=(0, 0.0))
+        need(config, max_value=None, threshold=(0, 0.0))
         slope = float(config.get("negative_slope") or 0)
         return [L.LeakyReLU(slope) if slope else L.ReLU()]
     if kind == "LeakyReLU":
@@ -278,25 +270,25 @@ def _layers(part: Any, config: dict[str, Any], own: list[Array]) -> list[Layer]:
     if kind == "ELU":
         return [L.ELU(float(config["alpha"]))]
     if kind == "Softmax":
-        _need(config, axis=last)
+        need(config, axis=last)
         return [L.Softmax()]
     if kind == "Gelu":  # an operation between layers
         return [L.GELU("tanh" if config["approximate"] else "none")]
     if kind == "Dropout":
-        _need(config, noise_shape=None)
+        need(config, noise_shape=None)
         return [L.Dropout(float(config["rate"]))]
     if kind == "BatchNormalization":
-        _need(config, axis=last, renorm=False)
+        need(config, axis=last, renorm=False)
         return [L.BatchNorm(1 - float(config["momentum"]), float(config["epsilon"]))]
     if kind in ("Normalization", "Rescaling"):
         if kind == "Normalization":
             axes = np.ravel([] if config["axis"] is None else config["axis"])
-            _need({"axis": tuple(axes.tolist())}, axis=((-1,), (1,), ()))
+            need({"axis": tuple(axes.tolist())}, axis=((-1,), (1,), ()))
         constant = L.BatchNorm(epsilon=1e-14)  # its root is Keras' divisor for variance 0
         constant.trainable = False
         return [constant]
     if kind == "LayerNormalization":
-        _need(config, axis=last, rms_scaling=False)
+        need(config, axis=last, rms_scaling=False)
         return [L.LayerNorm(float(config["epsilon"]))]
     raise TypeError(f"a {type(part).__name__} has no equivalent in fastbp")
 

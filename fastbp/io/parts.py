@@ -187,3 +187,17 @@ def loss_for(layer: Any, loss: Any) -> Any:
     """``loss``, or if it is None the one that goes with the last ``layer``."""
     names = {"Softmax": "CrossEntropyLoss", "Sigmoid": "BinaryCrossEntropyLoss"}
     return LOSSES[names.get(type(layer).__name__, "MSELoss")]() if loss is None else loss
+
+
+def need(settings: Mapping[str, Any], **wanted: Any) -> None:
+    """Refuse settings of a layer other than the wanted, each one value or a tuple of them.
+
+    Raises
+    ------
+    ValueError
+        Names the setting.
+    """
+    for name, value in wanted.items():
+        found = settings.get(name, value)
+        if found not in (value if isinstance(value, tuple) else (value,)):
+            raise ValueError(f"{name}={found!r} has no equivalent in fastbp")

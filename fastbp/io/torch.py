@@ -17,7 +17,7 @@ from .._validation import Array, check_dtype, named
 from ..layers import Layer
 from ..losses import Loss
 from ..network import Network
-from .parts import cast, check_known, loss_for
+from .parts import cast, check_known, loss_for, need
 
 #: The PyTorch module for each of fastbp's layers: a function of ``torch.nn`` and the layer.
 MODULES: dict[type[Layer], Callable[[Any, Any], Any]] = {
@@ -267,13 +267,6 @@ def _check_rows(pairs: list[tuple[Any, Layer]]) -> None:
                              "axes, has no equivalent in fastbp")
 
 
-def _need(module: Any, **wanted: Any) -> None:
-    """Refuse settings other than the wanted, each one value or a tuple of them."""
-    for name, value in wanted.items():
-        if getattr(module, name) not in (value if isinstance(value, tuple) else (value,)):
-            raise ValueError(f"{name}={getattr(module, name)!r} has no equivalent in fastbp")
-
-
 def _layer(nn: Any, module: Any) -> Layer:
     """The layer for a module."""
     kind = type(module)
@@ -284,10 +277,10 @@ def _layer(nn: Any, module: Any) -> Layer:
     if kind is nn.Linear:
         return L.Dense(module.in_features, module.out_features, bias=module.bias is not None)
     if kind is nn.Flatten:
-        _need(module, start_dim=1, end_dim=(-1, 1))
+        need(vars(module), start_dim=1, end_dim=(-1, 1))
         return L.Flatten()
     if kind in (nn.Softmax, nn.LogSoftmax):
-        _need(module, dim=(-1, 1, None))
+        need(vars(module), dim=(-1, 1, None))
         return L.Softmax() if kind is nn.Softmax else L.LogSoftmax()
     if kind is nn.Dropout:
         return L.Dropout(module.p)
@@ -298,13 +291,13 @@ def _layer(nn: Any, module: Any) -> Layer:
     if kind is nn.GELU:
         return L.GELU(module.approximate)
     if kind is nn.Softplus:
-        _need(module, beta=1)
+        need(vars(module), beta=1)
         if module.threshold < 20:  # from 20 on the line is the curve, to 2e-9
             raise ValueError(f"threshold={module.threshold!r} has no equivalent in fastbp, it "
                              "must be 20 or more")
         return L.Softplus()
     if kind is nn.BatchNorm1d:
-        _need(module, track_running_stats=True)
+        need(vars(module), track_running_stats=True)
         if module.momentum is None:
             raise ValueError("momentum=None has no equivalent in fastbp")
         return L.BatchNorm(module.momentum, module.eps)
