@@ -23,8 +23,7 @@ class History(dict[str, list[float]]):
 
     def append(self, logs: dict[str, float]) -> None:
         """Add the figures of an epoch."""
-        for name, value in logs.items():
-            self.setdefault(name, []).append(value)
+        self.extend({name: [value] for name, value in logs.items()})
 
     def add(self, logs: dict[str, float]) -> None:
         """Add more figures of the last epoch; what is no number is left out."""

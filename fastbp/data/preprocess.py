@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .table import Table
 
 FORMAT = "fastbp-preprocessing-1"
-#: Rows that are converted at a time; and on the fast path, where their columns share the cache.
+#: Rows that are converted at a time; and on the fast paths, where they stay in the cache.
 _ROWS, _FEW_ROWS = 8192, 1024
 
 
@@ -169,15 +169,15 @@ class Preprocessor:
             whole, table = True, Matrix(names, table.X[:, places[0]:places[0] + len(names)])
         X = self._place(len(table.X), out)
         plain = table.X.dtype == np.float32 and not mean.any() and (scale == 1).all()
-        for i in range(0, len(X), 1024):  # a part that stays in the cache
-            part = table.X[i:i + 1024]
+        for i in range(0, len(X), _FEW_ROWS):
+            part = table.X[i:i + _FEW_ROWS]
             if not whole:
                 part = part[:, places]
             if plain:
-                X[i:i + 1024] = part
+                X[i:i + _FEW_ROWS] = part
                 continue
             with np.errstate(over="ignore", invalid="ignore"):
-                X[i:i + 1024] = (part - mean) / scale
+                X[i:i + _FEW_ROWS] = (part - mean) / scale
         if not np.isfinite(X).all():  # missing values, infinity: the general path fills or names
             values = {name: table[name] for name in names}
             return self.transform(values, first_row=first_row, out=X)

@@ -336,7 +336,6 @@ class Layer(Configured):
         return dY, *self._kept
 
 
-
 def _float_dtype(X: Any) -> np.dtype[Any]:
     """float32 stays; everything else computes in float64."""
     found = getattr(X, "dtype", None)
