@@ -121,11 +121,10 @@ class Run(PortableRun):
     def rates(self, n_steps: int) -> Array:
         """Learning rates of the next steps."""
         at = int(self.cursor[engine.STEP]) - self.first_step
-        return self.optimizer.rates(np.arange(at, at + n_steps) / self.steps_per_epoch,
-                                    self.epochs) * self.rate_scale
+        return self.epoch_rates(np.arange(at, at + n_steps) / self.steps_per_epoch)
 
     def epoch_rates(self, epochs: Array) -> Array:
-        """Learning rates at the starts of these epochs of the run."""
+        """Learning rates at these positions of the run, in epochs."""
         return self.optimizer.rates(epochs.astype(np.float64), self.epochs) * self.rate_scale
 
     def advance(self, n_steps: int, n_threads: int) -> None:
