@@ -161,7 +161,7 @@ def test_parts_of_a_file_do_not_share_what_is_drawn(tmp_path: Path) -> None:
 
     rows = pa.table({"x": np.tile(np.arange(200.0), 2)})
     parquet.write_table(rows, tmp_path / "d.parquet", row_group_size=200)
-    half = prepare.Share(open_table(tmp_path / "d.parquet"), 0.0, 0.5, 0)
+    half = prepare.Share(open_table(tmp_path / "d.parquet"), 0.0, 0.5, 0, ["x"])
     assert half.n_parts == 2
     first, second = ([x for piece in half.part(i) for x in piece["x"]] for i in (0, 1))
     assert 60 < len(first) < 140 and len(set(first) & set(second)) < 0.8 * len(first)

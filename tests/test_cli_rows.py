@@ -271,7 +271,7 @@ def test_validation_is_a_share_of_what_the_test_leaves(stream: str, run: Here) -
 
 def test_a_share_is_the_same_in_any_pieces_and_shares_make_the_whole() -> None:
     whole = prepare.opened("diabetes")
-    parts = [prepare.Share(whole, low, high, 3) for low, high in ((0, 0.3), (0.3, 1))]
+    parts = [prepare.Share(whole, low, high, 3, ["bmi"]) for low, high in ((0, 0.3), (0.3, 1))]
     first, second = (p.read() for p in parts)
     assert 80 < len(first["bmi"]) < 190
     assert sorted([*first["bmi"], *second["bmi"]]) == sorted(whole.read()["bmi"])

@@ -261,11 +261,11 @@ class Share(Chosen):
     """The rows of a table whose random number in [0, 1) is in an interval.
 
     A row's number depends only on the seed, its part and its position there. Rows are counted by
-    the columns ``counted_by``, all by default, of which some may be unreadable.
+    the columns ``counted_by``: others may be unreadable.
     """
 
     def __init__(self, table: Table, low: float, high: float, seed: int,
-                 counted_by: Sequence[str] = ()) -> None:
+                 counted_by: Sequence[str]) -> None:
         super().__init__(table, counted_by)
         self.low, self.high, self.seed, self.any_row = low, high, seed, _TRAINED
 

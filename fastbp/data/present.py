@@ -19,7 +19,7 @@ class Chosen(Table):
     ----------
     table : Table
     counted_by : sequence of names of columns
-        What is read to find the rows; all if empty.
+        What is read to find the rows.
     """
 
     def __init__(self, table: Table, counted_by: Sequence[str]) -> None:
