@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._validation import Array
-
 if TYPE_CHECKING:
-    from . import online, training
+    from . import online, sensitivity, training
 
 
 class _Door:
-    """A function of a module above as a method: ``found`` imports it when it is asked for."""
+    """The function of that name in a module above as a method: imported when it is asked for."""
 
-    def __init__(self, found: Callable[[], Any]) -> None:
-        self.found = found
+    def __init__(self, module: str) -> None:
+        self.module = module
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.owner, self.name = owner, name
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        function = self.found()
+        function = getattr(import_module(f".{self.module}", __package__), self.name)
         setattr(self.owner, self.name, function)  # from now on as fast as any method
         return function.__get__(instance, owner)
-
-
-def _fit() -> Any:
-    from .training import fit
-
-    return fit
-
-
-def _partial_fit() -> Any:
-    from .online import partial_fit
-
-    return partial_fit
-
-
-def _evaluate() -> Any:
-    from .training import evaluate
-
-    return evaluate
 
 
 class Doors:
@@ -50,20 +30,10 @@ class Doors:
 
     if TYPE_CHECKING:
         fit, partial_fit, evaluate = training.fit, online.partial_fit, training.evaluate
+        input_gradient, jacobian = sensitivity.input_gradient, sensitivity.jacobian
     else:
-        fit, partial_fit, evaluate = _Door(_fit), _Door(_partial_fit), _Door(_evaluate)
-
-    def input_gradient(self, X: Any, T: Any) -> Array:
-        """dE/dX; see ``fastbp.sensitivity``."""
-        from .sensitivity import input_gradient
-
-        return input_gradient(self, X, T)  # type: ignore[arg-type]
-
-    def jacobian(self, X: Any) -> Array:
-        """dY/dX of each row; see ``fastbp.sensitivity``."""
-        from .sensitivity import jacobian
-
-        return jacobian(self, X)  # type: ignore[arg-type]
+        fit, partial_fit, evaluate = _Door("training"), _Door("online"), _Door("training")
+        input_gradient, jacobian = _Door("sensitivity"), _Door("sensitivity")
 
     def summary(self) -> str:
         """A table of the layers: output size and number of parameters."""
