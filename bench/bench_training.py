@@ -7,12 +7,14 @@ import copy
 from fastbp import Dense, Network
 from fastbp.layers import LAYERS, Layer
 from fastbp.peak import peak_flops
-from fastbp.peers.fastbp import BACKENDS, FastbpBackend
+from fastbp.peers.fastbp import Backend, FastbpBackend
 from fastbp.peers.numpy import NumpyBackend
 
 from .grid import GRID
 from .late import fastbp_epoch, microseconds
 from .timing import ratio_of_times, seconds_per_step
+
+BACKENDS: dict[str, type[Backend]] = {"numpy": NumpyBackend, "fastbp": FastbpBackend}
 
 
 class Training:

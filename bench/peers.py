@@ -21,11 +21,17 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from fastbp.peers.measure import PEERS, best, lead
+from fastbp.peers.measure import PEERS, best
 
 from .command import measured
 
 RESULTS = Path(__file__).parent / "peers.json"
+
+
+def lead(own: dict[str, dict[str, Any]]) -> float:
+    """Time of the fastest peer over fastbp's, of one row of ``best``; NaN without peers."""
+    others = [r["us"] for backend, r in own.items() if backend != "fastbp"]
+    return float(min(others) / own["fastbp"]["us"]) if others else float("nan")
 
 
 def report(results: dict[str, Any]) -> str:

@@ -27,8 +27,9 @@ from bench import (
     online,
     precision,
 )
+from bench.bench_training import BACKENDS
 from bench.grid import GRID
-from bench.peers import RESULTS, report
+from bench.peers import RESULTS, lead, report
 from bench.timing import seconds_per_step
 from fastbp._jit import DISABLED
 from fastbp.kernels.vectors import pad
@@ -36,8 +37,7 @@ from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.peak import peak_flops
-from fastbp.peers.fastbp import BACKENDS
-from fastbp.peers.measure import AGREEMENT, CALLS, PEERS, PRECISIONS, best, lead
+from fastbp.peers.measure import AGREEMENT, CALLS, PEERS, PRECISIONS, best
 from fastbp.peers.workload import Workload, read, row_of
 
 ROOT = Path(__file__).parent.parent

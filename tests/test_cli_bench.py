@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -40,3 +42,14 @@ def test_bench_shows_the_better_time_of_each_library(
     assert [line.split() for line in lines[2:4]] == [
         ["fastbp", "8.0", "1", "1.00"], ["numpy", "40.0", "2", "5.00"]]
     assert lines[4].startswith("12.5 of 50.0 GFLOP/s") and lines[4].endswith("1 thread(s): 25%")
+
+
+def test_fastbp_alone_needs_no_package_of_a_peer() -> None:
+    """``fastbp bench`` where the packages of the extra ``peers`` are missing."""
+    code = ("import sys; sys.modules['threadpoolctl'] = sys.modules['torch'] = None\n"
+            "from fastbp.peers.measure import measure\n"
+            "from fastbp.peers.workload import row_of\n"
+            "found = measure([row_of('5-4-3:8')], 1, ['fastbp', 'numpy'], 0.01, 1)\n"
+            "assert [r['backend'] for r in found] == ['fastbp'], found\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ pytest.importorskip("threadpoolctl")
 from bench import command, growth, peers, precision, scaling, timing
 from fastbp.peers import measure
 from fastbp.peers import numpy as plain
-from fastbp.peers.fastbp import BACKENDS, FastbpBackend, FastbpCalls
+from fastbp.peers.fastbp import FastbpBackend, FastbpCalls
 from fastbp.peers.measure import CALLS, PEERS, PRECISIONS
 from fastbp.peers.workload import HIDDEN, Workload, read, row_of
 
@@ -218,7 +218,7 @@ def test_whole_epochs_of_peers_take_the_steps_of_a_fit(name: str, given: str,
     monkeypatch.setattr(Workload, "batches", property(lambda self: 4))
     (work,) = read([row_of(given) | {"dtype": "float64"}]).values()
     own = getattr(importlib.import_module(f"fastbp.peers.{module}"), kind)
-    ours, theirs, shuffled = BACKENDS["fastbp"](work), own(work, 1), own(work, 1)
+    ours, theirs, shuffled = FastbpBackend(work), own(work, 1), own(work, 1)
     for side in (ours, theirs):
         side.epochs(1, shuffle=False)
     shuffled.epochs(1)
@@ -232,7 +232,7 @@ def test_whole_epochs_of_peers_take_the_steps_of_a_fit(name: str, given: str,
 def test_scikit_learn_takes_the_steps_of_a_fit(given: str) -> None:
     sklearn = pytest.importorskip("fastbp.peers.sklearn")
     (work,) = read([row_of(given) | {"dtype": "float64"}]).values()
-    ours, theirs = BACKENDS["fastbp"](work), sklearn.SklearnBackend(work, 1)
+    ours, theirs = FastbpBackend(work), sklearn.SklearnBackend(work, 1)
     for side in (ours, theirs):
         side.epochs(1, shuffle=False)
     for a, b in zip(ours.weights(), theirs.weights(), strict=True):
@@ -279,7 +279,7 @@ def test_numpy_has_the_threads_that_are_faster_and_begins_anew(
     assert not any(moment.any() for moment in (*backend.m, *backend.v))
     backend.epochs(1, shuffle=False)
     assert used[2:] == [best]
-    ours = BACKENDS["fastbp"](work)
+    ours = FastbpBackend(work)
     ours.epochs(1, shuffle=False)
     for a, b in zip(backend.weights(), ours.weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..layers import Dense
-from .numpy import NumpyBackend
 from .workload import Workload
 
 
@@ -74,6 +73,3 @@ class FastbpCalls(FastbpBackend):
                 self.network.partial_fit(
                     self.X[i:i + b], self.T[i:i + b], batch_size=b, optimizer=self.optimizer,
                     n_threads=self.n_threads, **self.options)
-
-
-BACKENDS: dict[str, type[Backend]] = {"numpy": NumpyBackend, "fastbp": FastbpBackend}

@@ -164,12 +164,6 @@ def best(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def lead(own: dict[str, dict[str, Any]]) -> float:
-    """Time of the fastest peer over fastbp's, of one row of ``best``; NaN without peers."""
-    others = [r["us"] for backend, r in own.items() if backend != "fastbp"]
-    return float(min(others) / own["fastbp"]["us"]) if others else float("nan")
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
