@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +16,7 @@ class Ahead(Generic[Item]):
     program's end, make it when it is taken.
 
     The queues are those written in C: the ones in Python, and semaphores, may block forever after
-    a Ctrl-C within one of their calls.
+    a Ctrl-C within one of their calls; after one within its ``join``, a thread passes for ended.
 
     Parameters
     ----------
@@ -30,7 +31,8 @@ class Ahead(Generic[Item]):
 
     def __init__(self, items: Generator[Item, None, None]) -> None:
         self._items, self._asked, self._made = items, SimpleQueue[None](), SimpleQueue[Any]()
-        self.busy, self._over = True, False
+        self._end = SimpleQueue[None]()
+        self.busy, self._over, self._ended = True, False, False
         self._asked.put(None)
         thread = Thread(target=self._work, name="fastbp-blocks", daemon=True)
         self._thread: Thread | None = thread
@@ -53,7 +55,13 @@ class Ahead(Generic[Item]):
             self.busy = False
             self._made.put(error)
         finally:
-            self._items.close()
+            if self._over:
+                self._made = SimpleQueue()  # nobody takes it; an error in it would hold all this
+            try:
+                self._items.close()
+            finally:
+                self._ended = True
+                self._end.put(None)
 
     def take(self) -> Item:
         """The next item; raises the error if making it failed."""
@@ -75,5 +83,10 @@ class Ahead(Generic[Item]):
             return True
         self._over = True
         self._asked.put(None)
-        self._thread.join(patience)
-        return not self._thread.is_alive()
+        if not self._ended:
+            with suppress(Empty):
+                self._end.get(timeout=patience)
+                self._end.put(None)  # others may wait, too
+        if self._ended:
+            self._thread.join()
+        return self._ended

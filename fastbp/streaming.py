@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -33,8 +34,8 @@ from .weights import checksum
 
 #: Seconds to wait at the end for the source: it may block for as long as it likes.
 _PATIENCE = 0.5
-#: Sources whose thread was not waited for, and what ends it.
-_late: list[tuple[Any, Ahead[Any]]] = []
+#: Sources that may still be read, by what ends that: it lives as long as its thread.
+_late = WeakKeyDictionary[Ahead[Any], Any]()
 
 
 class _Block(NamedTuple):
@@ -194,8 +195,10 @@ class StreamRun(Run):
         make, ahead = self.make, self._ahead
         self._ahead, self.make, self._left = None, None, 0
         try:
-            if ahead is not None and not ahead.close(_PATIENCE):
-                _late.append((getattr(make, "origin", None), ahead))
+            if ahead is not None:
+                _late[ahead] = getattr(make, "origin", None)
+                if ahead.close(_PATIENCE):
+                    del _late[ahead]
         finally:  # also where a Ctrl-C ends the wait
             super().finish()
 
@@ -205,6 +208,14 @@ def _join(rest: tuple[Array | None, ...], block: Any) -> Any:
         return block
     return tuple(None if b is None else np.concatenate([a, b])
                  for a, b in zip(rest, block, strict=True))
+
+
+def _await(source: Any) -> None:
+    """Wait until no ended run reads ``source``, which may have one position for all."""
+    for reference in _late.keyrefs():
+        ahead = reference()
+        if ahead is not None and _late.get(ahead) is source:
+            ahead.close()
 
 
 def fit_stream(network: Network, source: Any, *, epochs: int = 10, batch_size: int = 32,
@@ -253,10 +264,7 @@ average, callbacks, verbose, warm_start, resume, n_threads
     if metrics and validation_data is None:
         raise ValueError(f"metrics={metrics!r} of a stream are measured on validation_data, and "
                          "none is given")
-    for other, ahead in list(_late):
-        if other is source:  # still read, and it may have one position for all
-            ahead.close()
-    _late[:] = [late for late in _late if not late[1].close(0)]
+    _await(source)
     if not isinstance(source, Source):
         source = Blocks(source)
     n_rows = check_size(source.n_rows, "source.n_rows")

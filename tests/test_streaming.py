@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -497,13 +500,19 @@ class Blocked:
             self.now -= 1
 
 
-def test_a_source_that_blocks_is_not_waited_for_after_a_stop() -> None:
-    class Stop(Callback):
-        def on_chunk_end(self, epoch: int, samples: int) -> bool:
-            return source.asked.wait(60)
+class StopWhenAsked(Callback):
+    """Stops once the source blocks."""
 
+    def __init__(self, source: Blocked) -> None:
+        self.asked = source.asked
+
+    def on_chunk_end(self, epoch: int, samples: int) -> bool:
+        return self.asked.wait(60)
+
+
+def test_a_source_that_blocks_is_not_waited_for_after_a_stop() -> None:
     source = Blocked()
-    fit_stream(network(), source, epochs=1, batch_size=20, callbacks=[Stop()])
+    fit_stream(network(), source, epochs=1, batch_size=20, callbacks=[StopWhenAsked(source)])
     assert not source.free.is_set() and not no_blocks_thread()
     before = len(streaming._late)
     fit_stream(network(), [(X, T)], epochs=1)  # of another source: does not wait
@@ -512,7 +521,7 @@ def test_a_source_that_blocks_is_not_waited_for_after_a_stop() -> None:
     timer.start()
     fit_stream(network(), source, epochs=1, batch_size=20)
     assert source.readers == [1, 1, 1, 1]  # one at a time: first block, all, the same again
-    assert all(one is not source for one, _ in streaming._late)
+    assert all(one is not source for one in streaming._late.values())
     timer.join()
 
 
@@ -529,3 +538,47 @@ def test_an_interrupt_amid_the_wait_for_a_source_loses_nothing(
     run = net.last_run
     assert run is not None and run.whole is False and not len(run.X)
     assert (net.params == run.average).all() and (net.params != run.raw).any()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer on this system")
+def test_a_source_whose_wait_is_interrupted_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupt(StopWhenAsked):
+        def on_last_step(self) -> None:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+    source = Blocked()
+    monkeypatch.setattr(streaming, "_PATIENCE", 60)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit_stream(network(), source, epochs=1, batch_size=20, callbacks=[Interrupt(source)])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert any(one is source for one in streaming._late.values())
+    timer = threading.Timer(0.2, source.free.set)
+    timer.start()
+    fit_stream(network(), source, epochs=1, batch_size=20)
+    assert source.readers == [1, 1, 1, 1]
+    timer.join()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_late_source_is_let_go_when_its_thread_ends(fails: bool) -> None:
+    class Fails(Blocked):
+        def blocks(self, *args: Any) -> Iterator[Any]:
+            yield from super().blocks(*args)
+            assert not fails
+
+    source, others = Fails(), set(threading.enumerate())
+    fit_stream(network(), source, epochs=1, batch_size=20, callbacks=[StopWhenAsked(source)])
+    free, kept = source.free, weakref.ref(source)
+    del source
+    assert kept() is not None
+    gc.disable()
+    try:
+        free.set()
+        for thread in set(threading.enumerate()) - others:
+            thread.join(60)
+        assert kept() is None
+    finally:
+        gc.enable()
