@@ -138,20 +138,22 @@ class CheckedBlocks:
         network = self.network
         if not _rows(given):
             return (np.empty((0, network.n_in), network.dtype), np.empty((0, network.n_out)), None)
-        X, *rest = given
-        X = self._own(network.check_input(X, "X of a block"))
-        # Copied before they are checked: another thread may write to them.
-        T = self._own(as_array(rest[0], "T of a block"))
-        T = network.check_target(T, "T of a block")
+        X = self._own(network.check_input(given[0], "X of a block"), given[0])
+        T = self._own(network.check_target(given[1], "T of a block"), given[1])
+        if T.ndim == 1:  # labels index: another thread may have written to those given
+            T = network.check_target(T, "T of a block")
         same_length(X, T, "X of a block", "T of a block")
-        weights = as_weights(rest[1] if len(rest) == 2 else None, len(X), network.dtype,
-                             "weights of a block", zeros=True)
-        return X, T, None if weights is None else self._own(weights)
+        if len(given) == 2:
+            return X, T, None
+        weights = as_weights(given[2], len(X), network.dtype, "weights of a block", zeros=True)
+        return X, T, None if weights is None else self._own(weights, given[2])
 
-    def _own(self, array: Array) -> Array:
+    def _own(self, checked: Array, given: Any) -> Array:
         """What the source cannot write to any more; read-only arrays are another type to compiled
         code."""
-        return array if self.fresh and array.flags.writeable else np.array(array)
+        apart = self.fresh or (isinstance(given, np.ndarray)
+                               and not np.may_share_memory(checked, given))
+        return checked if apart and checked.flags.writeable else np.array(checked)
 
 
 def _blocks(source: Source, epoch: int, seed: int, shuffle: bool) -> Iterable[tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,30 @@ def test_of_the_first_block_a_row_is_kept() -> None:
     assert not any(np.shares_memory(*pair) for pair in zip(checked.example, (X, T), strict=True))
 
 
+def test_blocks_of_another_dtype_are_copied_once() -> None:
+    rows = np.random.default_rng(0).random((40_000, 50))
+    net = fastbp.Network([fastbp.Dense(50, 50)], "MSELoss")
+    checked = CheckedBlocks(net, Blocks([(rows[:1], rows[:1], rows[:1, 0])]), None)
+    tracemalloc.start()
+    block = checked._checked((rows, rows, rows[:, 0]))
+    assert tracemalloc.get_traced_memory()[1] < 1.1 * rows.nbytes  # two of half its bytes
+    tracemalloc.stop()
+    assert all(array is not None and array.dtype == np.float32 for array in block)
+
+
+def test_labels_that_another_thread_changes_amid_the_check_are_refused(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    own, labels = CheckedBlocks._own, T.copy()
+
+    def late(self: CheckedBlocks, checked: np.ndarray, given: Any) -> np.ndarray:
+        labels[0] = 10**12
+        return own(self, checked, given)
+
+    monkeypatch.setattr(CheckedBlocks, "_own", late)
+    with pytest.raises(ValueError, match="T of a block holds label 1000000000000"):
+        CheckedBlocks(classifier(), Blocks([(X, labels)]), None)
+
+
 def test_a_source_is_told_the_epoch_and_the_networks_seed() -> None:
     calls = []
 
@@ -142,6 +167,37 @@ def test_weights_that_a_loss_does_not_take_are_refused_first(
     with pytest.raises(TypeError, match=f"^{name} needs a loss that takes weights: Plain"):
         fit_stream(net, [(X, T[:, None] % 2, *weights)], class_weight=class_weight)
     np.testing.assert_array_equal(net.params, before)
+
+
+class Lengths(fastbp.L2Loss):
+    """Takes words, whose lengths are the targets."""
+
+    def check_target(self, T: Any, *args: Any, **options: Any) -> np.ndarray:
+        if np.asarray(T).dtype.kind == "U":
+            T = np.char.str_len(T).astype(np.float64)
+        return super().check_target(T, *args, **options)
+
+
+@pytest.mark.parametrize("kind", [np.array, list])
+def test_targets_may_be_what_a_users_loss_takes(kind: Any) -> None:
+    words = np.array(["a", "bb", "ccc"] * 40)
+
+    class Refilled:
+        n_rows = 120
+
+        def blocks(self, epoch: int, seed: int, shuffle: bool) -> Any:
+            buffer = kind(words[:60])
+            for at in (0, 60):
+                buffer[:] = kind(words[at:at + 60])
+                yield X[at:at + 60], buffer
+                buffer[:] = kind(words[1:61])
+
+    nets = [fastbp.Network([fastbp.Dense(6, 1)], Lengths()) for _ in range(3)]
+    nets[0].fit(X, kind(words), epochs=2, shuffle=False)
+    fit_stream(nets[1], Refilled(), epochs=2, shuffle=False)
+    fit_stream(nets[2], [(X, kind(words))], epochs=2, shuffle=False)
+    for net in nets[1:]:
+        np.testing.assert_array_equal(net.params, nets[0].params)
 
 
 def test_an_interrupt_amid_a_call_leaves_one_position(ctrl_c: None) -> None:

@@ -305,6 +305,8 @@ class Odd(Lies):
     (Odd(None), {}, r"blocks must be \(X, T\) or .* got NoneType"),
     (SimpleNamespace(n_rows=500, blocks=lambda *_: None), {}, "return blocks .* got NoneType"),
     ([(scipy.sparse.csr_array(X), T)], {}, "X of a block is a sparse matrix"),
+    ([(X, scipy.sparse.csr_array(T[:, None]))], {}, "T of a block is a sparse matrix"),
+    ([(X, np.ma.masked_equal(T, 1))], {}, "T of a block has masked elements"),
     ([(np.array(3), T)], {}, "X of a block must be 2-D"),
     ([(X, T, 0 * W)], {"class_weight": "balanced"},
      "weights of the source are zero for every row"),
@@ -434,22 +436,25 @@ def test_a_loss_that_is_not_finite_is_told_where_it_was_asked() -> None:
     assert len(told) == 1 and told[0].filename == __file__
 
 
-def test_a_source_may_fill_the_same_arrays_again() -> None:
+@pytest.mark.parametrize("kinds", [("f4", "i8", "f4"), ("f8", "i4", "f8"), (">f4", "u8", "f2")])
+def test_a_source_may_fill_the_same_arrays_again(kinds: tuple[str, str, str]) -> None:
     """Also with what is no label before it is asked for the next block."""
     class Refilled:
         n_rows = len(X)
 
         def blocks(self, epoch: int, seed: int, shuffle: bool) -> Iterator[Any]:
-            rows, labels, weights = np.empty((100, 6), np.float32), np.empty(100, int), W[:100] * 0
+            rows, labels, weights = (np.empty(shape, kind) for shape, kind in
+                                     zip(((100, 6), 100, 100), kinds, strict=True))
             for at in range(0, len(X), 100):
                 rows[:], labels[:] = X[at:at + 100], T[at:at + 100]
                 weights[:] = W[at:at + 100]
                 yield rows, labels, weights
-                rows[:], labels[:], weights[:] = np.nan, 10**12, -1
+                rows[:], labels[:], weights[:] = np.nan, 10**9, -1
 
     one, other = network(), network()
     fit_stream(one, Refilled(), epochs=3, shuffle=False)
-    fit_stream(other, cut([100, 200, 300, 400], X, T, W), epochs=3, shuffle=False)
+    fit_stream(other, cut([100, 200, 300, 400], X, T, W.astype(kinds[2])), epochs=3,
+               shuffle=False)
     np.testing.assert_array_equal(one.params, other.params)
 
 
@@ -538,6 +543,8 @@ def test_an_interrupt_amid_the_wait_for_a_source_loses_nothing(
     run = net.last_run
     assert run is not None and run.whole is False and not len(run.X)
     assert (net.params == run.average).all() and (net.params != run.raw).any()
+    fit_stream(net, source, epochs=1, batch_size=20)  # ends the thread, which was not told to
+    assert no_blocks_thread()
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer on this system")
