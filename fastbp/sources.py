@@ -20,6 +20,8 @@ class Source(Protocol):
 
     Blocks are copied, so the same arrays may be filled again and again; not those of a class that
     says ``fresh = True`` beside its ``blocks``, which nothing but the engine may use any more.
+    Those of a class derived from it, or of an object, are copied where it has ``blocks`` of its
+    own or says ``fresh = False``.
     """
 
     n_rows: int
@@ -83,9 +85,7 @@ class CheckedBlocks:
     def __init__(self, network: Network, source: Source, class_weight: Any) -> None:
         self.network, self.source = network, source
         self.origin = source.given if isinstance(source, Blocks) else source
-        # Of the class whose ``blocks`` it is: one derived from it may give other arrays.
-        self.fresh = next((vars(kind).get("fresh") is True for kind in type(source).__mro__
-                           if "blocks" in vars(kind)), False)
+        self.fresh = _fresh(source)
         found = next((block for block in _blocks(source, 0, network.seed, False)
                       if _rows(block)), None)
         if found is None:
@@ -154,6 +154,15 @@ class CheckedBlocks:
         apart = self.fresh or (isinstance(given, np.ndarray)
                                and not np.may_share_memory(checked, given))
         return checked if apart and checked.flags.writeable else np.array(checked)
+
+
+def _fresh(source: Any) -> bool:
+    """Whether the class whose ``blocks`` they are says so, and nothing derived from it else."""
+    own = getattr(source, "__dict__", {})
+    for names in (own, *map(vars, type(source).__mro__)):
+        if "blocks" in names or names.get("fresh", True) is not True:
+            return names is not own and names.get("fresh") is True
+    return False
 
 
 def _blocks(source: Source, epoch: int, seed: int, shuffle: bool) -> Iterable[tuple[Any, ...]]:

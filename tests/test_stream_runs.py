@@ -107,6 +107,41 @@ def test_blocks_of_another_dtype_are_copied_once() -> None:
     assert all(array is not None and array.dtype == np.float32 for array in block)
 
 
+class Fresh:
+    """What derives from it may give other arrays."""
+
+    fresh, n_rows = True, 120
+
+    def blocks(self, epoch: int, seed: int, shuffle: bool) -> Any:
+        yield X, T
+
+
+class Other(Fresh):
+    def blocks(self, *args: Any) -> Any:
+        return super().blocks(*args)
+
+
+class Slots:
+    __slots__, n_rows, blocks = (), 120, Fresh.blocks
+
+
+@pytest.mark.parametrize(("kind", "own", "fresh"), [
+    (Fresh, {}, True), (type("Derived", (Fresh,), {}), {}, True), (Slots, {}, False),
+    (Other, {}, False), (type("Derived", (Other,), {"fresh": False}), {}, False),
+    (type("Denies", (Fresh,), {"fresh": False}), {}, False), (Fresh, {"fresh": False}, False),
+    (Fresh, {"blocks": Fresh().blocks}, False),
+    (Fresh, {"blocks": Fresh().blocks, "fresh": True}, False),
+    (type("Says", (Other,), {"fresh": True}), {}, False)])
+def test_who_gives_blocks_says_whether_they_are_fresh(kind: Any, own: dict[str, Any],
+                                                      fresh: bool) -> None:
+    source = kind()
+    for name, value in own.items():
+        setattr(source, name, value)
+    rows = X.astype(np.float32)
+    checked = CheckedBlocks(classifier(), source, None)
+    assert np.shares_memory(checked._checked((rows, T))[0], rows) == fresh
+
+
 def test_labels_that_another_thread_changes_amid_the_check_are_refused(
         monkeypatch: pytest.MonkeyPatch) -> None:
     own, labels = CheckedBlocks._own, T.copy()
