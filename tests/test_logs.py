@@ -271,6 +271,58 @@ def test_a_log_that_cannot_be_written_anew_goes_on(why: str, tmp_path: Path,
     assert [line.count(",") for line in lines] == [header.count(",")] * 3
 
 
+def late(epoch: int, logs: dict[str, Any]) -> None:
+    if epoch:
+        logs["late"] = epoch
+
+
+def test_logs_that_append_to_one_file_lose_no_row(tmp_path: Path) -> None:
+    path, (X, T) = tmp_path / "log.csv", clusters(32)
+
+    def amid(epoch: int, logs: dict[str, Any]) -> None:
+        if not epoch:  # another log opens the file, and writes after this one's next epoch
+            other.on_train_begin(classifier(), 1, 32)
+        if epoch == 2:
+            other.on_epoch_end(0, {"loss": 1.0, "learning_rate": 2.0, "samples_per_s": 3.0})
+            other.on_train_end()
+
+    path.write_text("epoch,loss,learning_rate,samples_per_s\n")
+    other, log = CSVLog(path, append=True), CSVLog(path, append=True)
+    with pytest.warns(UserWarning, match="no column for 'late'"):
+        classifier().fit(X, T, epochs=3, callbacks=[Lambda(late), log, Lambda(amid)])
+    header, *rows = path.read_text().splitlines()
+    assert "late" not in header and [row.split(",")[0] for row in rows] == ["1", "2", "3", "1"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows moves no open file")
+@pytest.mark.parametrize("how", ["moved", "gone", "linked", "longer"])
+def test_a_log_leaves_the_files_of_others(how: str, tmp_path: Path) -> None:
+    path, second = tmp_path / "log.csv", tmp_path / "second.csv"
+
+    def amid(epoch: int, logs: dict[str, Any]) -> None:
+        if epoch:
+            return
+        if how == "linked":
+            os.link(path, second)
+        elif how == "longer":
+            with path.open("a") as file:
+                file.write("a row of another\n")
+        else:
+            path.rename(second)
+            if how == "moved":
+                path.write_text("first\nsecond\n")
+
+    with pytest.warns(UserWarning, match="no column for 'late'"):
+        classifier().fit(*clusters(32), epochs=3,
+                         callbacks=[Lambda(late), CSVLog(path), Lambda(amid)])
+    header, *rows = (path if how == "longer" else second).read_text().splitlines()
+    assert "late" not in header
+    assert [row.split(",")[0] for row in rows if row != "a row of another"] == ["1", "2", "3"]
+    assert ("a row of another" in rows) == (how == "longer")
+    if how == "moved":
+        assert path.read_text() == "first\nsecond\n"
+
+
 def test_a_file_that_the_process_prints_to_is_known(tmp_path: Path) -> None:
     program = """
 import os

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
@@ -63,7 +64,7 @@ class _File(Callback):
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Open the file; one that cannot be written fails before training."""
         self._file = file = open(self.path, "a" if self.append else "w",  # noqa: SIM115
-                                 newline="", encoding="utf-8")
+                                 newline="", encoding="utf-8", opener=_at_the_end)
         if file.seekable() and file.tell() > 0 and not _ends_a_line(self.path):
             file.write("\n")
 
@@ -72,6 +73,11 @@ class _File(Callback):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _at_the_end(path: str, flags: int) -> int:
+    """Open a file so that nothing is written over what others have added to it."""
+    return os.open(path, flags | os.O_APPEND, 0o666)
 
 
 def _ends_a_line(path: Path) -> bool:
@@ -85,7 +91,8 @@ class CSVLog(_File):
     """The figures of each epoch as a line of a CSV file, with names in the first line.
 
     A figure that a callback adds in a later epoch gets a column of its own, for which the file is
-    written anew. Where it cannot be, as a pipe, the figure is left out, with a warning.
+    written anew. Where others may write to it too, as with ``append``, or know it by another name,
+    and where it cannot be, as a pipe, the figure is left out, with a warning.
 
     Parameters
     ----------
@@ -104,8 +111,8 @@ class CSVLog(_File):
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Open the file, and read which columns it has."""
-        self._names, self._fixed = self._columns(), False
-        self._goes_on, self._place = bool(self._names), self.path.absolute()
+        self._names, self._fixed, self._alone = self._columns(), False, not self.append
+        self._goes_on, self._place, self._size = bool(self._names), self.path.absolute(), 0
         super().on_train_begin(network, epochs, n_samples)
 
     def _columns(self) -> list[str]:
@@ -144,6 +151,7 @@ class CSVLog(_File):
             If the file to append to has other columns.
         """
         assert self._file is not None
+        self._alone = self._alone and self._is_own()
         line = {str(name): value for name, value in {"epoch": epoch + 1, **logs}.items()}
         if not self._names:
             self._names = list(line)
@@ -160,13 +168,23 @@ class CSVLog(_File):
                  "first epoch did not have: give NaN there")
         csv.writer(self._file).writerow([_plain(line.get(name, "")) for name in self._names])
         self._file.flush()
+        self._size = os.fstat(self._file.fileno()).st_size
+
+    def _is_own(self) -> bool:
+        """Whether the file is still at its place, under no other name, and as this log left it."""
+        assert self._file is not None
+        own = os.fstat(self._file.fileno())
+        with suppress(OSError):
+            return (os.path.samestat(own, os.stat(self._place)) and stat.S_ISREG(own.st_mode)
+                    and own.st_nlink <= 1 and own.st_size == self._size)
+        return False
 
     def _widen(self, names: list[str]) -> bool:
         """Give the file columns for these figures, empty so far, if it can be written anew."""
         from ..io.files import write_whole
 
         assert self._file is not None
-        if not self._place.is_file() or is_output(self._file.fileno()):
+        if not self._alone or is_output(self._file.fileno()):
             return False
         try:
             with open(self._place, newline="", encoding="utf-8-sig") as file:
