@@ -40,6 +40,11 @@ class History(dict[str, list[float]]):
             self.setdefault(name, []).extend(values)
 
 
+def as_name(name: Any) -> str:
+    """What a callback has put as a name, as text."""
+    return name if isinstance(name, str) else str(name)
+
+
 def as_number(value: Any) -> float | None:
     """What ``float`` makes of a scalar, a tensor of no dimensions too; None of text, of what a
     mask hides, and of what is no real number."""

@@ -16,6 +16,7 @@ from ._warning import warn
 from .arguments import Validation, check_batch_size, figures_of
 from .callbacks import Callback, Checkpoint
 from .engine import EPOCH, STEP
+from .history import as_name
 from .metrics import Metric
 from .run import Run
 from .threads import Threads
@@ -111,28 +112,34 @@ class Job:
         self.begun = True
         return stop
 
-    def tell(self, event: str, *args: Any, hooks: Sequence[Callback] | None = None) -> bool:
+    def tell(self, event: str, *args: Any) -> bool:
         """Call every hook, whatever the others return or raise; True if one wants to stop."""
         said: list[bool] = []
         do_all([functools.partial(
             lambda hook: said.append(bool(getattr(hook, event)(*args))), hook)
-            for hook in (self.hooks if hooks is None else hooks)])
+            for hook in self.hooks])
         return any(said)
 
     def tell_end(self, epoch: int, logs: dict[str, float]) -> bool:
         """Call every hook at the end of an epoch; checkpoints, the last, save what the others
-        have added to its figures."""
-        own, said = set(logs), list[bool]()
-        saves = [hook for hook in self.hooks if isinstance(hook, Checkpoint)]
+        have added to its figures, whose names are made text for all that follow."""
+        own, said, steps = set(logs), list[bool](), list[Callable[[], object]]()
 
-        def tell(hooks: Sequence[Callback]) -> None:
+        def tell(hook: Callback) -> None:
             try:
-                said.append(self.tell("on_epoch_end", epoch, logs, hooks=hooks))
+                said.append(bool(hook.on_epoch_end(epoch, logs)))
             finally:
-                self.run.history.add({k: v for k, v in logs.items() if k not in own})
+                if not all(isinstance(name, str) for name in logs):
+                    named = {as_name(name): value for name, value in logs.items()}
+                    logs.clear()
+                    logs.update(named)
 
-        do_all([functools.partial(tell, self.hooks[:len(self.hooks) - len(saves)]),
-                functools.partial(tell, saves)])
+        def add() -> None:
+            self.run.history.add({k: v for k, v in logs.items() if k not in own})
+
+        for hook in self.hooks:
+            steps += [add] * isinstance(hook, Checkpoint) + [functools.partial(tell, hook)]
+        do_all([*steps, add])
         return any(said)
 
     def end(self, failed: BaseException | None = None) -> None:

@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp.callbacks import Callback, CSVLog, JSONLines, Lambda, PrintEpoch, TensorBoard
+from fastbp.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLog,
+    JSONLines,
+    Lambda,
+    PrintEpoch,
+    TensorBoard,
+)
 
 from .builders import Figures, classifier, clusters
 
@@ -350,6 +358,36 @@ def test_names_of_figures_may_be_of_any_kind(tmp_path: Path, monkeypatch: pytest
     with (tmp_path / "start" / "log.csv").open(newline="") as file:
         assert [(row["1"], row["2"]) for row in csv.DictReader(file)] == [
             ("5.0", ""), ("", ""), ("3.0", "6.0"), ("2.0", "7.0")]
+
+
+@pytest.mark.parametrize("name", [1, np.int64(3), (1, 2), None], ids=repr)
+def test_a_name_of_a_figure_is_text_for_all_that_follow(name: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    seen: list[Any] = []
+
+    def add(epoch: int, logs: Any) -> None:
+        logs[name] = epoch
+
+    network = classifier()
+    history = network.fit(*clusters(32), epochs=2, callbacks=[
+        Checkpoint(tmp_path / "run.st"), Lambda(add), Lambda(lambda _, logs: seen.extend(logs)),
+        CSVLog(tmp_path / "log.csv"), JSONLines(tmp_path / "log.jsonl"), TensorBoard(tmp_path)])
+    assert history[str(name)] == [0, 1] and name not in history
+    assert str(name) in seen and name not in seen
+    with (tmp_path / "log.csv").open(newline="") as file:
+        assert [row[str(name)] for row in csv.DictReader(file)] == ["0", "1"]
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)[str(name)] for line in lines] == [0, 1]
+    resumed = classifier().fit(*clusters(32), epochs=3, resume=tmp_path / "run.st")
+    assert resumed[str(name)] == [0, 1]
+
+
+def test_json_takes_what_is_nested(tmp_path: Path) -> None:
+    value: Any = {(1, 2): [3, np.float32(np.nan), {4: (np.int64(5), {6})}], "inf": np.inf}
+    path = tmp_path / "log.jsonl"
+    classifier().fit(*clusters(32), epochs=1, callbacks=[Figures([value]), JSONLines(path)])
+    assert json.loads(path.read_text(), parse_constant=pytest.fail)["figure"] == {
+        "(1, 2)": [3, None, {"4": [5, "{6}"]}], "inf": None}
 
 
 def test_a_log_with_validation_is_not_gone_on_without(tmp_path: Path) -> None:

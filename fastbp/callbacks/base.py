@@ -62,7 +62,7 @@ class Callback:
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool | None:
         """After an epoch (counted from 0), with its figures. A number put into ``logs`` under a
-        new name goes to the callbacks after this one and into the history."""
+        new name, which becomes text, goes to the callbacks after this one and the history."""
 
     def on_last_step(self) -> None:
         """After the last step, before the final (averaged) parameters are put into the network."""

@@ -17,7 +17,7 @@ import numpy as np
 from .._extras import needs
 from .._validation import as_path, check_bool
 from .._warning import warn
-from ..history import as_number
+from ..history import as_name, as_number
 from .base import Callback
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class CSVLog(_File):
         """
         assert self._file is not None
         self._alone = self._alone and self._is_own()
-        line = {str(name): value for name, value in {"epoch": epoch + 1, **logs}.items()}
+        line = {"epoch": epoch + 1, **logs}
         if not self._names:
             self._names = list(line)
             csv.writer(self._file).writerow(self._names)
@@ -220,11 +220,19 @@ def _plain(value: Any) -> Any:
     return str(value) if number is None else number
 
 
+def _json(value: Any) -> Any:
+    """The same as JSON takes it."""
+    value = _plain(value)
+    if isinstance(value, dict):
+        return {as_name(name): _json(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def json_line(figures: dict[str, float]) -> str:
     """Figures as a line of JSON; a number that is not finite becomes null."""
-    plain = {k: _plain(v) for k, v in figures.items()}
-    return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v
-                       for k, v in plain.items()}, default=_plain) + "\n"
+    return json.dumps(_json(figures)) + "\n"
 
 
 class JSONLines(_File):
