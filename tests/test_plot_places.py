@@ -144,6 +144,19 @@ def test_floats_of_three_named_classes_are_indices() -> None:
                                       [[1, 0, 0], [0, 1, 0], [0, 1, 0]])
 
 
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize(("predicted", "wanted"), [
+    ([0.0, 2.0, 1.0], [[1, 0, 0], [0, 0, 1], [0, 1, 0]]),
+    ([0.0, 1.0, 1.0], [[1, 0, 0], [0, 1, 0], [0, 1, 0]])])
+def test_floats_are_indices_where_the_targets_have_three_classes(
+        predicted: list[float], wanted: list[list[int]], column: bool) -> None:
+    given = np.array(predicted)[:, None] if column else np.array(predicted)
+    for T in ([0, 1, 2], [[0], [1], [2]], np.eye(3)):
+        np.testing.assert_array_equal(counts(T, given), wanted)
+    with pytest.raises(ValueError, match=r"^predicted\[1\] is 0.7, no class index"):
+        counts([0, 1, 2], np.where(given == 0, 0.0, 0.7))
+
+
 @pytest.mark.parametrize(("T", "classes", "error", "said"), [
     ([0, 1], {"a"}, TypeError, "classes must be a sequence of names, got {'a'}"),
     ([0, 1], frozenset("a"), TypeError, "classes must be a sequence of names, got frozenset("),

@@ -50,7 +50,7 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     """
     given = loose(predicted, "predicted")
     check_names(classes)
-    if (given.ndim == 2 and given.shape[1] != 1) or _are_scores(given, classes):
+    if (given.ndim == 2 and given.shape[1] != 1) or _are_scores(given, T, classes):
         own, Y = pair(T, predicted, classes)
         k, found = Y.shape[1], Y.argmax(axis=1)
     else:
@@ -65,12 +65,13 @@ def counts(T: Any, predicted: Any, classes: Sequence[Any] | None = None) -> Arra
     return metrics().confusion_matrix(own, found, labels=np.arange(k))
 
 
-def _are_scores(given: Array, classes: Sequence[Any] | None) -> bool:
+def _are_scores(given: Array, T: Any, classes: Sequence[Any] | None) -> bool:
     """Whether these (n,) or (n, 1) are scores of class 1 of two: floats that are neither classes
-    nor indices of more than two."""
+    nor indices of more than two, of which ``T`` is where ``classes`` does not tell."""
     if given.dtype.kind != "f":
         return False
-    column, two = given.ndim == 2, classes is None or len(classes) == 2
+    column, k = given.ndim == 2, _count(T) if classes is None else len(classes)
+    two = k == 2
     probable = bool(((given >= 0) & (given <= 1) | np.isnan(given)).all())
     known, alike = np.zeros(given.shape, bool), True
     if classes is not None and "f" in kinds(classes):
@@ -84,6 +85,14 @@ def _are_scores(given: Array, classes: Sequence[Any] | None) -> bool:
     return bool(two and not whole and (alike or not known.any()))
 
 
+def _count(T: Any) -> int:
+    """How many classes there are in targets without ``classes``, two at least."""
+    array = loose(T, "T")
+    if array.ndim == 2 and array.shape[1] > 1:
+        return array.shape[1]
+    return max(int(labels(array, None, None).max(initial=0)) + 1, 2)
+
+
 def confusion_matrix(T: Any, predicted: Any, classes: Sequence[Any] | None = None, *,
                      ax: Axes | None = None) -> Axes:
     """True classes down, predicted classes across, each cell shaded by its share of the row.
@@ -95,7 +104,8 @@ def confusion_matrix(T: Any, predicted: Any, classes: Sequence[Any] | None = Non
     predicted : array_like
         The same, (n,) or (n, 1), or outputs: (n, k), or (n, 1) of class 1 of two. Floats (n,) are
         classes if each is one, else outputs of class 1 of two; a mixture of classes and others
-        is refused unless all lie in [0, 1]. Floats (n, 1) are classes only if some do not.
+        is refused unless all lie in [0, 1]. Floats (n, 1) are classes only if some do not, or
+        there are more than two classes.
     classes : sequence, optional
         The classes in the order of their indices: names, numbers as those of ``classes_``, or
         booleans; their indices by default. If they are numbers, T holds these and no indices.
