@@ -8,13 +8,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ._extras import needs
 from ._validation import Array, all_finite, check_choice
-from .network import Network
+
+if TYPE_CHECKING:
+    from .network import Network
 
 #: Figures that every epoch has.
 FIGURES = ("loss", "learning_rate", "samples_per_s")

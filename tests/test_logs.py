@@ -395,3 +395,17 @@ def test_a_log_with_validation_is_not_gone_on_without(tmp_path: Path) -> None:
     classifier().fit(X, T, epochs=1, validation_data=(X, T), callbacks=[CSVLog(path)])
     with pytest.raises(ValueError, match="append=True needs the same"):
         classifier().fit(X, T, epochs=1, callbacks=[listens, CSVLog(path, append=True)])
+
+
+@pytest.mark.parametrize("column", ["r2", "val_mse", "val_loss", "log_loss"])
+def test_a_log_is_not_gone_on_without_a_figure_of_fit(column: str, tmp_path: Path) -> None:
+    (X, T), path = clusters(32), tmp_path / "log.csv"
+    path.write_text(f"epoch,learning_rate,loss,samples_per_s,{column}\n")
+    hooks = [Lambda(lambda *_: None), CSVLog(path, append=True)]
+    with pytest.raises(ValueError, match=f"'{column}'.*append=True needs the same"):
+        classifier().fit(X, T, epochs=1, callbacks=hooks)
+    hooks[0] = Lambda(lambda _, logs: logs.update({column: 0.5}))  # a callback may have added it
+    classifier().fit(X, T, epochs=1, callbacks=hooks)
+    path.write_text(path.read_text().replace(column, "val_of_a_callback"))
+    classifier().fit(X, T, epochs=1, callbacks=[Lambda(lambda *_: None), hooks[1]])
+    assert [line.rpartition(",")[2] for line in path.read_text().splitlines()[1:]] == ["0.5", ""]

@@ -18,10 +18,14 @@ from .._extras import needs
 from .._validation import as_path, check_bool
 from .._warning import warn
 from ..history import as_name, as_number
+from ..metrics import FIGURES, METRICS
 from .base import Callback
 
 if TYPE_CHECKING:
     from ..network import Network
+
+#: Names of the figures that no callback needs to add.
+_OURS = frozenset(f"{lead}{name}" for lead in ("", "val_") for name in (*FIGURES, *METRICS))
 
 
 class PrintEpoch(Callback):
@@ -104,7 +108,9 @@ class CSVLog(_File):
     ------
     TypeError, ValueError
         For invalid arguments; at the start of a run, before training, for a file to append to
-        that has other columns or is not UTF-8.
+        that is not UTF-8 or has other columns. After a callback of the user's, which may add
+        figures, columns are compared when the first epoch ends: one more is then left to such a
+        callback, unless ``fit`` itself has a figure of that name.
     OSError
         At the start of a run, before training, if the file cannot be written.
     """
@@ -158,7 +164,7 @@ class CSVLog(_File):
             csv.writer(self._file).writerow(self._names)
         elif self._goes_on:  # known only now where a user's callback adds figures
             gone = {*self._names} - line.keys()  # such a one may also add them later
-            if not line.keys() <= {*self._names} or any(n.startswith("val_") for n in gone):
+            if not line.keys() <= {*self._names} or gone & _OURS:
                 raise self._other(self._names, list(line))
         self._goes_on = False
         more = [name for name in line if name not in self._names]
