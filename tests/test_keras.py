@@ -242,13 +242,42 @@ def test_what_is_of_training_alone_is_left_out_with_a_warning() -> None:
     close(network.predict(X), run(model, X))
 
 
-def test_layers_that_share_a_weight_are_named() -> None:
+@pytest.mark.parametrize("part", [
+    lambda: K.Dense(2, name="d", bias_regularizer="l2"),
+    lambda: K.Dense(2, name="d", activity_regularizer="l1"),
+    lambda: K.BatchNormalization(name="d", gamma_constraint="non_neg")])
+def test_penalties_are_not_said_to_replace_what_they_do_not_reach(part: Any) -> None:
+    with pytest.warns(UserWarning, match="not taken over: d: .* training are without$"):
+        fastbp.from_keras(keras.Sequential([K.Input((4,)), K.Dense(3), part()]))
+
+
+def penalty(kernel: Any) -> Any:
+    return keras.ops.sum(kernel)
+
+
+def test_regularizers_that_do_nothing_are_not_warned_of() -> None:
+    R = keras.regularizers
+    none = R.L1(0.0), R.L2(0.0), R.L1L2(0.0, 0.0), R.OrthogonalRegularizer(0.0)
+    fastbp.from_keras(keras.Sequential([K.Input((4,)), *(
+        K.Dense(2, kernel_regularizer=r, activity_regularizer=r) for r in none[:3]),
+        K.BatchNormalization(gamma_regularizer=none[0]), K.Dense(2, kernel_regularizer=none[3])]))
+    for some in R.L1(0.1), R.L1L2(0.0, 0.1), R.OrthogonalRegularizer(0.1), penalty:
+        with pytest.warns(UserWarning, match="kernel_regularizer.*: for kernels give fit its"):
+            fastbp.from_keras(keras.Sequential([
+                K.Input((4,)), K.Dense(2, kernel_regularizer=some)]))
+
+
+def test_layers_that_share_a_weight_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     d, relu = K.Dense(3, name="d"), K.ReLU()
     one, two = keras.Sequential([d], name="one"), keras.Sequential([d], name="two")
     for parts in ([d, relu, d], [one, one], [one, two]):
-        with pytest.raises(ValueError, match="^d and d share a weight"):
+        with pytest.raises(ValueError, match="^d is used twice, which has no equivalent"):
             fastbp.from_keras(keras.Sequential([K.Input((3,)), *parts]))
     fastbp.from_keras(keras.Sequential([K.Input((3,)), d, relu, K.Dense(3), relu]))
+    model = keras.Sequential([K.Input((3,)), d, K.Dense(3, name="e")])
+    monkeypatch.setattr(type(d), "weights", property(lambda _: [d.kernel]))
+    with pytest.raises(ValueError, match="^d and e share a weight, which has no equivalent"):
+        fastbp.from_keras(model)
 
 
 def test_what_works_on_each_number_may_stand_before_flatten() -> None:

@@ -128,8 +128,8 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     TypeError
         If ``model`` is something else, or has a layer without equivalent: names it.
     ValueError
-        For a setting without equivalent, a model that is not a chain or is not built, layers that
-        share a weight, or weights beyond the dtype.
+        For a setting without equivalent, a model that is not a chain or is not built, a layer or
+        weight that is used twice, or weights beyond the dtype.
     """
     if not (_from_keras(model) and hasattr(model, "layers")):
         raise TypeError(f"model must be a Sequential or functional model of Keras, got "
@@ -139,16 +139,17 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     layers: list[Layer] = []
     given: list[tuple[str, Layer, list[Array]]] = []
     shape = model.inputs[0].shape  # valid until a Flatten, for its number of axes only
-    wide, left_out, owners = False, list[str](), dict[int, str]()
+    wide, left_out, owners = False, list[str](), dict[int, Any]()
     for part in _chain(model):
         for weight in getattr(part, "weights", ()):
-            if id(weight) in owners:
-                raise ValueError(f"{owners[id(weight)]} and {part.name} share a weight, which has "
-                                 "no equivalent in fastbp: its layers have each their own")
-            owners[id(weight)] = part.name
+            if (other := owners.get(id(weight))) is not None:
+                how = (f"{part.name} is used twice" if other is part else
+                       f"{other.name} and {part.name} share a weight")
+                raise ValueError(f"{how}, which has no equivalent in fastbp: its layers have each "
+                                 "their own weights")
+            owners[id(weight)] = part
         config, own = part.get_config(), []
-        left_out += (f"{part.name}: {name}" for name, value in config.items()
-                     if name.endswith(("_regularizer", "_constraint")) and value is not None)
+        left_out += (f"{part.name}: {name}" for name in config if _is_of_training(part, name))
         if hasattr(part, "get_weights"):
             own = [np.asarray(w) for w in part.get_weights()]
         wide |= any(w.dtype == np.float64 for w in own)
@@ -172,8 +173,9 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
         for (name, place), value in zip(layer.parameters().items(), values, strict=True):
             place[...] = cast(f"{part_name}: {name}", value, network.dtype)
     if left_out:
+        advice = ": for kernels give fit its l1=, l2= or max_norm="  # those of dense layers
         warn(f"not taken over: {', '.join(left_out)}. Predictions are the same; the loss and "
-             "further training are without: give fit its l1=, l2= or max_norm=")
+             f"further training are without{advice * any(': kernel_' in x for x in left_out)}")
     return network
 
 
@@ -229,6 +231,16 @@ def _check_axes(layer: Layer, config: dict[str, Any], shape: Any, values: list[A
                              "no equivalent in fastbp: a Flatten must stand before it")
         if isinstance(layer, L.Flatten):
             need(config, data_format="channels_last")
+
+
+def _is_of_training(part: Any, name: str) -> bool:
+    """Whether a setting is a regularizer or constraint that does something."""
+    given = getattr(part, name, None)
+    if given is None or not name.endswith(("_regularizer", "_constraint")):
+        return False
+    settings = given.get_config() if _from_keras(given) else {}
+    factors = [settings[key] for key in ("l1", "l2", "factor") if key in settings]
+    return not factors or any(factors)
 
 
 def _activated(part: Any, config: dict[str, Any]) -> list[Layer]:
