@@ -198,6 +198,18 @@ def test_objects_are_treated_as_the_numbers_and_booleans_that_they_are() -> None
         labels(np.array([None, 1], object), 2, ["no", "yes"])
 
 
+def test_lists_among_targets_and_classes_are_named() -> None:
+    T = np.empty(2, object)
+    T[:] = "no", ["yes"]
+    for given in (T, T[:, None]):
+        with pytest.raises(ValueError, match=r"^T holds \['yes'\], which is none of"):
+            labels(given, 2, ["no", "yes"])
+    with pytest.raises(TypeError, match="^T must hold real numbers"):
+        labels(T, 2, None)
+    with pytest.raises(TypeError, match=r"^classes must be a sequence of names, got \[\['a'\]"):
+        labels(["a", "b"], 2, [["a"], ["b"]])
+
+
 def test_booleans_are_no_and_yes_unless_they_are_the_classes() -> None:
     T, P = np.array([False, True, True]), [0.2, 0.9, 0.4]
     for classes in (["no", "yes"], [5, 7], [0, 1], [False, True], None):

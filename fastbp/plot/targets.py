@@ -103,15 +103,20 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
     check_names(classes)
     if classes is not None and (array.ndim == 1 or array.shape[1:] == (1,)) and (
             array.dtype.kind in "OUS" or array.dtype.kind in kinds(classes)):
-        place, values = {value: i for i, value in enumerate(classes)}, array.ravel().tolist()
+        values = array.ravel().tolist()
+        try:
+            place = {value: i for i, value in enumerate(classes)}
+        except TypeError:  # lists, say
+            raise TypeError(f"classes must be a sequence of names, got {classes!r}") from None
         if len(place) < len(classes):
             twice = next(value for i, value in enumerate(classes) if place[value] != i)
             raise ValueError(f"classes holds {twice!r} more than once: {name} is looked up there")
-        unknown = [value for value in values if value not in place]
-        if unknown:
+        at = [_looked_up(value, place) for value in values]
+        if None in at:
             known = ", ".join(map(str, list(classes)[:10])) + ", ..." * (len(classes) > 10)
-            raise ValueError(f"{name} holds {unknown[0]!r}, which is none of the classes: {known}")
-        array = np.array([place[value] for value in values], np.int64)
+            raise ValueError(f"{name} holds {values[at.index(None)]!r}, which is none of the "
+                             f"classes: {known}")
+        array = np.array(at, np.int64)
     try:
         array = as_array(array, name)
     except TypeError as error:
@@ -135,6 +140,13 @@ def labels(T: Any, n_classes: int | None, classes: Sequence[Any] | None,
         upper = "" if n_classes is None else f" below {n_classes}"
         raise ValueError(f"{name}[{where}] is {array[where].item()!r}, no class index{upper}")
     return found
+
+
+def _looked_up(value: Any, place: dict[Any, int]) -> int | None:
+    try:
+        return place.get(value)
+    except TypeError:  # a list, say
+        return None
 
 
 def names(classes: Sequence[Any] | None, count: int) -> list[str]:
