@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -324,3 +325,22 @@ def test_names_of_wide_tables_stay_short() -> None:
     given = [graph.fresh(name) for name in ["x", "x_", "x_2", *["x"] * 1000]]
     assert len(set(given)) == len(given) and max(map(len, given)) < 8
     assert graph.fresh("y") == "y" and graph.fresh("y") == "y_"
+
+
+@pytest.mark.parametrize("export", [to_onnx, fastbp.to_c])
+def test_columns_whose_rows_float32_makes_alike_are_named(export: Any) -> None:
+    """Milliseconds of a day: all rows of an hour are one number of float32."""
+    data = pytest.importorskip("fastbp.data")
+    columns = [data.Numeric("age", 40.0, 12.5), data.Numeric("at", 1.7e12, 2.5e6),
+               data.Numeric("id", 9e15, 1.0), data.Numeric("since", 1.7e9, 4e7)]
+    target = Target("y", "regression", mean=1.7e9, scale=1000.0)
+    told = {"column 'at': around 1.7e+12 numbers of float32 are 131072 apart",
+            "column 'id': around 9e+15 numbers of float32 are 5.36871e+08 apart",
+            "the target: around 1.7e+09 numbers of float32 are 128 apart"}
+    for dtype, wanted in (("float32", told), ("float64", set())):
+        network = fastbp.Network([fastbp.Dense(4, 1)], "mse", dtype)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            export(fastbp.Model(network, data.Preprocessor(columns), target))
+        assert {str(w.message).split(", and the")[0] for w in caught} == wanted
+        assert all(w.filename == __file__ for w in caught)

@@ -21,7 +21,7 @@ from .c_ends import inputs_of, outputs_of
 from .c_layers import CALLS, HELPERS
 from .c_text import array, comment, literally, number, to_dtype
 from .files import write_whole
-from .parts import Parts, take_apart
+from .parts import Parts, take_apart, warn_of_digits
 from .safetensors import version
 
 
@@ -76,7 +76,8 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
       Booleans are not checked to be 0 or 1.
 
     Columns and predictions of float32 have seven digits, unlike ``predict``'s, so that numbers
-    around 1.7e9 are 128 apart; with ``dtype="float64"`` they have all.
+    around 1.7e9 are 128 apart; with ``dtype="float64"`` they have all. A warning names columns
+    whose rows that makes alike.
 
     The buffers are static, so only one thread at a time may run a model; compiled with
     ``-DMODEL_STORAGE=`` they are on the stack, and several may.
@@ -85,6 +86,7 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
     prefix = identifier(name)
     found = parts.network.dtype if dtype is None else check_dtype(dtype)
     source = _source(parts, prefix, found)
+    warn_of_digits(parts, found)
     if path is not None:
         write_whole(path, source.encode())
     return source

@@ -22,7 +22,7 @@ from ..layers import Layer
 from .files import write_whole
 from .onnx_columns import features_of
 from .onnx_graph import Graph, too_large
-from .parts import Parts, cast, take_apart
+from .parts import Parts, cast, take_apart, warn_of_digits
 from .safetensors import version
 
 
@@ -68,7 +68,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
     ``predict`` refuses is an error of the runtime too; a missing number that it refuses makes
     the row's outputs NaN. Booleans are not checked to be 0 or 1. Columns and predictions of a
     float32 network are float32, unlike ``predict``'s: seven digits, so that numbers around 1.7e9
-    are 128 apart.
+    are 128 apart. A warning names columns whose rows that makes alike.
 
     Outputs are "Y" (N, n_out), what ``predict`` gives, and for losses that give probabilities
     "probabilities", what ``predict_proba`` gives. With classes they are "label" (N,) and
@@ -106,6 +106,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
         if parts.classes is not None:
             properties["fastbp.classes"] = json.dumps(parts.classes)
         data = graph_of(parts).model(properties, version(), repr(parts.network))
+        warn_of_digits(parts, parts.network.dtype)
     if path is not None:
         write_whole(path, data)
     return data

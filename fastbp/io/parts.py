@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
+from .._warning import warn
 from ..losses import LOSSES, PoissonLoss
 from ..network import Network
 
 #: Kinds of columns that a preprocessor may have.
 COLUMNS = ("Numeric", "Boolean", "Categorical")
+#: Part of a standard deviation that may lie between two numbers of a column.
+_COARSE = 0.01
 
 
 def check_known(network: Any, known: Container[type], where: str) -> None:
@@ -135,6 +138,20 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Container[type]
     several = not (one_of or loss.probabilities is None or loss.labels or network.n_out == 1)
     return Parts(network, columns, features, _fit(classes, own, network.n_out), loss.probabilities,
                  several, exponential, mean, scale)
+
+
+def warn_of_digits(parts: Parts, dtype: np.dtype[Any]) -> None:
+    """Warn of columns, and targets, whose rows are alike once their numbers are ``dtype``; those
+    of ``predict`` are float64."""
+    wide = [(f"column {column.name!r}", column.mean, column.scale)
+            for column in parts.columns or () if hasattr(column, "scale")]
+    for what, mean, scale in [*wide, ("the target", parts.mean, parts.scale)]:
+        with np.errstate(all="ignore"):
+            apart = np.spacing(np.abs(dtype.type(mean)))
+        if dtype != np.float64 and not apart <= _COARSE * scale:
+            warn(f"{what}: around {mean:g} numbers of {dtype} are {apart:g} apart, and the "
+                 f"standard deviation is {scale:g}: predictions of the file differ from those of "
+                 "predict; of a network of float64 they do not")
 
 
 def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,
