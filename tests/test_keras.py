@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -387,5 +388,13 @@ class Huber(KL.Huber):
     (KL.BinaryFocalCrossentropy(from_logits=True), "linear", "MSELoss")])
 def test_a_compiled_loss_without_equal_leaves_the_default(loss: Any, activation: str,
                                                           default: str) -> None:
-    found = fastbp.from_keras(compiled(loss, activation)).loss_function
+    model = compiled(loss, activation)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = fastbp.from_keras(model).loss_function
+        fastbp.from_keras(model, loss=default)
     same(found, LOSSES[default]())
+    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
+    told = [str(w.message) for w in caught if "not taken over" in str(w.message)]
+    assert len(told) == (loss is not None)  # the second network was told which
+    assert all(f"the loss {name}. {found!r} is in its place: give loss=" in one for one in told)

@@ -115,7 +115,8 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
     loss : Loss or str, optional
         By default the one that the model is compiled with, if fastbp has its equal
         (``BinaryCrossEntropyLoss`` sums over outputs, Keras takes their mean); else the
-        cross-entropy that goes with a last softmax or sigmoid, else ``MSELoss``.
+        cross-entropy that goes with a last softmax or sigmoid, else ``MSELoss``, with a warning
+        if the model is compiled with another.
     dtype : {"float32", "float64"}, optional
         By default that of the weights, float32 for narrower ones.
 
@@ -166,12 +167,17 @@ def from_keras(model: Any, *, loss: Loss | str | None = None, dtype: Any = None)
         raise ValueError(f"{model.name} has no layers")
     if dtype is None:
         dtype = "float64" if wide else "float32"
+    own_loss = getattr(model, "loss", None) if loss is None else None
     if loss is None:
         loss = compiled_loss(model, layers[-1])
     network = Network(layers, loss_for(layers[-1], loss), check_dtype(dtype))
     for part_name, layer, values in given:
         for (name, place), value in zip(layer.parameters().items(), values, strict=True):
             place[...] = cast(f"{part_name}: {name}", value, network.dtype)
+    if loss is None and own_loss is not None:
+        name = getattr(own_loss, "name", getattr(own_loss, "__name__", own_loss))
+        warn(f"not taken over: the loss {name}. {network.loss_function!r} is in its place: give "
+             "loss= if that is not what further training should minimise")
     if left_out:
         advice = ": for kernels give fit its l1=, l2= or max_norm="  # those of dense layers
         warn(f"not taken over: {', '.join(left_out)}. Predictions are the same; the loss and "
