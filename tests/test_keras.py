@@ -359,8 +359,9 @@ def test_the_loss_of_a_model_file(loss: Any, tmp_path: Path) -> None:
     same(found.loss_function, fastbp.HuberLoss())
 
 
-def test_crossentropy_of_one_output_is_binary() -> None:
-    found = fastbp.from_keras(compiled("CE", "sigmoid", 1)).loss_function
+@pytest.mark.parametrize("name", ["CE", "ce", "crossentropy"])
+def test_crossentropy_of_one_output_is_binary(name: str) -> None:
+    found = fastbp.from_keras(compiled(name, "sigmoid", 1)).loss_function
     same(found, fastbp.BinaryCrossEntropyLoss())
 
 

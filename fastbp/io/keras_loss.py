@@ -36,7 +36,8 @@ _ENTROPIES: dict[str, tuple[type[Loss], type[Loss], tuple[type[Layer], ...]]] = 
                             (Sigmoid, Softmax)),
     "categorical_crossentropy": (SoftmaxCrossEntropyLoss, CrossEntropyLoss, (Softmax,))}
 _ENTROPIES["sparse_categorical_crossentropy"] = _ENTROPIES["categorical_crossentropy"]
-_SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error", "bce": "binary_crossentropy"}
+_SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error", "bce": "binary_crossentropy",
+          "ce": "crossentropy"}
 _REDUCTIONS = {"sum_over_batch_size": "mean", "mean": "mean", "mean_with_sample_weight": "mean",
                "auto": "mean", "sum": "sum"}
 
@@ -65,7 +66,7 @@ def compiled_loss(model: Any, last: Layer) -> Loss | None:
         return None
     name, settings = found
     name = _SHORT.get(name.lower(), re.sub(r"\B(?=[A-Z])", "_", name).lower())
-    if name in ("crossentropy", "ce"):  # Keras chooses by the outputs, and by the targets
+    if name == "crossentropy":  # Keras chooses by the outputs, and by the targets
         name = f"{'binary' if model.outputs[0].shape[-1] == 1 else 'categorical'}_crossentropy"
     own: dict[str, Any] = {"reduction": _REDUCTIONS.get(settings.pop("reduction", "mean"))}
     logits = settings.pop("from_logits", False)
