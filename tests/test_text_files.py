@@ -106,6 +106,17 @@ def test_whole_numbers_at_the_top_bind_nothing_below(tmp_path: Path,
         assert data.learn(path, "y", categorical=["x"]).preprocessor.n_features == 2
 
 
+def test_hexadecimal_words_are_no_missing_ones(tmp_path: Path) -> None:
+    """Arrow infers them as whole numbers, and does not read them as fractions."""
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n" + "0x1f,1\n0x2e,2\n" * 9)
+    with pytest.raises(ValueError, match=r"column 'x' was taken for numbers and holds '0x1f' in "
+                                         r"row 0 \(counted from 0\): name it as categorical "
+                                         r"\(categorical=\['x'\]\)$"):
+        data.open_table(path).read()
+    assert data.learn(path, "y", categorical=["x"]).preprocessor.n_features == 2
+
+
 @pytest.mark.parametrize("end", [".csv", ".csv.gz"])
 @pytest.mark.parametrize(("charset", "words"), [
     ("latin-1", "größe Zürich Genève"), ("cp1252", "größe 9€ –"), ("gbk", "尺寸 北京 上海"),

@@ -137,16 +137,18 @@ class TextFile(Table):
                              f"{where}") from None
         if re.search("[\r\n]", value):
             self._check_quotes()
+        no_word = len(value) >= 20 or value[:2] in ("0x", "0X")  # Arrow infers these as numbers
         value = repr(value if len(value) < 50 else value[:50] + "...")
         if self.given.get(name) == get_pyarrow().float64():
             raise ValueError(f"{self.path}: column {name!r} must hold numbers, got {value}{where}"
                              ) from None
         kind = {"numeric": "numbers", "boolean": "true and false"}.get(
             self.kinds[name], "dates or times")
-        gone = f"such words as missing (na_values=[{value}]), or " if len(value) < 20 else ""
-        raise ValueError(f"{self.path}: column {name!r} was taken for {kind} from the first 4 MiB "
-                         f"and holds {value}{where}: name {gone}it as categorical "
-                         f"(categorical=[{name!r}])") from None
+        gone = "" if no_word else f"such words as missing (na_values=[{value}]), or "
+        told = self.looked_at and f" from {self.looked_at}"
+        raise ValueError(f"{self.path}: column {name!r} was taken for {kind}{told} and holds "
+                         f"{value}{where}: name {gone}it as categorical (categorical=[{name!r}])"
+                         ) from None
 
     def _check_quotes(self) -> None:
         """Refuse a quote that is open at the end of the file, which pyarrow takes as closed.
