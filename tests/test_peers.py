@@ -246,9 +246,10 @@ def test_scikit_learn_is_left_out_of_two_classes() -> None:
         sklearn.SklearnBackend(work, 1)
 
 
+@pytest.mark.parametrize("order", ["C_CONTIGUOUS", "F_CONTIGUOUS"])
 @pytest.mark.parametrize("best", [1, 4])
-def test_numpy_has_the_threads_that_are_faster_and_begins_anew(
-        best: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numpy_has_the_threads_and_the_order_that_are_faster_and_begins_anew(
+        best: int, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, limits = Clock(), list[int]()
 
     class Pools:
@@ -266,19 +267,20 @@ def test_numpy_has_the_threads_that_are_faster_and_begins_anew(
 
     def timed(self: Any, rows: Any) -> None:
         step(self, rows)
-        clock.now += 1.0 if used[-1] == best else 2.0
+        clock.now += (used[-1] != best) + (2.0 if self.deltas[1].flags[order] else 4.0)
 
     monkeypatch.setattr(plain, "_CONTROLLER", Pools())
     monkeypatch.setattr(plain, "time", clock)
     monkeypatch.setattr(plain.NumpyBackend, "step", timed)
     work = Workload("", (5, 7, 3), 8, "relu", "adam", dtype="float64")
     backend = plain.NumpyBackend(work)
-    assert backend.threads == best and used == [1, 4] and backend.step_count == 0
+    assert backend.threads == best and used == [1, 4, 1, 4] and backend.step_count == 0
+    assert backend.deltas[1].flags[order] and backend.values[1].flags[order]
     for a, b in zip(backend.weights(), work.initial_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not any(moment.any() for moment in (*backend.m, *backend.v))
+    assert not backend.m.any() and not backend.v.any()
     backend.epochs(1, shuffle=False)
-    assert used[2:] == [best]
+    assert used[4:] == [best]
     ours = FastbpBackend(work)
     ours.epochs(1, shuffle=False)
     for a, b in zip(backend.weights(), ours.weights(), strict=True):
