@@ -36,6 +36,8 @@ from .weights import checksum
 _PATIENCE = 0.5
 #: Sources that may still be read, by what ends that: it lives as long as its thread.
 _late = WeakKeyDictionary[Ahead[Any], Any]()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_late.clear)  # their threads are not in the child
 
 
 class _Block(NamedTuple):

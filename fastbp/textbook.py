@@ -13,6 +13,7 @@ from ._validation import Array, as_matrix
 from .layers import Layer
 from .losses import Loss
 from .losses.base import error_of
+from .table import has_kernels
 
 
 class Textbook:
@@ -43,7 +44,7 @@ class Textbook:
 
     def forward(self, X: Array, n_layers: int | None = None, key: int = 0) -> Array:
         """Output of the first ``n_layers`` layers, all by default, by the textbook loop."""
-        if not key and self.layers[0].kernels is None:
+        if _is_own(self.layers[0]):
             X = X.copy()  # of the caller: a user's layer may write into its input
         for layer in self.layers[:n_layers]:
             layer.key = 0 if layer._steady else key
@@ -62,9 +63,14 @@ class Textbook:
 
     def _of_own(self, layer: Layer, call: str, made: Any, n_rows: int, n_columns: Any) -> Array:
         """The result of a layer; what a user's own layer returned is checked, and named if bad."""
-        if layer.kernels is not None:
+        if not _is_own(layer):
             return made
         made = as_matrix(made, f"{layer!r}.{call}", self.dtype, n_columns, allow_nonfinite=True)
         if len(made) != n_rows:
             raise ValueError(f"{layer!r}.{call} must have {n_rows} rows, got shape {made.shape}")
         return made
+
+
+def _is_own(layer: Layer) -> bool:
+    """Whether code of the user's passes rows through it: compiled kernels do not do it all."""
+    return not has_kernels(type(layer), "kernels", "forward", "backward")

@@ -25,7 +25,7 @@ class Trainable:
     @property
     def trainable(self) -> bool:
         """Whether training changes any layer. Setting it sets it of every layer."""
-        return any(layer.trainable for layer in self.layers)
+        return any(layer.trainable for layer in self.layers if layer.shapes())
 
     @trainable.setter
     def trainable(self, value: bool) -> None:

@@ -449,6 +449,8 @@ def test_all_layers_are_held_and_released_at_once() -> None:
     assert not net.trainable and not any(layer.trainable for layer in net.layers)
     with pytest.raises(ValueError, match="no layer with parameters is trainable"):
         net.fit(*clusters(20))
+    net.layers[1].trainable = True  # it has no parameters
+    assert not net.trainable
     net.layers[0].trainable = True
     assert net.trainable
     with pytest.raises(TypeError, match="trainable must be True or False, got 'no'"):

@@ -342,5 +342,5 @@ def test_columns_whose_rows_float32_makes_alike_are_named(export: Any) -> None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             export(fastbp.Model(network, data.Preprocessor(columns), target))
-        assert {str(w.message).split(", and the")[0] for w in caught} == wanted
+        assert {str(w.message).split(", and the scale")[0] for w in caught} == wanted
         assert all(w.filename == __file__ for w in caught)

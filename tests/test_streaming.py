@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import threading
 import time
@@ -31,6 +32,7 @@ from fastbp.layers import Layer
 from fastbp.run import Run
 
 from .builders import StopAt
+from .programs import run
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((500, 6), np.float32)
@@ -567,6 +569,28 @@ def test_a_source_whose_wait_is_interrupted_is_late(monkeypatch: pytest.MonkeyPa
     fit_stream(network(), source, epochs=1, batch_size=20)
     assert source.readers == [1, 1, 1, 1]
     timer.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
+    out = run("""
+import os, signal, warnings
+from fastbp import fit_stream, streaming
+from tests.test_streaming import Blocked, StopWhenAsked, network
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of any fork with threads
+source = Blocked()
+fit_stream(network(), source, epochs=1, batch_size=20, callbacks=[StopWhenAsked(source)])
+late = [one is source for one in streaming._late.values()]
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # ends what waits for ever
+    streaming._await(source)
+    os._exit(7)
+print(late, os.WEXITSTATUS(os.waitpid(child, 0)[1]))
+source.free.set()
+streaming._await(source)
+""")
+    assert out.split() == ["[True]", "7"]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -237,6 +237,42 @@ def test_a_users_layer_may_give_rows_of_another_length() -> None:
     assert wrong[1].n_in is None
 
 
+class Weighted(Layer):
+    """A layer of a user's with a parameter, which gives more than it takes."""
+
+    def connect(self, n_in: int) -> int:
+        super().connect(n_in)
+        self.n_out = 2 * n_in
+        return self.n_out
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"a": (self.n_in,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        self.parameters()["a"][...] = rng.normal(size=self.n_in)
+
+    def forward(self, X: Any, *, allow_nonfinite: bool = True) -> Any:
+        self._x = X
+        return np.hstack([X, X * self.parameters()["a"]])
+
+    def backward(self, dY: Any) -> Any:
+        left, right = np.hsplit(dY, 2)
+        self.gradients()["a"][...] = (right * self._x).sum(axis=0)
+        return left + right * self.parameters()["a"]
+
+
+def test_a_users_layer_with_parameters_connects_again_in_a_copy() -> None:
+    X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
+    net = fastbp.Network([fastbp.Dense(3, 4), Weighted(), fastbp.Dense(8, 3)], "L2Loss")
+    assert fastbp.gradcheck(net, X, T) < 1e-6
+    again = fastbp.Network([*map(copy.copy, net.layers)], "L2Loss")
+    np.testing.assert_array_equal(again.predict(X), net.predict(X))
+    with pytest.raises(AttributeError, match="n_out of Weighted.* cannot be changed from 8 to 4"):
+        again.layers[1].n_out = 4
+    with pytest.raises(AttributeError, match=r"n_in of Weighted.* from 4 to array\(\[4\]\)"):
+        again.layers[1].n_in = np.array([4])
+
+
 class Doubles(Layer):
     """Works in place, as it should not: the layer below may need what it overwrites."""
 
@@ -248,15 +284,24 @@ class Doubles(Layer):
         return 2 * dY
 
 
-def test_rows_of_the_caller_are_never_written_to() -> None:
+class DoublesToo(fastbp.ReLU):
+    """The same with kernels that it does not use."""
+
+    forward = Doubles.forward  # type: ignore[assignment]
+    backward = Doubles.backward  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("kind", [Doubles, DoublesToo])
+def test_rows_of_the_caller_are_never_written_to(kind: type[Layer]) -> None:
     X, T = np.random.default_rng(0).normal(size=(2, 20, 3))
     given = X.copy()
-    net = fastbp.Network([Doubles(), fastbp.Dense(3, 3)], "L2Loss", "float64")
+    net = fastbp.Network([kind(), fastbp.Dense(3, 3)], "L2Loss", "float64")
     net.fit(X, T, epochs=1, batch_size=20, shuffle=False, validation_data=(X, T))
     first = net.predict(X)
     np.testing.assert_array_equal(first, net.predict(X))
     net.loss(X, T), net.loss_and_grad(X, T), net.evaluate(X, T), net.input_gradient(X, T)
     net.partial_fit(X, T, batch_size=20)
+    net.textbook(X, T, key=1), net.forward(X, key=1)
     np.testing.assert_array_equal(X, given)
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.peers import RESULTS, plot, report
-from fastbp.peers.measure import best, lead
+from bench.peers import RESULTS, lead, plot, report
+from fastbp.peers.measure import best
 
 
 def write(folder: Path) -> None:

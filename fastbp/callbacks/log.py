@@ -110,7 +110,7 @@ class CSVLog(_File):
         For invalid arguments; at the start of a run, before training, for a file to append to
         that is not UTF-8 or has other columns. After a callback of the user's, which may add
         figures, columns are compared when the first epoch ends: one more is then left to such a
-        callback, unless ``fit`` itself has a figure of that name.
+        callback, unless it has the name of a figure or built-in metric of ``fit``.
     OSError
         At the start of a run, before training, if the file cannot be written.
     """

@@ -86,7 +86,7 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None, name: str = "mo
     prefix = identifier(name)
     found = parts.network.dtype if dtype is None else check_dtype(dtype)
     source = _source(parts, prefix, found)
-    warn_of_digits(parts, found)
+    warn_of_digits(parts, found, "not with dtype='float64'")
     if path is not None:
         write_whole(path, source.encode())
     return source

@@ -106,7 +106,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, *,
         if parts.classes is not None:
             properties["fastbp.classes"] = json.dumps(parts.classes)
         data = graph_of(parts).model(properties, version(), repr(parts.network))
-        warn_of_digits(parts, parts.network.dtype)
+        warn_of_digits(parts, parts.network.dtype, "not those of a network of float64")
     if path is not None:
         write_whole(path, data)
     return data

@@ -140,18 +140,18 @@ def take_apart(model: Any, classes: Sequence[Any] | None, known: Container[type]
                  several, exponential, mean, scale)
 
 
-def warn_of_digits(parts: Parts, dtype: np.dtype[Any]) -> None:
+def warn_of_digits(parts: Parts, dtype: np.dtype[Any], advice: str) -> None:
     """Warn of columns, and targets, whose rows are alike once their numbers are ``dtype``; those
-    of ``predict`` are float64."""
+    of ``predict`` are float64. ``advice``: where they would not be."""
     wide = [(f"column {column.name!r}", column.mean, column.scale)
             for column in parts.columns or () if hasattr(column, "scale")]
     for what, mean, scale in [*wide, ("the target", parts.mean, parts.scale)]:
         with np.errstate(all="ignore"):
             apart = np.spacing(np.abs(dtype.type(mean)))
         if dtype != np.float64 and not apart <= _COARSE * scale:
-            warn(f"{what}: around {mean:g} numbers of {dtype} are {apart:g} apart, and the "
-                 f"standard deviation is {scale:g}: predictions of the file differ from those of "
-                 "predict; of a network of float64 they do not")
+            warn(f"{what}: around {mean:g} numbers of {dtype} are {apart:g} apart, and the scale "
+                 f"in the model is {scale:g}: predictions of the file may differ from those of "
+                 f"predict, {advice}")
 
 
 def _fit(classes: Sequence[Any] | None, own: Sequence[Any] | None,

@@ -7,6 +7,7 @@ own parameters, if it has any. Each row is one example.
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -98,7 +99,7 @@ class Layer(Configured):
     kernels: ClassVar[Kernels | None] = None
     buffers: ClassVar[tuple[str, ...]] = ()
     in_place: ClassVar[bool] = False
-    #: Attributes that shapes follow: fixed once there are parameters, or a network.
+    #: Attributes that shapes follow: fixed in a network, and once kernels have parameters.
     _shaping: ClassVar[tuple[str, ...]] = ("n_in", "n_out")
     keeps_output: ClassVar[bool] = False
     # ``Any``: a user's code, which runs in a network, need not check for None.
@@ -119,10 +120,12 @@ class Layer(Configured):
         def __getattr__(self, name: str) -> Any: ...
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._shaping and (self._owner is not None or self._tensors) \
-                and value != (now := getattr(self, name)):
-            raise AttributeError(f"{name} of {self!r} cannot be changed from {now!r} to "
-                                 f"{value!r}: parameters and plans follow it; make a new layer")
+        if name in self._shaping and (
+                self._owner is not None or (self._tensors and self.kernels is not None)):
+            now = getattr(self, name)
+            if not (isinstance(value, numbers.Integral) and value == now):
+                raise AttributeError(f"{name} of {self!r} cannot be changed from {now!r} to "
+                                     f"{value!r}, as what follows it exists: make a new layer")
         super().__setattr__(name, value)
         if name[0] != "_" and (owner := self.__dict__.get("_owner")) is not None:
             owner._row_plan = None  # it may contain the old value
@@ -152,8 +155,10 @@ class Layer(Configured):
         """Accept rows of length ``n_in`` from below; return the length of the output."""
         if self.n_in is not None and self.n_in != n_in:
             raise ValueError(f"{self!r} takes {self.n_in} inputs, the layer below gives {n_in}")
-        self.n_in, self.n_out = n_in, n_in
-        return n_in
+        self.n_in = n_in
+        if self.n_out is None:
+            self.n_out = n_in
+        return self.n_out
 
     def as_rows(self, X: Any, name: str = "X") -> Any:
         """A network's input, of which this is the first layer, in the shape that it expects."""
