@@ -288,7 +288,7 @@ class _Plans(threading.local):
         """Give the job's network the plan of an earlier one of the same shape, if there is one."""
         net, batch = job.run.network, job.run.batch_size
         key = (batch, net.dtype, net._n_train, net._head_loss.address(net.dtype),
-               net._head_loss.constants(), net.matmul_precision,
+               net._head_loss.constants(), net._tile_precision,
                *[(type(x), repr(x), x.constants(), x.trainable) for x in net.layers])
         if key not in self.known:
             self.known[key] = net.plan(batch, 1, training=True)

@@ -67,7 +67,7 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
     seed : int
         For initial weights and shuffling, at least 0 and below 2**63.
     allow_nonfinite : bool
-        Accept NaN and infinity as input.
+        Accept NaN and infinity as input; matrix tiles are then for "medium" products alone.
     matmul_precision : {"highest", "high", "medium"}
         Of large products of float32 in training, on processors with matrix tiles (AMX): "high"
         rounds their factors to 16 bits, "medium" to the 8 of bfloat16, which is faster. Sums
@@ -201,7 +201,7 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
     def _plan_key(self, capacity: int, n_threads: int, training: bool, carried: int) -> Any:
         """Key of a plan; settings of layers and loss, which may change, are part of the plan."""
         return (capacity, n_threads, training, carried if n_threads > 1 else 0,
-                self.matmul_precision, get_ident(),
+                self._tile_precision, get_ident(),
                 self._head_loss.constants(),
                 *[(x.constants(), not training or x.trainable) for x in self.layers])
 

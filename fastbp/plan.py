@@ -90,7 +90,7 @@ class Plan:
 
 def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequence[int],
               dtype: np.dtype[Any], capacity: int, n_threads: int, training: bool = False,
-              carried: int = 0, precision: str = "highest") -> Plan:
+              carried: int = 0, precision: str | None = "highest") -> Plan:
     """Plan a network for batches of up to ``capacity`` rows.
 
     Parameters
@@ -112,8 +112,8 @@ def make_plan(layers: Sequence[Layer], n_train: int, loss: Loss, offsets: Sequen
     carried : int
         Number of arrays in the layout of the parameters, these included, if layers may be stored
         in panels; 0 if they may not.
-    precision : {"highest", "high", "medium"}
-        Of products in training, see ``Network``.
+    precision : {"highest", "high", "medium"} or None
+        Of products in training, see ``Network``; None for no matrix tiles.
     """
     size = 0
 
@@ -174,7 +174,7 @@ def _lay_out(net: Outline, team: Team, offsets: Sequence[int],
         op["extra"] = take(extra) if extra else -1
         if columns:
             _share_columns(net, k, op, columns)
-        if net.square[k]:
+        if net.square[k] and net.precision is not None:
             use_squares(op, net.dtype, net.precision)
     if not row:
         rectify(net.layers, ops, net.n_train, net.dtype)

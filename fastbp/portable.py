@@ -77,6 +77,13 @@ class Portable:
     #: The run that trains the network at present.
     _running: PortableRun | None = None
 
+    @property
+    def _tile_precision(self) -> str | None:
+        """Of products by matrix tiles; None for none: where they take a number in several parts,
+        the second of infinity is NaN."""
+        several = self.matmul_precision != "medium"
+        return None if several and self.allow_nonfinite else self.matmul_precision
+
     def _fuse(self) -> None:
         """Let the loss do the work of the last layer, if it can."""
         loss = self.loss_function

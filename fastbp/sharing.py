@@ -90,7 +90,7 @@ class Outline:
     dtype: np.dtype[Any]
     capacity: int
     training: bool
-    precision: str = "highest"
+    precision: str | None = "highest"
 
     @cached_property
     def sizes(self) -> list[int]:

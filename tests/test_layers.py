@@ -206,6 +206,14 @@ def test_extremes_have_limits_and_nan_passes(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_slope_of_zero_is_relu(dtype: str) -> None:
+    X = np.array([[-INF, -1, -0.0, 0, 2, INF, NAN] * 5], dtype)
+    flat, dY = fastbp.LeakyReLU(0.0), np.ones((1, 35), dtype)
+    np.testing.assert_array_equal(flat.forward(X), fastbp.ReLU().forward(X))
+    np.testing.assert_array_equal(flat.backward(dY)[X != 0], (X > 0)[X != 0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gelu_by_tanh_is_its_formula(dtype: str) -> None:
     layer, X = fastbp.GELU("tanh"), random_rows(7, 33, dtype=dtype)
     wide = X.astype(np.float64)

@@ -157,3 +157,18 @@ def test_estimators(kind: Any) -> None:
     with pytest.raises(ValueError, match="validation"):
         model.fit(X, y)
     assert model.network_.matmul_precision == "highest"  # as before
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_infinite_number_that_is_let_in_has_its_limit(precision: str) -> None:
+    """In two or three parts it would be NaN in every product."""
+    rng = np.random.default_rng(0)
+    X, T = rng.normal(size=(128, 200)).astype(np.float32), rng.integers(0, 10, 128)
+    X[3, 5] = np.inf
+    net = fastbp.Network([fastbp.Dense(200, 256), fastbp.Sigmoid(), fastbp.Dense(256, 10)],
+                         "SoftmaxCrossEntropyLoss", allow_nonfinite=True,
+                         matmul_precision=precision)
+    net.layers[0].trainable = False  # no gradient of it: that would be 0 * inf
+    before = net.loss(X, T)
+    (found,) = net.fit(X, T, epochs=1, batch_size=128, optimizer=fastbp.SGD(0.1))["loss"]
+    assert found == pytest.approx(before, rel=1e-3) and np.isfinite(net.params).all()

@@ -64,8 +64,8 @@ def relu_backward(op, now, params, ws, x, y, dy, dx):
 @kernel
 def leaky_relu_forward(op, now, params, ws, x, y):
     zero, slope = y.dtype.type(0), y.dtype.type(op["a"])
-    for i in range(y.size):
-        y[i] = select(y[i] < zero, slope * y[i], y[i])
+    for i in range(y.size):  # at slope 0 as ReLU, also at -inf
+        y[i] = select(y[i] < zero, select(slope == zero, zero, slope * y[i]), y[i])
 
 
 @kernel

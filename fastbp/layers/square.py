@@ -52,10 +52,11 @@ def square_columns_backward(op, now, params, ws, x, dy, rows, left, right):
 
 
 def is_square(layer: Layer, dtype: np.dtype[Any], n_in: int, n_out: int, rows: int,
-              precision: str) -> bool:
+              precision: str | None) -> bool:
     """Whether matrix tiles pay in training with batches of ``rows`` rows."""
-    return (min(n_in, n_out) >= UNITS[precision] and rows >= ROWS[precision]
-            and dtype == np.float32 and isinstance(layer, Dense) and layer.kernels == Dense.kernels
+    return (precision is not None and rows >= ROWS[precision]
+            and min(n_in, n_out) >= UNITS[precision] and dtype == np.float32
+            and isinstance(layer, Dense) and layer.kernels == Dense.kernels
             and type(layer).kernels_for is Dense.kernels_for and has_squares())
 
 
