@@ -77,3 +77,9 @@ def _whole(records: Sequence[dict[str, Any]], rows: Sequence[str],
     """Whether these rows, no others, and all these backends ran: one may not be installed."""
     return ({r["row"] for r in records} == set(rows)
             and {r["backend"] for r in records} >= set(backends))
+
+
+def place(results: dict[str, Any]) -> str:
+    """Where results are from: "2 cores (zen); numpy 2.4, ..."."""
+    versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
+    return f"{results['cores']} cores ({results['cpu']}); {versions}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from fastbp.peers.measure import CALLS, best
 
-from .command import measured
+from .command import measured, place
 
 ROWS = ("xor", "iris", "rl", "width45", "digits", "kann", "mnist-s", "mnist-m")
 RESULTS = Path(__file__).parent / "online.json"
@@ -32,7 +32,7 @@ def report(results: dict[str, Any]) -> str:
     for row, own in table.items():
         lines.append(f"| {row} | " + " | ".join(
             f"{own[n]['us']:,.0f}" if n in own else "-" for n in names) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"Microseconds a call on {place(results)}."])
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from fastbp.peers.measure import PEERS, best
 
-from .command import measured
+from .command import measured, place
 
 RESULTS = Path(__file__).parent / "peers.json"
 
@@ -56,9 +56,7 @@ def report(results: dict[str, Any]) -> str:
         lines.append(f"| {row} | " + " | ".join(cells) +
                      f" | {ours['share_of_peak']:.0%} ({alone[row]:.0%}) | {ratio:.2f} | "
                      f"{ratio * ours['us'] / least:.1f} |")
-    versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
-    lines += ["", f"Microseconds a step on {results['cores']} cores ({results['cpu']}); "
-              f"{versions}."]
+    lines += ["", f"Microseconds a step on {place(results)}."]
     if ratios:
         lines.append("Geometric mean, best peer over fastbp: "
                      f"{statistics.geometric_mean(ratios):.2f}.")
