@@ -4,7 +4,8 @@
     python -m bench.footprint fastbp torch==2.13.0
 
 Every name is passed to pip unchanged, but ``fastbp`` is this checkout; PyTorch comes with NumPy,
-which it asks for on import.
+which it asks for on import. On Linux pip installs PyTorch for GPUs, unless it is told of the index
+of builds for CPUs: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 """
 
 from __future__ import annotations

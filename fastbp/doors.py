@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import online, sensitivity, training
+    from . import io, online, sensitivity, training
 
 
 class _Door:
@@ -31,18 +30,14 @@ class Doors:
     if TYPE_CHECKING:
         fit, partial_fit, evaluate = training.fit, online.partial_fit, training.evaluate
         input_gradient, jacobian = sensitivity.input_gradient, sensitivity.jacobian
+        save = io.save
     else:
         fit, partial_fit, evaluate = _Door("training"), _Door("online"), _Door("training")
         input_gradient, jacobian = _Door("sensitivity"), _Door("sensitivity")
+        save = _Door("io")
 
     def summary(self) -> str:
         """A table of the layers: output size and number of parameters."""
         from .summary import table
 
         return table(self)  # type: ignore[arg-type]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write layers, loss and parameters to one safetensors file; see ``fastbp.load``."""
-        from .io import save
-
-        save(self, path)  # type: ignore[arg-type]

@@ -233,6 +233,10 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     path : path
         The file, or a folder made by ``fastbp train``.
 
+    Returns
+    -------
+    Model
+
     Raises
     ------
     TypeError

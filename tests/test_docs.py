@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib.util
+import inspect
 import os
 import re
 import shlex
@@ -19,7 +20,10 @@ from typing import Any
 import pytest
 
 import fastbp
+from fastbp.layers import LAYERS
+from fastbp.losses import LOSSES
 from fastbp.metrics import METRICS
+from fastbp.optimizers import OPTIMIZERS
 
 DOCS = Path(__file__).parent.parent / "docs"
 SOURCE = Path(fastbp.__file__).parent
@@ -169,6 +173,14 @@ def test_the_reference_has_every_public_name() -> None:
             thing = getattr(thing, part, None) or importlib.import_module(f"fastbp.{part}")
         assert thing.__doc__
         assert {*re.findall(r"``fastbp\.(\w+\.\w+)``", thing.__doc__)} <= set(listed), entry
+
+
+@pytest.mark.parametrize("kinds", [LAYERS, LOSSES, OPTIMIZERS],
+                         ids=["layers", "losses", "optimizers"])
+def test_parts_with_arguments_say_what_they_refuse(kinds: dict[str, type]) -> None:
+    silent = [name for name, kind in kinds.items() if len(inspect.signature(kind).parameters)
+              and not re.search(r"^ +Raises\n +-+\n", kind.__doc__ or "", re.MULTILINE)]
+    assert not silent and len(kinds) > 5
 
 
 def test_links_lead_somewhere() -> None:

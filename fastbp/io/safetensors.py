@@ -54,12 +54,19 @@ def describe(network: Network) -> str:
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write ``network`` to ``path``, whole or not at all; the state of an optimizer is left out.
+    """Write layers, loss and parameters to one safetensors file, whole or not at all.
+
+    The state of an optimizer is left out. ``fastbp.load`` reads the file.
+
+    Parameters
+    ----------
+    network : Network
+    path : path
 
     Raises
     ------
     TypeError
-        If a layer or loss is not one of fastbp's own.
+        If a layer or loss is not one of fastbp's own, or ``path`` is no path.
     ValueError
         If the loss is a ``CustomLoss``, or the dtype would make a setting 0 or infinite.
     OSError
@@ -115,6 +122,15 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str]]:
 
 def load(path: str | os.PathLike[str]) -> Network:
     """The network in ``path``, as ``Network.save`` wrote it.
+
+    Parameters
+    ----------
+    path : path
+        A file of ``Network.save``, ``Model.save`` or a ``Checkpoint``.
+
+    Returns
+    -------
+    Network
 
     Raises
     ------

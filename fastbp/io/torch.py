@@ -81,6 +81,14 @@ def to_torch(network: Network) -> Any:
 def to_torch_state_dict(network: Network) -> dict[str, Any]:
     """The parameters as ``to_torch(network).state_dict()``: "0.weight" (out, in), ...
 
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    dict from str to torch.Tensor
+
     Raises
     ------
     ImportError, TypeError

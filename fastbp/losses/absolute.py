@@ -57,6 +57,11 @@ class MAELoss(Loss):
     ----------
     reduction : {"mean", "sum"}
         Over the rows of a batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another reduction.
     """
 
     kernel = mae
@@ -75,7 +80,7 @@ class QuantileLoss(Loss):
     Raises
     ------
     TypeError, ValueError
-        For a quantile that is no number in (0, 1).
+        For another reduction, or a quantile that is no number in (0, 1).
     """
 
     _config_defaults = {**Loss._config_defaults, "quantile": 0.5}

@@ -201,6 +201,11 @@ class SoftmaxCrossEntropyLoss(Smoothed):
         Over the rows of a batch.
     label_smoothing : float
         Share s in [0, 1) of the target, spread evenly over all n classes: (1 - s) t + s / n.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another reduction, or a label_smoothing that is no number in [0, 1).
     """
 
     labels = True
@@ -220,6 +225,11 @@ class CrossEntropyLoss(Smoothed):
         Over the rows of a batch.
     label_smoothing : float
         Share s in [0, 1) of the target, spread evenly over all n classes: (1 - s) t + s / n.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another reduction, or a label_smoothing that is no number in [0, 1).
     """
 
     labels = True
@@ -244,6 +254,11 @@ class SigmoidBinaryCrossEntropyLoss(Smoothed):
         Over the rows of a batch.
     label_smoothing : float
         Share s in [0, 1) of the target, spread evenly over yes and no: (1 - s) t + s / 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another reduction, or a label_smoothing that is no number in [0, 1).
     """
 
     fractions = True
@@ -262,6 +277,11 @@ class BinaryCrossEntropyLoss(Smoothed):
         Over the rows of a batch.
     label_smoothing : float
         Share s in [0, 1) of the target, spread evenly over yes and no: (1 - s) t + s / 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another reduction, or a label_smoothing that is no number in [0, 1).
     """
 
     fractions = True

@@ -85,7 +85,7 @@ class CustomLoss(Loss):
     ------
     TypeError
         If the function does not take three arguments, does not compile, or does not return
-        a number; if ``labels`` is no bool.
+        a number; if ``labels`` is no bool; for another reduction.
     ValueError
         For other ``probabilities`` or another reduction.
 

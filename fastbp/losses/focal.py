@@ -123,7 +123,7 @@ class FocalLoss(Loss):
     Raises
     ------
     TypeError, ValueError
-        For a gamma that is no number of at least 0.
+        For another reduction, or a gamma that is no number of at least 0.
     """
 
     labels = True
@@ -164,7 +164,7 @@ class SigmoidFocalLoss(Loss):
     Raises
     ------
     TypeError, ValueError
-        For gamma or alpha out of range.
+        For another reduction, or gamma or alpha out of range.
     """
 
     fractions = True

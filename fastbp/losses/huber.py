@@ -51,7 +51,7 @@ class HuberLoss(Loss):
     Raises
     ------
     TypeError, ValueError
-        For a delta that is no number above 0.
+        For another reduction, or a delta that is no number above 0.
     """
 
     _config_defaults = {**Loss._config_defaults, "delta": 1.0}

@@ -46,6 +46,11 @@ class HingeLoss(Loss):
     ----------
     reduction : {"mean", "sum"}
         Over the rows of a batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another reduction.
     """
 
     labels = True

@@ -65,7 +65,7 @@ class PoissonLoss(Loss):
     Raises
     ------
     TypeError
-        For a deviance that is no bool.
+        For another reduction, or a deviance that is no bool.
     """
 
     _config_defaults = {**Loss._config_defaults, "deviance": False}

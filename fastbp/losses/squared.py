@@ -82,6 +82,11 @@ class L2Loss(Loss):
     ----------
     reduction : {"mean", "sum"}
         Over the rows of a batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another reduction.
     """
 
     kernel = l2
@@ -100,6 +105,11 @@ class MSELoss(Loss):
     ----------
     reduction : {"mean", "sum"}
         Over the rows of a batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another reduction.
     """
 
     kernel = mse
