@@ -8,6 +8,7 @@ checked and made is used again, and only the rows are new.
 from __future__ import annotations
 
 import time
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ._validation import as_weights
@@ -15,17 +16,22 @@ from .arguments import check_batch_size, check_weights
 from .engine import STEP
 from .history import History
 from .job import Job
+from .layers import LAYERS
 from .network import Network
 from .optimizers import Optimizer
 from .optimizers import get as get_optimizer
 from .options import MoreOptions, passes_on
+from .plan import Plan
 from .run import Run
+from .step_sizes import plain_settings
 from .threads import Threads
 from .training import fit, prepare, straight, train, warn_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+#: Layers whose attributes, all of them, tell of each change.
+_LAYERS = frozenset(LAYERS.values())
 #: Options that need nothing done between steps or computed from all rows.
 _SIMPLE = frozenset(("shuffle", "l1", "l2", "clip_value", "clip_norm", "max_norm"))
 
@@ -56,50 +62,104 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
         raise TypeError("partial_fit goes on for an epoch: it takes neither epochs nor warm_start")
     optimizer = get_optimizer(optimizer)
     given = {"batch_size": batch_size, "n_threads": n_threads, **options}
-    run = _same(network, given, optimizer)
+    settings = _settings(network, optimizer)
+    run = _same(network, given, optimizer, settings)
     if run is not None:
-        return _again(run, optimizer, X, T, batch_size, sample_weight, n_threads)
+        return _again(run, optimizer, settings, X, T, batch_size, sample_weight, n_threads)
     job = prepare(network, X, T, epochs=1, warm_start=True, batch_size=batch_size,
                   optimizer=optimizer, sample_weight=sample_weight, n_threads=n_threads,
                   **options)
     job.brief = True
     history = train(job)
     if _SIMPLE.issuperset(options):
-        job.run.given = given, job.threads()
+        job.run.given = _Call(given, job.threads())
     return history
 
 
 passes_on(partial_fit, fit, "epochs", "warm_start")
 
 
-def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, sample_weight: Any,
-           n_threads: int | None) -> History:
+class _Call:
+    """What a call leaves to the next one: its options and threads, the settings of network and
+    optimizer under which nothing needs to be checked again, None for none, and a step's plan."""
+
+    def __init__(self, options: dict[str, Any], threads: Threads) -> None:
+        self.options, self.threads = options, threads
+        self.settings: tuple[Any, ...] | None = None
+        self._planned: tuple[int, Plan] | None = None
+
+    def forget(self) -> None:
+        """Something may have changed."""
+        self.settings = self._planned = None
+
+    def plan(self, run: Run) -> Plan:
+        """The plan of the next step."""
+        size = self.threads.size
+        if self._planned is None or self._planned[0] != size:
+            self._planned = size, run.plan(size)
+        return self._planned[1]
+
+
+def _settings(network: Network, optimizer: Optimizer) -> tuple[Any, ...] | None:
+    """What checks and plans depend on, beside options and the number of rows; None if unknown."""
+    own = plain_settings(optimizer)
+    if own is None:
+        return None
+    return (network._changes, network._tile_precision, network._head_loss.constants(),
+            get_ident(), type(optimizer), own)
+
+
+def _same(network: Network, given: dict[str, Any], optimizer: Optimizer,
+          settings: tuple[Any, ...] | None) -> Run | None:
+    """The last run, if a call with these options differs from the one before only in its rows,
+    and perhaps in settings of network and optimizer, which the run then forgets."""
+    run = network.last_run
+    if run is None or run.given is None or run.network is not network or not run.compiled:
+        return None
+    call = run.given
+    if not ([*given] == [*call.options]
+            and ([*map(id, given.values())] == [*map(id, call.options.values())]
+                 or ([*map(type, given.values())] == [*map(type, call.options.values())]
+                     and given == call.options))):
+        return None
+    if settings is not None and settings == call.settings:
+        return run
+    call.forget()
+    # Another type may keep the same state, but be decoupled or not compiled.
+    same = (type(optimizer) is type(run.optimizer) and run.keeps(optimizer)
+            and optimizer.weight_decay == run.rules.weight_decay)
+    return run if same else None
+
+
+def _again(run: Run, optimizer: Optimizer, settings: tuple[Any, ...] | None, X: Any, T: Any,
+           batch_size: int, sample_weight: Any, n_threads: int | None) -> History:
     """One more epoch of a run, over these rows."""
-    network, before = run.network, run.batch_size
+    network, call, before = run.network, run.given, run.batch_size
     was = vars(run) | {"cursor": run.cursor.copy()}
     X, T = network._check_pair(X, T)
-    if batch_size == 1:  # a BatchNorm may learn only now
-        check_batch_size(network, batch_size)
     weights = None
     if sample_weight is not None:
         weights = as_weights(sample_weight, len(X), network.dtype)
         check_weights(network, weights, None, "sample_weight")
-    network.check_trainable()
-    optimizer.check(network.dtype)
+    if call.settings is None:
+        if batch_size == 1:  # a BatchNorm may learn only now
+            check_batch_size(network, batch_size)
+        network.check_trainable()
+        optimizer.check(network.dtype)
+        if settings is not None and all(type(layer) in _LAYERS for layer in network.layers):
+            call.settings = *settings[:-1], settings[-1].copy()  # it may be changed in place
     run.optimizer = optimizer
-    assert run.given is not None
-    given, threads = run.given
     try:
         run.begin(X, T, min(int(batch_size), len(X)), weights)
         if run.batch_size != before:
             run.chunk = 1
             threads = Job(run, n_threads=n_threads, brief=True).threads()
-            run.given = given, threads
+            run.given = call = _Call(call.options, threads)
         if run.steps_per_epoch == 1:
-            _step(run, threads)
+            _step(run, call)
         else:
             run.rates(1)  # an invalid schedule raises before anything changes, as in ``fit``
-            straight(Job(run), threads)
+            straight(Job(run), call.threads)
     except BaseException:
         if run.cursor[STEP] == was["cursor"][STEP]:  # as if there had been no call
             vars(run).update(was)
@@ -109,31 +169,14 @@ def _again(run: Run, optimizer: Optimizer, X: Any, T: Any, batch_size: int, samp
     return run.history
 
 
-def _step(run: Run, threads: Threads) -> None:
+def _step(run: Run, call: _Call) -> None:
     """``straight`` for a single step, without ``interrupts.held``, which would double the
     overhead. After an interrupt the step may be missing in the history, which is then lost anyway.
     """
-    begun = time.perf_counter()
-    error, rate = run.step(threads.size)
+    plan, begun = call.plan(run), time.perf_counter()
+    error, rate = run.step(plan)
     spent = time.perf_counter() - begun
-    threads.told(1, spent, cut=True)
+    call.threads.told(1, spent, cut=True)
     loss = error / run.total
     run.history |= {"loss": [loss], "learning_rate": [rate], "samples_per_s": [run.n_rows / spent]}
     warn_of(run.network, loss, 0)
-
-
-def _same(network: Network, given: dict[str, Any], optimizer: Optimizer) -> Run | None:
-    """The last run, if a call with these options differs from the one before only in its rows,
-    and perhaps in settings of the optimizer."""
-    run = network.last_run
-    if run is None or run.given is None or run.network is not network or not run.compiled:
-        return None
-    earlier = run.given[0]
-    same = ([*given] == [*earlier]
-            and ([*map(id, given.values())] == [*map(id, earlier.values())]
-                 or ([*map(type, given.values())] == [*map(type, earlier.values())]
-                     and given == earlier))
-            # Another type may keep the same state, but be decoupled or not compiled.
-            and type(optimizer) is type(run.optimizer) and run.keeps(optimizer)
-            and optimizer.weight_decay == run.rules.weight_decay)
-    return run if same else None

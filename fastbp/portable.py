@@ -74,6 +74,8 @@ class Portable:
     allow_nonfinite: bool = checked(check_bool)
     matmul_precision: str = checked(check_choice, PRECISIONS)
     _offsets: list[int]
+    #: How often a setting of a layer has changed.
+    _changes: int = 0
     #: The run that trains the network at present.
     _running: PortableRun | None = None
 

@@ -63,8 +63,8 @@ class Run(PortableRun):
     """
 
     whole = True
-    #: Options and threads of a ``partial_fit``, if the next one can continue this run.
-    given: tuple[dict[str, Any], Any] | None = None
+    #: What a ``partial_fit`` leaves to the next one, if that can continue this run.
+    given: Any = None
     figures: list[str] = []
 
     def __init__(self, network: Network, X: Array, T: Array, batch_size: int,
@@ -131,7 +131,7 @@ class Run(PortableRun):
         """Take ``n_steps`` steps; ``errors[0]`` sums up the error until the end of the epoch."""
         self._check_kind()
         if self.compiled:
-            self._engine(n_steps, n_threads)
+            self._engine(n_steps, self.plan(n_threads))
         else:
             for _ in range(n_steps):
                 with held():
@@ -141,16 +141,16 @@ class Run(PortableRun):
         """Take compiled steps across epochs; returns the errors of the epochs that ended."""
         self._check_kind()
         before = self.cursor[engine.EPOCH]
-        errors = self._engine(n_steps, n_threads)[0].tolist()
+        errors = self._engine(n_steps, self.plan(n_threads))[0].tolist()
         ended = int(self.cursor[engine.EPOCH] - before)
         if ended:
             self.errors[0] = errors[ended]
         return errors[:ended]
 
-    def step(self, n_threads: int) -> tuple[float, float]:
+    def step(self, plan: Plan) -> tuple[float, float]:
         """Take one compiled step, a whole epoch, by an optimizer that the run ``keeps``; returns
         its error and learning rate."""
-        errors, sizes = self._engine(1, n_threads)
+        errors, sizes = self._engine(1, plan)
         self.errors = errors[1:2]  # of the next epoch, in case the run is saved
         return float(errors[0]), float(sizes[0, 2])
 
@@ -189,9 +189,9 @@ class Run(PortableRun):
                 (hyper, rules, np.zeros((plan.copies * plan.n_sums, 2)), norms))
         return self._lasting[2:]
 
-    def _engine(self, n_steps: int, n_threads: int) -> tuple[Array, Array]:
+    def _engine(self, n_steps: int, plan: Plan) -> tuple[Array, Array]:
         """Take steps; returns the errors of the epochs they are in, and their step sizes."""
-        net, plan = self.network, self.plan(n_threads)
+        net = self.network
         errors = np.zeros(n_steps // self.steps_per_epoch + 2)
         errors[0] = self.errors[0]  # an epoch's sum is the same wherever a chunk ends
         self.errors = errors[:1]  # set before the call: an interrupt is raised right after it

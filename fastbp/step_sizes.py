@@ -15,6 +15,13 @@ from .optimizers import OPTIMIZERS, Optimizer
 _AHEAD, _KNOWN, _NUMBERS = 64, frozenset(OPTIMIZERS.values()), frozenset((float, int, bool))
 
 
+def plain_settings(optimizer: Optimizer) -> dict[str, Any] | None:
+    """All that a built-in optimizer depends on, as long as it is plain numbers; else None."""
+    own = vars(optimizer)
+    known = type(optimizer) in _KNOWN and _NUMBERS.issuperset(map(type, own.values()))
+    return own if known else None
+
+
 class StepSizes:
     """Sizes of a run's steps. If a call has the settings of the last one, all plain numbers, sizes
     of some later steps are computed too: calls of single steps follow each other."""
@@ -35,22 +42,22 @@ class StepSizes:
         rates : callable
             Number of steps -> their learning rates, from ``first`` on.
         """
-        count, settings = n_steps, None
-        known, begun, made, hyper = self._made
-        if n_steps < _AHEAD and type(optimizer) in _KNOWN and _NUMBERS.issuperset(
-                map(type, (own := vars(optimizer)).values())):
-            settings = type(optimizer), own.copy(), scale
-            if settings == known:
-                begin = first - begun
-                if 0 <= begin <= len(made) - n_steps:
-                    return made[begin:begin + n_steps], hyper
-                count = _AHEAD
+        count, (settings, begun, made, hyper) = n_steps, self._made
+        own = plain_settings(optimizer) if n_steps < _AHEAD else None
+        same = own is not None and (type(optimizer), own, scale) == settings
+        if same:
+            begin = first - begun
+            if 0 <= begin <= len(made) - n_steps:
+                return made[begin:begin + n_steps], hyper
+            count = _AHEAD
+        elif own is not None:
+            settings = type(optimizer), own.copy(), scale  # they may be changed in place
         sizes = np.empty((count, 3))
         sizes[:, 2] = rates(count)
         sizes[:, :2] = optimizer.sizes(sizes[:, 2], np.arange(first, first + count))
-        if settings is None:  # a user's optimizer may return one array, with changed values
+        if own is None:  # a user's optimizer may return one array, with changed values
             return sizes, optimizer.hyper().copy()
-        if settings != known:
+        if not same:
             hyper = optimizer.hyper()
         self._made = settings, first, sizes, hyper
         return sizes[:n_steps], hyper

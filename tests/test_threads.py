@@ -14,6 +14,7 @@ import pytest
 import fastbp
 from fastbp import sharing, training
 from fastbp import threads as module
+from fastbp.plan import Plan
 from fastbp.run import Run
 from fastbp.threads import Threads, sizes
 
@@ -69,7 +70,7 @@ def test_calls_of_single_steps_are_tried_by_themselves() -> None:
     for _ in range(50):
         net.partial_fit(X, T, n_threads=2)
     assert net.last_run is not None and net.last_run.given is not None
-    brief = net.last_run.given[1]
+    brief = net.last_run.given.threads
     assert [kind for kind in module._kinds.values() if kind.size] == [brief._kind]
     net.fit(X, T, epochs=1, n_threads=2)
     others = [kind for kind in module._kinds.values() if kind is not brief._kind]
@@ -196,9 +197,9 @@ def test_trials_change_no_bit(watched: bool, monkeypatch: pytest.MonkeyPatch) ->
     teams, nets = list[int](), [classifier() for _ in range(2)]
     engine = Run._engine
 
-    def seen(self: Run, n_steps: int, n_threads: int) -> object:
-        teams.append(n_threads)
-        return engine(self, n_steps, n_threads)
+    def seen(self: Run, n_steps: int, plan: Plan) -> object:
+        teams.append(plan.n_threads)
+        return engine(self, n_steps, plan)
 
     monkeypatch.setattr(Run, "_engine", seen)
     monkeypatch.setattr(module, "_TRIAL_SECONDS", 1e-5)  # less than all takes on any machine

@@ -129,6 +129,7 @@ class Layer(Configured):
         super().__setattr__(name, value)
         if name[0] != "_" and (owner := self.__dict__.get("_owner")) is not None:
             owner._row_plan = None  # it may contain the old value
+            owner._changes += 1
 
     @property
     def trainable(self) -> bool:
