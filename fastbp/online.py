@@ -45,7 +45,7 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
     ``fit(X, T, epochs=1, warm_start=True, ...)``: a schedule begins anew in each call, which is
     its only epoch, so set ``optimizer.learning_rate`` between calls instead. From the second
     call with the same ``batch_size``, ``shuffle``, penalties, limits and ``n_threads``, and an
-    optimizer of the same kind, the overhead of a call is an eighth of the first one's; not with
+    optimizer of the same kind, the overhead of a call is a tenth of the first one's; not with
     ``average``, ``class_weight``, validation data, metrics or callbacks.
 
     Returns
