@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,6 +78,26 @@ def test_settings_beyond_the_dtype_are_refused_as_in_fit() -> None:
     np.testing.assert_array_equal(net.params, before)
 
 
+@pytest.mark.parametrize(("part", "name"), [
+    (fastbp.LayerNorm(), "epsilon"), (fastbp.ELU(), "alpha"), (fastbp.HuberLoss(), "delta")],
+    ids=lambda value: str(value))
+def test_constants_beyond_the_dtype_are_refused_as_in_fit(part: Any, name: str) -> None:
+    layered = isinstance(part, fastbp.Layer)
+    net = fastbp.Network([fastbp.Dense(6, 8), *[part] * layered, fastbp.Dense(8, 4)],
+                         "MSELoss" if layered else part)
+    for _ in range(3):
+        step(net, "again")
+    before, good = net.params.copy(), getattr(part, name)
+    setattr(part, name, 1e-50)
+    for way in ("again", "again", "anew"):
+        with pytest.raises(ValueError, match=f"^{name} of .* for float32, got 1e-50"):
+            step(net, way)
+    np.testing.assert_array_equal(net.params, before)
+    setattr(part, name, good)
+    step(net, "again")
+    assert (net.params != before).any()
+
+
 def test_steps_of_another_size_begin_with_one_and_with_threads_of_their_own(
         monkeypatch: pytest.MonkeyPatch) -> None:
     """The pace of small batches would make a call of large ones long."""
@@ -133,15 +154,14 @@ def test_users_layers_are_looked_at_in_each_call() -> None:
 def test_another_thread_goes_on_with_a_plan_of_its_own() -> None:
     """A plan has the workspace of one thread."""
     nets = [classifier() for _ in range(2)]
-    for net in nets:
-        for k in range(4):
-            options = {"batch_size": 120, "n_threads": 1}
-            task = Thread(target=net.partial_fit, args=(X, T), kwargs=options)
-            if net is nets[0] and k > 1:
-                task.start()
-                task.join()
-            else:
-                task.run()
+    with ThreadPoolExecutor(1) as pool:
+        for net in nets:
+            for k in range(4):
+                call = partial(net.partial_fit, X, T, batch_size=120, n_threads=1)
+                if net is nets[0] and k > 1:
+                    pool.submit(call).result()
+                else:
+                    call()
     assert len(nets[0]._plans) == 2 and len(nets[1]._plans) == 1
     np.testing.assert_array_equal(nets[0].params, nets[1].params)
 
