@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 import fastbp
 from fastbp.callbacks import Checkpoint, CSVLog, JSONLines
 from fastbp.cli.writers import Writer
-from fastbp.io.files import beside, check_place
+from fastbp.io.files import beside, check_place, write_whole
 from fastbp.io.safetensors import describe, read, write
 from fastbp.layers import LAYERS
 from fastbp.losses import LOSSES
@@ -176,6 +176,25 @@ def test_a_pipe_is_a_place_whatever_is_beside_it() -> None:
     check_place(f"/dev/fd/{ends[1]}")
     for end in ends:
         os.close(end)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="numbers of files as names")
+@pytest.mark.parametrize("linked", [False, True])
+def test_an_open_file_goes_on_where_it_stands(tmp_path: Path, linked: bool) -> None:
+    """As standard output does that a shell has appended to a file: ``>> log``."""
+    place, link = tmp_path / "log", tmp_path / "link"
+    with open(place, "wb") as out:
+        out.write(b"before")
+        out.flush()
+        name = f"/dev/fd/{out.fileno()}"
+        link.symlink_to(name)
+        check_place(link if linked else name)
+        write_whole(link if linked else name, b" amid")
+        out.write(b" after")
+    assert place.read_bytes() == b"before amid after"
+    assert sorted(os.listdir(tmp_path)) == ["link", "log"]
+    with pytest.raises(OSError, match=name):  # closed
+        write_whole(name, b"late")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes by name are of Unix")

@@ -16,7 +16,7 @@ import click
 
 from .._extras import needs
 from .._validation import Array
-from ..io.files import beside, is_special, place_of, put_in_place
+from ..io.files import beside, open_in_place, place_of, put_in_place
 
 #: Endings of the files that pyarrow writes.
 _PARQUET, _ARROW = (".parquet", ".pq"), (".feather", ".arrow", ".ipc")
@@ -24,7 +24,8 @@ _PARQUET, _ARROW = (".parquet", ".pq"), (".feather", ".arrow", ".ipc")
 
 class Writer:
     """Base: writes a file beside ``path`` that is moved there at the end of the ``with`` block,
-    with the permissions of an earlier one. A pipe or a device gets the rows directly.
+    with the permissions of an earlier one. A pipe, a device or an open file (``/dev/stdout``) gets
+    the rows directly.
 
     Parameters
     ----------
@@ -35,8 +36,9 @@ class Writer:
         self.path = Path(path)
         self.scratch: str | None = None
         try:
-            if is_special(path):
-                self.file = open(path, "wb")  # noqa: SIM115
+            out = open_in_place(path)
+            if out is not None:
+                self.file = out
                 return
             self.place = place_of(path)
             handle, self.scratch = beside(self.place)

@@ -7,15 +7,19 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from .._validation import as_path
+
+#: Folders with a name for each open file of this process.
+_OPEN_FILES = "/dev/fd", "/proc/self/fd"
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file beside ``path``, then move it there: the file is whole at any moment.
 
-    An earlier file's permissions stay, and a link goes on pointing to the file. To a pipe or a
-    device the data are written directly.
+    An earlier file's permissions stay, and a link goes on pointing to the file. To a pipe, a
+    device or an open file (``/dev/stdout``) the data are written directly.
 
     Raises
     ------
@@ -26,11 +30,12 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """
     path = as_path(path)
     try:
-        if is_special(path):
-            with open(path, "wb") as out:  # it cannot be replaced
-                out.write(data)
+        out = open_in_place(path)
+        if out is None:
+            _write(place_of(path), data)
             return
-        _write(place_of(path), data)
+        with out:
+            out.write(data)
     except OSError as error:  # it may name the scratch file, or no file
         raise OSError(error.errno, error.strerror or str(error), path) from error
 
@@ -47,7 +52,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
     """
     path = as_path(path)
     try:
-        if not is_special(path):
+        if _number_of(path) is None and not is_special(path):
             handle, scratch = beside(place_of(path))
             os.close(handle)
             os.unlink(scratch)
@@ -58,6 +63,28 @@ def check_place(path: str | os.PathLike[str]) -> None:
 def is_special(path: str | os.PathLike[str]) -> bool:
     """Whether ``path`` is a pipe or a device, which is written to rather than replaced."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _number_of(path: str | os.PathLike[str]) -> int | None:
+    """Number of the open file of this process that ``path`` is the name of."""
+    name, own = os.path.abspath(os.fsdecode(path)), {*map(os.path.realpath, _OPEN_FILES)}
+    for _ in range(40):  # links may lead to themselves
+        folder, last = os.path.split(name)
+        if last.isdecimal() and os.path.realpath(folder) in own:
+            return int(last)
+        if not os.path.islink(name):
+            return None
+        name = os.path.abspath(os.path.join(folder, os.readlink(name)))
+    return None
+
+
+def open_in_place(path: str | os.PathLike[str]) -> BinaryIO | None:
+    """A file to write to where ``path`` is not to be replaced: a pipe, a device, or the name of an
+    open file, which goes on where that stands; else None."""
+    number = _number_of(path)
+    if number is not None:
+        return os.fdopen(os.dup(number), "wb")
+    return open(path, "wb") if is_special(path) else None
 
 
 def place_of(path: str | os.PathLike[str]) -> Path:
