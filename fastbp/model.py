@@ -18,7 +18,7 @@ from ._validation import Array, all_finite, as_path, check_mask
 from .data.columns import rows_of, ways_of
 from .data.preprocess import Preprocessor
 from .data.target import Target
-from .io.safetensors import describe, load, read, version, write
+from .io.safetensors import describe, network_of, read, version, write
 from .network import Network
 from .outputs import by_class
 
@@ -247,10 +247,10 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         If it cannot be read.
     """
     path = file_of(path)
-    metadata = read(path)[1]
+    tensors, metadata = read(path)  # once: it may be replaced at any moment
     info = _json(metadata, INFO, path) or {}
     try:
-        network = load(path)
+        network = network_of(tensors, metadata, path)
         columns, target = _json(metadata, PREPROCESSING, path), _json(metadata, TARGET, path)
         return Model(network,
                      None if columns is None else Preprocessor.from_dict(columns),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -468,3 +469,16 @@ def test_a_run_that_early_stopping_ended_is_over(tmp_path: Path) -> None:
         found.append(net.fit(X, T, epochs=20, resume=resume, callbacks=hooks))
     assert len(found[0]["loss"]) == len(found[1]["loss"]) == 4
     np.testing.assert_array_equal(nets[0].params, nets[1].params)
+
+
+def test_a_relative_path_is_that_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                              ) -> None:
+    for name in ("start", "{epoch}"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        hooks = [Checkpoint("run.st"), Checkpoint("run{epoch}.st", keep="all"),
+                 Lambda(lambda *_: os.chdir(tmp_path))]
+        classifier().fit(*clusters(32), epochs=2, callbacks=hooks)
+        assert sorted(os.listdir(tmp_path / name)) == ["run.st", "run1.st", "run2.st"]
+        assert read(tmp_path / name / "run.st")[0]["run/cursor"][EPOCH] == 2
+    assert sorted(os.listdir(tmp_path)) == ["start", "{epoch}"]

@@ -409,3 +409,12 @@ def test_a_log_is_not_gone_on_without_a_figure_of_fit(column: str, tmp_path: Pat
     path.write_text(path.read_text().replace(column, "val_of_a_callback"))
     classifier().fit(X, T, epochs=1, callbacks=[Lambda(lambda *_: None), hooks[1]])
     assert [line.rpartition(",")[2] for line in path.read_text().splitlines()[1:]] == ["0.5", ""]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
+@pytest.mark.parametrize("kind", [CSVLog, JSONLines])
+def test_a_full_disk_is_said_of_the_file(kind: Any) -> None:
+    log = kind("/dev/full")
+    with pytest.raises(OSError, match="'/dev/full'"):
+        classifier().fit(*clusters(32), epochs=3, callbacks=[log])
+    assert log._file is None

@@ -326,3 +326,21 @@ def test_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(TypeError, match="JSON"):
         model.save(path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_replaced_while_it_is_read_gives_one_model(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a service does that loads what a scheduled run has just trained anew."""
+    path, models = tmp_path / "m.safetensors", [trained("group"), trained("group")]
+    models[1].network.params *= 2
+    models[0].save(path)
+
+    def replaced(*args: Any) -> Any:
+        found = read(*args)
+        models[1].save(path)
+        return found
+
+    for module in ("fastbp.model", "fastbp.io.safetensors"):
+        monkeypatch.setattr(f"{module}.read", replaced)
+    np.testing.assert_array_equal(load_model(path).network.params, models[0].network.params)
+    np.testing.assert_array_equal(load_model(path).network.params, models[1].network.params)

@@ -50,7 +50,7 @@ class Checkpoint(Callback):
         if self.keep == "all" and "{epoch}" not in self.path:
             raise ValueError(f'keep="all" needs "{{epoch}}" in path, got {self.path!r}')
         self.hooks: Any = ()
-        self._written, self._step = time.monotonic(), -1
+        self._written, self._step, self._folder = time.monotonic(), -1, ""
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Start afresh; a network or path that cannot be written fails before training."""
@@ -58,6 +58,8 @@ class Checkpoint(Callback):
         from ..io.safetensors import describe
 
         describe(network)
+        # A relative path stays what it was, wherever the process goes.
+        self._folder = "" if os.path.isabs(self.path) else os.getcwd()
         if "{epoch}" not in str(Path(self.path).parent):  # a folder for each epoch may come later
             check_place(self.path)
         self._written, self._step = time.monotonic(), -1
@@ -87,5 +89,6 @@ class Checkpoint(Callback):
         if int(cursor[STEP]) == self._step:  # written, even if the run has gone back to it since
             return
         epoch = int(cursor[EPOCH]) - self.run.first_epoch + bool(cursor[POSITION])
-        save_run(self.run, self.hooks, Path(self.path.replace("{epoch}", str(epoch))))
+        save_run(self.run, self.hooks,
+                 Path(self._folder, self.path.replace("{epoch}", str(epoch))))
         self._written, self._step = time.monotonic(), int(cursor[STEP])

@@ -8,7 +8,8 @@ import json
 import math
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
@@ -72,11 +73,35 @@ class _File(Callback):
         if file.seekable() and file.tell() > 0 and not _ends_a_line(self.path):
             file.write("\n")
 
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Write the line.
+
+        Raises
+        ------
+        ValueError
+            If a CSV file to append to has other columns.
+        OSError
+            If the disk is full, for example: names the file.
+        """
+        with self._named():
+            self._write({"epoch": epoch + 1, **logs})
+
     def on_train_end(self) -> None:
         """Close it."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with self._named():
+                file.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(self.path)) from error
 
 
 def _at_the_end(path: str, flags: int) -> int:
@@ -148,17 +173,9 @@ class CSVLog(_File):
         return ValueError(f"{str(self.path)!r} has the columns {names}, this run {own}: "
                           "append=True needs the same")
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Write the line.
-
-        Raises
-        ------
-        ValueError
-            If the file to append to has other columns.
-        """
+    def _write(self, line: dict[str, Any]) -> None:
         assert self._file is not None
         self._alone = self._alone and self._is_own()
-        line = {"epoch": epoch + 1, **logs}
         if not self._names:
             self._names = list(line)
             csv.writer(self._file).writerow(self._names)
@@ -258,10 +275,9 @@ class JSONLines(_File):
         At the start of a run, before training, if the file cannot be written.
     """
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Write the line."""
+    def _write(self, line: dict[str, Any]) -> None:
         assert self._file is not None
-        self._file.write(json_line({"epoch": epoch + 1, **logs}))
+        self._file.write(json_line(line))
         self._file.flush()
 
 

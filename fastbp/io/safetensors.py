@@ -141,7 +141,18 @@ def load(path: str | os.PathLike[str]) -> Network:
     OSError
         If it cannot be read.
     """
-    tensors, metadata = read(path)
+    return network_of(*read(path), path)
+
+
+def network_of(tensors: dict[str, Any], metadata: dict[str, str],
+               path: str | os.PathLike[str]) -> Network:
+    """The network of what was read from ``path``.
+
+    Raises
+    ------
+    ValueError
+        If it describes none.
+    """
     try:
         description = json.loads(metadata["fastbp"])
         if description["format"] != FORMAT:
