@@ -72,7 +72,7 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
         Weight of each row, at least 0; the mean over a batch is weighted.
     class_weight : dict or "balanced", optional
         Weight of each class, times ``sample_weight``, in training alone; "balanced" is
-        n / (classes * count).
+        n / (classes * count), of all rows, those held out too.
     validation_data : (X, T) or (X, T, sample_weight), optional
         Evaluated after each epoch.
     validation_split : float
@@ -87,8 +87,8 @@ def fit(network: Network, X: Any, T: Any, *, epochs: int = 10, batch_size: int =
     l1, l2, clip_value, clip_norm, max_norm : float
         Penalties and limits, 0 for none; see ``fastbp.rules``.
     average : float
-        Decay of a moving average of the parameters, which is used for validation and left in
-        the network at the end; 0 for none.
+        Decay of a moving average of the parameters, buffers included, which is used for
+        validation and left in the network at the end; 0 for none.
     callbacks : sequence of Callback
     verbose : int
         0 is silent, 1 prints a line an epoch.
