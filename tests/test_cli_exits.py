@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import signal
+import sys
 import warnings
+from contextlib import suppress
+from pathlib import Path
 
 import click
 import pytest
@@ -13,6 +16,15 @@ pytest.importorskip("pyarrow")
 
 from fastbp.cli import main
 from fastbp.cli.exits import SIGNALS, Diverged, Stopped
+from fastbp.cli.group import COMMANDS
+
+from .commands import QUICK, Here
+
+#: Commands whose result is what they print, and others that do what they say with no reader.
+PRINTED = {"predict": ("model", "iris"), "evaluate": ("model", "iris"), "info": ("model",),
+           "datasets": (), "warmup": ("--dtype", "float32"),
+           "bench": ("2-2-2:4",)}
+DONE = {"train": ("iris", *QUICK, "-o"), "export": ("model", "-o")}
 
 
 @pytest.mark.parametrize(("error", "status", "line"), [
@@ -71,3 +83,46 @@ def test_the_second_signal_ends_at_once_and_the_first_after_training_too() -> No
         assert not SIGNALS.caught
     with pytest.raises(Stopped):
         SIGNALS.handle(signal.SIGINT)
+
+
+@pytest.fixture
+def model(run: Here) -> Here:
+    """A folder with a model of iris."""
+    assert run("train", "iris", *QUICK, "-o", "model").status == 0
+    return run
+
+
+def test_a_closed_or_full_stdout_is_told_by_every_command(
+        model: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {*PRINTED, *DONE} == {*COMMANDS}
+    monkeypatch.setattr("fastbp.cli.warmup._compile", lambda dtype: None)
+    monkeypatch.setattr("fastbp.peers.measure.compare", lambda *_: {
+        "cpu": "zen", "cores": 1, "versions": {}, "records": [
+            {"row": "2-2-2:4", "backend": "fastbp", "threads": 1, "us": 1.0, "gflops": 1.0,
+             "share_of_peak": 0.5, "agrees": True}]})
+    cases = [(name, *rest) for name, rest in PRINTED.items()]
+    cases += [(*case, "--json") for case in cases if case[0] != "predict"]
+    for case in cases:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", None)
+            assert model.fails(*case) == "fastbp: error: stdout is closed"
+    cases += [(name, *rest, f"full.{name}") for name, rest in DONE.items()]
+    if Path("/dev/full").exists():
+        for case in cases:
+            line = ""
+            with (suppress(OSError),  # of closing it
+                  open("/dev/full", "w") as full, monkeypatch.context() as patched):
+                patched.setattr(sys, "stdout", full)
+                line = model.fails(*case, *["--format", "c"][:2 * (case[0] == "export")])
+            assert line == "fastbp: error: stdout: No space left on device"
+
+
+def test_what_is_done_without_a_reader_stays_done(model: Here,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert model("train", *DONE["train"], "run").status == 0
+    assert model("export", "run", "-o", "model.c").status == 0
+    assert Path("run", "result.json").exists() and Path("model.c").exists()
+    assert model.fails("train", *DONE["train"], "other", "--json") == (
+        "fastbp: error: stdout is closed")
+    assert not Path("other").exists()  # before anything is done

@@ -242,6 +242,24 @@ def test_files_cut_short(tmp_path: Path) -> None:
         data.open_table(tmp_path / "X.npy")
 
 
+@pytest.mark.parametrize("kind", [*FILES, "npy"])
+def test_a_relative_path_keeps_its_place(tmp_path: Path, kind: str,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    df = frame()[["age", "income"]]
+    if kind == "npy":
+        np.save(tmp_path / "t.npy", np.ascontiguousarray(df))
+        path = tmp_path / "t.npy"
+    else:
+        path = written(tmp_path, df, kind)
+    monkeypatch.chdir(tmp_path)
+    found = data.open_table(path.name)
+    monkeypatch.chdir("/")
+    assert found.label == path.name
+    whole = found.read(), found.typed(numbers=["age"], na_values=["-"]).read()
+    for table in whole:
+        np.testing.assert_array_equal([*table.values()], df.to_numpy().T)
+
+
 @pytest.mark.parametrize("kind", [".csv", ".parquet", ".arrow"])
 def test_files_that_are_gone_are_not_called_cut_short(tmp_path: Path, kind: str) -> None:
     table = data.open_table(path := written(tmp_path, frame(9), kind))

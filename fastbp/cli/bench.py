@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .exits import tell
 from .kinds import Real, json_option
 
 #: Default workload: a network for the digits.
@@ -48,12 +49,12 @@ def command(work: str, peers: tuple[str, ...], seconds: float, as_json: bool) ->
                          "over_fastbp": r["us"] / own["us"]}
                   for name, r in table.items() if name != "fastbp"}}
     if as_json:
-        click.echo(json.dumps(found))
+        tell(json.dumps(found))
         return
-    click.echo(f"{work} on {found['cores']} cores ({found['cpu']})")
-    click.echo(f"{'':14}{'us/step':>10}{'threads':>9}{'/ fastbp':>10}")
-    click.echo(f"{'fastbp':14}{own['us']:>10.1f}{own['threads']:>9}{1:>10.2f}")
+    tell(f"{work} on {found['cores']} cores ({found['cpu']})")
+    tell(f"{'':14}{'us/step':>10}{'threads':>9}{'/ fastbp':>10}")
+    tell(f"{'fastbp':14}{own['us']:>10.1f}{own['threads']:>9}{1:>10.2f}")
     for name, r in found["peers"].items():
-        click.echo(f"{name:14}{r['us_per_step']:>10.1f}{r['threads']:>9}{r['over_fastbp']:>10.2f}")
-    click.echo(f"{own['gflops']:.1f} of {found['peak_gflops']:.1f} GFLOP/s multiply-add peak on "
-               f"{own['threads']} thread(s): {own['share_of_peak']:.0%}")
+        tell(f"{name:14}{r['us_per_step']:>10.1f}{r['threads']:>9}{r['over_fastbp']:>10.2f}")
+    tell(f"{own['gflops']:.1f} of {found['peak_gflops']:.1f} GFLOP/s multiply-add peak on "
+         f"{own['threads']} thread(s): {own['share_of_peak']:.0%}")

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from .exits import tell
 from .kinds import json_option
 
 
@@ -29,12 +30,12 @@ def command(as_json: bool) -> None:
                       "task": "classification" if data.n_classes else "regression",
                       "classes": data.n_classes})
     if as_json:
-        click.echo(json.dumps(found))
+        tell(json.dumps(found))
         return
     for entry in found:
         if "missing" in entry:
-            click.echo(f"{entry['name']:15}{entry['missing']}")
+            tell(f"{entry['name']:15}{entry['missing']}")
             continue
         task = str(entry["task"]) + (f", {entry['classes']} classes" if entry["classes"] else "")
-        click.echo(f"{entry['name']:15}{entry['rows']:>6,} rows {entry['columns']:>4} columns  "
-                   f"{task}")
+        tell(f"{entry['name']:15}{entry['rows']:>6,} rows {entry['columns']:>4} columns  "
+             f"{task}")

@@ -33,7 +33,7 @@ def command(model: str, data: str, target: str | None, weight: str | None, missi
     from ..data.weights import check_any
     from ..model import load_model
     from . import models, scores
-    from .exits import say
+    from .exits import say, tell
     from .prepare import opened
 
     found = load_model(model)
@@ -60,9 +60,9 @@ def command(model: str, data: str, target: str | None, weight: str | None, missi
         gone = {"dropped": table.dropped}
         say(f"{data}: {table.dropped:,} rows without a target dropped")
     if as_json:
-        click.echo(json.dumps({"model": model, "data": data, "task": own.task, "rows": rows,
-                               **gone, "scores": scores.as_json(figures)}))
+        tell(json.dumps({"model": model, "data": data, "task": own.task, "rows": rows,
+                         **gone, "scores": scores.as_json(figures)}))
         return
-    click.echo(f"{rows:,} rows")
+    tell(f"{rows:,} rows")
     for line in scores.lines(figures):
-        click.echo(line)
+        tell(line)

@@ -56,8 +56,6 @@ def run(argv: Sequence[str] | None) -> int:
         try:
             status = fastbp.main(None if argv is None else list(argv), prog_name="fastbp",
                                  standalone_mode=False)
-            if sys.stdout is not None:  # closed, as by >&-
-                sys.stdout.flush()
             return int(status or 0)
         except click.exceptions.Exit as error:
             return error.exit_code
@@ -112,6 +110,42 @@ def of_file(error: OSError) -> str:
 def say(text: str, file: TextIO | None = None) -> None:
     """One line on stderr, whatever line breaks the text has."""
     print("fastbp:", " ".join(text.split()), file=file or sys.stderr, flush=True)
+
+
+def tell(text: str) -> None:
+    """What a command was asked for, on stdout.
+
+    Raises
+    ------
+    OSError
+        If stdout is closed, or cannot be written to; it is named.
+    """
+    check_stdout()
+    with named_stdout():
+        print(text, flush=True)
+
+
+def note(text: str) -> None:
+    """What was done, on stdout; a closed one has no reader to miss it."""
+    if sys.stdout is not None:
+        tell(text)
+
+
+def check_stdout() -> None:
+    """Refuse a closed stdout, as by ``>&-``."""
+    if sys.stdout is None:
+        raise OSError("stdout is closed")
+
+
+@contextmanager
+def named_stdout() -> Iterator[None]:
+    """Errors of writing to stdout say that it was stdout."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader has ended it: not an error
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdout") from error
 
 
 def status_of(error: BaseException) -> int:

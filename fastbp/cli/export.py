@@ -32,13 +32,14 @@ def command(model: str, output: str, kind: str | None) -> None:
         raise click.UsageError(f"--output {output}: name a --format, or one of the endings "
                                f"{', '.join(ENDINGS)}")
     from ..model import file_of, load_model
+    from .exits import note
 
     found = load_model(model)
     if Path(output).exists() and Path(output).samefile(file_of(model)):
         raise click.UsageError(f"--output {output} would replace MODEL, which holds more: choose "
                                "another")
     _write(kind, found, output)
-    click.echo(f"{kind} written to {output}")
+    note(f"{kind} written to {output}")
 
 
 def _write(kind: str, model: Model, output: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .exits import tell
 from .kinds import json_option
 
 
@@ -21,26 +22,26 @@ def command(model: str, as_json: bool) -> None:
     found = load_model(model)
     entries = _entries(found, model)
     if as_json:
-        click.echo(json.dumps(entries))
+        tell(json.dumps(entries))
         return
-    click.echo(found.network.summary())
+    tell(found.network.summary())
     for key in ("loss", "dtype", "parameters", "file", "bytes", "fastbp", "created", "rows"):
         if entries.get(key) is not None:
             value = entries[key]
-            click.echo(f"{key:12}{f'{value:,}' if isinstance(value, int) else value}")
+            tell(f"{key:12}{f'{value:,}' if isinstance(value, int) else value}")
     if entries["matmul_precision"] != "highest":
-        click.echo(f"products    of {entries['matmul_precision']} precision, in training")
+        tell(f"products    of {entries['matmul_precision']} precision, in training")
     for name, value in entries["scores"].items():
-        click.echo(f"{name:18}{'undefined' if value is None else value}  ({entries['scores_on']})")
+        tell(f"{name:18}{'undefined' if value is None else value}  ({entries['scores_on']})")
     for column in entries["columns"]:
-        click.echo(f"column      {plain(column['name'])}: {plain(column['what'])}")
+        tell(f"column      {plain(column['name'])}: {plain(column['what'])}")
     if entries["na"]:
-        click.echo(f"missing     {plain(', '.join(map(repr, entries['na'])))}")
+        tell(f"missing     {plain(', '.join(map(repr, entries['na'])))}")
     if entries["target"] is not None:
         target = entries["target"]
         what = ", ".join(map(str, target["classes"])) if target["classes"] else (
             f"mean {target['mean']:g}, spread {target['scale']:g}")
-        click.echo(f"target      {plain(target['name'])}: {target['task']}, {plain(what)}")
+        tell(f"target      {plain(target['name'])}: {target['task']}, {plain(what)}")
 
 
 def _entries(found: Any, path: str) -> dict[str, Any]:

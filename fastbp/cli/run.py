@@ -20,7 +20,7 @@ from ..engine import EPOCH
 from ..history import History
 from ..network import Network
 from . import build, config, many, scores
-from .exits import SIGNALS, Diverged, Stopped, named, say, status_of
+from .exits import SIGNALS, Diverged, Stopped, check_stdout, named, note, say, status_of, tell
 from .output import CHECKPOINT, CONFIG, METRICS, MODEL, REPORT, RESULT, Output, learned
 from .prepare import Prepared, is_large, name_of, prepare
 from .watch import Limit, Metrics, Watch, shown
@@ -101,6 +101,8 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
     """
     if settings["output"] == "":  # a variable of a script that is not set, say
         raise ValueError("--output '' names no folder")
+    if settings["as_json"]:
+        check_stdout()
     output = Output(settings["output"] or f"fastbp-{name_of(settings['data'])}")
     output.complete()
     settings = {**settings, "stream": _streamed(settings, output)}
@@ -186,7 +188,7 @@ def _interrupted(output: Output, error: BaseException, as_json: bool) -> int:
     line = output.to_resume()
     say(f"{named(error)}, saved so far; to go on: {line}")
     if as_json:
-        print(json.dumps({"status": named(error), "output": str(output.folder), "resume": line}))
+        tell(json.dumps({"status": named(error), "output": str(output.folder), "resume": line}))
     return status_of(error)
 
 
@@ -260,12 +262,10 @@ def _write_report(output: Output, data: Prepared, best: One, rows: Any,
 def _tell(result: dict[str, Any], as_json: bool) -> None:
     """Print the outcome of a run to stdout."""
     if as_json:
-        print(json.dumps(result), flush=True)
+        tell(json.dumps(result))
         return
-    for line in many.table(result.get("runs", [])):
-        print(line)
-    for line in scores.lines(result["scores"], f"{result['scores_on']} "):
-        print(line)
-    if result["status"] != "finished":
-        print(f"stopped by {result['status']} after {result['epochs']} epochs")
-    print(f"model saved to {result['model']}", flush=True)
+    stopped = f"stopped by {result['status']} after {result['epochs']} epochs"
+    note("\n".join([*many.table(result.get("runs", [])),
+                    *scores.lines(result["scores"], f"{result['scores_on']} "),
+                    *[stopped][:result["status"] != "finished"],
+                    f"model saved to {result['model']}"]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .exits import tell
 from .kinds import json_option
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ def command(dtypes: tuple[str, ...], as_json: bool) -> None:
              "compiled": len(_files(folder) - before), "kernels": len(_files(folder)),
              "bytes": sum(path.stat().st_size for path in folder.iterdir())}
     if as_json:
-        click.echo(json.dumps(found))
+        tell(json.dumps(found))
         return
-    click.echo(f"{found['kernels']} kernels in {folder}, {found['bytes'] / 1e6:.1f} MB\n"
-               f"{found['compiled']} compiled in {found['seconds']:.1f} s")
+    tell(f"{found['kernels']} kernels in {folder}, {found['bytes'] / 1e6:.1f} MB\n"
+         f"{found['compiled']} compiled in {found['seconds']:.1f} s")
 
 
 def _files(folder: Any) -> set[str]:

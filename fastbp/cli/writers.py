@@ -7,8 +7,7 @@ import gzip
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import click
 from .._extras import needs
 from .._validation import Array
 from ..io.files import beside, open_in_place, place_of, put_in_place
+from .exits import check_stdout, named_stdout
 
 #: Endings of the files that pyarrow writes.
 _PARQUET, _ARROW = (".parquet", ".pq"), (".feather", ".arrow", ".ipc")
@@ -128,34 +128,23 @@ class TextWriter(Writer):
             self.text.close()
 
 
-@contextmanager
-def _named_stdout() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:  # the reader has ended it: not an error
-        raise
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, "stdout") from error
-
-
 class Stdout:
     """CSV on stdout."""
 
     def __enter__(self) -> Stdout:
-        if sys.stdout is None:  # as by >&-
-            raise OSError("stdout is closed")
+        check_stdout()
         if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "backslashreplace":
             sys.stdout.reconfigure(errors="strict")  # data must not be escaped
         self.rows = Text(sys.stdout)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        with _named_stdout():
+        with named_stdout():
             sys.stdout.flush()
 
     def write(self, columns: dict[str, Array]) -> None:
         """Add rows."""
-        with _named_stdout():
+        with named_stdout():
             self.rows.put(columns)
 
 

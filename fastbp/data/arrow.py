@@ -30,7 +30,7 @@ def get_pyarrow() -> Any:
 
 
 @contextmanager
-def reading(path: Path, what: str,
+def reading(path: Path | str, what: str,
              explain: Callable[[str], object] = lambda words: None) -> Iterator[None]:
     """Raise pyarrow's error on a damaged file as one line that names it, or what ``explain``
     raises."""
@@ -115,7 +115,7 @@ class ParquetFile(Table):
     _told: Any = None
 
     def __init__(self, path: Path) -> None:
-        self.path, self.label = path, str(path)
+        self.path, self.label = path.absolute(), str(path)  # the place of now, after ``chdir`` too
         with reading(path, "Parquet"), self._open() as file:
             self.kinds = kinds_of(file.schema_arrow, path)
             self._told = told = file.metadata
@@ -138,7 +138,7 @@ class ParquetFile(Table):
              rows: int = ROWS) -> Iterator[Columns]:
         """A row group."""
         names = list(columns or self.names)
-        with reading(self.path, "Parquet"), self._open() as file:
+        with reading(self.label, "Parquet"), self._open() as file:
             for batch in file.iter_batches(_DECODED * rows, row_groups=[index], columns=names,
                                            use_threads=False):
                 for i in range(0, len(batch), rows):
@@ -149,7 +149,7 @@ class ArrowFile(Table):
     """An Arrow IPC file, that is Feather 2; its parts are the record batches."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.label = path, str(path)
+        self.path, self.label = path.absolute(), str(path)  # the place of now, after ``chdir`` too
         with reading(path, "Arrow"), self._open() as file:
             self.kinds = kinds_of(file.schema, path)
             self.n_parts = file.num_record_batches
@@ -172,7 +172,7 @@ class ArrowFile(Table):
              rows: int = ROWS) -> Iterator[Columns]:
         """A record batch."""
         names = list(columns or self.names)
-        with reading(self.path, "Arrow"), self._open() as file:
+        with reading(self.label, "Arrow"), self._open() as file:
             batch = file.get_batch(index)
         for i in range(0, len(batch), rows):
             yield columns_of(batch.slice(i, rows), names)

@@ -43,7 +43,7 @@ class NumpyFile(Table):
     """
 
     def __init__(self, path: Path) -> None:
-        self.label, self.path = str(path), path
+        self.path, self.label = path.absolute(), str(path)  # the place of now, after ``chdir`` too
         mapped = map_of(path)
         if mapped.ndim == 0 or mapped.size == 0:
             raise ValueError(f"{path} has no rows: shape {mapped.shape}")
@@ -73,7 +73,7 @@ class NumpyFile(Table):
                 count = min(rows, stop - i)
                 data = np.fromfile(file, self.dtype, count * self.width)
                 if data.size < count * self.width:
-                    raise ValueError(f"{self.path} ends in row {i + data.size // self.width}, "
+                    raise ValueError(f"{self.label} ends in row {i + data.size // self.width}, "
                                      f"it should have {self.n_rows}")
                 if self.dtype.names:
                     yield {name: data[name] for name in columns or self.names}

@@ -56,7 +56,8 @@ class TextFile(Table):
             raise ValueError(f"delimiter must be one character, got {delimiter!r}")
         if delimiter == decimal:
             raise ValueError(f"delimiter and decimal must differ, both are {decimal!r}")
-        self.path, self.label, self.delimiter = path, str(path), delimiter
+        self.path, self.label = path.absolute(), str(path)  # the place of now, after ``chdir`` too
+        self.delimiter = delimiter
         self.decimal, self.na_values, self.charset = decimal, tuple(na_values), charset
         self.given = dict[str, Any]()  # types of columns set by ``typed``
         pa = get_pyarrow()
@@ -84,17 +85,17 @@ class TextFile(Table):
     def _one_column(self, header: str) -> None:
         other = next((d for d in ",;\t|" if d in header and d != self.delimiter), None)
         if other is not None:
-            raise ValueError(f"{self.path}: one column found, {header!r}, with delimiter "
+            raise ValueError(f"{self.label}: one column found, {header!r}, with delimiter "
                              f"{self.delimiter!r}; is it delimiter={other!r}?") from None
 
     @contextmanager
     def _reading(self, explain: Callable[[str], object]) -> Iterator[None]:
         try:
-            with reading(self.path, "CSV", explain):
+            with reading(self.label, "CSV", explain):
                 yield
         except UnicodeDecodeError as error:
             odd = error.object[error.start:error.start + 1].hex()
-            raise ValueError(f"{self.path} is not {self.charset}: byte 0x{odd} is no character "
+            raise ValueError(f"{self.label} is not {self.charset}: byte 0x{odd} is no character "
                              "there") from None
 
     def _bytes(self) -> Any:
@@ -120,8 +121,8 @@ class TextFile(Table):
     def _explain(self, words: str, row: int = 0) -> None:
         """Raise a known error of pyarrow in terms of the table."""
         if "straddling" in words:
-            raise ValueError(f"{self.path}: row {row} (counted from 0) is longer than 4 MiB: does "
-                             "a quote open there that never closes?") from None
+            raise ValueError(f"{self.label}: row {row} (counted from 0) is longer than 4 MiB: "
+                             "does a quote open there that never closes?") from None
         if "Expected 1 columns" in words:  # the delimiter occurs in rows only, as a decimal comma
             with self._bytes() as file:
                 text = file.read(BUFFER_BYTES).decode(self.charset, "replace")
@@ -133,20 +134,20 @@ class TextFile(Table):
         name, value = self.names[int(found[1])], found[3]
         where = f" in row {int(found[2]) - 2} (counted from 0)" if found[2] else ""
         if value is None:
-            raise ValueError(f"{self.path} is not UTF-8, save it as UTF-8{OTHER}: column {name!r}"
+            raise ValueError(f"{self.label} is not UTF-8, save it as UTF-8{OTHER}: column {name!r}"
                              f"{where}") from None
         if re.search("[\r\n]", value):
             self._check_quotes()
         no_word = len(value) >= 20 or value[:2] in ("0x", "0X")  # Arrow infers these as numbers
         value = repr(value if len(value) < 50 else value[:50] + "...")
         if self.given.get(name) == get_pyarrow().float64():
-            raise ValueError(f"{self.path}: column {name!r} must hold numbers, got {value}{where}"
+            raise ValueError(f"{self.label}: column {name!r} must hold numbers, got {value}{where}"
                              ) from None
         kind = {"numeric": "numbers", "boolean": "true and false"}.get(
             self.kinds[name], "dates or times")
         gone = "" if no_word else f"such words as missing (na_values=[{value}]), or "
         told = self.looked_at and f" from {self.looked_at}"
-        raise ValueError(f"{self.path}: column {name!r} was taken for {kind}{told} and holds "
+        raise ValueError(f"{self.label}: column {name!r} was taken for {kind}{told} and holds "
                          f"{value}{where}: name {gone}it as categorical (categorical=[{name!r}])"
                          ) from None
 
@@ -167,7 +168,7 @@ class TextFile(Table):
         with self._open({last: get_pyarrow().binary()}, [last], after, skip) as reader:
             row = sum(map(len, reader)) - 1
         if not odd:
-            raise ValueError(f"{self.path}: the quote that opens column {last!r} in row {row} "
+            raise ValueError(f"{self.label}: the quote that opens column {last!r} in row {row} "
                              "(counted from 0) never closes") from None
 
     def typed(self, text: Sequence[str] = (), numbers: Sequence[str] = (),
@@ -179,6 +180,7 @@ class TextFile(Table):
         if len(words) > len(self.na_values):
             other = TextFile(self.path, self.delimiter, self.decimal, list(words),
                              self.charset)
+            other.label = self.label
         wanted = {name: pa.string() for name in text} | {name: pa.float64() for name in numbers}
         other.given = self.given | {name: kind for name, kind in wanted.items()
                                     if name in self.kinds}
@@ -208,4 +210,4 @@ class TextFile(Table):
             if re.search(r"\\[nr]", end):  # line breaks in the last field of all: within a quote
                 self._check_quotes()
         if not found:
-            raise ValueError(f"{self.path} has a header but no rows")
+            raise ValueError(f"{self.label} has a header but no rows")
