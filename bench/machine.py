@@ -20,8 +20,9 @@ from collections.abc import Callable
 import numpy as np
 
 from fastbp._jit import kernel
+from fastbp.kernels.launch import cores, launch
 from fastbp.kernels.squares import has_squares
-from fastbp.kernels.team import assemble, barrier, cores, launch
+from fastbp.kernels.team import assemble, barrier, dismiss
 from fastbp.peak import peak_flops
 
 from . import bench_products  # asv would take an imported class for a benchmark of this module
@@ -48,27 +49,27 @@ def sweep(x, times):
 @kernel
 def meet(worker, size, sync, n):
     """Run ``n`` barriers; returns whether the team was complete."""
-    if not assemble(worker, sync, size):
-        return False
-    for i in range(n):
+    complete = assemble(worker, sync, size)
+    for i in range(n if complete else 0):
         barrier(sync, size, i + 1)
-    return True
+    dismiss(worker, sync)
+    return complete
 
 
 @kernel
 def exchange(worker, size, sync, n, arrays, read):
     """``n`` times each thread writes its row of ``arrays`` and, if ``read``, reads the other's."""
-    if not assemble(worker, sync, size):
-        return False
+    complete = assemble(worker, sync, size)
     total = arrays.dtype.type(0)
-    for i in range(n):
+    for i in range(n if complete else 0):
         for j in range(arrays.shape[1]):
             arrays[worker, j] = i + j
         barrier(sync, size, 2 * i + 1)
         if read:
             total += sweep(arrays[1 - worker], 1)
         barrier(sync, size, 2 * i + 2)
-    return total >= 0
+    dismiss(worker, sync)
+    return complete and total >= 0
 
 
 def loads() -> float:

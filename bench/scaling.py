@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbp._cgroup import within_quota
-from fastbp.kernels.team import cores
+from fastbp.kernels.launch import cores
 from fastbp.peers.measure import best
 
 from .command import measured

@@ -18,7 +18,7 @@ from .kernels.columns import ONE, ZERO
 from .kernels.random import mix, shuffle_share
 from .kernels.reduce import wide_sum
 from .kernels.subnormal import FLUSH, get_control, set_control
-from .kernels.team import assemble, barrier, claim
+from .kernels.team import assemble, barrier, claim, dismiss
 from .panels import carry, part_of
 from .rows import ERROR, GRADIENT, PREDICT, share_rows
 from .table import call_forward
@@ -113,6 +113,7 @@ def evaluate(worker, size, sync, mode, key, passes, ops, tasks, head, params, gr
             share, turn = claim(worker, size, sync, base, tasks.size, turn)
         meeting += 1
         barrier(sync, size, meeting)
+    dismiss(worker, sync)
     return 0.0 if mode == PREDICT else total_error(head, ws, source.size)
 
 
@@ -209,3 +210,4 @@ def run_steps(worker, size, sync, passes, tables, heads, tasks, moves, home, hom
         cursor[STEP], cursor[EPOCH], cursor[POSITION] = step, epoch, position
         ops[0]["coming"] = 0
     set_control(control)
+    dismiss(worker, sync)

@@ -26,7 +26,7 @@ from ._validation import (
 )
 from .chain import check_layers
 from .doors import Doors
-from .kernels.team import launch
+from .kernels.launch import launch
 from .kernels.vectors import aligned_zeros, pad
 from .layers import Layer
 from .losses import Loss

@@ -17,8 +17,8 @@ from . import engine
 from ._validation import Array
 from .history import History
 from .interrupts import held
+from .kernels.launch import launch
 from .kernels.random import shuffle as shuffle_rows
-from .kernels.team import launch
 from .kernels.vectors import aligned_zeros
 from .network import Network
 from .optimizers import Optimizer

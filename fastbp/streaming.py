@@ -24,8 +24,8 @@ from .callbacks import Callback
 from .engine import EPOCH, POSITION, SEED, SHUFFLE, STEP
 from .history import History
 from .interrupts import held
+from .kernels.launch import cores
 from .kernels.random import shuffle as shuffle_rows
-from .kernels.team import cores
 from .network import Network
 from .run import Run
 from .sources import Blocks, CheckedBlocks, Source

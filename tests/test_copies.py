@@ -9,7 +9,7 @@ import pytest
 
 import fastbp
 from fastbp import panels, sharing
-from fastbp.kernels import team
+from fastbp.kernels.launch import launch
 from fastbp.rules import Rules
 from fastbp.run import Run
 
@@ -143,8 +143,8 @@ def test_a_thread_that_is_left_alone_does_it_all(monkeypatch: pytest.MonkeyPatch
         return function(0, size, np.zeros(64, np.int64), *args)
 
     found = []
-    for launch in (team.launch, lonely):
-        monkeypatch.setattr("fastbp.run.launch", launch)
+    for start in (launch, lonely):
+        monkeypatch.setattr("fastbp.run.launch", start)
         run = begun((10, 45, 45, 10), 128, fastbp.Adam(0.01), Rules(clip_norm=0.5))
         assert run.plan(2).copies == 2
         run.advance(4, 2)

@@ -26,7 +26,7 @@ import numba
 import numpy as np
 import fastbp
 from fastbp import optimizers, sharing, _jit
-from fastbp.kernels import team
+from fastbp.kernels import launch
 from fastbp.layers import dense
 sharing.PARALLEL_THRESHOLD = sharing.SETTLED_WORK = 0
 sharing.LAUNCH_WORK = sharing.SHARD_ACTIVATIONS = 0
@@ -40,7 +40,8 @@ found = set()
 for threads in (1, 2, 4, 8):
     numba.set_num_threads(threads)
     for repeat in range(int(sys.argv[1])):
-        team._PATIENCE = team._WAKING = 60.0 if repeat < 2 else 0.005  # at first all are complete
+        launch._PATIENCE = 60.0 if repeat < 2 else 0.005  # at first all are complete
+        launch._WAKING = launch._PATIENCE
         digest = hashlib.sha256()
         for name, optimizer in sorted(optimizers.OPTIMIZERS.items()):
             momentum = [optimizer(0.01), optimizer(0.01, 0.9, True)] if name == "SGD" else []

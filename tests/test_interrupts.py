@@ -296,7 +296,7 @@ def test_a_source_that_blocks_is_not_waited_for_after_an_interrupt() -> None:
 def test_a_process_ends_whose_threads_were_interrupted_as_they_started() -> None:
     program = """
 import signal, threading
-from fastbp.kernels import team
+from fastbp.kernels import launch
 signal.signal(signal.SIGINT, signal.default_int_handler)
 wait = threading.Barrier.wait
 def interrupted(self, timeout=None):
@@ -305,7 +305,7 @@ def interrupted(self, timeout=None):
     return wait(self, timeout)
 threading.Barrier.wait = interrupted
 try:
-    team._pool(1)
+    launch._pool(1)
 except KeyboardInterrupt:
     print("interrupted")
 """

@@ -68,6 +68,7 @@ def _compile(dtype: np.dtype[Any]) -> None:
 
     from .._validation import PRECISIONS
     from ..engine import step_key
+    from ..kernels.launch import compile_station
     from ..kernels.random import shuffle
     from ..layers import LAYERS, Dense, ReLU
     from ..layers.square import is_square, use_squares
@@ -98,6 +99,7 @@ def _compile(dtype: np.dtype[Any]) -> None:
         address(role, getattr(kernels, field), dtype)
     spin(dtype.type(1), 1)  # for the share of the peak in a report
     shuffle(np.arange(2), 0, 0)  # of a stream's blocks
+    compile_station()
     step_key(0, 0)  # of a network that runs layer by layer
     X = np.ones((8, 3), dtype)
     with warnings.catch_warnings():

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from .._cgroup import within_quota
-from ..kernels.team import cores
+from ..kernels.launch import cores
 from ..peak import peak_flops
 from .workload import read
 
