@@ -2,15 +2,15 @@
 
     python -m bench.constants
 
-Each sweep times steps or calls both ways, in turns, and prints the ratio of the times against
-the quantity by which the planner decides (constants of ``sharing``). ``LAUNCH_WORK``,
-``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``PREFETCH_BYTES`` and ``layers.dense.WIDE`` are where the
-ratio passes 1 for good, ``OWN_ROWS``, ``PANEL_ROWS``, ``PANEL_BYTES``, ``COPIED_BYTES``,
-``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where it is worth a
-second or two of compilation, once. For threads this point depends on the machine: the ratio has
-passed 1 at 200,000 and at 4,000,000, with shards below 100,000 and, where cores share no cache,
-far above. From ``SETTLED_WORK`` a thread on it always has; between ``PARALLEL_THRESHOLD`` or
-``SHARDED_THRESHOLD`` and there a run tries.
+Each sweep times steps or calls both ways, in turns, and prints the ratio of the times against the
+quantity by which the planner decides (constants of ``sharing``). ``LAUNCH_WORK``,
+``SHARD_ACTIVATIONS``, ``CUT_BYTES``, ``PANEL_STEPS``, ``PREFETCH_BYTES`` and ``layers.dense.WIDE``
+are where the ratio passes 1 for good, ``OWN_ROWS``, ``PANEL_ROWS``, ``PANEL_BYTES``,
+``COPIED_BYTES``, ``PICK_COLUMNS`` and ``PICK_FAR`` where it comes down to 1, ``PICK_BYTES`` where
+it is worth a second or two of compilation, once. For threads this point depends on the machine:
+the ratio has passed 1 at 200,000 and at 4,000,000, with shards below 100,000 and, where cores
+share no cache, far above. From ``SETTLED_WORK`` a thread on it always has; between
+``PARALLEL_THRESHOLD`` or ``SHARDED_THRESHOLD`` and there a run tries.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 
 from fastbp import sharing
 from fastbp._jit import thread_count
+from fastbp.callbacks import Lambda
 from fastbp.layers import dense
 from fastbp.peers import workload
 from fastbp.peers.fastbp import FastbpBackend
@@ -172,6 +173,19 @@ def columns() -> None:
     print(f"\nOWN_ROWS = {sharing.OWN_ROWS}\n")
 
 
+class InPanels(FastbpBackend):
+    """Calls of an epoch, with the given ``sharing.PANEL_STEPS``."""
+
+    def __init__(self, work: Workload, panel_steps: int) -> None:
+        super().__init__(work, callbacks=[Lambda(lambda *_: None)])
+        self.panel_steps = panel_steps
+
+    def epochs(self, n: int, shuffle: bool = True) -> None:
+        """As ``FastbpBackend``."""
+        with constants(PANEL_STEPS=self.panel_steps):
+            super().epochs(n, shuffle)
+
+
 def panels() -> None:
     """The bytes of weights from which panels pay, and those up to which a call converts the
     parameters to panels and back."""
@@ -197,6 +211,16 @@ def panels() -> None:
         found = either_way(work, "PANEL_BYTES", 1 << 60, 0)
         print(f"| {width} | {work.network().params.nbytes:,} | {found:.2f} |", flush=True)
     print(f"\nPANEL_BYTES = {sharing.PANEL_BYTES:,}\n")
+    print("| steps of a call | sgd: whole / panels | adam |\n|---:|---:|---:|")
+    for steps in (1, 2, 3, 6, 9, 18):
+        found = []
+        for optimizer in ("sgd", "adam"):
+            work = Workload("", (784, 128, 10), 128, "relu", optimizer)
+            with constants(workload, BATCHES=steps):
+                found.append(ratio(work, lambda w=work: InPanels(w, 1 << 60),  # type: ignore[misc]
+                                   lambda w=work: InPanels(w, 0)))  # type: ignore[misc]
+        print(f"| {steps} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
+    print(f"\nPANEL_STEPS = {sharing.PANEL_STEPS} for each array carried: 1, and 3 of Adam\n")
 
 
 def picks() -> None:

@@ -56,8 +56,8 @@ class Job:
 
     def threads(self) -> Threads:
         """Chooser of the run's number of threads; also sets the steps of the run's first call."""
-        threads = Threads(self.run, thread_count(self.n_threads),
-                          self.brief or not self.unwatched)
+        self.run.watched = self.run.whole and (self.brief or not self.unwatched)
+        threads = Threads(self.run, thread_count(self.n_threads))
         self.run.chunk = threads.first_steps(CHUNK_SECONDS) or self.run.chunk
         return threads
 

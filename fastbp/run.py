@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import engine
+from . import engine, sharing
 from ._validation import Array
 from .history import History
 from .interrupts import held
@@ -25,7 +25,6 @@ from .optimizers import Optimizer
 from .plan import Plan
 from .portable_run import PortableRun
 from .rules import Rules
-from .sharing import prefetches
 from .step_sizes import StepSizes
 from .table import address, has_kernels
 
@@ -56,13 +55,13 @@ class Run(PortableRun):
         Length of the run, for schedules.
     n_rows : int
         Rows of an epoch.
-    whole : bool
-        Whether all of them are in memory at once.
+    whole, watched : bool
+        Whether all of them are in memory at once; whether calls of the engine end with the epoch.
     figures : list of str
         Names of those of an epoch, without what callbacks add.
     """
 
-    whole = True
+    whole, watched = True, False
     #: What a ``partial_fit`` leaves to the next one, if that can continue this run.
     given: Any = None
     figures: list[str] = []
@@ -157,7 +156,8 @@ class Run(PortableRun):
     def plan(self, n_threads: int | None) -> Plan:
         """The plan of the steps for up to ``n_threads`` threads."""
         carried = 1 + self.optimizer.n_slots + bool(self.rules.average)
-        return self.network.plan(self.batch_size, n_threads, training=True, carried=carried)
+        brief = self.watched and self.steps_per_epoch < sharing.PANEL_STEPS * carried
+        return self.network.plan(self.batch_size, n_threads, True, 0 if brief else carried)
 
     def _owned(self, plan: Plan) -> tuple[Array, ...]:
         """Parameters, slots, average and gradients in the layout that ``plan`` uses."""
@@ -199,7 +199,7 @@ class Run(PortableRun):
                                       self.rate_scale, self.rates)
         first, update, last = self._lasts(plan, hyper)
         launch(engine.run_steps, plan.n_threads, n_steps * plan.work, *first, self.X,
-               *net.split_target(self.T), self.weights, self.order, prefetches(self.X),
+               *net.split_target(self.T), self.weights, self.order, sharing.prefetches(self.X),
                self.batch_size, self.mean, update, sizes, *last, self.watch, self.cursor, errors)
         return errors, sizes
 

@@ -58,8 +58,8 @@ OWN_ROWS = 256
 #: Layers are stored in panels, one for each thread, from CUT_BYTES of parameters on, in batches of
 #: up to PANEL_ROWS rows per column of their narrower side: a thread then reads all activations but
 #: only its own weights. PANEL_BYTES bounds the parameters and all else in their layout, which each
-#: call copies into panels and back.
-CUT_BYTES, PANEL_ROWS, PANEL_BYTES = 64 * 1024, 1, 8 * 1024 * 1024
+#: call copies into panels and back: not a call of less than PANEL_STEPS steps for each such array.
+CUT_BYTES, PANEL_ROWS, PANEL_BYTES, PANEL_STEPS = 64 * 1024, 1, 8 * 1024 * 1024, 3
 #: Bytes of other threads' partial gradients up to which each thread has a copy of all parameters:
 #: it then reads all of those gradients, not a share, but no weights that another core has written.
 COPIED_BYTES = 32 * 1024

@@ -59,8 +59,6 @@ class Threads:
     run : Run
     most : int
         Threads to use at most.
-    watched : bool
-        Whether calls end with the epoch: then its length is part of the kind of step.
 
     Attributes
     ----------
@@ -68,9 +66,9 @@ class Threads:
         Threads for the next call.
     """
 
-    def __init__(self, run: Run, most: int, watched: bool = False) -> None:
+    def __init__(self, run: Run, most: int) -> None:
         self.size, self._times = most, dict[int, list[float]]()
-        self._late, self._slow = 0, 0.0
+        self._late, self._slow, self._awake = 0, 0.0, False
         self._kind: _Kind | None = None
         self._step: int | None = None
         if not run.compiled:
@@ -81,7 +79,7 @@ class Threads:
             self._step = hash((*step, type(run.optimizer), run.rules))
         if plan.settled or not run.whole:
             return
-        key = hash((*step, run.steps_per_epoch if watched else 0))
+        key = hash((*step, run.steps_per_epoch if run.watched else 0))  # calls as long as that
         _make_room(_kinds, key)
         self._kind = _kinds.setdefault(key, _Kind())
         self._most = plan.n_threads
@@ -95,7 +93,7 @@ class Threads:
     def _try(self, kind: _Kind) -> None:
         """Begin a trial, or join one that another run has begun."""
         self._times = kind.times = kind.times or {n: [] for n in sizes(self._most)}
-        self.size = self._next()
+        self.size, self._awake = self._next(), False
 
     def _next(self) -> int:
         """The size tried least often; the smallest of several."""
@@ -125,10 +123,15 @@ class Threads:
             if kind.left < 0 or self._slow > 0:
                 self._try(kind)
             return
-        if not steps or (seconds < self._trial_seconds / 2 and not cut):
+        short = seconds < self._trial_seconds / 2
+        if not steps or (short and not cut):
+            return
+        if short and not self._awake:  # it took longer as threads were asleep
+            self._awake = True
             return
         self._times[self.size].append(seconds / steps)
-        self.size = self._next()
+        before, self.size = self.size, self._next()
+        self._awake = self.size == before
         if len(self._times[self.size]) >= _TRIALS:
             self._decide(kind)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import fastbp
 from fastbp import panels, sharing
+from fastbp.callbacks import Lambda
 from fastbp.kernels.vectors import row_length
 from fastbp.layers.layer_norm import layer_norm_gradient
 from fastbp.rules import Rules
@@ -193,6 +194,33 @@ def test_panels_of_a_team_larger_than_the_shards(optimizer: fastbp.Optimizer,
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("made", "steps"), [(fastbp.SGD, 3), (fastbp.Adam, 9)])
+def test_calls_of_few_steps_leave_the_parameters_where_they_are(
+        made: Any, steps: int, cut_all: None) -> None:
+    """To copy them into panels and back would cost more than it saves."""
+    rng = np.random.default_rng(0)
+    for count in (1, steps - 1, steps):
+        X, T = rng.normal(size=(16 * count, 70)), rng.integers(0, 10, 16 * count)
+        found = list[Any]()
+        for threads, call, options in (
+                (1, "partial_fit", {}), (2, "partial_fit", {}), (2, "fit", {}),
+                (2, "fit", {"callbacks": [Lambda(lambda *_: None)]})):
+            net, optimizer = network((70, 512, 10)), made(0.01)
+            for _ in range(2):
+                more = options | ({"epochs": 1, "warm_start": True} if call == "fit" else {})
+                getattr(net, call)(X, T, batch_size=16, optimizer=optimizer, n_threads=threads,
+                                   **more)
+            assert net.last_run is not None
+            plan = net.last_run.plan(threads)
+            assert plan.n_threads == threads
+            whole = threads == 1 or (count < steps and (call == "partial_fit" or options != {}))
+            assert (plan.moves.size == 0) == whole
+            found.append((net.params, net.last_run.slots))
+        for other in found[1:]:
+            for a, b in zip(found[0], other, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def test_threads_may_change_from_call_to_call(cut_all: None) -> None:

@@ -38,8 +38,9 @@ def crew(batch: int = 32, most: int = 8, watched: bool = False, n: int = 100) ->
     """Threads of a run of so many rows."""
     X, T = clusters(n)
     net = classifier()
-    return Threads(Run(net, net.check_input(X), net.check_target(T), batch, fastbp.Adam(), True),
-                   most, watched)
+    run = Run(net, net.check_input(X), net.check_target(T), batch, fastbp.Adam(), True)
+    run.watched = watched
+    return Threads(run, most)
 
 
 def work(threads: Threads, speed: dict[int, float], calls: int = 40) -> list[int]:
@@ -177,9 +178,20 @@ def test_a_call_without_a_step_says_nothing() -> None:
 def test_calls_that_cannot_be_longer_count() -> None:
     threads = crew(most=2)
     assert threads.call_seconds(9.0) < 0.02
-    for _ in range(6):
+    for _ in range(12):
         threads.told(1, 1e-5 if threads.size == 2 else 1e-4, True)
-    assert threads.size == 2
+    assert threads.size == 2 and threads.call_seconds(9.0) == 9.0
+
+
+def test_a_short_call_that_wakes_threads_is_not_counted() -> None:
+    """They wait for the next one, if that comes soon."""
+    threads, before, tried = crew(most=2), 0, list[int]()
+    while threads.call_seconds(9.0) < 9.0:
+        size = threads.size
+        threads.told(1, 1e-4 if size == 1 else 5e-5 if size == before else 2e-4, True)
+        before = size
+        tried.append(size)
+    assert tried == [1, 1, 2, 2] * 3 and threads.size == 2
 
 
 def test_large_steps_take_all_threads_and_small_ones_one(monkeypatch: pytest.MonkeyPatch) -> None:
