@@ -146,6 +146,7 @@ def _again(run: Run, optimizer: Optimizer, settings: tuple[Any, ...] | None, X: 
             check_batch_size(network, batch_size)
         network.check_trainable()
         optimizer.check(network.dtype)
+        run.begun_by = run.begun_by[0], repr(optimizer)
         if settings is not None and all(type(layer) in _LAYERS for layer in network.layers):
             call.settings = *settings[:-1], settings[-1].copy()  # it may be changed in place
     run.optimizer = optimizer

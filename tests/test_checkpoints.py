@@ -231,6 +231,18 @@ def test_a_network_that_no_file_holds_is_refused_first(tmp_path: Path) -> None:
     np.testing.assert_array_equal(net.params, before)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="numbers of files as names")
+def test_an_open_file_is_no_place_for_checkpoints(tmp_path: Path) -> None:
+    """Each would be added to the one before."""
+    (X, T), net = clusters(20), classifier()
+    before = net.params.copy()
+    with open(tmp_path / "run.st", "wb") as file:
+        name = f"/dev/fd/{file.fileno()}"
+        with pytest.raises(ValueError, match=f"'{name}' is the name of an open file"):
+            net.fit(X, T, epochs=2, callbacks=[Checkpoint(name)])
+    assert (net.params == before).all() and not (tmp_path / "run.st").read_bytes()
+
+
 @pytest.mark.parametrize("where", ["nowhere/run.st", ".", "link to nowhere"])
 def test_a_place_for_no_checkpoint_is_refused_before_training(where: str, tmp_path: Path) -> None:
     X, T = clusters(64)

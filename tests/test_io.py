@@ -193,8 +193,23 @@ def test_an_open_file_goes_on_where_it_stands(tmp_path: Path, linked: bool) -> N
         out.write(b" after")
     assert place.read_bytes() == b"before amid after"
     assert sorted(os.listdir(tmp_path)) == ["link", "log"]
-    with pytest.raises(OSError, match=name):  # closed
-        write_whole(name, b"late")
+    for put in (write_whole, lambda at, _: check_place(at)):
+        with pytest.raises(OSError, match=name):  # closed
+            put(name, b"late")
+        for number in ("9" * 30, "\u0661"):  # too large, and an Arabic one
+            with pytest.raises(OSError, match=number):
+                put(f"/dev/fd/{number}", b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="numbers of files as names")
+def test_a_file_open_for_reading_is_no_place(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"before")
+    with open(tmp_path / "log", "rb") as file:
+        name = f"/dev/fd/{file.fileno()}"
+        for put in (write_whole, lambda at, _: check_place(at)):
+            with pytest.raises(OSError, match=name):
+                put(name, b"amid")
+    assert (tmp_path / "log").read_bytes() == b"before"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes by name are of Unix")

@@ -462,3 +462,11 @@ def test_sizes_of_a_long_call_are_not_kept() -> None:
     net.fit(X, T, epochs=3000, batch_size=120, n_threads=1)
     assert net.last_run is not None
     assert len(pickle.dumps(net.last_run._sizes)) < 4000
+
+
+def test_an_error_names_the_optimizer_of_the_call_before() -> None:
+    net = network()
+    for rate in (0.25, 0.25, 0.5, 0.5):
+        net.partial_fit(X, T, optimizer=fastbp.Adam(rate))
+    with pytest.raises(ValueError, match=r"of the fit before, Adam\(learning_rate=0\.5"):
+        net.fit(X, T, epochs=1, warm_start=True, optimizer="rmsprop")

@@ -39,7 +39,7 @@ class Checkpoint(Callback):
     ------
     ValueError, TypeError
         For invalid arguments; at the start of a run, before training, for a network that cannot
-        be saved.
+        be saved, or the name of an open file, as ``/dev/stdout``.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1,
@@ -54,10 +54,13 @@ class Checkpoint(Callback):
 
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Start afresh; a network or path that cannot be written fails before training."""
-        from ..io.files import check_place
+        from ..io.files import check_place, number_of
         from ..io.safetensors import describe
 
         describe(network)
+        if number_of(self.path) is not None:
+            raise ValueError(f"path {self.path!r} is the name of an open file: a checkpoint "
+                             "replaces its file, each write would add to this one")
         # A relative path stays what it was, wherever the process goes.
         self._folder = "" if os.path.isabs(self.path) else os.getcwd()
         if "{epoch}" not in str(Path(self.path).parent):  # a folder for each epoch may come later

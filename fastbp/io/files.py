@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
@@ -51,8 +52,11 @@ def check_place(path: str | os.PathLike[str]) -> None:
         If the folder does not exist or may not be written to.
     """
     path = as_path(path)
+    number = number_of(path)
     try:
-        if _number_of(path) is None and not is_special(path):
+        if number is not None:
+            os.write(number, b"")
+        elif not is_special(path):
             handle, scratch = beside(place_of(path))
             os.close(handle)
             os.unlink(scratch)
@@ -65,12 +69,12 @@ def is_special(path: str | os.PathLike[str]) -> bool:
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
-def _number_of(path: str | os.PathLike[str]) -> int | None:
+def number_of(path: str | os.PathLike[str]) -> int | None:
     """Number of the open file of this process that ``path`` is the name of."""
     name, own = os.path.abspath(os.fsdecode(path)), {*map(os.path.realpath, _OPEN_FILES)}
     for _ in range(40):  # links may lead to themselves
         folder, last = os.path.split(name)
-        if last.isdecimal() and os.path.realpath(folder) in own:
+        if re.fullmatch("[0-9]{1,9}", last) and os.path.realpath(folder) in own:
             return int(last)
         if not os.path.islink(name):
             return None
@@ -81,7 +85,7 @@ def _number_of(path: str | os.PathLike[str]) -> int | None:
 def open_in_place(path: str | os.PathLike[str]) -> BinaryIO | None:
     """A file to write to where ``path`` is not to be replaced: a pipe, a device, or the name of an
     open file, which goes on where that stands; else None."""
-    number = _number_of(path)
+    number = number_of(path)
     if number is not None:
         return os.fdopen(os.dup(number), "wb")
     return open(path, "wb") if is_special(path) else None
