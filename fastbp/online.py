@@ -63,9 +63,16 @@ def partial_fit(network: Network, X: Any, T: Any, *, batch_size: int = 32,
     optimizer = get_optimizer(optimizer)
     given = {"batch_size": batch_size, "n_threads": n_threads, **options}
     settings = _settings(network, optimizer)
-    run = _same(network, given, optimizer, settings)
-    if run is not None:
-        return _again(run, optimizer, settings, X, T, batch_size, sample_weight, n_threads)
+    run = network.last_run
+    call = None if run is None else vars(run).pop("given", None)  # not for another thread as well
+    if run is not None and call is not None:
+        try:
+            if run.network is network and run.compiled and _same(run, call, given, optimizer,
+                                                                 settings):
+                return _again(run, call, optimizer, settings, X, T, batch_size, sample_weight,
+                              n_threads)
+        finally:
+            run.given = call
     job = prepare(network, X, T, epochs=1, warm_start=True, batch_size=batch_size,
                   optimizer=optimizer, sample_weight=sample_weight, n_threads=n_threads,
                   **options)
@@ -92,6 +99,11 @@ class _Call:
         """Something may have changed."""
         self.settings = self._planned = None
 
+    def change(self, threads: Threads) -> None:
+        """The batches have another size."""
+        self.threads = threads
+        self.forget()
+
     def plan(self, run: Run) -> Plan:
         """The plan of the next step."""
         size = self.threads.size
@@ -109,32 +121,27 @@ def _settings(network: Network, optimizer: Optimizer) -> tuple[Any, ...] | None:
             get_ident(), type(optimizer), own)
 
 
-def _same(network: Network, given: dict[str, Any], optimizer: Optimizer,
-          settings: tuple[Any, ...] | None) -> Run | None:
-    """The last run, if a call with these options differs from the one before only in its rows,
-    and perhaps in settings of network and optimizer, which the run then forgets."""
-    run = network.last_run
-    if run is None or run.given is None or run.network is not network or not run.compiled:
-        return None
-    call = run.given
+def _same(run: Run, call: _Call, given: dict[str, Any], optimizer: Optimizer,
+          settings: tuple[Any, ...] | None) -> bool:
+    """Whether a call with these options differs from the one before only in its rows, and perhaps
+    in settings of network and optimizer, which are then forgotten."""
     if not ([*given] == [*call.options]
             and ([*map(id, given.values())] == [*map(id, call.options.values())]
                  or ([*map(type, given.values())] == [*map(type, call.options.values())]
                      and given == call.options))):
-        return None
+        return False
     if settings is not None and settings == call.settings:
-        return run
+        return True
     call.forget()
     # Another type may keep the same state, but be decoupled or not compiled.
-    same = (type(optimizer) is type(run.optimizer) and run.keeps(optimizer)
+    return (type(optimizer) is type(run.optimizer) and run.keeps(optimizer)
             and optimizer.weight_decay == run.rules.weight_decay)
-    return run if same else None
 
 
-def _again(run: Run, optimizer: Optimizer, settings: tuple[Any, ...] | None, X: Any, T: Any,
-           batch_size: int, sample_weight: Any, n_threads: int | None) -> History:
+def _again(run: Run, call: _Call, optimizer: Optimizer, settings: tuple[Any, ...] | None, X: Any,
+           T: Any, batch_size: int, sample_weight: Any, n_threads: int | None) -> History:
     """One more epoch of a run, over these rows."""
-    network, call, before = run.network, run.given, run.batch_size
+    network, before, threads = run.network, run.batch_size, call.threads
     was = vars(run) | {"cursor": run.cursor.copy()}
     X, T = network._check_pair(X, T)
     weights = None
@@ -154,8 +161,7 @@ def _again(run: Run, optimizer: Optimizer, settings: tuple[Any, ...] | None, X: 
         run.begin(X, T, min(int(batch_size), len(X)), weights)
         if run.batch_size != before:
             run.chunk = 1
-            threads = Job(run, n_threads=n_threads, brief=True).threads()
-            run.given = call = _Call(call.options, threads)
+            call.change(Job(run, n_threads=n_threads, brief=True).threads())
         if run.steps_per_epoch == 1:
             _step(run, call)
         else:
@@ -164,6 +170,7 @@ def _again(run: Run, optimizer: Optimizer, settings: tuple[Any, ...] | None, X: 
     except BaseException:
         if run.cursor[STEP] == was["cursor"][STEP]:  # as if there had been no call
             vars(run).update(was)
+            call.change(threads)
         raise
     finally:
         run.release()

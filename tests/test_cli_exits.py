@@ -8,6 +8,7 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -71,6 +72,23 @@ def test_warnings_are_lines_and_signals_go_back_to_who_had_them(
     assert capsys.readouterr() == ("", "fastbp: warning: mind the gap (--ignore '')\n")
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     assert warnings.showwarning is show
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_ignored_stays_so(ignored: signal.Signals,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ctrl-C is by a command in the background of a script."""
+    found = list[Any]()
+    monkeypatch.setattr(click.Group, "invoke", lambda *_: found.extend(
+        signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)))
+    before = signal.signal(ignored, signal.SIG_IGN)
+    try:
+        assert main(["datasets"]) == 0
+        assert found == [signal.SIG_IGN if n == ignored else SIGNALS.handle
+                         for n in (signal.SIGINT, signal.SIGTERM)]
+        assert signal.getsignal(ignored) is signal.SIG_IGN
+    finally:
+        signal.signal(ignored, before)
 
 
 def test_the_second_signal_ends_at_once_and_the_first_after_training_too() -> None:

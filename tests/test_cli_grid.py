@@ -192,6 +192,24 @@ def test_seed_and_seeds_contradict_each_other(run: Here) -> None:
     np.testing.assert_array_equal(params(Path("one")), params(Path("five")))
 
 
+def test_an_option_and_its_grid_contradict_each_other(run: Here) -> None:
+    done = run("train", "iris", *QUICK, "--batch-size", "8", "--grid", "batch-size=16,32")
+    assert done.status == 2
+    assert "--batch-size and --grid batch_size cannot both be given" in done.err
+    grids = ("--grid", "lr=1e-3,1e-2", "--grid", "l2=0,0.1")
+    assert run("train", "iris", *QUICK, *grids, "-o", "grid").status == 0
+    path = Path("grid", "config.toml")  # has the defaults of both as well
+    assert run("train", "iris", "--config", path, "--lr", "0.5", "-o", "one").status == 0
+    with Path("one", "results.csv").open(newline="") as file:
+        assert [row["l2"] for row in csv.DictReader(file)] == ["0.0", "0.1"]
+    found = config.load(Path("one", "config.toml"))
+    assert (found["lr"], found["grid"]) == (0.5, ["l2=0,0.1"])
+    again = run("train", "iris", "--config", "one/config.toml", "-o", "two")
+    assert again.status == 0 and (params(Path("one")) == params(Path("two"))).all()
+    done = run("train", "iris", "--config", path, "--lr", "0.5", "--grid", "lr=1,2")
+    assert done.status == 2 and "--lr and --grid lr cannot both be given" in done.err
+
+
 def test_what_had_no_time_goes_on_where_another_diverged(run: Here,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     argv = ("train", "iris", "--optimizer", "sgd", "--grid", "lr=1e30,1e-2", "--threads", "1",

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
@@ -199,6 +200,19 @@ def test_an_open_file_goes_on_where_it_stands(tmp_path: Path, linked: bool) -> N
         for number in ("9" * 30, "\u0661"):  # too large, and an Arabic one
             with pytest.raises(OSError, match=number):
                 put(f"/dev/fd/{number}", b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="numbers of files as names")
+def test_what_was_printed_comes_before_a_file_on_stdout(tmp_path: Path) -> None:
+    code = """
+from fastbp.io.files import write_whole
+print("before")
+write_whole("/dev/stdout", b"amid ")
+print("after")
+"""
+    with open(tmp_path / "out", "w") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True, timeout=300)
+    assert (tmp_path / "out").read_text() == "before\namid after\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="numbers of files as names")

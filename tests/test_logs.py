@@ -344,6 +344,22 @@ with open(os.devnull) as null, open("out.txt", "a") as out:
     assert (tmp_path / "out.txt").read_text() == "False True\n"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="numbers of files as names")
+def test_a_file_that_is_open_is_not_written_anew(tmp_path: Path) -> None:
+    """To that name it would be added once more."""
+    place = tmp_path / "log.csv"
+
+    def add(epoch: int, logs: Any) -> None:
+        logs |= {"late": 1.0} if epoch else {}
+
+    with place.open("w") as out:
+        log = CSVLog(f"/dev/fd/{out.fileno()}")
+        with pytest.warns(UserWarning, match="has no column for 'late'"):
+            classifier().fit(*clusters(32), epochs=3, callbacks=[Lambda(add), log])
+    lines = place.read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
+
+
 def test_names_of_figures_may_be_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                                              ) -> None:
     later: dict[int, Any] = {0: {1: 5.0}, 1: {}, 2: {2: 6.0, 1: 3.0}, 3: {2: 7.0, 1: 2.0}}

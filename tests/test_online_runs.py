@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -196,3 +197,47 @@ def test_another_precision_has_a_plan_of_its_own() -> None:
         net.partial_fit(X, T, batch_size=120, n_threads=1)
         numbers.append(len(net._plans))
     assert numbers == [1, 1, 2, 2]
+
+
+def test_threads_that_train_one_network_have_runs_of_their_own(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """One would otherwise replace the rows that the engine reads for the other."""
+    net, step, seen = classifier(), online._step, list[Any]()
+
+    def call(rows: int) -> None:
+        net.partial_fit(X[:rows], T[:rows], batch_size=64, n_threads=1)
+
+    for _ in range(3):
+        call(20)
+    first = net.last_run
+
+    def amid(run: Run, told: Any) -> None:
+        monkeypatch.setattr(online, "_step", step)
+        other = Thread(target=call, args=[7])
+        other.start()
+        other.join()
+        seen.extend((run, len(run.X), net.last_run))
+        step(run, told)
+
+    monkeypatch.setattr(online, "_step", amid)
+    call(20)
+    assert seen[:2] == [first, 20] and seen[2] is not first
+    assert seen[2].n_rows == 7 and first is not None and first.n_rows == 20
+
+
+def test_calls_of_several_threads_end_well() -> None:
+    net, wrong = classifier(), list[BaseException]()
+
+    def work(rows: int) -> None:
+        try:
+            for _ in range(400):
+                net.partial_fit(X[:rows], T[:rows], batch_size=64, n_threads=1)
+        except BaseException as error:
+            wrong.append(error)
+
+    workers = [Thread(target=work, args=[rows]) for rows in (3, 60, 100)]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
+    assert not wrong and np.isfinite(net.params).all()

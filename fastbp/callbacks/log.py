@@ -204,11 +204,11 @@ class CSVLog(_File):
 
     def _widen(self, names: list[str]) -> bool:
         """Give the file columns for these figures, empty so far, if it can be written anew."""
-        from ..io.files import write_whole
+        from ..io.files import number_of, write_whole
 
         assert self._file is not None
-        if not self._alone or is_output(self._file.fileno()):
-            return False
+        if not self._alone or is_output(self._file.fileno()) or number_of(self._place) is not None:
+            return False  # others write there too
         try:
             with open(self._place, newline="", encoding="utf-8-sig") as file:
                 _, *rows = (row for row in csv.reader(file) if row)

@@ -240,9 +240,11 @@ SIGNALS = Signals()
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM go to ``SIGNALS`` while a command runs in the main thread."""
+    """SIGINT and SIGTERM go to ``SIGNALS`` while a command runs in the main thread; but one that
+    is ignored, as in the background of a script, stays so."""
     try:
-        before = {n: signal.signal(n, SIGNALS.handle) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: signal.signal(n, SIGNALS.handle) for n in (signal.SIGINT, signal.SIGTERM)
+                  if signal.getsignal(n) is not signal.SIG_IGN}
     except ValueError:  # not the main thread: signals are not ours
         yield
         return

@@ -34,6 +34,13 @@ def command(ctx: click.Context, /, **settings: Any) -> int:
     runs = config.grid_of(settings["grid"], command, ctx)
     typed = {name for name in settings
              if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    for name in sorted(typed & runs.keys()):
+        if "grid" in typed:
+            raise click.UsageError(f"--{name.replace('_', '-')} and --grid {name} cannot both be "
+                                   "given", ctx)
+        del runs[name]  # of a config.toml, which has both
+    settings["grid"] = tuple(entry for entry in settings["grid"]
+                             if config.grid_of((entry,), command, ctx).keys() <= runs.keys())
     if not settings["early_stopping"] and ("patience" in typed or "patience" in runs):
         raise click.UsageError("--patience is for --early-stopping", ctx)
     if "validation_split" in typed and settings["validation_split"] and settings["validation"]:

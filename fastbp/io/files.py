@@ -7,6 +7,8 @@ import os
 import re
 import secrets
 import stat
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -87,6 +89,10 @@ def open_in_place(path: str | os.PathLike[str]) -> BinaryIO | None:
     open file, which goes on where that stands; else None."""
     number = number_of(path)
     if number is not None:
+        for stream in (sys.stdout, sys.stderr):  # what was printed before comes first
+            with suppress(AttributeError, OSError, ValueError):
+                if stream.fileno() == number:
+                    stream.flush()
         return os.fdopen(os.dup(number), "wb")
     return open(path, "wb") if is_special(path) else None
 
