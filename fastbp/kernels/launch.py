@@ -55,7 +55,7 @@ def compile_station() -> None:
 
 
 class _Pool(ThreadPoolExecutor):
-    """Threads that keep off the core of their caller.
+    """Threads with a station each, where they answer calls, and that keep off the caller's core.
 
     Linux may wake a thread on the core of the thread that wakes it. There it waits for a few ms,
     longer than its patience, while the caller spins and then does everything alone.
@@ -158,10 +158,11 @@ def _pool(n_threads: int) -> _Pool:
 def launch(function: Callable[..., Any], size: int, work: float, *args: Any) -> Any:
     """Call ``function(worker, size, sync, *args)`` in ``size`` threads at once.
 
-    The caller is thread 0, whose result is returned. ``work`` is the number of multiply-adds of
-    the call: it tells how long to wait for the other threads. One that comes too late finds that
-    nothing is left to do; it is not waited for, and until it has come short calls do without. So
-    do all calls where no threads can be had: beyond a limit, or as the interpreter ends.
+    It begins with ``assemble`` and ends with ``dismiss``. The caller is thread 0, whose result is
+    returned. ``work`` is the number of multiply-adds of the call: it tells how long to wait for
+    the other threads. One that comes too late is called off, and until it has come short calls do
+    without. So do all calls where no threads can be had: beyond a limit, beside another call that
+    has them, or as the interpreter ends.
     """
     if size == 1 or DISABLED:
         return function(0, 1, _NO_ONE, *args)
