@@ -199,7 +199,8 @@ def test_kinds_of_values() -> None:
     for wrong in ("1_", "1__0", "_1", "1.0", 1.0, "", True, None):
         with pytest.raises(ValueError, match="is not an integer"):
             kinds.Count().parse(wrong)
-    for unfit in ([], "", "0..4..9", "3..1", "1,0..2", [2, 2], "-1", [1.5]):
+    for unfit in ([], "", "0..4..9", "3..1", "1,0..2", [2, 2], "-1", [1.5],
+                  "0..1000000000000"):
         with pytest.raises(ValueError):
             seeds.parse(unfit)
     character = kinds.Character()

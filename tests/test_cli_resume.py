@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("click")
 pytest.importorskip("pyarrow")
 
+from fastbp.cli.digest import Digest
 from fastbp.io.safetensors import read
 
 from .commands import Here, Signalling, params, table
@@ -47,6 +49,30 @@ def test_changed_data_are_not_gone_on_with(begun: bool, run: Here) -> None:
     np.testing.assert_array_equal(params(Path("r")), before)
     assert run(*argv, 3, "--resume", "--overwrite").status == 0
     assert json.loads(Path("r/result.json").read_text())["epochs"] == 3
+
+
+@pytest.mark.parametrize("what", ["target", "validation", "order"])
+@pytest.mark.parametrize("more", [(), ("--stream",)], ids=" ".join)
+def test_changes_that_no_mean_shows_are_not_gone_on_with(more: tuple[str, ...], what: str,
+                                                         run: Here) -> None:
+    argv = ("train", "d.csv", "--target", "kind", "--validation", "v.csv", "-q", "--no-report",
+            "-o", "r", *more, "--epochs")
+    path = table(run.folder / ("v.csv" if what == "validation" else "d.csv"))
+    table(run.folder / ("d.csv" if what == "validation" else "v.csv"), seed=1)
+    assert run(*argv, 2).status == 0
+    assert run(*argv, 3, "--resume").status == 0
+    head, *rows = path.read_text().splitlines()
+    if what == "validation":
+        rows = rows[:20]
+    elif what == "order":
+        rows = rows[100:] + rows[:100]
+    else:  # the class of each row goes to the next one
+        cells = [row.split(",") for row in rows]
+        at = head.split(",").index("kind")
+        rows = [",".join([*own[:at], other[at], *own[at + 1:]])
+                for own, other in zip(cells, cells[1:] + cells[:1], strict=True)]
+    path.write_text("\n".join([head, *rows]) + "\n")
+    assert "--resume: d.csv or v.csv has changed" in run.fails(*argv, 4, "--resume")
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -111,7 +137,7 @@ def test_fewer_epochs_than_trained_are_refused(run: Here,
 def test_several_runs_keep_their_epochs(finished: bool, run: Here,
                                         monkeypatch: pytest.MonkeyPatch) -> None:
     argv = ("train", "iris", "-q", "--no-report", "--resume", "-o", "r", "--grid",
-            "epochs=2,3", "--epochs")
+            "l2=0,0.1", "--epochs")
     with monkeypatch.context() as patch:
         if not finished:
             Signalling(patch, 2)
@@ -119,3 +145,18 @@ def test_several_runs_keep_their_epochs(finished: bool, run: Here,
     done = run(*argv, "5")
     assert done.status == 2 and "--resume --epochs 5: r holds several runs" in done.err
     assert run(*argv, "1").status == 0  # the same line: as ever
+
+
+def test_a_digest_is_of_each_number_whatever_the_pieces() -> None:
+    def of(*pieces: tuple[Any, ...], what: str = "all") -> str:
+        digest = Digest()
+        for arrays in pieces:
+            digest.add(what, arrays)
+        return str(digest)
+
+    X, t = np.arange(18.0).reshape(9, 2), np.arange(9)
+    found = of((X, t))
+    assert found == of((X[:4], t[:4]), (X[4:], t[4:])) == of((np.asfortranarray(X), t), (X[:0],))
+    others = [of((t, X)), of((X,)), of((X[::-1], t)), of((X, t[::-1])), of((X, t), what="held"),
+              of((X, t, t)), of(), *(of((X, np.where(t == i, 20, t))) for i in range(9))]
+    assert len({found, *others}) == 1 + len(others)

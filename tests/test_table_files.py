@@ -268,6 +268,17 @@ def test_files_that_are_gone_are_not_called_cut_short(tmp_path: Path, kind: str)
         table.read()
 
 
+def test_other_files_of_arrow_are_named(tmp_path: Path) -> None:
+    table = pa.table({"a": [1, 2]})
+    with pa.ipc.new_stream(str(tmp_path / "s.arrow"), table.schema) as out:
+        out.write_table(table)
+    with pytest.raises(ValueError, match=r"s\.arrow is an Arrow stream, .* by pyarrow"):
+        data.open_table(tmp_path / "s.arrow")
+    (tmp_path / "f.feather").write_bytes(b"FEA1" + bytes(60) + b"FEA1")
+    with pytest.raises(ValueError, match=r"f\.feather is of Feather's first version"):
+        data.open_table(tmp_path / "f.feather")
+
+
 def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         data.open_table(tmp_path / "none.csv")

@@ -11,7 +11,6 @@ import pytest
 from fastbp import data
 from fastbp.data import table as tables
 from fastbp.data.stream import TableStream
-from fastbp.data.weights import digest
 
 from .tables import frame, in_groups
 
@@ -163,10 +162,3 @@ def test_weights_that_are_none_are_refused_by_row(weights: list[Any], message: s
             data.learn(good, "y", **options)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"weight must be the name of a column, got \['x'\]"):
         data.learn(good, "y", weight=["x"])  # type: ignore[arg-type]
-
-
-def test_the_digest_of_weights_is_of_each_whatever_the_pieces() -> None:
-    weights = np.arange(9.0)
-    found = digest([weights])
-    assert found == digest([weights[:4], weights[4:].astype("f4")]) != digest([weights[::-1]])
-    assert found not in {digest([np.where(np.arange(9) == i, 20, weights)]) for i in range(9)}

@@ -89,6 +89,10 @@ class Widths(Kind):
         return [Count().parse(width) for width in re.split("[,:]", str(value))] if value else []
 
 
+#: Seeds of a range; each is a run that is made before any trains.
+_MOST_SEEDS = 100_000
+
+
 class Seeds(Kind):
     """0..9, 0,3,5 or both: 0..4,10; a list in TOML."""
 
@@ -104,6 +108,8 @@ class Seeds(Kind):
                 ends = [Count(0).parse(end) for end in part.split("..")]
                 if len(ends) > 2 or ends[0] > ends[-1]:
                     raise ValueError(f"{part!r} is no range of seeds like 0..9")
+                if ends[-1] - ends[0] >= _MOST_SEEDS:
+                    raise ValueError(f"{part!r} are more than {_MOST_SEEDS:,} seeds")
                 found += range(ends[0], ends[-1] + 1)
         if len(set(found)) < len(found) or not found:
             raise ValueError(f"{value!r} must name different seeds")

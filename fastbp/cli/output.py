@@ -38,10 +38,10 @@ FREE = ("threads", "time_limit", "checkpoint_every", "report", "epochs")
 
 
 def learned(preprocessor: Preprocessor | None, target: Target | None, rows: int,
-            weights: str | None) -> str:
+            digest: str) -> str:
     """What a run knows of its data, as JSON: if the text differs, so do the data."""
     return json.dumps([preprocessor and preprocessor.to_dict(), target and target.to_dict(), rows,
-                       *([] if weights is None else [weights])])
+                       digest])
 
 
 class Output:
@@ -218,9 +218,11 @@ class Output:
                                  "this one started")
             if plan == "resume" and self._learned() not in (None, learned):
                 if not settings["overwrite"]:
-                    raise ValueError(f"--resume: {settings['data']} has changed since the run in "
-                                     f"{self.folder} began, or an earlier fastbp took other "
-                                     "figures of it; --overwrite starts anew")
+                    other = settings["validation"]
+                    raise ValueError(f"--resume: {settings['data']}{f' or {other}' * bool(other)} "
+                                     f"has changed since the run in {self.folder} began, or an "
+                                     "earlier fastbp took other figures of it; --overwrite starts "
+                                     "anew")
                 plan = "new"
         except BaseException:
             self._leave()
@@ -245,7 +247,7 @@ class Output:
                 return (self.work / LEARNED).read_text()
             model = load_model(self.folder / MODEL)
             return learned(model.preprocessor, model.target, model.info["rows"],
-                           model.info.get("weights"))
+                           model.info["digest"])
         except (OSError, ValueError, KeyError):
             return None
 

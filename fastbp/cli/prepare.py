@@ -14,13 +14,14 @@ from .. import datasets
 from .._cgroup import memory_limit
 from .._validation import Array
 from ..data import Preprocessor, Table, Target, learn, open_table
-from ..data.columns import Columns, column, rows_at, rows_of, some
+from ..data.columns import Columns, rows_at, rows_of, some
 from ..data.features import Numeric
 from ..data.present import Chosen
 from ..data.stream import TableStream
 from ..data.table import ENDINGS, ROWS, Arrays
 from ..data.truth import truth, truth_names
-from ..data.weights import check_any, digest, row_weights
+from ..data.weights import check_any
+from .digest import Digest
 from .exits import say
 from .split import split_rows
 
@@ -46,7 +47,7 @@ class Prepared:
     """What a run trains on; ``train`` is arrays, or a stream of blocks.
 
     ``dropped`` has the number of rows without a target that were left out, by option: "data",
-    "validation"; ``weights`` is the digest of those of all rows, if there are any.
+    "validation"; ``digest`` differs if any row does, of a stream if any target or weight does.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Prepared:
     held: Rows | None
     test: Rows | None
     dropped: dict[str, int]
-    weights: str | None = None
+    digest: Digest
 
     @property
     def streamed(self) -> bool:
@@ -165,10 +166,12 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
     def pick(at: Array) -> Rows | None:
         return tuple(array[at] for array in whole) if len(at) else None
 
+    digest, other = Digest(), _from_file(settings, preprocessor, target, dropped)
+    digest.add("all", whole)
+    digest.add("held", other or ())
     return Prepared(name_of(settings["data"]), preprocessor, target, len(kept),
                     tuple(array[kept] for array in whole) if len(kept) < n_rows else whole,
-                    _from_file(settings, preprocessor, target, dropped) or pick(held),
-                    pick(test), dropped, digest(weights) if weights else None)
+                    other or pick(held), pick(test), dropped, digest)
 
 
 def _tell_untrained(settings: Mapping[str, Any], target: Target, T: Array,
@@ -183,13 +186,17 @@ def _tell_untrained(settings: Mapping[str, Any], target: Target, T: Array,
             f"{'; another --split-seed may help' * bool(np.isin(gone, every()).any())}")
 
 
-def _trained(table: Table, target: Target, weight: str | None) -> tuple[int, Array]:
-    """Number of rows, and the classes of those with a weight above 0."""
+def _trained(table: Table, target: Target, weight: str | None,
+             digest: Digest | None = None) -> tuple[int, Array]:
+    """Number of rows, and the classes of those with a weight above 0; targets and weights are
+    added to ``digest``."""
     n, found = 0, np.zeros(0, np.int64)
     for piece in table.batches(truth_names(target, weight)):
         n += rows_of(piece)
+        T, *own = truth(piece, target, weight)
+        if digest is not None:
+            digest.add("trained", (T, *own))
         if target.classes is not None:
-            T, *own = truth(piece, target, weight)
             found = np.union1d(found, T[own[0] > 0] if own else T)
     return n, found
 
@@ -297,22 +304,22 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     """Rows to train on stay in the file; held-out rows are in memory, about MOST_HELD at most to
     validate on, and as many to test on."""
     most, seed, name = MOST_HELD / n_rows, settings["split_seed"], settings["weight"]
-    weights = None if name is None else digest(
-        row_weights(column(piece, name), name) for piece in table.batches([name]))
+    digest = Digest()
     split = 0.0 if settings["validation"] is not None else settings["validation_split"]
     tested = min(settings["test_split"], most)
     held = min(split * (1 - tested), most)  # of the rows left, as in memory
     if tested + held == 0:
+        trained = _trained(table, target, name, digest)[1]
         if name is not None:
-            trained = _trained(table, target, name)[1]
             _tell_untrained(settings, target, trained, lambda: trained)
         source = TableStream(table, preprocessor, target, weight=name, n_rows=n_rows)
-        return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source,
-                        _from_file(settings, preprocessor, target, dropped), None, dropped,
-                        weights)
+        other = _from_file(settings, preprocessor, target, dropped)
+        digest.add("held", other or ())
+        return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source, other,
+                        None, dropped, digest)
 
     rest = Share(table, tested + held, 1.0, seed, [target.name])
-    n_train, trained = _trained(rest, target, name)
+    n_train, trained = _trained(rest, target, name, digest)
     if not n_train:
         raise ValueError(f"--test-split {settings['test_split']} and --validation-split {split} "
                          f"of {n_rows} rows leave none to train on")
@@ -327,7 +334,9 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
         return found if len(found[0]) else None
 
     source = TableStream(rest, preprocessor, target, weight=name, n_rows=n_train)
-    return Prepared(name_of(settings["data"]), preprocessor, target, n_train, source,
-                    _from_file(settings, preprocessor, target, dropped)
-                    or part(tested, tested + held, "validate on"),
-                    part(0.0, tested, "test on"), dropped, weights)
+    parts = (_from_file(settings, preprocessor, target, dropped)
+             or part(tested, tested + held, "validate on"), part(0.0, tested, "test on"))
+    for what, rows in zip(("held", "test"), parts, strict=True):
+        digest.add(what, rows or ())
+    return Prepared(name_of(settings["data"]), preprocessor, target, n_train, source, *parts,
+                    dropped, digest)

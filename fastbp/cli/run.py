@@ -123,7 +123,7 @@ def train(settings: dict[str, Any], grid: dict[str, list[Any]]) -> int:
               f"{', read block by block' if data.streamed else ''}\n{runs[0].network.summary()}",
               file=sys.stderr, flush=True)
     output.begin(plan, settings, __version__,
-                 learned(data.preprocessor, data.target, data.n_train, data.weights),
+                 learned(data.preprocessor, data.target, data.n_train, str(data.digest)),
                  alone=len(found) == 1)
     try:
         began = time.monotonic()
@@ -217,7 +217,7 @@ def _save(output: Output, data: Prepared, runs: list[One], best: One, settings: 
     model = Model(best.network, data.preprocessor, data.target, {
         "config": config.resolved(best.chosen), "scores": found,
         "scores_on": where, "rows": data.n_train, "epochs": best.epochs,
-        **({} if data.weights is None else {"weights": data.weights})})
+        "digest": str(data.digest)})
     model.save(output.work / MODEL)
     with SIGNALS.gently():  # the move is not to be left half done
         output.finish(whole=all(one.status != "time limit" for one in runs))

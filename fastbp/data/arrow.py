@@ -145,11 +145,19 @@ class ParquetFile(Table):
                     yield columns_of(batch.slice(i, rows), names)
 
 
+#: Files that end like those of Arrow, by their first bytes.
+_OTHERS = {b"\xff\xff\xff\xff": "an Arrow stream", b"FEA1": "of Feather's first version"}
+
+
 class ArrowFile(Table):
     """An Arrow IPC file, that is Feather 2; its parts are the record batches."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.label = path.absolute(), str(path)  # the place of now, after ``chdir`` too
+        with open(path, "rb") as raw:
+            if (kind := _OTHERS.get(raw.read(4))) is not None:
+                raise ValueError(f"{path} is {kind}, which is not read in parts: write an Arrow "
+                                 "file, by pyarrow.ipc.new_file or pyarrow.feather.write_feather")
         with reading(path, "Arrow"), self._open() as file:
             self.kinds = kinds_of(file.schema, path)
             self.n_parts = file.num_record_batches

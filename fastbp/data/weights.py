@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-
 import numpy as np
 
 from .._validation import Array, as_weights
@@ -39,14 +36,6 @@ def row_weights(values: Array, name: str, *, first_row: int = 0) -> Array:
                          f"{given[np.argmax(below)]:g} in {first(below, first_row)}")
     return np.asarray(as_weights(given, len(given), np.dtype("f4"), f"column {name!r}",
                                  zeros=True))
-
-
-def digest(pieces: Iterable[Array]) -> str:
-    """A digest of the weights of all rows, in order: if it differs, so do they."""
-    found = hashlib.sha256()
-    for piece in pieces:
-        found.update(piece.astype("<f4").tobytes())
-    return found.hexdigest()
 
 
 def check_any(weights: Array, name: str, where: str) -> None:
