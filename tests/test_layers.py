@@ -340,6 +340,20 @@ def test_a_gradient_of_a_subclass_is_taken_at_any_size_and_corrects_nothing() ->
     assert Mine(64, 2).op(np.dtype("float32"), 64, 2)["corrects"] == 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [fastbp.BatchNorm, fastbp.LayerNorm])
+def test_squares_that_overflow_are_seen_in_the_loss(kind: type[Layer], dtype: str) -> None:
+    """They would be divided by, and make a column or row of zeros."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3)).astype(dtype)
+    X[:, 0] *= 1e20 if dtype == "float32" else 1e160
+    net = fastbp.Network([fastbp.Dense(3, 4), kind(), fastbp.Tanh(), fastbp.Dense(4, 1)], "mse",
+                         dtype)
+    with pytest.warns(RuntimeWarning, match="loss is nan in epoch 1"):
+        net.fit(X, X[:, 1:2], epochs=2)
+    assert np.isnan(net.predict(X)).all()
+
+
 @pytest.mark.parametrize("kind", [fastbp.BatchNorm, fastbp.LayerNorm])
 def test_rows_of_a_normalization_are_attributes_as_those_of_dense(kind: type[Layer]) -> None:
     layer: Any = kind()

@@ -69,6 +69,15 @@ def test_float64_keeps_every_bit_of_epsilon(make: Any, epsilon: float) -> None:
     np.testing.assert_allclose(found, network.predict(X), rtol=1e-13)
 
 
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e20), ("float64", 1e160)])
+def test_a_row_whose_squares_overflow_has_no_numbers(dtype: str, large: float) -> None:
+    network = fastbp.Network([fastbp.Flatten((4,)), fastbp.LayerNorm()], "mse", dtype)
+    X = np.array([[large, 2 * large, 0, 0], [1, 2, 0, 0]], dtype)
+    found = runtime.InferenceSession(to_onnx(network)).run(None, {"X": X})[0]
+    assert np.isnan(found[0]).all() and np.isfinite(found[1]).all()
+    np.testing.assert_allclose(found, network.predict(X), rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_layer_norm_of_rows_far_from_0(dtype: str) -> None:
     network = fastbp.Network([fastbp.Flatten((33,)), fastbp.LayerNorm()], "mse", dtype)

@@ -84,6 +84,17 @@ def test_every_layer_gives_the_numbers_of_predict(case: str, tmp_path: Path) -> 
 
 
 @needs_cc
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e20), ("float64", 1e160)])
+def test_a_row_whose_squares_overflow_has_no_numbers(dtype: str, large: float,
+                                                     tmp_path: Path) -> None:
+    network = fastbp.Network([fastbp.Flatten((4,)), fastbp.LayerNorm()], "mse", dtype)
+    X = np.array([[large, 2 * large, 0, 0], [1, 2, 0, 0]], dtype)
+    found = Compiled(to_c(network), tmp_path, dtype=dtype).rows("predict", X, 4)
+    assert np.isnan(found[0]).all() and np.isfinite(found[1]).all()
+    same(found, network.predict(X), dtype)
+
+
+@needs_cc
 @pytest.mark.parametrize("chain", [c for c in CHAINS if c != "relu-softmax"])
 def test_probabilities_and_classes(chain: str, tmp_path: Path) -> None:
     network, X = exports.shaken(chain_network(chain, "float32")), exports.rows()

@@ -114,7 +114,8 @@ static void ${name}_layer_norm($real *x, int n, const $real *weight, const $real
         x[i] -= rest;
         spread += x[i] * x[i];
     }
-    spread = 1 / sqrt$f(spread / n + epsilon);
+    spread = spread / n + epsilon;
+    spread = 1 / sqrt$f(spread) + (spread - spread); /* not 0 where squares overflow */
     for (i = 0; i < n; i++)
         x[i] = x[i] * spread * weight[i] + bias[i];
 }

@@ -217,7 +217,8 @@ def _layer_norm(g: Graph, layer: Any, x: str, prefix: str) -> str:
     # epsilon as a vector, added before the mean: elsewhere ONNX Runtime rounds it to 32 bits
     small = g.constant(np.full(layer.n_in, layer.epsilon, g.dtype))
     var = g.op("ReduceMean", g.op("Add", g.op("Mul", x, x), small), axes=[-1])
-    return g.op("Add", g.op("Mul", g.op("Div", x, g.op("Sqrt", var)), weight), bias)
+    x = g.op("Add", g.op("Div", x, g.op("Sqrt", var)), g.op("Sub", var, var))  # NaN, not 0, of inf
+    return g.op("Add", g.op("Mul", x, weight), bias)
 
 
 def _batch_norm(g: Graph, layer: Any, x: str, prefix: str) -> str:

@@ -114,7 +114,8 @@ def batch_statistics(op, now, params, ws, x, dy, rows, left, right):
         off = over[j] / count
         variance = inverse[j] / count - off * off
         rest[j] += off
-        inverse[j] = one / np.sqrt(variance + epsilon)
+        # NaN, not 0, where squares overflow: the loss shows it.
+        inverse[j] = one / np.sqrt(variance + epsilon) + (variance - variance)
         if rows > 1:
             running[j] += fresh * ((mean[j] - running[j]) + rest[j])
             spread[j] += fresh * (variance * unbiased - spread[j])

@@ -69,7 +69,8 @@ def layer_norm_forward(op, now, params, ws, x, y):
         rest = (first - mean) + away
         total, squares = centre(n, (row,), (mean, rest), (out,))
         left = total / count
-        inverse = one / np.sqrt(squares / count - left * left + epsilon)
+        var = squares / count - left * left + epsilon
+        inverse = one / np.sqrt(var) + (var - var)  # NaN, not 0, where squares overflow
         at_row = kept + _KEPT * r
         ws[at_row], ws[at_row + 1], ws[at_row + 2] = mean, rest + left, inverse
         scale_row(n, (out, weight, bias), (left, inverse), (out,))
