@@ -81,14 +81,16 @@ def test_a_signal_that_is_ignored_stays_so(ignored: signal.Signals,
     found = list[Any]()
     monkeypatch.setattr(click.Group, "invoke", lambda *_: found.extend(
         signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)))
-    before = signal.signal(ignored, signal.SIG_IGN)
+    before = {n: signal.signal(n, signal.SIG_IGN if n == ignored else signal.SIG_DFL)
+              for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         assert main(["datasets"]) == 0
         assert found == [signal.SIG_IGN if n == ignored else SIGNALS.handle
                          for n in (signal.SIGINT, signal.SIGTERM)]
         assert signal.getsignal(ignored) is signal.SIG_IGN
     finally:
-        signal.signal(ignored, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_the_second_signal_ends_at_once_and_the_first_after_training_too() -> None:
