@@ -228,6 +228,19 @@ def test_nobody_calls_off_the_call_of_another() -> None:
 
 
 @compiled
+def test_a_thread_that_is_about_to_leave_is_kept() -> None:
+    """It has looked at the time, and leaves only if its station is as it was before."""
+    one = np.zeros(station.WORDS, np.int64)
+    assert not station.keep(one, 5) and one[station.STATE] == station.ASLEEP
+    one[station.STATE] = before = station.READY
+    assert station.keep(one, 5)
+    assert one[station.STATE] != before and one[station.STATE] & station.KIND == station.READY
+    assert station.keep(one, 3) and one[station.UNTIL] == 5
+    station.attend(one, 0)  # that has passed
+    assert one[station.STATE] & station.KIND == station.ASLEEP
+
+
+@compiled
 @pytest.mark.parametrize(("least", "called"), [(station.CAME, 1), (station.LATE, 0)])
 def test_a_short_call_takes_threads_that_have_come(least: int, called: int) -> None:
     stations = np.zeros((3, station.WORDS), np.int64)

@@ -51,7 +51,9 @@ def _core_of_caller() -> Callable[[], int] | None:
 
 def compile_station() -> None:
     """Compile what threads run between calls."""
-    station.attend(np.full(station.WORDS, READY), -1, 0)  # too late for a call: it returns
+    one = np.full(station.WORDS, READY)  # with READY for UNTIL, too: that has passed
+    station.attend(one, 0)
+    station.keep(one, 0)
 
 
 class _Pool(ThreadPoolExecutor):
@@ -91,9 +93,9 @@ class _Pool(ThreadPoolExecutor):
             with self._lock:
                 self._calls -= 1
 
-    def wake(self, count: int, patience: int, least: int) -> None:
-        """Have ``count`` threads at their stations, or on the way there, where they wait for
-        ``patience`` ns; late ones do not count if ``least`` is more than LATE.
+    def wake(self, count: int, until: int, least: int) -> None:
+        """Have ``count`` threads at their stations, or on the way there, where they wait until
+        then; late ones do not count if ``least`` is more than LATE.
 
         Raises
         ------
@@ -102,15 +104,17 @@ class _Pool(ThreadPoolExecutor):
         """
         with self._lock:  # each is sent once
             for one in self.stations:
+                kept = station.keep(one, until)
                 state = int(one[station.STATE])
-                if state & KIND == ASLEEP:
-                    one[station.HERE], one[station.STATE] = station.SENT, state - ASLEEP + READY
+                if not kept and state & KIND == ASLEEP:
+                    one[station.HERE], one[station.UNTIL] = station.SENT, until
+                    one[station.STATE] = state - ASLEEP + READY
                     try:
-                        self.submit(station.attend, one, patience, _LINGER)
+                        self.submit(station.attend, one, _LINGER)
                     except RuntimeError:
                         one[station.STATE] = state
                         raise
-                elif state & KIND != READY or one[station.HERE] < least:
+                elif not kept or one[station.HERE] < least:
                     continue
                 count -= 1
                 if count == 0:
@@ -169,9 +173,10 @@ def launch(function: Callable[..., Any], size: int, work: float, *args: Any) -> 
     sync = np.zeros(station.CLAIMED + station.LINE * size, np.int64)
     sync[station.SIZE] = size
     sync[station.POLITE] = _OWN_CORE if size <= len(cores()) else 0
-    patience = int(1e9 * min(max(work / _RATE, _WAKING), _PATIENCE))
+    patience, until = int(1e9 * min(max(work / _RATE, _WAKING), _PATIENCE)), 0
     if HAS_CLOCK:
-        sync[station.DEADLINE] = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + patience
+        until = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + patience
+    sync[station.DEADLINE] = until
     try:
         pool = _pool(size - 1)
     except RuntimeError:
@@ -179,6 +184,6 @@ def launch(function: Callable[..., Any], size: int, work: float, *args: Any) -> 
     with pool.calling():
         sync[station.LEAST] = station.CAME if patience < 1e9 * _PATIENCE else station.LATE
         with suppress(RuntimeError):  # those sent before have come in vain
-            pool.wake(size - 1, patience, sync[station.LEAST])
+            pool.wake(size - 1, until, int(sync[station.LEAST]))
         sync[station.STATIONS], sync[station.N_STATIONS] = pool.address, pool.size
         return function(0, size, sync, *args)

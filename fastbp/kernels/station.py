@@ -30,10 +30,11 @@ DEADLINE, POLITE, STATIONS, N_STATIONS, LEAST, _DONE, SIZE = 9, 10, 11, 12, 13, 
 #: How many have come to barriers; and a line for each thread: the shares claimed of its own, the
 #: address of its station (0: not called), and the state in which it was called.
 BARRIER, CLAIMED, _PLACE, _TICKET, LINE = 16, 24, 25, 26, 8
-#: Words of a station, two cache lines: its state, which is one of those below plus _CALL times the
-#: number of the last call, so that nobody takes a later call for the own one; whether the thread
-#: is there; function, arguments, number of the thread, ``sync``.
-STATE, HERE, _CODE, _BOX, _WORKER, _SYNC, WORDS = 0, 1, 8, 9, 10, 11, 16
+#: Words of a station, two cache lines: its state, which is one of those below plus _CALL times a
+#: number that each call raises, so that nobody takes a later call for the own one; whether the
+#: thread is there; until when it waits at least, ns; function, arguments, number of the thread,
+#: ``sync``.
+STATE, HERE, UNTIL, _CODE, _BOX, _WORKER, _SYNC, WORDS = 0, 1, 2, 8, 9, 10, 11, 16
 #: The thread sleeps; it waits, or is on its way; a caller writes; has called; the thread works.
 ASLEEP, READY, _HELD, _CALLED, _TAKEN, KIND, _CALL = 0, 1, 2, 3, 4, 7, 8
 #: The thread had not come when a call ended; it has; it was sent for just now.
@@ -86,28 +87,43 @@ _enter_there: Any = intrinsic(_enter)
 
 
 @kernel
-def attend(station, patience, linger):
-    """Answer the calls of a station, until there is none for ``patience`` ns, or for ``linger`` ns
-    after another."""
-    until, spins, polite = now() + patience, 0, True
+def attend(station, linger):
+    """Answer the calls of a station, until there is none for ``linger`` ns after another, and
+    ``UNTIL`` has passed."""
+    until = last = spins = 0
+    polite = True
     while True:
         state = load(station, STATE)
         kind = state & KIND
+        if state != last:
+            last, spins = state, 0
         if kind == _CALLED and swap(station, STATE, state, state - _CALLED + _TAKEN):
             sync = array_at(station[_SYNC], np.int64(0))
             _enter_there(station[_CODE], station[_WORKER], station[_BOX])
             polite = load(sync, POLITE) == 0
             fetch_add(sync, _DONE, 1)  # from here on the caller may be gone
+            store(station, UNTIL, 0)
             store(station, STATE, state - _CALLED + READY)
-            until, spins = now() + linger, 0
+            until = now() + linger
         elif kind == READY:
             if load(station, HERE) != CAME:
                 store(station, HERE, CAME)
             spins += 1
-            late = now() > until if HAS_CLOCK else spins > _SPINS
+            late = now() > max(until, load(station, UNTIL)) if HAS_CLOCK else spins > _SPINS
             if late and swap(station, STATE, state, state - READY + ASLEEP):
                 return
         breathe(polite)
+
+
+@kernel
+def keep(station, until):
+    """Whether there is a thread that waits, or is on its way: it does so until then, at least."""
+    state = load(station, STATE)
+    if state & KIND != READY:
+        return False
+    store(station, UNTIL, max(until, load(station, UNTIL)))
+    # With another number: the thread may just have looked, and be about to leave.
+    return swap(station, STATE, state, state + _CALL)
 
 
 @kernel
