@@ -91,7 +91,7 @@ def test_threads_wait_a_moment_for_the_next_call(pool: launch._Pool,
 
     sent, submit = list[Any](), pool.submit
     monkeypatch.setattr(launch, "_PATIENCE", 60.0)
-    monkeypatch.setattr(launch, "_LINGER", 10**9)
+    monkeypatch.setattr(launch, "_LINGER", 4 * 10**9)  # long, also beside other work
     monkeypatch.setattr(pool, "submit", lambda *args: sent.append(args) or submit(*args))
     assert launch.launch(meet, 3, math.inf, 20) and len(sent) == 2
     for size in (2, 3, 4, 3):  # the fourth thread comes in between
