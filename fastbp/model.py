@@ -92,7 +92,8 @@ class Model:
             if not named:
                 raise TypeError("this model takes a table: a path, or a mapping from column names "
                                 f"to arrays; got {type(table).__name__}{ways_of(table)}")
-            return self.preprocessor.transform(table, first_row=first_row)
+            return self.preprocessor.transform(table, first_row=first_row,
+                                               dtype=self.network.dtype)
         if not named:
             check_mask(table, "X")
             X = np.asarray(table)

@@ -19,7 +19,7 @@ import fastbp
 from fastbp import datasets
 from fastbp._validation import PRECISIONS
 from fastbp.cli import many, options, prepare
-from fastbp.data import learn
+from fastbp.data import Preprocessor, learn
 from fastbp.layers import ACTIVATIONS
 from fastbp.losses import SHORT_NAMES
 from fastbp.optimizers import OPTIMIZERS
@@ -97,6 +97,29 @@ def test_options_reach_the_network(run: Here) -> None:
     assert model.network.n_in == 5  # x, z and three colours
     assert [c.name for c in model.preprocessor.columns] == ["x", "z", "colour"]
     assert model.info["config"]["dropout"] == 0.25 and model.info["epochs"] == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("large", [False, True])
+def test_features_have_the_dtype_of_the_network(dtype: str, large: bool, run: Here,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def transform(self: Any, *args: Any, **options: Any) -> Any:
+        seen.append(original(self, *args, **options))
+        return seen[-1]
+
+    original = Preprocessor.transform
+    monkeypatch.setattr(Preprocessor, "transform", transform)
+    path = table(run.folder / "d.csv")
+    train = ("train", path, "--target", "y", "--ignore", "kind", "--hidden", "4", "--epochs", "1",
+             "--no-report", "-q", "--dtype", dtype, *["--stream"] * large)
+    for argv in ((*train, "--test-split", "0.2"), (*train, "--validation", path),
+                 ("evaluate", "fastbp-d", path), ("predict", "fastbp-d", path)):
+        seen.clear()
+        done = run(*argv, *(("-o", "fastbp-d", "--overwrite") if argv[0] == "train" else ()))
+        assert done.status == 0, done.err
+        assert {X.dtype.name for X in seen} == {dtype}
 
 
 def test_a_stream_learns_and_repeats(run: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from fastbp import data
-from fastbp.data import Numeric, Preprocessor, columns
+from fastbp.data import Boolean, Categorical, Numeric, Preprocessor, columns
 from fastbp.data.moments import Moments
 
 from .tables import frame, written
@@ -119,8 +119,9 @@ def test_matrices_and_columns_give_the_same_features() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 2100), st.integers(1, 50), st.sampled_from(["f4", "f8", "i2", "u1", ">f4"]),
-       st.sampled_from(["", "strided", "readonly"]), st.booleans(), st.integers(0, 99))
-def test_any_columns_of_numbers_by_their_formula(n: int, k: int, dtype: str, kind: str,
+       st.sampled_from(["f4", "f8"]), st.sampled_from(["", "strided", "readonly"]),
+       st.booleans(), st.integers(0, 99))
+def test_any_columns_of_numbers_by_their_formula(n: int, k: int, dtype: str, to: str, kind: str,
                                                  hole: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     whole = rng.normal(50, 9, (k, n, 2)).astype(dtype)
@@ -134,12 +135,31 @@ def test_any_columns_of_numbers_by_their_formula(n: int, k: int, dtype: str, kin
     given = np.nan_to_num(np.column_stack(list(table.values())).astype("f8"), nan=7.5)
     for values in table.values():
         values.flags.writeable = kind != "readonly"
-    place = np.full((n + 2, k), 9, "f4")
-    pre.transform(table, out=place[1:-1])
-    np.testing.assert_array_equal(place[1:-1], ((given - mean) / scale).astype("f4"))
+    place = np.full((n + 2, k), 9, to)
+    pre.transform(table, out=place[1:-1], dtype=to)
+    np.testing.assert_array_equal(place[1:-1], ((given - mean) / scale).astype(to))
     assert (place[[0, -1]] == 9).all()
-    wide = np.zeros((n, k + 1), "f4")
-    np.testing.assert_array_equal(pre.transform(table, out=wide[:, 1:]), place[1:-1])
+    wide = np.zeros((n, k + 1), to)
+    np.testing.assert_array_equal(pre.transform(table, out=wide[:, 1:], dtype=to), place[1:-1])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_features_have_all_digits_of_their_type(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(1e6, 1, (2100, 3))
+    for mean, scale in ((0.0, 1.0), (1e6, 3.0)):
+        pre = Preprocessor([Numeric(name, mean, scale) for name in "abc"])
+        for order in (slice(None), slice(None, None, -1)):  # columns beside each other, or not
+            names = list("abc"[order])
+            found = pre.transform(columns.Matrix(names, X[:, order]), dtype=dtype)
+            assert found.dtype == dtype
+            np.testing.assert_array_equal(found, ((X - mean) / scale).astype(dtype))
+    mixed = Preprocessor([Numeric("a", 1e6, 3.0), Boolean("b", 0.1), Categorical("c", ("u", "v"))])
+    found = mixed.transform({"a": X[:, 0], "b": [None, True] * 1050, "c": ["u", "v"] * 1050},
+                            dtype=dtype)
+    odd = np.arange(2100) % 2
+    np.testing.assert_array_equal(found, np.column_stack([
+        (X[:, 0] - 1e6) / 3, np.where(odd, 1, 0.1), 1 - odd, odd]).astype(dtype))
 
 
 words = st.one_of(st.none(), st.text(max_size=3))
@@ -311,6 +331,9 @@ def test_columns_that_do_not_fit() -> None:
     for out in (np.empty((2, 4), "f4"), np.empty((1, 4))):
         with pytest.raises(ValueError, match="out must be"):
             p.transform(good, out=out)
+    assert p.transform(good | {"x": [1e300]}, dtype="float64")[0, 2] > 1e299
+    with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64', got 'int8'"):
+        p.transform(good, dtype="int8")
 
 
 @pytest.mark.parametrize("as_matrix", [False, True])

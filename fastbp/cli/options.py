@@ -99,7 +99,7 @@ def _network() -> list[Option]:
         _option("Network", "--dropout", type=Real(0, 1), default=0.0,
                 help="Fraction of hidden units dropped in training."),
         _option("Network", "--dtype", type=click.Choice(["float32", "float64"]),
-                default="float32", help="Precision of the network; features are float32."),
+                default="float32", help="Precision of the network and its features."),
         _option("Network", "--matmul-precision", type=click.Choice(PRECISIONS),
                 default="highest", help="Of large products of float32 in training, on processors "
                 "with matrix tiles (AMX): high rounds their factors to 16 bits, medium to 8 "

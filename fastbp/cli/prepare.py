@@ -155,7 +155,7 @@ def _whole(settings: Mapping[str, Any], table: Table, seen: Preprocessor, target
         part.any_row = _TRAINED
         preprocessor = _measured(settings, part, seen)
     with table.counted():
-        X = preprocessor.transform(columns)
+        X = preprocessor.transform(columns, dtype=settings["dtype"])
 
     whole = X, T, *weights
     for own in weights:
@@ -222,7 +222,7 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor, target: 
     table = _table(settings, settings["validation"])
     try:
         table = _targeted(settings, table, target.name)
-        found = features_of(table, preprocessor, target, settings["weight"], " to validate on")
+        found = features_of(settings, table, preprocessor, target, " to validate on")
         if dropped:
             dropped["validation"] = table.dropped
         return found
@@ -232,13 +232,15 @@ def _from_file(settings: Mapping[str, Any], preprocessor: Preprocessor, target: 
         raise ValueError(f"--validation {table.label}: {error}") from error
 
 
-def features_of(table: Table, preprocessor: Preprocessor, target: Target,
-                weight: str | None = None, where: str = "") -> Rows:
+def features_of(settings: Mapping[str, Any], table: Table, preprocessor: Preprocessor,
+                target: Target, where: str) -> Rows:
     """Features, targets and weights of all rows of a table; ``where`` they are, for messages."""
+    weight = settings["weight"]
     columns = target.typed(preprocessor.typed(table)).read(
         [*preprocessor.names, *truth_names(target, weight)])
     with table.counted():
-        found = preprocessor.transform(columns), *truth(columns, target, weight)
+        X = preprocessor.transform(columns, dtype=settings["dtype"])
+        found = X, *truth(columns, target, weight)
     if weight is not None and len(found[0]):
         check_any(found[2], weight, where)
     return found
@@ -312,7 +314,8 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
         trained = _trained(table, target, name, digest)[1]
         if name is not None:
             _tell_untrained(settings, target, trained, lambda: trained)
-        source = TableStream(table, preprocessor, target, weight=name, n_rows=n_rows)
+        source = TableStream(table, preprocessor, target, weight=name, n_rows=n_rows,
+                             dtype=settings["dtype"])
         other = _from_file(settings, preprocessor, target, dropped)
         digest.add("held", other or ())
         return Prepared(name_of(settings["data"]), preprocessor, target, n_rows, source, other,
@@ -329,11 +332,12 @@ def _stream(settings: Mapping[str, Any], table: Table, preprocessor: Preprocesso
     def part(low: float, high: float, what: str) -> Rows | None:
         if low == high:
             return None
-        found = features_of(Share(table, low, high, seed, [target.name]), preprocessor, target,
-                            name, f" to {what}")
+        found = features_of(settings, Share(table, low, high, seed, [target.name]),
+                            preprocessor, target, f" to {what}")
         return found if len(found[0]) else None
 
-    source = TableStream(rest, preprocessor, target, weight=name, n_rows=n_train)
+    source = TableStream(rest, preprocessor, target, weight=name, n_rows=n_train,
+                         dtype=settings["dtype"])
     parts = (_from_file(settings, preprocessor, target, dropped)
              or part(tested, tested + held, "validate on"), part(0.0, tested, "test on"))
     for what, rows in zip(("held", "test"), parts, strict=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._jit import DISABLED
-from .._validation import Array, all_finite
+from .._validation import Array, all_finite, check_dtype
 from ..kernels.standardize import standardize_columns
 from ..kernels.transpose import transpose
 from ..kernels.vectors import pad, row_length
@@ -72,8 +72,8 @@ class Preprocessor:
         self.n_features = len(self.feature_names)
 
     def transform(self, table: Mapping[str, Any], *, first_row: int = 0,
-                  out: Array | None = None) -> Array:
-        """Features of each row.
+                  out: Array | None = None, dtype: Any = "float32") -> Array:
+        """Features of each row, computed in float64 and rounded once.
 
         Parameters
         ----------
@@ -82,12 +82,14 @@ class Preprocessor:
             values.
         first_row : int
             Number of the first row, for messages.
-        out : ndarray, shape (n, n_features), float32, optional
+        out : ndarray, shape (n, n_features), of ``dtype``, optional
             Where to put them.
+        dtype : {"float32", "float64"}
+            That of the network which takes them.
 
         Returns
         -------
-        ndarray, shape (n, n_features), float32
+        ndarray, shape (n, n_features), of ``dtype``
 
         Raises
         ------
@@ -95,18 +97,18 @@ class Preprocessor:
             For a missing column, a missing value, an unknown category, or a value that is not
             a number: names the column and the row; or for an ``out`` that does not fit.
         """
+        kind = check_dtype(dtype)
         if isinstance(table, Matrix) and table.of_numbers and self._moments is not None and all(
                 name in table.places for name in self.names):
-            return self._matrix(table, first_row, out)
+            return self._matrix(table, first_row, out, kind)
         values = {entry.name: column(table, entry.name) for entry in self.columns}
-        X = self._place(rows_of(values), out)
+        X = self._place(rows_of(values), out, kind)
         if self._moments is not None and self._plain(list(values.values()), X):
             return X
         # Features are contiguous first, then transposed: writing each straight into the rows
         # would touch all of their cache lines again and again.
-        turned = np.empty((self.n_features, row_length(min(len(X), _ROWS), X.dtype)),
-                          np.float32)
-        whole = pad(self.n_features + 1, X.dtype) - pad(1, X.dtype) if X.flags.c_contiguous else 0
+        turned = np.empty((self.n_features, row_length(min(len(X), _ROWS), kind)), kind)
+        whole = pad(self.n_features + 1, kind) - pad(1, kind) if X.flags.c_contiguous else 0
         with np.errstate(over="ignore", invalid="ignore"):
             for i in range(0, len(X), _ROWS):
                 at, n = 0, min(_ROWS, len(X) - i)
@@ -121,23 +123,23 @@ class Preprocessor:
                 X[i:i + n, whole:] = turned[whole:, :n].T
         return self._within(X, first_row)
 
-    def _place(self, rows: int, out: Array | None) -> Array:
+    def _place(self, rows: int, out: Array | None, dtype: np.dtype[Any]) -> Array:
         if out is None:
-            return np.empty((rows, self.n_features), np.float32)
+            return np.empty((rows, self.n_features), dtype)
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
         if not out.flags.writeable:
             raise ValueError("out must be an array that can be written to, got a read-only one")
-        if out.shape != (rows, self.n_features) or out.dtype != np.float32:
-            raise ValueError(f"out must be float32 of shape {(rows, self.n_features)}, got "
+        if out.shape != (rows, self.n_features) or out.dtype != dtype:
+            raise ValueError(f"out must be {dtype} of shape {(rows, self.n_features)}, got "
                              f"{out.dtype} of shape {out.shape}")
         return out
 
     def _within(self, X: Array, first_row: int) -> Array:
         if not all_finite(X):
             i, j = np.argwhere(~np.isfinite(X))[0]
-            raise ValueError(f"feature {self.feature_names[j]!r} is too large for float32 in row "
-                             f"{first_row + int(i)} (counted from 0)")
+            raise ValueError(f"feature {self.feature_names[j]!r} is too large for {X.dtype} in "
+                             f"row {first_row + int(i)} (counted from 0)")
         return X
 
     @cached_property
@@ -159,7 +161,8 @@ class Preprocessor:
         return bool(standardize_columns(kind.type(0), places, *self._moments, np.empty(
             ld * len(given), X.dtype), ld, X.reshape(-1), len(given)))
 
-    def _matrix(self, table: Matrix, first_row: int, out: Array | None) -> Array:
+    def _matrix(self, table: Matrix, first_row: int, out: Array | None,
+                dtype: np.dtype[Any]) -> Array:
         """Fast path for matrices of numbers, in float64 as the general one."""
         assert self._moments is not None
         mean, scale = self._moments
@@ -167,8 +170,8 @@ class Preprocessor:
         places: Any = [table.places[name] for name in names]
         if places == list(range(places[0], places[0] + len(names))):
             whole, table = True, Matrix(names, table.X[:, places[0]:places[0] + len(names)])
-        X = self._place(len(table.X), out)
-        plain = table.X.dtype == np.float32 and not mean.any() and (scale == 1).all()
+        X = self._place(len(table.X), out, dtype)
+        plain = table.X.dtype in (np.float32, dtype) and not mean.any() and (scale == 1).all()
         for i in range(0, len(X), _FEW_ROWS):
             part = table.X[i:i + _FEW_ROWS]
             if not whole:
@@ -180,7 +183,7 @@ class Preprocessor:
                 X[i:i + _FEW_ROWS] = (part - mean) / scale
         if not np.isfinite(X).all():  # missing values, infinity: the general path fills or names
             values = {name: table[name] for name in names}
-            return self.transform(values, first_row=first_row, out=X)
+            return self.transform(values, first_row=first_row, out=X, dtype=dtype)
         return X
 
     def typed(self, table: Table) -> Table:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_array, check_size
+from .._validation import Array, as_array, check_dtype, check_size
 from ..kernels.random import shuffle as shuffle_rows
 from .columns import Columns, rows_of
 from .npy import map_of
@@ -49,6 +49,8 @@ class TableStream:
         count.
     block_rows : int, optional
         Rows of a block; by default as many as have 8 MiB of features.
+    dtype : {"float32", "float64"}
+        That of the features, and of the network which takes them.
 
     Raises
     ------
@@ -62,7 +64,7 @@ class TableStream:
 
     def __init__(self, source: Any, preprocessor: Preprocessor, target: Target, *,
                  weight: str | None = None, n_rows: int | None = None,
-                 block_rows: int | None = None) -> None:
+                 block_rows: int | None = None, dtype: Any = "float32") -> None:
         for name, part, kind in (("preprocessor", preprocessor, Preprocessor),
                                  ("target", target, Target)):
             if not isinstance(part, kind):
@@ -78,7 +80,8 @@ class TableStream:
         self.n_rows = check_size(known if n_rows is None else n_rows, "n_rows")
         if known not in (None, self.n_rows):
             raise ValueError(f"n_rows is {n_rows}, {table.label} has {known} rows")
-        most = max(1024, BLOCK_BYTES // (4 * preprocessor.n_features))
+        self.dtype = check_dtype(dtype)
+        most = max(1024, BLOCK_BYTES // (self.dtype.itemsize * preprocessor.n_features))
         self.block_rows = min(check_size(most if block_rows is None else block_rows,
                                          "block_rows"), self.n_rows)
         fitting = OPEN_BYTES // max(1, table.part_bytes)
@@ -113,16 +116,17 @@ class TableStream:
         mixed = self.mixed if shuffle else 1
         rows, shape = max(1, self.block_rows // mixed), (self.block_rows,
                                                          self.preprocessor.n_features)
-        X, T, weights, at = np.empty(shape, np.float32), list[Array](), list[Array](), 0
+        X, T, weights, at = np.empty(shape, self.dtype), list[Array](), list[Array](), 0
         for index, row, piece in self._pieces(_order(self.table.n_parts, epoch, seed, shuffle),
                                               mixed, rows):
             n = rows_of(piece)
             if at + n > self.block_rows:
                 yield self._block(X[:at], T, weights)
-                X, T, weights, at = np.empty(shape, np.float32), [], [], 0
+                X, T, weights, at = np.empty(shape, self.dtype), [], [], 0
             try:
                 with self.table.counted(index):
-                    self.preprocessor.transform(piece, first_row=row, out=X[at:at + n])
+                    self.preprocessor.transform(piece, first_row=row, out=X[at:at + n],
+                                                dtype=self.dtype)
                     own = truth(piece, self.target, self.weight, row)
             except ValueError as error:
                 part = f", part {index}" if self.table.n_parts > 1 else ""
