@@ -366,7 +366,7 @@ def test_warmup_leaves_nothing_to_compile(run: Here) -> None:
         assert there("train", "iris", "--epochs", "2", "--overwrite", *more).returncode == 0
     assert there("predict", "fastbp-iris", "iris").returncode == 0
     code = """
-import fastbp, numpy as np
+import fastbp, fastbp.data, numpy as np, pandas as pd
 
 class Twice(fastbp.Layer):
     def forward(self, x):
@@ -383,6 +383,17 @@ fastbp.fit_stream(net, [(X, T)] * 2, epochs=1)
 fastbp.fit_lbfgs(net, X, T)
 fastbp.fit_many([net], X, T, epochs=1)
 fastbp.Network([fastbp.Dense(2, 3), Twice()], 'l2').fit(X, T, epochs=1)
+
+x, z = np.random.default_rng(0).normal(size=40), np.arange(40)
+holes, words = np.where(z > 30, np.nan, x), np.array(['u', 'v'] * 20)
+for i, columns in enumerate(({'x': x, 'z': z}, {'x': x}, {'x': x.astype('f4')}, {'z': z},
+                             {'x': holes, 'z': z}, {'x': x, 'w': words}, {'b': z > 5},
+                             {'x': x.astype('f4'), 'w': words})):
+    frame = pd.DataFrame(columns)
+    frame.to_csv(f'{i}.csv', index=False), frame.to_parquet(f'{i}.parquet')
+    for table in (columns, frame, f'{i}.csv', f'{i}.parquet'):
+        pre = fastbp.data.learn(table).preprocessor
+        pre.transform(fastbp.data.open_table(table).read(pre.names))
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=run.folder, env=env)
     assert {path.name for path in folder.iterdir()} == before

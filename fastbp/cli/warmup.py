@@ -67,6 +67,7 @@ def _compile(dtype: np.dtype[Any]) -> None:
     import numpy as np
 
     from .._validation import PRECISIONS
+    from ..data import Boolean, Numeric, Preprocessor
     from ..engine import step_key
     from ..kernels.launch import compile_station
     from ..kernels.random import shuffle
@@ -99,6 +100,12 @@ def _compile(dtype: np.dtype[Any]) -> None:
         address(role, getattr(kernels, field), dtype)
     spin(dtype.type(1), 1)  # for the share of the peak in a report
     shuffle(np.arange(2), 0, 0)  # of a stream's blocks
+    for column in (np.ones(8), np.ones(8, np.float32)):
+        still = column.copy()
+        still.flags.writeable = False  # as files give them
+        for table in ({"a": column}, {"a": column, "b": column}, {"a": still, "b": still}):
+            features = (Numeric("a"), Boolean("b"))[:len(table)]
+            Preprocessor(features).transform(table, dtype=dtype)
     compile_station()
     step_key(0, 0)  # of a network that runs layer by layer
     X = np.ones((8, 3), dtype)
