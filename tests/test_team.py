@@ -186,10 +186,22 @@ def test_a_thread_that_could_not_be_sent_is_sent_again(pool: launch._Pool,
     def refused(*_: Any) -> None:
         raise RuntimeError("cannot schedule new futures")
 
+    def interrupted(*args: Any) -> None:
+        if late:
+            sent.append(submit(*args))
+        raise KeyboardInterrupt
+
+    sent, submit = list[Any](), pool.submit
     with monkeypatch.context() as patched:
         patched.setattr(pool, "submit", refused)
         assert not launch.launch(meet, 4, math.inf, 20)
-    assert states(pool) == [station.ASLEEP] * 3
+        assert states(pool) == [station.ASLEEP] * 3
+        patched.setattr(pool, "submit", interrupted)
+        for late in (False, True):
+            with pytest.raises(KeyboardInterrupt):
+                launch.launch(meet, 4, math.inf, 20)
+            assert states(pool) == [station.ASLEEP] * 3 and len(sent) == late
+        sent[0].result(60)
     monkeypatch.setattr(launch, "_PATIENCE", 60.0)
     assert launch.launch(meet, 4, math.inf, 20)
 

@@ -107,11 +107,11 @@ class _Pool(ThreadPoolExecutor):
                 kept = station.keep(one, until)
                 state = int(one[station.STATE])
                 if not kept and state & KIND == ASLEEP:
-                    one[station.HERE], one[station.UNTIL] = station.SENT, until
-                    one[station.STATE] = state - ASLEEP + READY
                     try:
+                        one[station.HERE], one[station.UNTIL] = station.SENT, until
+                        one[station.STATE] = state - ASLEEP + READY
                         self.submit(station.attend, one, _LINGER)
-                    except RuntimeError:
+                    except BaseException:  # of an interrupt, too
                         one[station.STATE] = state
                         raise
                 elif not kept or one[station.HERE] < least:

@@ -112,6 +112,8 @@ def attend(station, linger):
             late = now() > max(until, load(station, UNTIL)) if HAS_CLOCK else spins > _SPINS
             if late and swap(station, STATE, state, state - READY + ASLEEP):
                 return
+        elif kind == ASLEEP:  # what sent for this thread was interrupted
+            return
         breathe(polite)
 
 
