@@ -30,12 +30,14 @@ LONG = ("train", "digits", "--epochs", "60", "--hidden", "400,200", "--threads",
 
 
 def start(*argv: object, folder: Path) -> subprocess.Popen[str]:
-    def heed() -> None:  # where these tests run in the background of a script, Ctrl-C is ignored
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    return subprocess.Popen([sys.executable, "-m", "fastbp", *map(str, argv)], cwd=folder,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            preexec_fn=heed)
+    # Where these tests run in the background of a script Ctrl-C is ignored, which processes
+    # inherit; one that is handled they do not ignore.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([sys.executable, "-m", "fastbp", *map(str, argv)], cwd=folder,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for_epochs(run: subprocess.Popen[str], epochs: int, path: Path) -> None:
