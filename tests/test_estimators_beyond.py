@@ -74,6 +74,21 @@ def test_class_weight_is_for_training_alone(weighted: bool,
     np.testing.assert_allclose(by_hand.loss_curve_, model.loss_curve_)  # trained by both
 
 
+@pytest.mark.parametrize("rate", ["constant", "invscaling"])
+def test_a_callback_lowers_the_rate_beside_that_of_sgd(rate: str) -> None:
+    X, y = IRIS
+    reduce = fastbp.ReduceOnPlateau("loss", patience=0, min_delta=9.0, cooldown=100)
+    plain, lowered = (MLPClassifier((9,), solver="sgd", learning_rate=rate, callbacks=hooks,
+                                    max_iter=6, random_state=0).fit(X, y)
+                      for hooks in ((), (reduce,)))
+    rates = np.array([model.history_["learning_rate"] for model in (plain, lowered)])
+    np.testing.assert_allclose(rates[1] / rates[0], [1, 1, *[0.1] * 4], rtol=1e-12)
+    plain, lowered = (model.partial_fit(X, y) for model in (plain, lowered))
+    assert lowered.history_["learning_rate"][0] == pytest.approx(
+        0.1 * plain.history_["learning_rate"][0], rel=1e-12)
+    assert lowered.fit(X, y).history_["learning_rate"][0] == 1e-3
+
+
 def test_validation_data_and_callbacks() -> None:
     X, y = load("digits")
     seen: list[int] = []

@@ -9,7 +9,8 @@ from .base import Monitor
 class ReduceOnPlateau(Monitor):
     """Multiply the learning rate by ``factor`` when a figure stops improving.
 
-    Later fits with ``warm_start``, and ``partial_fit``, go on at the lowered share of their rates.
+    Later fits of a network with ``warm_start``, and ``partial_fit``, go on at the lowered share of
+    their rates; an estimator's ``fit`` begins anew, as scikit-learn's does.
 
     Parameters
     ----------

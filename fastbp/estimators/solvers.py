@@ -100,6 +100,8 @@ class Follow(Callback):
     def on_train_begin(self, network: Network, epochs: int, n_samples: int) -> None:
         """Draw the first order of the rows; the weights so far are the best."""
         self._n, self._epochs = n_samples, epochs
+        if self.run.first_step == 0:  # not the run before, which goes on
+            self.estimator._scheduled = 1.0
         if self.score is not None:
             self._best = network.params.copy()
         self._mix()
@@ -131,7 +133,9 @@ class Follow(Callback):
             print(f"Iteration {own.n_iter_}, loss = {own.loss_:.8f}")
         self._count()
         if own.solver == "sgd" and own.learning_rate == "invscaling":
-            self._rate((own.t_ + 1) ** -float(own.power_t))
+            before, own._scheduled = own._scheduled, (own.t_ + 1) ** -float(own.power_t)
+            # A callback may have lowered the rate as well.
+            self._rate(self.run.rate_scale / before * own._scheduled if before else 0.0)
         if own._no_improvement_count > own.n_iter_no_change:
             self.ended = self._give_up()
         return self.ended
