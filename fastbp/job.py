@@ -159,6 +159,7 @@ class Job:
             self.run.finish()
         finally:
             self.run.network.last_run = self.run
+            self.run.let_go()
 
 
 def do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None = None) -> None:

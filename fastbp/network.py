@@ -7,6 +7,7 @@ Python, and the compiled engine over the op table, in the workspace of a plan.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from functools import cached_property
 from threading import get_ident
@@ -141,7 +142,7 @@ class Network(Doors, Outputs, Portable, Textbook, Trainable):
                 layer.index, drawn, offset = k, layer.initialized, self._offsets[k]
                 part = slice(offset, offset + layer.layout(self.dtype)[1])
                 layer.bind(self.params[part], self.grads[part])
-                layer._owner = self
+                layer._owner = weakref.ref(self)
                 if not drawn:
                     layer.initialize(np.random.default_rng(streams[k]))
         except BaseException:  # of a user's initializer, say: leave the layers as they were

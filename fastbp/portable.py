@@ -7,6 +7,7 @@ layers are kept; on loading, new buffers are allocated and the layers bound to t
 from __future__ import annotations
 
 import copy
+import weakref
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class Portable:
             state["last_run"] = self._running.as_ended()
         bare = tuple(copy.copy(layer) for layer in self.layers)
         for layer in bare:
-            layer._flat = layer._flat_grad = None
+            layer._flat = layer._flat_grad = layer._owner = None
         return state | {"layers": bare, "params": np.array(self.params)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -114,9 +115,11 @@ class Portable:
         self.params = aligned_zeros(given.size, self.dtype)
         self.grads = aligned_zeros(self.params.size, self.dtype)
         self.__dict__ |= {"_plans": {}, "_row_plan": None}
+        if (run := self.__dict__.get("last_run")) is not None:
+            run.let_go()
         self._fuse()  # again: the state may be from within an estimator's fit, with another loss
         for layer, at in zip(self.layers, self._offsets, strict=True):
             part = slice(at, at + layer.layout(self.dtype)[1])
             layer.bind(self.params[part], self.grads[part])
-            layer._owner = self
+            layer._owner = weakref.ref(self)
         self.params[...] = given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
+import weakref
 from typing import Any
 
 from ._validation import Array
@@ -18,12 +19,13 @@ class PortableRun:
 
     Attributes
     ----------
+    network : Network or None
+        What is trained; None once it is gone, which a run that is its ``last_run`` lets happen.
     begun_by : tuple
         The kind of state that the run's optimizer keeps, and how the optimizer is written.
         ``__init__`` sets it; a run pickled by an earlier version has its optimizer alone.
     """
 
-    network: Any
     optimizer: Any
     weights: Array
     raw: Array
@@ -31,6 +33,22 @@ class PortableRun:
     history: History
     cursor: Array
     first_step: int
+    _strong: Any = None
+    _weak: Any = None
+
+    @property
+    def network(self) -> Any:
+        """See above."""
+        return self._weak() if self._strong is None and self._weak else self._strong
+
+    @network.setter
+    def network(self, network: Any) -> None:
+        self._strong, self._weak = network, network and weakref.ref(network)
+
+    def let_go(self) -> None:
+        """Do not keep the network, which keeps this run: only the garbage collector would free
+        them, and it counts objects, not bytes."""
+        self._strong = None
 
     @functools.cached_property
     def begun_by(self) -> tuple[tuple[Any, ...] | None, str]:
@@ -63,12 +81,19 @@ class PortableRun:
         return checksum(self.weights)
 
     def _bare(self) -> dict[str, Any]:
-        return self.__dict__ | {"_panels": None, "_lasting": (None,), "given": None}
+        state = self.__dict__ | {"_panels": None, "_lasting": (None,), "given": None,
+                                 "network": self.network}
+        del state["_strong"], state["_weak"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.network = state["network"]
+        vars(self).update({name: value for name, value in state.items() if name != "network"})
 
     def as_ended(self) -> Any:
         """This run, which goes on, as if it had ended here: for copies of its network."""
         other = object.__new__(type(self))
-        vars(other).update(self._bare() | {"history": copy.deepcopy(self.history)} | {
+        other.__setstate__(self._bare() | {"history": copy.deepcopy(self.history)} | {
             name: own.copy() for name, own in self._changing().items() if name != "params"})
         other.raw = other.average
         if other.average.size:
@@ -96,7 +121,7 @@ class PortableRun:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         memo[id(self)] = other = object.__new__(type(self))
-        vars(other).update(copy.deepcopy(self._bare(), memo))
+        other.__setstate__(copy.deepcopy(self._bare(), memo))
         return other
 
 

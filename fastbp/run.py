@@ -318,7 +318,8 @@ class Run(PortableRun):
             If the optimizer or the network's size is another: ``name`` is what asked for it.
         """
         if not self.can_follow(earlier):
-            other = " for a network of another size" * earlier.keeps(self.optimizer)
+            kinds = [(run.begun_by[0] or ())[:-1] for run in (self, earlier)]
+            other = " for a network of another size" * (kinds[0] == kinds[1])
             raise ValueError(f"{name} needs the optimizer of the fit before, "
                              f"{earlier.begun_by[1]}{other}, got {self.optimizer!r}")
         self.slots[...] = earlier.slots

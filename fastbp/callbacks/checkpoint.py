@@ -85,6 +85,10 @@ class Checkpoint(Callback):
         """Write the last state, unless it has been written."""
         self._write()
 
+    def on_train_end(self) -> None:
+        """Let go of the callbacks, of which this is one."""
+        self.hooks = ()
+
     def _write(self) -> None:
         from ..io.checkpoint import save_run
 

@@ -111,6 +111,7 @@ class Layer(Configured):
     _flat: Array | None = None
     _flat_grad: Array | None = None
     _tensors: tuple[Tensor, ...] = ()
+    #: Weak reference to the network that it is in: each of them frees its memory at once.
     _owner: Any = None
     #: x, y and extra of the last forward: set at once, as several threads may predict.
     _kept: tuple[Array, Array, Array] | None = None
@@ -127,9 +128,9 @@ class Layer(Configured):
                 raise AttributeError(f"{name} of {self!r} cannot be changed from {now!r} to "
                                      f"{value!r}, as what follows it exists: make a new layer")
         super().__setattr__(name, value)
-        if name[0] != "_" and (owner := self.__dict__.get("_owner")) is not None:
-            owner._row_plan = None  # it may contain the old value
-            owner._changes += 1
+        if name[0] != "_" and (owner := self.__dict__.get("_owner")) and (net := owner()):
+            net._row_plan = None  # it may contain the old value
+            net._changes += 1
 
     @property
     def trainable(self) -> bool:
