@@ -39,7 +39,7 @@ class PortableRun:
     @property
     def network(self) -> Any:
         """See above."""
-        return self._weak() if self._strong is None and self._weak else self._strong
+        return self._strong or (self._weak and self._weak())
 
     @network.setter
     def network(self, network: Any) -> None:

@@ -93,13 +93,14 @@ class Run(PortableRun):
 
     def begin(self, X: Array, T: Array, batch_size: int, weights: Array | None = None) -> None:
         """Go to the start of an epoch over these rows, with an empty history."""
+        net = self.network
         self.X, self.T, self.n_rows, self.batch_size = X, T, len(X), batch_size
-        self.weights = np.empty(0, self.network.dtype) if weights is None else weights
+        self.weights = np.empty(0, net.dtype) if weights is None else weights
         self.order = np.arange(len(X), dtype=np.int64)
         self.steps_per_epoch = -(-len(X) // batch_size)
-        self.cursor[engine.POSITION], self.cursor[engine.SEED] = 0, self.network.seed
+        self.cursor[engine.POSITION], self.cursor[engine.SEED] = 0, net.seed
         self.first_step, self.first_epoch = self.cursor[:engine.POSITION].tolist()
-        self.mean = self.network._head_loss.reduction == "mean"
+        self.mean = net._head_loss.reduction == "mean"
         self.errors, self.history = np.zeros(1), History()
 
     # -- steps ------------------------------------------------------------------------
