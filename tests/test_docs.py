@@ -179,7 +179,7 @@ def test_the_reference_has_every_public_name() -> None:
                          ids=["layers", "losses", "optimizers"])
 def test_parts_with_arguments_say_what_they_refuse(kinds: dict[str, type]) -> None:
     silent = [name for name, kind in kinds.items() if len(inspect.signature(kind).parameters)
-              and not re.search(r"^ +Raises\n +-+\n", kind.__doc__ or "", re.MULTILINE)]
+              and not re.search(r"^ *Raises\n *-+\n", kind.__doc__ or "", re.MULTILINE)]
     assert not silent and len(kinds) > 5
 
 
