@@ -109,7 +109,7 @@ def test_one_estimator_in_many_threads() -> None:
             np.testing.assert_array_equal(found, expected)
 
 
-def test_labels_and_names_and_sparse() -> None:
+def test_labels_and_names_and_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
     pandas = pytest.importorskip("pandas")
     from scipy.sparse import csc_matrix, csr_matrix
 
@@ -123,6 +123,17 @@ def test_labels_and_names_and_sparse() -> None:
         model.predict(frame[list("dcba")])
     sparse = MLPClassifier(max_iter=30, random_state=0).fit(csr_matrix(X), names)
     np.testing.assert_array_equal(sparse.predict_proba(csc_matrix(X)), model.predict_proba(frame))
+    seen, expected = list[int](), sparse.network_._expected
+    for size in (1, 7 * X.shape[1] + 1, X.size):  # numbers at a time
+        monkeypatch.setattr("fastbp.estimators.sparse.BLOCK", size)
+        monkeypatch.setattr(sparse.network_, "_expected", lambda *args: (
+            seen.append(args[0].size), expected(*args))[1])
+        seen.clear()
+        for kind in (csr_matrix, csc_matrix):
+            np.testing.assert_array_equal(sparse.predict(kind(X)), model.predict(frame))
+            np.testing.assert_array_equal(sparse.predict_proba(kind(X)),
+                                          model.predict_proba(frame))
+        assert sum(seen) == 4 * X.size and max(seen) <= max(size, X.shape[1])
     Z, indicators = two_labels()
     labels = MLPClassifier(max_iter=5, random_state=0).fit(Z, csr_matrix(indicators))
     assert labels.predict(Z).shape == indicators.shape and hasattr(labels.predict(Z), "tocsr")

@@ -41,6 +41,7 @@ from .callbacks import (
 from .errors import as_before_on_error
 from .parameters import ACTIVATIONS, check_arrays, check_parameters, sizes_of
 from .solvers import Follow, SkAdam, SkSGD, reporting, threads_for
+from .sparse import dense, dense_blocks
 from .split import Given, given, split
 
 Fitted = TypeVar("Fitted", bound="BaseMLP")
@@ -61,11 +62,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             return self.network_.dtype
         return (np.float64, np.float32) if self.dtype == "auto" else np.dtype(self.dtype)
 
-    def _check_X(self, X: Any) -> Array:
-        """Checked X to predict from; sparse becomes dense."""
+    def _check_X(self, X: Any) -> Any:
+        """Checked X to predict from, perhaps sparse."""
         check_is_fitted(self)
-        return _dense(validate_data(self, X, accept_sparse=("csr", "csc"), reset=False,
-                                    dtype=self.network_.dtype))
+        return validate_data(self, X, accept_sparse=("csr", "csc"), reset=False,
+                             dtype=self.network_.dtype)
 
     # -- the network ------------------------------------------------------------------
 
@@ -149,7 +150,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array_like or sparse matrix, shape (n, n_features)
-            A sparse matrix is converted to a dense array, which must fit in memory.
+            A sparse matrix is converted to a dense array, which must fit in memory;
+            predictions convert some rows at a time.
         y : array_like, shape (n,) or (n, n_outputs)
         sample_weight : array_like, shape (n,), optional
             At least 0 and not all 0.
@@ -185,7 +187,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             X, y = validate_data(self, X, y, accept_sparse=("csr", "csc"), multi_output=True,
                                  dtype=self._dtypes(going_on), reset=not going_on,
                                  **self._numeric)
-            X = np.ascontiguousarray(_dense(X))
+            X = np.ascontiguousarray(dense(X))
             T = self._targets(y, incremental, going_on, classes)
             own = self._weights(sample_weight, X)
             weights = self._by_class(own, y, X.dtype)
@@ -235,7 +237,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         with named(pair):
             X, y = validate_data(self, data.X, data.y, accept_sparse=("csr", "csc"),
                                  reset=False, multi_output=True, dtype=dtype, **self._numeric)
-        X = np.ascontiguousarray(_dense(X))
+        X = np.ascontiguousarray(dense(X))
         T = target(self._encode(y, of_y), of_y)
         return Validation(X, T, self._weights(data.sample_weight, X, of_weights))
 
@@ -317,8 +319,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """Classes that held-out rows are drawn from in equal shares."""
         return None
 
-    def _output(self, X: Array) -> Array:
-        return self.network_._expected(X, self.n_threads)
+    def _output(self, X: Any) -> Array:
+        found = [self.network_._expected(rows, self.n_threads) for rows in dense_blocks(X)]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _held_out_score(self, data: Validation) -> float:
         Y = self._output(data.X)
@@ -330,10 +333,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _dense(X: Any) -> Array:
-    return X.toarray() if hasattr(X, "toarray") else X
 
 
 def _dense_layers(network: Network) -> list[Dense]:
