@@ -69,7 +69,10 @@ class Ahead(Generic[Item]):
             return next(self._items)
         item = self._made.get()
         if isinstance(item, BaseException):
-            raise item
+            try:
+                raise item
+            finally:
+                del item  # whose traceback has this frame: they would keep each other
         self.busy = True
         self._asked.put(None)
         taken: Item = item

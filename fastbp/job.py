@@ -179,4 +179,7 @@ def do_all(steps: Iterable[Callable[[], object]], failed: BaseException | None =
             if hasattr(error, "add_note"):  # Python 3.11
                 error.add_note(note)
     if error is not None and error is not failed:
-        raise error
+        try:
+            raise error
+        finally:
+            error = None  # whose traceback has this frame: they would keep each other, and all

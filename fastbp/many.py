@@ -117,6 +117,7 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
                 for _ in range(size):
                     pool.submit(turns.take_all)
                     helped = True
+            future: Future[History | None] | None
             for i, future in enumerate(turns.futures):
                 if not helped:
                     turns.take()
@@ -131,6 +132,9 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
         except BaseException:
             stop.set()
             raise
+        finally:
+            future = None  # it may hold an error, whose traceback has this frame
+            turns.futures.clear()
     return found
 
 

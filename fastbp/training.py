@@ -273,7 +273,10 @@ def _epoch(job: Job, epoch: int, threads: Threads, stopped: Callable[[], bool]) 
         job.told = job.told or warn_of(run.network, logs["loss"], epoch)
         stop = job.tell_end(epoch, logs) or stop
         if failed is not None:
-            raise failed
+            try:
+                raise failed
+            finally:
+                failed = None  # as in ``do_all``
     return stop
 
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,34 @@ def test_checkpoints_free_what_they_have_saved(tmp_path: Path) -> None:
         net.fit(X, T, epochs=3, resume=tmp_path / "run.st")
 
     assert freed(classifier, use)
+
+
+class Fail(fastbp.Callback):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        raise RuntimeError("as a user's callback may")
+
+
+FAILURES: dict[str, Callable[[Any], object]] = {
+    "rows": lambda net: net.fit(X, T[:5], epochs=1),
+    "callback": lambda net: net.fit(X, T, epochs=1, callbacks=[Fail()]),
+    "resume": lambda net: net.fit(X, T, epochs=1, resume=__file__),
+    "partial_fit": lambda net: [net.partial_fit(X, T, optimizer=name) for name in ("sgd", "adam")],
+    "fit_stream": lambda net: fastbp.fit_stream(net, [(X, T), (X, T[:5])], epochs=1),
+    "fit_many": lambda net: fastbp.fit_many([net], X, T, epochs=1, callbacks=[Fail()])}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_an_error_that_was_caught_keeps_nothing(name: str) -> None:
+    def use(net: fastbp.Network) -> None:
+        with suppress(RuntimeError, ValueError):
+            FAILURES[name](net)
+            raise AssertionError
+
+    for _ in range(10):  # the thread of a stream or a pool may not have let go yet
+        if freed(classifier, use):
+            return
+        time.sleep(0.1)
+    raise AssertionError
 
 
 def test_copies_and_loaded_networks_go_on_and_are_freed(tmp_path: Path) -> None:
