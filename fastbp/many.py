@@ -21,6 +21,7 @@ from ._validation import Array, as_array, check_threads, named
 from ._warning import collected, warn
 from .arguments import check_callbacks, check_network
 from .history import History
+from .interrupts import held
 from .job import Job
 from .layers import Layer
 from .network import Network
@@ -113,7 +114,8 @@ def fit_many(networks: Iterable[Network], X: Any, T: Any, *,
     told: list[list[tuple[str, type[Warning]]]] = [[] for _ in nets]
     with ThreadPoolExecutor(size) as pool:
         try:
-            with suppress(RuntimeError):  # no more threads can be started, as at the program's end
+            # No more threads may be there to start, as at the program's end.
+            with suppress(RuntimeError), held():
                 for _ in range(size):
                     pool.submit(turns.take_all)
                     helped = True

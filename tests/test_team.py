@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 from collections.abc import Iterator
 from threading import BrokenBarrierError, Event, Thread
@@ -204,6 +205,30 @@ def test_a_thread_that_could_not_be_sent_is_sent_again(pool: launch._Pool,
         sent[0].result(60)
     monkeypatch.setattr(launch, "_PATIENCE", 60.0)
     assert launch.launch(meet, 4, math.inf, 20)
+
+
+@compiled
+def test_an_interrupt_waits_until_a_thread_is_sent(pool: launch._Pool,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within ``submit`` it could leave a lock of the pool locked: the next call would wait."""
+    from bench.machine import meet
+
+    def interrupted(*args: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        sent.append(submit(*args))
+
+    sent, submit = list[Any](), pool.submit
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(pool, "submit", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                launch.launch(meet, 2, math.inf, 20)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(sent) == 1 and not pool._callers
+    sent[0].result(60)
+    assert asleep(pool)
 
 
 class Call:

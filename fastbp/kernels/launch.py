@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from threading import Barrier, Lock
+from threading import Barrier, Lock, get_ident
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,8 @@ class _Pool(ThreadPoolExecutor):
 
     def __init__(self, n_threads: int) -> None:
         super().__init__(n_threads, thread_name_prefix="fastbp")
-        self.size, self._calls, self._lock, self._told = n_threads, 0, Lock(), (-1, [-1])
+        self.size, self._lock, self._told = n_threads, Lock(), (-1, [-1])
+        self._callers = set[int]()
         places = aligned_zeros(n_threads * station.WORDS, np.dtype(np.int64))
         self.address = places.ctypes.data
         self.stations = [*places.reshape(n_threads, station.WORDS)]
@@ -83,15 +84,16 @@ class _Pool(ThreadPoolExecutor):
     @contextmanager
     def calling(self) -> Iterator[None]:
         """Context of a call; one beside others leaves the threads on the cores they have."""
-        with self._lock:
-            if self._calls == 0:
-                self._make_way()
-            self._calls += 1
+        own = get_ident()
         try:
+            with self._lock:
+                if self._callers <= {own}:  # left there by an interrupt
+                    self._make_way()
+                self._callers.add(own)
             yield
         finally:
             with self._lock:
-                self._calls -= 1
+                self._callers.discard(own)
 
     def wake(self, count: int, until: int, least: int) -> None:
         """Have ``count`` threads at their stations, or on the way there, where they wait until
@@ -107,18 +109,22 @@ class _Pool(ThreadPoolExecutor):
                 kept = station.keep(one, until)
                 state = int(one[station.STATE])
                 if not kept and state & KIND == ASLEEP:
-                    try:
-                        one[station.HERE], one[station.UNTIL] = station.SENT, until
-                        one[station.STATE] = state - ASLEEP + READY
-                        self.submit(station.attend, one, _LINGER)
-                    except BaseException:  # of an interrupt, too
-                        one[station.STATE] = state
-                        raise
+                    self._send(one, state, until)
                 elif not kept or one[station.HERE] < least:
                     continue
                 count -= 1
                 if count == 0:
                     return
+
+    def _send(self, one: Any, state: int, until: int) -> None:
+        with held():  # an interrupt within ``submit`` could leave a lock of it locked for ever
+            try:
+                one[station.HERE], one[station.UNTIL] = station.SENT, until
+                one[station.STATE] = state - ASLEEP + READY
+                self.submit(station.attend, one, _LINGER)
+            except BaseException:
+                one[station.STATE] = state
+                raise
 
     def _make_way(self) -> None:
         core_of_caller = _core_of_caller()
