@@ -102,7 +102,7 @@ def test_options_reach_the_network(run: Here) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("large", [False, True])
 def test_features_have_the_dtype_of_the_network(dtype: str, large: bool, run: Here,
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def transform(self: Any, *args: Any, **options: Any) -> Any:
